@@ -1,0 +1,9 @@
+//! The one door to the kernel.
+//!
+//! [`Door`] opens the two namespaces of an attachment as a [`Kernel`], which observes facts and applies single
+//! changes. A transaction applies whole plans and takes them back. Nothing here knows what a CNI
+//! plugin, a pod or a policy is.
+
+mod door;
+
+pub use door::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
