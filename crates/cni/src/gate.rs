@@ -21,7 +21,7 @@ impl VersionInfo {
     /// The answer of a plugin with these versions.
     pub fn of(supported: &[Version]) -> VersionInfo {
         VersionInfo {
-            cni_version: Version::NEWEST.to_string(),
+            cni_version: supported.iter().max().unwrap_or(&Version::NEWEST).to_string(),
             supported_versions: supported.iter().map(Version::to_string).collect(),
         }
     }

@@ -11,7 +11,7 @@ use crate::conflist::{ConfList, PluginEntry};
 use crate::delegate::{Delegate, Output};
 use crate::error::Error;
 use crate::invocation::Invocation;
-use crate::json::{self, JsonMap};
+use crate::json::JsonMap;
 use crate::names;
 use crate::quote::go_quote;
 use crate::result::Success;
@@ -212,8 +212,6 @@ fn at_least(list: &ConfList, version: Version) -> Result<bool, Error> {
 }
 
 fn cache_entry(list: &ConfList, conf: &RuntimeConf, result: &Success) -> Result<Entry, Error> {
-    let printed = result.print(result.cni_version)?;
-    let result = json::parse_object(printed.as_bytes()).map_err(|why| Error::internal(why.to_string()))?;
     Ok(Entry {
         container_id: conf.container_id.clone(),
         config: list.bytes.clone(),
@@ -222,7 +220,7 @@ fn cache_entry(list: &ConfList, conf: &RuntimeConf, result: &Success) -> Result<
         netns: conf.netns.clone(),
         args: conf.args.clone(),
         capability_args: conf.capability_args.clone(),
-        result,
+        result: result.to_value(result.cni_version)?.as_object().cloned().unwrap_or_default(),
     })
 }
 

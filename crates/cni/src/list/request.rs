@@ -51,9 +51,8 @@ fn with_network(list: &ConfList, plugin: &PluginEntry) -> JsonMap {
 
 /// In the list's version where it can be said in that, so that a plugin that answered in another version does not break the next one.
 fn previous_value(list: &ConfList, previous: &Success) -> Result<Value, Error> {
-    let printed = list.version().ok().and_then(|version| previous.print(version).ok());
-    let printed = printed.map_or_else(|| previous.print(previous.cni_version), Ok)?;
-    json::parse(printed.as_bytes()).map_err(|why| Error::internal(why.to_string()))
+    let listed = list.version().ok().and_then(|version| previous.to_value(version).ok());
+    listed.map_or_else(|| previous.to_value(previous.cni_version), Ok)
 }
 
 fn runtime_config(plugin: &PluginEntry, conf: &RuntimeConf) -> JsonMap {
