@@ -1,0 +1,1 @@
+//! Making the wires, through the one door to the kernel.
