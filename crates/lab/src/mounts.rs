@@ -4,6 +4,7 @@
 //! appear on memory file systems that are laid over their parents.
 
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -46,15 +47,22 @@ pub fn mount_tmpfs(target: &Path) -> Result<()> {
         .map_err(Error::sys(format!("mount a tmpfs on {}", target.display())))
 }
 
+/// Takes hold of the tree at `source`, to [`place`] it somewhere even when its path has been covered.
+pub fn take(source: &Path) -> Result<OwnedFd> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    open_tree(CWD, source, flags).map_err(Error::sys(format!("take hold of {}", source.display())))
+}
+
+/// Mounts what [`take`] took.
+pub fn place(tree: &OwnedFd, target: &Path) -> Result<()> {
+    move_mount(tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .map_err(Error::sys(format!("mount on {}", target.display())))
+}
+
 /// Makes `source` appear at `target` as well.
 pub fn bind(source: &Path, target: &Path) -> Result<()> {
-    let what = || format!("bind {} to {}", source.display(), target.display());
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
-        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-    let tree = open_tree(CWD, source, flags).map_err(Error::sys(what()))?;
-    move_mount(&tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).map_err(Error::sys(what()))
+    place(&take(source)?, target)
 }
 
 /// Makes sure that [`CNI_DIRECTORIES`] exist to be mounted over, without touching the machine's file systems.
@@ -83,14 +91,11 @@ fn overlay(directory: &Path) -> Result<()> {
             remedy: format!("create it with: sudo mkdir -p {}", directory.display()),
         });
     }
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    let tree = open_tree(CWD, directory, flags).map_err(Error::sys(what()))?;
+    let tree = take(directory)?;
     mount_tmpfs(directory)?;
     let covered = directory.join(COVERED);
     fs::create_dir(&covered).map_err(Error::io(what()))?;
-    move_mount(&tree, "", CWD, &covered, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .map_err(Error::sys(what()))?;
+    place(&tree, &covered)?;
     for entry in fs::read_dir(&covered).map_err(Error::io(what()))? {
         let entry = entry.map_err(Error::io(what()))?;
         show(&entry, &directory.join(entry.file_name()))?;
