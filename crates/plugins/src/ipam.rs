@@ -1,6 +1,7 @@
 //! IPAM plugins: each hands out addresses and touches no kernel object.
 
 pub mod host_local;
+pub mod static_addresses;
 
 use polynic_cni::{Error, Invocation, Output, PluginConf, Verb, Version};
 
@@ -27,4 +28,4 @@ pub trait Ipam: Send + Sync {
 }
 
 /// Every built-in IPAM plugin.
-pub const ALL: [&dyn Ipam; 1] = [&host_local::HostLocal];
+pub const ALL: [&dyn Ipam; 2] = [&host_local::HostLocal, &static_addresses::Static];

@@ -9,15 +9,16 @@
 //! No daemons, no Kubernetes, no environment, no stdout: what a call needs comes in with it, what it says goes out.
 
 pub mod drive;
-mod interface;
+mod forwarding;
+mod addressing;
 pub mod ipam;
 mod mac;
-pub mod main;
+pub mod interfaces;
 mod masquerade;
 mod prev;
 pub mod record;
 mod registry;
 mod template;
 
-pub use registry::{Host, Registry};
+pub use registry::{Host, Registry, types};
 pub use template::{Attacher, Attachment, Call, Context, Leftovers, Planned};

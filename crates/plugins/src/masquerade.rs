@@ -1,8 +1,9 @@
 //! Masquerading of a pod's traffic that leaves its network (spec/plugins.md 0.6), in the objects of the nftables backend.
 
+use polynic_cni::Error;
 use polynic_net::{
     Change, Diff, FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable, FwVerdict,
-    IpNet, NsFacts, Object, Place, Plan,
+    IpNet, Needs, NsFacts, Object, Place, Plan,
 };
 use sha2::{Digest, Sha512};
 
@@ -14,6 +15,22 @@ const POSTROUTING: &str = "postrouting";
 /// The table that all attachments share.
 pub(crate) fn table() -> FwTable {
     FwTable::new(FwFamily::Inet, "cni_plugins_masquerade")
+}
+
+/// Refuses an `ipMasqBackend` that does not exist. Both backends get the objects of the nftables one: what they do to packets is
+/// the same (ARCHITECTURE.md, decision 4).
+pub(crate) fn check_backend(call: &Call<'_>, backend: &str) -> Result<(), Error> {
+    match backend {
+        "" | "iptables" | "nftables" => Ok(()),
+        other => Err(call.error(format!("unknown ipmasq backend {other:?}"))),
+    }
+}
+
+/// What [`setup`] and [`leftovers`] must know.
+pub(crate) fn needs() -> Needs {
+    let mut needs = Needs::default();
+    needs.host.firewall.push(table());
+    needs
 }
 
 /// The first 16 hexadecimal digits of the SHA-512 of a text.

@@ -161,8 +161,7 @@ pub fn count(directory: &Path) -> u32 {
 
 /// Every attachment of a network by one plugin that the node has a record of, as (container id, interface).
 pub fn attachments(state: &Path, network: &str, plugin: &str) -> Vec<(String, String)> {
-    let containers = files(&state.join("attachments"));
-    let mut found: Vec<(String, String)> = containers
+    let mut found: Vec<(String, String)> = files(&state.join("attachments"))
         .filter_map(|dir| Some((dir.file_name()?.to_str()?.to_owned(), dir)))
         .flat_map(|(id, dir)| files(&dir).map(move |file| (id.clone(), file)).collect::<Vec<_>>())
         .filter_map(|(id, file)| {
@@ -177,7 +176,7 @@ pub fn attachments(state: &Path, network: &str, plugin: &str) -> Vec<(String, St
     found
 }
 
-fn files(directory: &Path) -> impl Iterator<Item = PathBuf> {
+fn files(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
 }
 

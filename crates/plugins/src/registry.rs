@@ -9,7 +9,7 @@ use polynic_cni::{
 use polynic_kernel::Door;
 
 use crate::ipam::{self, Ipam};
-use crate::{Attacher, Context, drive, main};
+use crate::{Attacher, Context, drive, interfaces};
 
 /// What plugins need of the process they run in.
 pub struct Host {
@@ -38,13 +38,13 @@ enum Builtin {
 }
 
 fn builtin(plugin_type: &str) -> Option<Builtin> {
-    let main = main::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Main);
+    let main = interfaces::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Main);
     main.or_else(|| ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam))
 }
 
 /// The types of all built-in plugins.
 pub fn types() -> impl Iterator<Item = &'static str> {
-    let main = main::ALL.into_iter().map(|p| p.plugin_type());
+    let main = interfaces::ALL.into_iter().map(|p| p.plugin_type());
     main.chain(ipam::ALL.into_iter().map(|p| p.plugin_type()))
 }
 

@@ -4,7 +4,7 @@ use polynic_cni::{Error, Verb};
 use polynic_net::check::{needs, promises, violations};
 
 use super::Job;
-use crate::record;
+use crate::{prev, record};
 
 pub(super) fn check(job: &Job<'_>) -> Result<(), Error> {
     let call = job.call;
@@ -13,7 +13,9 @@ pub(super) fn check(job: &Job<'_>) -> Result<(), Error> {
         return Err(call.error("required prevResult missing"));
     };
     let mut kernel = job.open()?;
-    let facts = kernel.observe(&job.attachment.needs(call, Some(&prev))).map_err(|e| call.error(e))?;
+    let mut wanted = job.attachment.needs(call, Some(&prev));
+    wanted.merge(prev::needs(call));
+    let facts = kernel.observe(&wanted).map_err(|e| call.error(e))?;
     job.attachment.check(call, &prev, &facts)?;
     let directory = record::directory(job.context.state, call.container_id());
     let chain = record::chain(&directory, call.network(), call.ifname.as_str());

@@ -165,7 +165,7 @@ fn range_set(written: &[Written]) -> Result<RangeSet, String> {
 
 fn range(written: &Written) -> Result<Range, String> {
     let subnet = polynic_cni::result::parse_net(&written.subnet)
-        .ok_or_else(|| format!("invalid CIDR address: {}", written.subnet))?;
+        .map_err(|_| format!("invalid CIDR address: {}", written.subnet))?;
     let family = Family::of(subnet.addr());
     if subnet.max_prefix_len() - subnet.prefix_len() < 2 {
         return Err(format!("Network {subnet} too small to allocate from"));
@@ -194,11 +194,9 @@ fn bound(text: &str, default: IpAddr, subnet: &IpNet, name: &str) -> Result<IpAd
     if subnet.contains(&ip) { Ok(ip) } else { Err(format!("{name} {ip} not in network {subnet}")) }
 }
 
+/// The empty text is no address.
 fn address(text: &str) -> Result<Option<IpAddr>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    polynic_cni::result::parse_ip(text).map(Some).ok_or_else(|| format!("invalid IP address: {text}"))
+    polynic_cni::result::parse_ip(text).map_err(|_| format!("invalid IP address: {text}"))
 }
 
 /// Requests of all sources together: `CNI_ARGS` IP, `args.cni.ips`, `runtimeConfig.ips`.
@@ -214,7 +212,7 @@ fn requested(call: &Call<'_>) -> Result<Vec<IpAddr>, Error> {
     let mut ips = Vec::new();
     for text in texts {
         let bare = text.split('/').next().unwrap_or_default();
-        let ip = polynic_cni::result::parse_ip(bare).ok_or_else(|| invalid(format!("invalid IP address: {text}")))?;
+        let ip = address(bare).ok().flatten().ok_or_else(|| invalid(format!("invalid IP address: {text}")))?;
         if !ips.contains(&ip) {
             ips.push(ip);
         }

@@ -1,6 +1,10 @@
 //! Main plugins: each makes an interface. One file each, all by the template of [`crate::Attacher`].
 
+pub mod bridge;
+pub mod calico_like;
+pub mod loopback;
 pub mod macvlan;
+pub mod ptp;
 
 use polynic_cni::Error;
 use polynic_net::{Facts, IfName, Needs, Place};
@@ -8,7 +12,8 @@ use polynic_net::{Facts, IfName, Needs, Place};
 use crate::{Attacher, Call};
 
 /// Every built-in main plugin.
-pub const ALL: [&dyn Attacher; 1] = [&macvlan::Macvlan];
+pub const ALL: [&dyn Attacher; 5] =
+    [&bridge::Bridge, &calico_like::CalicoLike, &loopback::Loopback, &macvlan::Macvlan, &ptp::Ptp];
 
 /// The link that the first default route leaves by, IPv4 before IPv6 (spec/plugins.md 1.2).
 pub(crate) fn default_route_link(call: &Call<'_>, facts: &Facts, place: Place) -> Result<IfName, Error> {

@@ -7,9 +7,9 @@ use polynic_net::{
 };
 use serde::Deserialize;
 
-use crate::interface::{self, Announce};
+use crate::addressing::{self, Announce};
 use crate::mac::{self, Sources};
-use crate::main::{default_route_link, default_route_needs, refuse_taken_name};
+use crate::interfaces::{default_route_link, default_route_needs, refuse_taken_name};
 use crate::{Attacher, Attachment, Call, Leftovers, Planned, prev};
 
 /// The plugin.
@@ -110,7 +110,7 @@ impl Attachment for MacvlanAttachment {
             None => default_route_needs(&mut needs, self.master_place),
         }
         if let Some(result) = ipam {
-            interface::needs(&mut needs, result);
+            addressing::needs(&mut needs, result);
         }
         needs
     }
@@ -134,12 +134,12 @@ impl Attachment for MacvlanAttachment {
         let mac = link.mac.map(|m| m.to_string()).unwrap_or_default();
         let mut plan = Plan::default();
         plan.own(Change::create_link(Place::Pod, link));
-        let mut result = ipam.map(|r| interface::on_interface(r, 0)).unwrap_or_default();
+        let mut result = ipam.map(|r| addressing::on_interface(r, 0)).unwrap_or_default();
         let sandbox = call.invocation.netns.clone();
         result.interfaces = vec![Interface { name: call.ifname.to_string(), mac, sandbox, ..Interface::default() }];
         result.dns = call.conf.dns.clone();
         match ipam {
-            Some(_) => interface::configure(&mut plan, call, facts, &result, Announce::ByFamily)?,
+            Some(_) => addressing::configure(&mut plan, call, facts, &result, Announce::ByFamily)?,
             None => plan.own(Change::up(Place::Pod, &call.ifname)),
         }
         Ok(Planned { plan, result })
