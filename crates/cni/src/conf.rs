@@ -114,26 +114,22 @@ fn load_error(why: &JsonError) -> Error {
     Error::internal(format!("failed to load netconf: {why}"))
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Named {
-    name: String,
-}
-
-/// Step 5 of spec/cni.md 1.1: stdin is JSON (6) and names its network (7).
-pub fn check_stdin(stdin: &[u8]) -> Result<(), Error> {
-    let named: Named = json::from_slice(stdin)
-        .map_err(|why| Error::decoding(format!("error unmarshall network config: {why}")))?;
-    if named.name.is_empty() {
+/// Step 5 of spec/cni.md 1.1: stdin is a JSON object (6) and names its network (7). Answers the object.
+pub fn check_stdin(stdin: &[u8]) -> Result<JsonMap, Error> {
+    let broken = |why: JsonError| Error::decoding(format!("error unmarshall network config: {why}"));
+    let map = json::parse_object(stdin).map_err(broken)?;
+    let name = GoMap(&map).string("name").map_err(broken)?;
+    if name.is_empty() {
         return Err(Error::invalid_network_config("missing network name", ""));
     }
-    names::network_name(&named.name)
+    names::network_name(name)?;
+    Ok(map)
 }
 
-/// The `cniVersion` of a request as written; empty if absent or unreadable.
-pub fn version_text(stdin: &[u8]) -> String {
-    let map = json::parse_object(stdin).unwrap_or_default();
-    GoMap(&map).string("cniVersion").unwrap_or_default().to_owned()
+/// The `cniVersion` of a request as written, empty if absent. Another type is an error (6).
+pub fn version_text(request: &JsonMap) -> Result<&str, Error> {
+    let broken = |why| Error::decoding(format!("decoding version from network config: {why}"));
+    GoMap(request).string("cniVersion").map_err(broken)
 }
 
 #[cfg(test)]
@@ -169,6 +165,14 @@ mod tests {
         assert_eq!(parse(json!({"name": "a"})).unwrap().cni_version, Version::V0_1_0);
         assert_eq!(parse(json!({"name": "a", "cniVersion": null})).unwrap().cni_version, Version::V0_1_0);
         assert_eq!(parse(json!({"name": "a", "cniVersion": "2.0.0"})).unwrap_err().code, 1);
+    }
+
+    #[test]
+    fn a_version_of_another_type_is_code_6() {
+        let request = json!({"name": "a", "cniVersion": 5});
+        let text = "decoding version from network config: json: cannot unmarshal number into Go struct field cniVersion of type string";
+        assert_eq!(version_text(request.as_object().unwrap()), Err(Error::decoding(text)));
+        assert_eq!(version_text(json!({"CNIVersion": "1.0.0"}).as_object().unwrap()), Ok("1.0.0"));
     }
 
     #[test]

@@ -69,7 +69,6 @@ pub fn invoke(plugin: &dyn PluginMain, verb: Verb, invocation: &Invocation) -> R
     if verb == Verb::Version {
         return Ok(Output::Version(VersionInfo::of(plugin.versions())));
     }
-    conf::check_stdin(&invocation.stdin)?;
     call(plugin, verb, invocation)
 }
 
@@ -99,13 +98,14 @@ fn run(plugin: &dyn PluginMain, verb: Verb, invocation: &Invocation) -> Result<S
     }
 }
 
-/// The gates and the call; stdin is known to be an object with a name.
+/// The checks of the config, the gates and the call.
 fn call(plugin: &dyn PluginMain, verb: Verb, invocation: &Invocation) -> Result<Output, Error> {
-    gate::check(verb, &conf::version_text(&invocation.stdin), plugin.versions())?;
+    let request = conf::check_stdin(&invocation.stdin)?;
+    gate::check(verb, conf::version_text(&request)?, plugin.versions())?;
     if !plugin.implements(verb) {
         return Ok(Output::Empty);
     }
-    let conf = PluginConf::parse(&invocation.stdin)?;
+    let conf = PluginConf::from_map(request)?;
     match plugin.call(verb, invocation, &conf)? {
         Output::Success(success) if verb == Verb::Add => {
             success.check_convertible(conf.cni_version)?;

@@ -12,6 +12,7 @@ use crate::delegate::{Delegate, Output};
 use crate::error::Error;
 use crate::gate::VersionInfo;
 use crate::invocation::Invocation;
+use crate::json;
 use crate::quote::go_quote;
 use crate::result::Success;
 use crate::verb::Verb;
@@ -45,8 +46,9 @@ impl Delegate for Exec {
         if verb != Verb::Add {
             return Ok(Output::Empty);
         }
-        let requested = conf::version_text(&invocation.stdin);
-        Success::parse_reply(&stdout, &requested).map(Output::Success)
+        let request = json::parse_object(&invocation.stdin).unwrap_or_default();
+        let requested = conf::version_text(&request).unwrap_or_default();
+        Success::parse_reply(&stdout, requested).map(Output::Success)
     }
 
     fn find(&self, plugin_type: &str, path: &str) -> Result<(), Error> {
@@ -137,10 +139,13 @@ fn feed(mut child: Child, stdin: &[u8]) -> io::Result<Finished> {
         return child.wait_with_output();
     }
     thread::scope(|scope| {
-        scope.spawn(move || {
+        let write = move || {
             let _ = pipe.write_all(stdin);
-        });
-        child.wait_with_output()
+        };
+        let started = thread::Builder::new().spawn_scoped(scope, write);
+        // Without a writer the pipe is closed by now: the child ends, and is waited for in any case.
+        let finished = child.wait_with_output();
+        started.map(drop).and(finished)
     })
 }
 
