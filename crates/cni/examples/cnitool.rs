@@ -1,5 +1,5 @@
-//! A `cnitool` on top of the library: `cnitool add|check|del|gc|status <network> <netns> [-i NAME]`, with the environment of
-//! spec/cni.md 5.7. Useful to compare caches and results with the Go tool.
+//! A `cnitool` on top of the library: `cnitool add|check|del|gc|status <network> <netns> [-i NAME]`, with
+//! the environment of spec/cni.md 5.7. Useful to compare caches and results with the Go tool.
 
 #![allow(clippy::print_stdout)]
 

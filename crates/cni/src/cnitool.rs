@@ -35,7 +35,8 @@ pub struct Request<'a> {
     pub working_directory: &'a str,
 }
 
-/// Does what is asked. The text is what to print on stdout: the result of `add` in its own version, else nothing.
+/// Does what is asked. The text is what to print on stdout: the result of `add` in its own version, else
+/// nothing.
 pub fn run(runtime: &Runtime<'_>, request: &Request<'_>) -> Result<String, Error> {
     let or =
         |given: &'_ str, default: &str| if given.is_empty() { default.to_owned() } else { given.to_owned() };

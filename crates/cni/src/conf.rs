@@ -53,7 +53,8 @@ struct KnownIpam {
 }
 
 impl PluginConf {
-    /// Decodes stdin. Errors: a wrong type of a well-known key (999, `failed to load netconf: …` naming the field), an unknown version (1).
+    /// Decodes stdin. Errors: a wrong type of a well-known key (999, `failed to load netconf: …` naming the
+    /// field), an unknown version (1).
     pub fn parse(stdin: &[u8]) -> Result<PluginConf, Error> {
         PluginConf::from_map(json::parse_object(stdin).map_err(|why| load_error(&why))?)
     }
@@ -96,14 +97,15 @@ impl PluginConf {
         json::get_ci(args, "cni").and_then(Value::as_object)
     }
 
-    /// What earlier plugins (ADD) or the whole chain (CHECK, DEL) produced. Decoded only when asked for, so that a broken prevResult
-    /// need not keep a DEL from cleaning up.
+    /// What earlier plugins (ADD) or the whole chain (CHECK, DEL) produced. Decoded only when asked for, so
+    /// that a broken prevResult need not keep a DEL from cleaning up.
     pub fn prev_result(&self) -> Result<Option<Success>, Error> {
         let read = |value| Success::parse_as(self.cni_version, value);
         self.keys().get("prevResult").map(read).transpose()
     }
 
-    /// GC: the attachments that still are valid. `None` means that the runtime passed no list, an empty list that none is valid.
+    /// GC: the attachments that still are valid. `None` means that the runtime passed no list, an empty list
+    /// that none is valid.
     pub fn valid_attachments(&self) -> Result<Option<Vec<Attachment>>, Error> {
         let key = if self.keys().get(VALID_ATTACHMENTS).is_some() { VALID_ATTACHMENTS } else { ATTACHMENTS };
         self.keys().read(key).map_err(|why| load_error(&why))

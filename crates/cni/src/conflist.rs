@@ -19,8 +19,8 @@ pub use load_error::LoadError;
 pub struct ConfList {
     /// The network's name.
     pub name: String,
-    /// The version of all requests, as written or chosen from `cniVersions`; empty = 0.1.0. It may be one that we do not
-    /// know: then the plugins refuse.
+    /// The version of all requests, as written or chosen from `cniVersions`; empty = 0.1.0. It may be one
+    /// that we do not know: then the plugins refuse.
     pub cni_version: String,
     /// CHECK does nothing.
     pub disable_check: bool,

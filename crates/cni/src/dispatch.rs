@@ -1,4 +1,5 @@
-//! From a plugin as a value to a CNI executable, as a pure function: no printing, no exit, no ambient environment.
+//! From a plugin as a value to a CNI executable, as a pure function: no printing, no exit, no ambient
+//! environment.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -44,7 +45,8 @@ impl Answer {
     }
 }
 
-/// Runs a plugin as an executable: checks the environment and stdin, applies the version gates, calls it, prints.
+/// Runs a plugin as an executable: checks the environment and stdin, applies the version gates, calls it,
+/// prints.
 pub fn dispatch(
     plugin: &dyn PluginMain,
     vars: impl IntoIterator<Item = (OsString, OsString)>,
@@ -63,8 +65,8 @@ pub fn dispatch(
     }
 }
 
-/// Calls a plugin inside this process by the rules of the executable: the same checks of the config, the same gates, and a result that
-/// can be printed as the config's version.
+/// Calls a plugin inside this process by the rules of the executable: the same checks of the config, the
+/// same gates, and a result that can be printed as the config's version.
 pub fn invoke(plugin: &dyn PluginMain, verb: Verb, invocation: &Invocation) -> Result<Output, Error> {
     if verb == Verb::Version {
         return Ok(Output::Version(VersionInfo::of(plugin.versions())));

@@ -18,7 +18,8 @@ use crate::result::Success;
 use crate::verb::Verb;
 use crate::version::Version;
 
-/// Runs the plugin that `CNI_PATH` of the invocation holds, with the invocation's environment (never our own).
+/// Runs the plugin that `CNI_PATH` of the invocation holds, with the invocation's environment (never our
+/// own).
 #[derive(Clone, Debug)]
 pub struct Exec {
     /// Pause before each of up to five retries while the file is being written (`ETXTBSY`).
@@ -109,7 +110,8 @@ impl Exec {
     }
 }
 
-/// The file of a plugin: the first directory of the list with a regular file of that name (its mode is not looked at).
+/// The file of a plugin: the first directory of the list with a regular file of that name (its mode is not
+/// looked at).
 pub fn find_plugin(plugin_type: &str, path: &str) -> Result<PathBuf, Error> {
     if plugin_type.is_empty() {
         return Err(Error::internal("no plugin name provided"));

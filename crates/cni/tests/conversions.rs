@@ -1,4 +1,5 @@
-//! Every conversion of three results, compared byte for byte with what the reference library prints (golden/README.md).
+//! Every conversion of three results, compared byte for byte with what the reference library prints
+//! (golden/README.md).
 
 use polynic_cni::{Success, Version};
 use serde_json::Value;

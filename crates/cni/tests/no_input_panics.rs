@@ -1,4 +1,5 @@
-//! No input may panic: mutated configurations, environments, results and cache files get an answer, never a crash.
+//! No input may panic: mutated configurations, environments, results and cache files get an answer, never a
+//! crash.
 
 #![allow(clippy::unwrap_used)] // a test file whose strategies are functions outside of #[test]
 

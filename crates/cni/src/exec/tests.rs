@@ -249,5 +249,6 @@ fn the_reference_plugins_words_for_bad_input_are_ours() {
     call(Verb::Add, |call| call.container_id.clear());
     call(Verb::Add, |call| (call.container_id.clear(), call.ifname.clear(), call.netns.clear()).2);
     call(Verb::Check, |call| call.netns.clear());
-    // An invalid container id is not compared: the packaged plugins are older than the order of spec/cni.md 1.1.
+    // An invalid container id is not compared: the packaged plugins are older than the order of spec/cni.md
+    // 1.1.
 }

@@ -1,4 +1,5 @@
-//! Addresses as Go reads and prints them: an IPv4-mapped IPv6 address is the IPv4 address, an empty gateway is none.
+//! Addresses as Go reads and prints them: an IPv4-mapped IPv6 address is the IPv4 address, an empty gateway
+//! is none.
 
 use std::net::IpAddr;
 
