@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use polynic_cni::{Error, Route as ResultRoute, Success};
 use polynic_net::{
-    Address, Change, Facts, Family, IfName, Needs, NsFacts, Place, Plan, Route, Sysctl, SysctlKey, TABLE_MAIN,
-    Wait,
+    Address, Change, Facts, Family, IfName, Needs, NsFacts, Place, Plan, Route, Sysctl, SysctlKey,
+    TABLE_MAIN, Wait,
 };
 
 use crate::Call;
@@ -81,7 +81,8 @@ pub(crate) fn configure(
 }
 
 fn announce_settings(plan: &mut Plan, call: &Call<'_>, pod: &NsFacts, result: &Success) {
-    for (family, name, setting) in [(Family::V4, "ipv4", "arp_notify"), (Family::V6, "ipv6", "ndisc_notify")] {
+    for (family, name, setting) in [(Family::V4, "ipv4", "arp_notify"), (Family::V6, "ipv6", "ndisc_notify")]
+    {
         if has_family(result, family) {
             set_new(plan, call, pod, (name, setting), "1");
         }
@@ -118,7 +119,11 @@ fn own_addresses(call: &Call<'_>, result: &Success) -> Result<Vec<polynic_net::I
     for ip in &result.ips {
         let Some(index) = ip.interface else { continue };
         if result.interfaces.get(index).is_none_or(|i| i.name != call.ifname.as_str()) {
-            let text = format!("failed to add IP addr {} to {:?}: invalid interface index", ip.address, call.ifname.as_str());
+            let text = format!(
+                "failed to add IP addr {} to {:?}: invalid interface index",
+                ip.address,
+                call.ifname.as_str()
+            );
             return Err(call.error(text));
         }
         addresses.push(ip.address);

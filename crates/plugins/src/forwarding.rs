@@ -33,3 +33,9 @@ pub(crate) fn enable(plan: &mut Plan, host: &NsFacts, result: &Success) {
         }
     }
 }
+
+/// The families, as sysctl paths name them, for which [`enable`] has something to do.
+pub(crate) fn being_enabled(host: &NsFacts, result: &Success) -> Vec<&'static str> {
+    let off = keys(result).into_iter().filter(|key| host.sysctl(key).is_some_and(|v| v != "1"));
+    off.map(|key| if key == SysctlKey::ip_forward() { "ipv4" } else { "ipv6" }).collect()
+}

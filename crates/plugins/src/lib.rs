@@ -8,12 +8,12 @@
 //!
 //! No daemons, no Kubernetes, no environment, no stdout: what a call needs comes in with it, what it says goes out.
 
+mod addressing;
 pub mod drive;
 mod forwarding;
-mod addressing;
+pub mod interfaces;
 pub mod ipam;
 mod mac;
-pub mod interfaces;
 mod masquerade;
 mod prev;
 pub mod record;

@@ -2,8 +2,8 @@
 
 use polynic_cni::Error;
 use polynic_net::{
-    Change, Diff, FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable, FwVerdict,
-    IpNet, Needs, NsFacts, Object, Place, Plan,
+    Change, Diff, FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable,
+    FwVerdict, IpNet, Needs, NsFacts, Object, Place, Plan,
 };
 use sha2::{Digest, Sha512};
 
@@ -45,12 +45,8 @@ fn comment_prefix(call: &Call<'_>) -> String {
 }
 
 fn comment(call: &Call<'_>, net: IpNet) -> String {
-    let text = format!(
-        "{}, net: {net}, if: {}, id: {}",
-        comment_prefix(call),
-        call.ifname,
-        call.container_id()
-    );
+    let text =
+        format!("{}, net: {net}, if: {}, id: {}", comment_prefix(call), call.ifname, call.container_id());
     // nft keeps at most 128 bytes; every part of the text is ASCII but perhaps the interface name.
     let mut text = text.replace('"', "");
     while text.len() > 128 {
@@ -125,8 +121,8 @@ fn rule(call: &Call<'_>, net: IpNet) -> FwRule {
 /// The rules of this attachment that are there: what a DEL without a record removes.
 pub(crate) fn leftovers(call: &Call<'_>, host: &NsFacts) -> Vec<Change> {
     let prefix = comment_prefix(call);
-    let ours = host.firewall.iter().filter(|object| {
-        matches!(object, FwObject::Rule(r) if r.chain == CHECKS && r.comment.starts_with(&prefix))
-    });
+    let ours = host.firewall.iter().filter(
+        |object| matches!(object, FwObject::Rule(r) if r.chain == CHECKS && r.comment.starts_with(&prefix)),
+    );
     ours.map(|o| Change { place: Place::Host, object: Object::Firewall(Diff::delete(o.clone())) }).collect()
 }

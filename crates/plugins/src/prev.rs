@@ -36,7 +36,8 @@ pub(crate) fn interface<'a>(
     }
     let mac = link.mac.map(|m| m.to_string()).unwrap_or_default();
     if !promised.mac.is_empty() && !promised.mac.eq_ignore_ascii_case(&mac) {
-        let text = format!("Interface {} Mac {} doesn't match container Mac: {mac}", call.ifname, promised.mac);
+        let text =
+            format!("Interface {} Mac {} doesn't match container Mac: {mac}", call.ifname, promised.mac);
         return Err(call.error(text));
     }
     Ok(link)
@@ -48,11 +49,16 @@ pub(crate) fn addresses_and_routes(call: &Call<'_>, prev: &Success, facts: &Fact
     let pod = facts.pod.as_ref().unwrap_or(&empty);
     for ip in prev.ips.iter().filter(|ip| is_ours(call, prev, ip)) {
         if !pod.addresses_of(&call.ifname).any(|a| a.net == ip.address) {
-            return Err(call.error(format!("Failed to match addr {} on interface {}", ip.address, call.ifname)));
+            return Err(
+                call.error(format!("Failed to match addr {} on interface {}", ip.address, call.ifname))
+            );
         }
-        let reachable = |r: &polynic_net::Route| r.dst == ip.address.trunc() || r.dst.contains(&ip.address.addr());
+        let reachable =
+            |r: &polynic_net::Route| r.dst == ip.address.trunc() || r.dst.contains(&ip.address.addr());
         if ip.address.prefix_len() < ip.address.max_prefix_len() && !pod.routes.iter().any(reachable) {
-            return Err(call.error(format!("Failed to find Gateway {} for interface {}", ip.address, call.ifname)));
+            return Err(
+                call.error(format!("Failed to find Gateway {} for interface {}", ip.address, call.ifname))
+            );
         }
     }
     for route in &prev.routes {

@@ -122,7 +122,9 @@ impl Slot {
     pub fn forget(&self) -> Result<(), RecordError> {
         for path in [self.applied(), self.intent()] {
             match fs::remove_file(&path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("remove record", &path)(e)),
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("remove record", &path)(e));
+                }
                 _ => {}
             }
         }

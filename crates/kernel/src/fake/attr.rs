@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use polynic_net::{Attr, AttrChange, IfName, PortVlan};
+use polynic_net::{Attr, AttrChange, IfName, MacvlanMode, PortVlan};
 
 use super::link::{End, FakeLink, Wire, check_mac, check_mtu};
 use super::space::Space;
@@ -73,7 +73,11 @@ impl World {
     /// Two stations on one parent that are up cannot share a MAC (`macvlan_open`, `macvlan_addr_busy`).
     fn check_station(&self, end: &End) -> Result<(), Refusal> {
         let link = self.find(end)?;
-        let Wire::Macvlan { parent, .. } = &link.wire else { return Ok(()) };
+        let Wire::Macvlan { parent, mode, .. } = &link.wire else { return Ok(()) };
+        // The one station of a passthru parent has the parent's address (`macvlan_open` skips the test for it).
+        if *mode == MacvlanMode::Passthru {
+            return Ok(());
+        }
         let taken = |other: &End| self.find(other).is_ok_and(|l| l.up && l.mac == link.mac);
         let busy = self.find(parent)?.mac == link.mac
             || self.children(parent).iter().any(|other| other != end && taken(other));

@@ -1,7 +1,8 @@
 //! ADD.
 
 use polynic_cni::{Error, Success, Verb, Version};
-use polynic_kernel::{Kernel, NetnsId, transaction};
+use polynic_kernel::{Kernel, KernelError, NetnsId, transaction};
+use polynic_net::check::{needs, promises, violations};
 use polynic_net::{Entropy, Facts};
 
 use super::Job;
@@ -18,7 +19,7 @@ pub(super) fn add(job: &Job<'_>) -> Result<Success, Error> {
     let lock = ContainerLock::take(job.context.state, call.container_id());
     let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
     let slot = Slot::new(&lock.directory, call.network(), call.ifname.as_str(), call.plugin);
-    let mut attempt = Attempt { job, kernel: kernel.as_mut(), lock: &lock, slot };
+    let mut attempt = Attempt { job, kernel: kernel.as_mut(), lock: &lock, slot, dirty: false };
     match attempt.slot.load() {
         Earlier::Nothing => {}
         Earlier::Applied(record) if Some(record.netns) == attempt.kernel.pod_id() => {
@@ -35,6 +36,8 @@ struct Attempt<'a> {
     kernel: &'a mut dyn Kernel,
     lock: &'a ContainerLock,
     slot: Slot,
+    /// The kernel refused to take something back. The record and the addresses then stay for DEL or the next ADD.
+    dirty: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -47,9 +50,13 @@ impl<'a> Attempt<'a> {
         self.kernel.observe(&needs).map_err(|e| self.call().error(e))
     }
 
-    /// The same attachment again: the recorded plan is made true, the recorded result answered.
+    /// The same attachment again: what is missing of the recorded plan is made, the recorded result answered.
     fn converge(&mut self, record: &Record) -> Result<Success, Error> {
-        transaction::converge(self.kernel, &record.plan).map_err(|e| self.call().error(e))?;
+        let promised = promises([&record.plan]);
+        let facts = self.kernel.observe(&needs(&promised)).map_err(|e| self.call().error(e))?;
+        if !violations(&promised, &facts).is_empty() {
+            transaction::converge(self.kernel, &record.plan).map_err(|e| self.call().error(e))?;
+        }
         let result = Success::parse_as(Version::NEWEST, &record.result);
         result.map_err(|e| self.call().explain(e))
     }
@@ -59,7 +66,9 @@ impl<'a> Attempt<'a> {
         if let Some(record) = record {
             let errors = super::del::remove_recorded(self.job, self.kernel, record)?;
             if let Some(error) = errors.into_iter().next() {
-                return Err(self.call().error(format!("cannot remove what an interrupted ADD left: {error}")));
+                return Err(self
+                    .call()
+                    .error(format!("cannot remove what an interrupted ADD left: {error}")));
             }
         }
         self.job.ipam(Verb::Del)?;
@@ -87,6 +96,9 @@ impl<'a> Attempt<'a> {
 
     /// Gives back what a failed attempt reserved. The failure that led here is the one to report.
     fn release(&mut self) {
+        if self.dirty {
+            return;
+        }
         if let Err(e) = self.job.ipam(Verb::Del) {
             (self.job.context.warn)(&format!("cannot release addresses after a failed ADD: {e}"));
         }
@@ -126,16 +138,25 @@ impl<'a> Attempt<'a> {
         self.slot.intend(&record).map_err(|e| self.call().error(describe(&e)))?;
         let applied = match transaction::apply(self.kernel, &planned.plan) {
             Ok(applied) => applied,
-            Err(e) if e.is_stale() => return Ok(Some(self.call().error(e))),
-            Err(e) => return Err(self.call().error(e)),
+            Err(e) => {
+                self.note_remains(&e.undo);
+                let error = self.call().error(&e);
+                return if e.is_stale() && !self.dirty { Ok(Some(error)) } else { Err(error) };
+            }
         };
         if let Err(e) = self.slot.commit() {
-            for error in applied.undo(self.kernel, &planned.plan) {
-                (self.job.context.warn)(&error.to_string());
-            }
+            let remains = applied.undo(self.kernel, &planned.plan);
+            self.note_remains(&remains);
             return Err(self.call().error(describe(&e)));
         }
         Ok(None)
+    }
+
+    fn note_remains(&mut self, errors: &[KernelError]) {
+        self.dirty |= !errors.is_empty();
+        for error in errors {
+            (self.job.context.warn)(&format!("cannot take back a step of a failed ADD: {error}"));
+        }
     }
 
     fn record(&self, planned: &Planned) -> Result<Record, Error> {

@@ -6,8 +6,8 @@ use polynic_kernel::{Kernel, KernelError, transaction};
 use super::Job;
 use super::add::describe;
 use super::lock::ContainerLock;
+use crate::Leftovers;
 use crate::record::{Earlier, Record, Slot};
-use crate::{Call, Leftovers};
 
 /// Removes the attachment with whatever is left of it. The address is given back last, so that nobody gets it while a link
 /// still answers for it.
@@ -16,7 +16,8 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     let call = job.call;
     let lock = ContainerLock::take_existing(job.context.state, call.container_id());
     let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
-    let slot = lock.as_ref().map(|l| Slot::new(&l.directory, call.network(), call.ifname.as_str(), call.plugin));
+    let slot =
+        lock.as_ref().map(|l| Slot::new(&l.directory, call.network(), call.ifname.as_str(), call.plugin));
     let errors = match slot.as_ref().map(Slot::load) {
         Some(Earlier::Applied(record) | Earlier::Intended(record)) => {
             remove_recorded(job, kernel.as_mut(), &record)?
@@ -52,13 +53,14 @@ fn remove_leftovers(job: &Job<'_>, kernel: &mut dyn Kernel) -> Vec<KernelError> 
         // Better the interface than nothing.
         Err(_) => Leftovers::interface(job.call),
     };
-    remove(job.call, kernel, leftovers)
+    remove(kernel, leftovers)
 }
 
-fn remove(_call: &Call<'_>, kernel: &mut dyn Kernel, leftovers: Leftovers) -> Vec<KernelError> {
+fn remove(kernel: &mut dyn Kernel, leftovers: Leftovers) -> Vec<KernelError> {
     let links = leftovers.links.into_iter().map(|(place, name)| (place, [name]));
     let deleted: Vec<_> = links.map(|(place, name)| kernel.delete_links(place, &name)).collect();
     let changed: Vec<_> = leftovers.changes.iter().map(|change| kernel.apply(change)).collect();
     let failed = deleted.into_iter().chain(changed).filter_map(Result::err);
-    failed.filter(|e| !e.is_absent()).collect()
+    // Somebody else's state now, or nothing: what is wanted is that ours is gone.
+    failed.filter(|e| !e.is_absent() && !matches!(e, KernelError::Stale { .. })).collect()
 }

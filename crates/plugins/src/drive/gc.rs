@@ -12,7 +12,8 @@ pub(super) fn gc(attacher: &dyn Attacher, job: &Job<'_>) -> Result<(), Error> {
     let is_valid = |id: &str, ifname: &str| valid.iter().any(|a| a.container_id == id && a.ifname == ifname);
     let known = record::attachments(job.context.state, job.call.network(), job.call.plugin);
     let stale = known.into_iter().filter(|(id, ifname)| !is_valid(id, ifname));
-    let removed: Vec<Result<(), Error>> = stale.map(|(id, ifname)| remove(attacher, job, id, ifname)).collect();
+    let removed: Vec<Result<(), Error>> =
+        stale.map(|(id, ifname)| remove(attacher, job, id, ifname)).collect();
     let forwarded = job.ipam(Verb::Gc).map(drop);
     removed.into_iter().chain([forwarded]).collect()
 }

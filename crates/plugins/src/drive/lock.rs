@@ -18,8 +18,13 @@ impl ContainerLock {
     /// Takes the lock, waiting for its holder. Creates the directory.
     pub(super) fn take(state: &Path, container_id: &str) -> io::Result<Self> {
         let directory = record::directory(state, container_id);
+        fs::create_dir_all(state.join("attachments"))?;
         loop {
-            fs::create_dir_all(&directory)?;
+            // Not create_dir_all: it looks again after EEXIST, and by then another process may have removed the directory.
+            match fs::create_dir(&directory) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+                _ => {}
+            }
             let Some(file) = Self::lock(&directory)? else { continue };
             return Ok(Self { _file: file, directory });
         }
@@ -43,7 +48,8 @@ impl ContainerLock {
             opened => opened?,
         };
         file.lock()?;
-        let still_there = fs::metadata(directory).is_ok_and(|m| file.metadata().is_ok_and(|f| f.ino() == m.ino()));
+        let still_there =
+            fs::metadata(directory).is_ok_and(|m| file.metadata().is_ok_and(|f| f.ino() == m.ino()));
         Ok(still_there.then_some(file))
     }
 }
@@ -66,7 +72,8 @@ impl SharedLock {
     /// Takes the lock together with others.
     pub(super) fn take(state: &Path) -> io::Result<Self> {
         fs::create_dir_all(state)?;
-        let file = File::options().create(true).truncate(false).write(true).open(state.join("shared.lock"))?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(state.join("shared.lock"))?;
         file.lock_shared()?;
         Ok(Self { file, exclusive: false })
     }

@@ -65,7 +65,10 @@ impl Attachment for Config {
         mac::requested(call, MAC_SOURCES)?;
         self.refuse_other_kind(call, facts)?;
         refuse_taken_name(call, facts).map_err(|_| {
-            call.error(format!("container veth name ({:?}) peer provided (\"\") already exists", call.ifname.as_str()))
+            call.error(format!(
+                "container veth name ({:?}) peer provided (\"\") already exists",
+                call.ifname.as_str()
+            ))
         })
     }
 
@@ -122,28 +125,39 @@ impl Config {
         let Some(link) = facts.link(Place::Host, &self.bridge) else {
             return Err(call.error(format!("bridge {} not found", self.bridge)));
         };
-        let promised = prev.interfaces.iter().find(|i| i.name == self.bridge.as_str() && i.sandbox.is_empty());
+        let promised =
+            prev.interfaces.iter().find(|i| i.name == self.bridge.as_str() && i.sandbox.is_empty());
         let mac = link.mac.map(|m| m.to_string()).unwrap_or_default();
         match promised {
             Some(i) if !i.mac.is_empty() && !i.mac.eq_ignore_ascii_case(&mac) => {
-                let text = format!("Interface {} Mac {} doesn't match container Mac: {mac}", self.bridge, i.mac);
+                let text =
+                    format!("Interface {} Mac {} doesn't match container Mac: {mac}", self.bridge, i.mac);
                 return Err(call.error(text));
             }
             _ => {}
         }
         if link.promisc != self.promisc {
-            return Err(call.error(format!("bridge {}: promiscuous mode is {}, not {}", self.bridge, link.promisc, self.promisc)));
+            return Err(call.error(format!(
+                "bridge {}: promiscuous mode is {}, not {}",
+                self.bridge, link.promisc, self.promisc
+            )));
         }
         Ok(())
     }
 
     /// Some host end of prevResult must be the peer of the pod's end and a port of the bridge.
-    fn check_port(&self, call: &Call<'_>, prev: &Success, facts: &Facts, peer: Option<u32>) -> Result<(), Error> {
+    fn check_port(
+        &self,
+        call: &Call<'_>,
+        prev: &Success,
+        facts: &Facts,
+        peer: Option<u32>,
+    ) -> Result<(), Error> {
         let master = facts.link(Place::Host, &self.bridge).map(|b| b.index);
         let host_ends = prev.interfaces.iter().filter(|i| i.sandbox.is_empty());
-        let found = host_ends.filter_map(|i| facts.host.links.iter().find(|l| l.name.as_str() == i.name)).any(|l| {
-            l.kind == "veth" && Some(l.index) == peer && l.master.is_some() && l.master == master
-        });
+        let found = host_ends
+            .filter_map(|i| facts.host.links.iter().find(|l| l.name.as_str() == i.name))
+            .any(|l| l.kind == "veth" && Some(l.index) == peer && l.master.is_some() && l.master == master);
         match found {
             true => Ok(()),
             false => Err(call.error(format!("CNI veth created for bridge {} was not found", self.bridge))),

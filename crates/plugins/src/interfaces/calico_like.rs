@@ -7,8 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use polynic_cni::{Error, Interface, Route as ResultRoute, Success};
 use polynic_net::{
-    Address, Change, Entropy, Facts, Family, FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule,
-    FwTable, FwVerdict, IfName, IpNet, Link, LinkKind, Mac, Needs, NsFacts, Place, Plan, Route, Sysctl, SysctlKey, Veth,
+    Address, Change, Entropy, Facts, Family, FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject,
+    FwPosition, FwRule, FwTable, FwVerdict, IfName, IpNet, Link, LinkKind, Mac, Needs, NsFacts, Place, Plan,
+    Route, Sysctl, SysctlKey, Veth,
 };
 use serde::Deserialize;
 use sha1::{Digest, Sha1};
@@ -110,9 +111,13 @@ fn default_setting(kind: &str, family: &str, setting: &str) -> Option<SysctlKey>
 }
 
 impl CalicoLikeAttachment {
-    fn host_settings(&self, plan: &mut Plan, host: &NsFacts) {
+    /// `forwards` says of which families forwarding is being switched on by the same plan: that changes the default of new links.
+    fn host_settings(&self, plan: &mut Plan, host: &NsFacts, forwards: &[&str]) {
         let settings = HOST_SETTINGS.map(|(family, setting, value)| ("conf", family, setting, value));
-        for (kind, family, setting, value) in settings.into_iter().chain([("neigh", "ipv4", "proxy_delay", "0")]) {
+        let settings = settings
+            .into_iter()
+            .filter(|(_, f, setting, _)| *setting != "forwarding" || !forwards.contains(f));
+        for (kind, family, setting, value) in settings.chain([("neigh", "ipv4", "proxy_delay", "0")]) {
             let before = default_setting(kind, family, setting).and_then(|key| host.sysctl(&key));
             let key = SysctlKey::new(format!("net/{family}/{kind}/{}/{setting}", self.host_end));
             if let (Some(before), Ok(key)) = (before.filter(|b| *b != value), key) {
@@ -124,7 +129,8 @@ impl CalicoLikeAttachment {
 
     fn strict(&self, plan: &mut Plan, host: &NsFacts) {
         if self.strict_reverse_path {
-            let missing = strict_objects().into_iter().filter(|o| !host.firewall.iter().any(|s| s.same_identity(o)));
+            let missing =
+                strict_objects().into_iter().filter(|o| !host.firewall.iter().any(|s| s.same_identity(o)));
             missing.for_each(|object| plan.ensure(Change::add_firewall(Place::Host, object)));
         }
     }
@@ -157,7 +163,8 @@ impl CalicoLikeAttachment {
         }
         for (family, gateway) in [(Family::V4, GATEWAY_V4), (Family::V6, GATEWAY_V6)] {
             if addressing::has_family(ipam, family) {
-                let routes = self.destinations(family, ipam).into_iter().map(|d| Route::new(d, link).via(gateway));
+                let routes =
+                    self.destinations(family, ipam).into_iter().map(|d| Route::new(d, link).via(gateway));
                 routes.for_each(|route| plan.own(Change::add_route(Place::Pod, route)));
             }
         }
@@ -194,7 +201,8 @@ impl Attachment for CalicoLikeAttachment {
         if let Some(result) = ipam {
             addressing::needs(&mut needs, result);
             forwarding::needs(&mut needs, result);
-            let settings = HOST_SETTINGS.iter().map(|(family, setting, _)| default_setting("conf", family, setting));
+            let settings =
+                HOST_SETTINGS.iter().map(|(family, setting, _)| default_setting("conf", family, setting));
             let delay = default_setting("neigh", "ipv4", "proxy_delay");
             settings.chain([delay]).flatten().for_each(|key| needs.host.sysctl(key));
         }
@@ -210,7 +218,10 @@ impl Attachment for CalicoLikeAttachment {
         }
         // The name follows from the pod, so the pod's previous sandbox may still hold it.
         if facts.link(Place::Host, &self.host_end).is_some() {
-            let text = format!("host interface {} exists: the pod's previous sandbox is not deleted yet", self.host_end);
+            let text = format!(
+                "host interface {} exists: the pod's previous sandbox is not deleted yet",
+                self.host_end
+            );
             return Err(call.explain(Error::try_again(text)));
         }
         refuse_taken_name(call, facts)
@@ -230,11 +241,12 @@ impl Attachment for CalicoLikeAttachment {
         let mut plan = Plan::default();
         forwarding::enable(&mut plan, &facts.host, ipam);
         self.strict(&mut plan, &facts.host);
-        let peer = Veth { place: Place::Host, name: self.host_end.clone(), mac: Some(HOST_MAC), mtu: self.mtu };
+        let peer =
+            Veth { place: Place::Host, name: self.host_end.clone(), mac: Some(HOST_MAC), mtu: self.mtu };
         let kind = LinkKind::Veth(peer);
         let link = Link { name: call.ifname.clone(), kind, mac: Some(pod_mac), mtu: self.mtu };
         plan.own(Change::create_link(Place::Pod, link));
-        self.host_settings(&mut plan, &facts.host);
+        self.host_settings(&mut plan, &facts.host, &forwarding::being_enabled(&facts.host, ipam));
         self.pod_side(&mut plan, call, facts.pod.as_ref().unwrap_or(&empty), ipam);
         for ip in &ipam.ips {
             let route = Route::new(IpNet::from(ip.address.addr()), &self.host_end).link_scope();

@@ -32,7 +32,10 @@ fn disable_ipv6() -> SysctlKey {
 /// The addresses that `lo` has once it is up: what is there, or what the kernel adds when it goes up.
 fn addresses(pod: &NsFacts) -> Vec<IpNet> {
     let lo = IfName::loopback();
-    let kernel = [IpNet::new_assert(IpAddr::from([127, 0, 0, 1]), 8), IpNet::from(IpAddr::from(std::net::Ipv6Addr::LOCALHOST))];
+    let kernel = [
+        IpNet::new_assert(IpAddr::from([127, 0, 0, 1]), 8),
+        IpNet::from(IpAddr::from(std::net::Ipv6Addr::LOCALHOST)),
+    ];
     let up = pod.link(&lo).is_some_and(|l| l.up);
     let has_ipv6 = pod.sysctl(&disable_ipv6()) == Some("0");
     let first = |family: Family| {
@@ -45,7 +48,10 @@ fn addresses(pod: &NsFacts) -> Vec<IpNet> {
 
 fn refuse_strangers(call: &Call<'_>, pod: &NsFacts) -> Result<(), Error> {
     match pod.addresses_of(&IfName::loopback()).find(|a| !a.net.addr().is_loopback()) {
-        Some(a) => Err(call.error(format!("loopback interface found with non-loopback address {:?}", a.net.to_string()))),
+        Some(a) => {
+            Err(call
+                .error(format!("loopback interface found with non-loopback address {:?}", a.net.to_string())))
+        }
         None => Ok(()),
     }
 }

@@ -2,14 +2,14 @@
 
 use polynic_cni::{Error, Interface, Success};
 use polynic_net::{
-    Change, Entropy, Facts, IfName, Link, LinkFact, LinkKind, LinkRef, Macvlan as MacvlanKind, MacvlanMode, Needs,
-    Place, Plan,
+    Change, Entropy, Facts, IfName, Link, LinkFact, LinkKind, LinkRef, Macvlan as MacvlanKind, MacvlanMode,
+    Needs, Place, Plan,
 };
 use serde::Deserialize;
 
 use crate::addressing::{self, Announce};
-use crate::mac::{self, Sources};
 use crate::interfaces::{default_route_link, default_route_needs, refuse_taken_name};
+use crate::mac::{self, Sources};
 use crate::{Attacher, Attachment, Call, Leftovers, Planned, prev};
 
 /// The plugin.
@@ -50,7 +50,8 @@ impl Attacher for Macvlan {
         Ok(Box::new(MacvlanAttachment {
             master,
             master_place: if config.link_in_container { Place::Pod } else { Place::Host },
-            mode: mode(&config.mode).ok_or_else(|| call.error(format!("unknown macvlan mode: {:?}", config.mode)))?,
+            mode: mode(&config.mode)
+                .ok_or_else(|| call.error(format!("unknown macvlan mode: {:?}", config.mode)))?,
             mtu: config.mtu,
             bc_queue_len: (config.bcqueuelen != 0).then_some(config.bcqueuelen),
         }))
@@ -82,7 +83,9 @@ impl MacvlanAttachment {
         match u32::try_from(self.mtu) {
             Ok(0) => Ok(None),
             Ok(mtu) if mtu <= master.mtu => Ok(Some(mtu)),
-            _ => Err(call.error(format!("invalid MTU {}, must be [0, master MTU({})]", self.mtu, master.mtu))),
+            _ => {
+                Err(call.error(format!("invalid MTU {}, must be [0, master MTU({})]", self.mtu, master.mtu)))
+            }
         }
     }
 
@@ -95,7 +98,8 @@ impl MacvlanAttachment {
             _ => Some(entropy.mac()),
         };
         let parent = LinkRef { place: self.master_place, name: master.name.clone() };
-        let kind = LinkKind::Macvlan(MacvlanKind { parent, mode: self.mode, bc_queue_len: self.bc_queue_len });
+        let kind =
+            LinkKind::Macvlan(MacvlanKind { parent, mode: self.mode, bc_queue_len: self.bc_queue_len });
         let mtu = self.mtu(call, master)?;
         Ok(Link { name: call.ifname.clone(), kind, mac: requested.or(chosen), mtu })
     }
@@ -136,7 +140,8 @@ impl Attachment for MacvlanAttachment {
         plan.own(Change::create_link(Place::Pod, link));
         let mut result = ipam.map(|r| addressing::on_interface(r, 0)).unwrap_or_default();
         let sandbox = call.invocation.netns.clone();
-        result.interfaces = vec![Interface { name: call.ifname.to_string(), mac, sandbox, ..Interface::default() }];
+        result.interfaces =
+            vec![Interface { name: call.ifname.to_string(), mac, sandbox, ..Interface::default() }];
         result.dns = call.conf.dns.clone();
         match ipam {
             Some(_) => addressing::configure(&mut plan, call, facts, &result, Announce::ByFamily)?,
@@ -153,7 +158,10 @@ impl Attachment for MacvlanAttachment {
         self.master(call, facts)?;
         let link = prev::interface(call, prev, facts, "macvlan")?;
         if link.macvlan_mode != Some(self.mode) {
-            return Err(call.error(format!("container macvlan mode {:?} does not match {:?}", link.macvlan_mode, self.mode)));
+            return Err(call.error(format!(
+                "container macvlan mode {:?} does not match {:?}",
+                link.macvlan_mode, self.mode
+            )));
         }
         prev::addresses_and_routes(call, prev, facts)
     }

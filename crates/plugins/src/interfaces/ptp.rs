@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use polynic_cni::{Error, Interface, Ip, Success};
 use polynic_net::{
-    Address, Change, Entropy, Facts, Family, IfName, IpNet, Link, LinkKind, Mac, Needs, Place, Plan, Route, Veth, scope,
+    Address, Change, Entropy, Facts, Family, IfName, IpNet, Link, LinkKind, Mac, Needs, Place, Plan, Route,
+    Veth, scope,
 };
 use serde::Deserialize;
 
@@ -54,9 +55,13 @@ struct Pair {
 
 impl PtpAttachment {
     fn create(&self, call: &Call<'_>, pair: &Pair) -> Change {
-        let peer = Veth { place: Place::Host, name: pair.host.clone(), mac: Some(pair.host_mac), mtu: self.mtu };
+        let peer =
+            Veth { place: Place::Host, name: pair.host.clone(), mac: Some(pair.host_mac), mtu: self.mtu };
         let kind = LinkKind::Veth(peer);
-        Change::create_link(Place::Pod, Link { name: call.ifname.clone(), kind, mac: Some(pair.pod_mac), mtu: self.mtu })
+        Change::create_link(
+            Place::Pod,
+            Link { name: call.ifname.clone(), kind, mac: Some(pair.pod_mac), mtu: self.mtu },
+        )
     }
 }
 
@@ -174,7 +179,8 @@ impl Attachment for PtpAttachment {
 
 fn result(call: &Call<'_>, ipam: &Success, pair: &Pair) -> Success {
     let mut result = addressing::on_interface(ipam, 1);
-    let host = Interface { name: pair.host.to_string(), mac: pair.host_mac.to_string(), ..Interface::default() };
+    let host =
+        Interface { name: pair.host.to_string(), mac: pair.host_mac.to_string(), ..Interface::default() };
     let pod = Interface {
         name: call.ifname.to_string(),
         mac: pair.pod_mac.to_string(),

@@ -33,7 +33,8 @@ impl Ipam for HostLocal {
     ) -> Result<Output, Error> {
         let call = Call::new("host-local", invocation, conf)?;
         let config = Config::read(&call).map_err(|e| call.explain(e))?;
-        let store = || Store::open(&config.data_dir, call.network(), context.state).map_err(|e| call.error(e));
+        let store =
+            || Store::open(&config.data_dir, call.network(), context.state).map_err(|e| call.error(e));
         match verb {
             Verb::Add => add(&call, &config, &mut store()?).map(Output::Success),
             Verb::Del => release(&call, &mut store()?),
@@ -52,7 +53,8 @@ fn owner<'a>(call: &'a Call<'_>) -> Owner<'a> {
 fn add(call: &Call<'_>, config: &Config, store: &mut Store) -> Result<Success, Error> {
     let owner = owner(call);
     let allocated = allocate::allocate(store, config, owner).map_err(|e| call.error(e))?;
-    let ips = allocated.into_iter().map(|a| Ip { interface: None, address: a.address, gateway: Some(a.gateway) });
+    let ips =
+        allocated.into_iter().map(|a| Ip { interface: None, address: a.address, gateway: Some(a.gateway) });
     let dns = match &config.resolv_conf {
         Some(path) => resolv::read(path).map_err(|e| {
             // A failing ADD gives back what it took; the failure to report is this one.

@@ -40,11 +40,18 @@ impl Ipam for Static {
         "static"
     }
 
-    fn call(&self, _: &Context<'_>, verb: Verb, invocation: &Invocation, conf: &PluginConf) -> Result<Output, Error> {
+    fn call(
+        &self,
+        _: &Context<'_>,
+        verb: Verb,
+        invocation: &Invocation,
+        conf: &PluginConf,
+    ) -> Result<Output, Error> {
         let call = Call::new("static", invocation, conf)?;
         match verb {
             Verb::Add => {
-                let Config { addresses: ips, routes, dns } = Config::read(&call).map_err(|e| call.explain(e))?;
+                let Config { addresses: ips, routes, dns } =
+                    Config::read(&call).map_err(|e| call.explain(e))?;
                 Ok(Output::Success(Success { ips, routes, dns, ..Success::default() }))
             }
             Verb::Check => check(&call),
@@ -60,7 +67,8 @@ fn check(call: &Call<'_>) -> Result<Output, Error> {
     for wanted in &config.addresses {
         let differs = |ip: &&Ip| ip.address == wanted.address && ip.gateway != wanted.gateway;
         if prev.ips.iter().any(|ip| differs(&ip)) {
-            let text = format!("static: Failed to match addr {} on interface {}", wanted.address, call.ifname);
+            let text =
+                format!("static: Failed to match addr {} on interface {}", wanted.address, call.ifname);
             return Err(call.error(text));
         }
     }
@@ -92,7 +100,8 @@ fn routes(ipam: &JsonMap) -> Result<Vec<Route>, Error> {
 /// What the runtime names replaces what `args` names, which replaces configuration and `CNI_ARGS` together.
 fn addresses(call: &Call<'_>, written: &Written) -> Result<Vec<Ip>, Error> {
     let entry = |text: &String| {
-        let wrong = || Error::internal(format!("an entry in the 'ips' field is NOT in CIDR notation, got: '{text}'"));
+        let wrong =
+            || Error::internal(format!("an entry in the 'ips' field is NOT in CIDR notation, got: '{text}'"));
         cidr(text).map(Ip::new).ok_or_else(wrong)
     };
     let by_runtime = call.runtime_config().strings("ips").map_err(load)?;
@@ -109,15 +118,20 @@ fn addresses(call: &Call<'_>, written: &Written) -> Result<Vec<Ip>, Error> {
 fn configured(call: &Call<'_>, written: &Written) -> Result<Vec<Ip>, Error> {
     let mut ips = Vec::new();
     for a in &written.addresses {
-        let wrong =
-            || Error::internal(format!("the 'address' field is expected to be in CIDR notation, got: '{}'", a.address));
+        let wrong = || {
+            Error::internal(format!(
+                "the 'address' field is expected to be in CIDR notation, got: '{}'",
+                a.address
+            ))
+        };
         let gateway = polynic_cni::result::parse_ip(&a.gateway)
             .map_err(|_| Error::internal(format!("invalid gateway address: {}", a.gateway)))?;
         ips.push(Ip { gateway, ..Ip::new(cidr(&a.address).ok_or_else(wrong)?) });
     }
     let args = args::parse(&call.invocation.args, &["IP", "GATEWAY"])?;
     for text in listed(args.get("IP")) {
-        let wrong = || Error::internal(format!("the 'ip' field is expected to be in CIDR notation, got: '{text}'"));
+        let wrong =
+            || Error::internal(format!("the 'ip' field is expected to be in CIDR notation, got: '{text}'"));
         ips.push(Ip::new(cidr(text).ok_or_else(wrong)?));
     }
     for text in listed(args.get("GATEWAY")) {
@@ -128,7 +142,7 @@ fn configured(call: &Call<'_>, written: &Written) -> Result<Vec<Ip>, Error> {
     Ok(ips)
 }
 
-fn listed<'a>(text: Option<&'a str>) -> impl Iterator<Item = &'a str> {
+fn listed(text: Option<&str>) -> impl Iterator<Item = &str> {
     text.unwrap_or_default().split(',').map(str::trim).filter(|t| !t.is_empty())
 }
 
@@ -140,7 +154,9 @@ fn refuse_two_of_a_family(call: &Call<'_>, ips: &[Ip]) -> Result<(), Error> {
     let version = call.conf.cni_version;
     let count = |family| ips.iter().filter(|ip| Family::of(ip.address.addr()) == family).count();
     if version < Version::V0_3_0 && (count(Family::V4) > 1 || count(Family::V6) > 1) {
-        return Err(Error::internal(format!("CNI version {version} does not support more than 1 address per family")));
+        return Err(Error::internal(format!(
+            "CNI version {version} does not support more than 1 address per family"
+        )));
     }
     Ok(())
 }
@@ -157,7 +173,11 @@ mod tests {
         let invocation = Invocation { args: args.into(), ..Invocation::default() };
         let call = Call::new("static", &invocation, &conf).unwrap();
         let config = Config::read(&call).map_err(|e| e.msg)?;
-        Ok(config.addresses.iter().map(|ip| (ip.address.to_string(), ip.gateway.map(|g| g.to_string()))).collect())
+        Ok(config
+            .addresses
+            .iter()
+            .map(|ip| (ip.address.to_string(), ip.gateway.map(|g| g.to_string())))
+            .collect())
     }
 
     fn base() -> Value {
@@ -172,8 +192,11 @@ mod tests {
     #[test]
     fn cni_args_add_to_the_configuration() {
         let read = read(base(), "IP=10.1.0.5/24,fd00::5/64;GATEWAY=10.1.0.1").unwrap();
-        let expected =
-            [ip("10.0.0.5/24", Some("10.0.0.1")), ip("10.1.0.5/24", Some("10.1.0.1")), ip("fd00::5/64", None)];
+        let expected = [
+            ip("10.0.0.5/24", Some("10.0.0.1")),
+            ip("10.1.0.5/24", Some("10.1.0.1")),
+            ip("fd00::5/64", None),
+        ];
         assert_eq!(read, expected);
     }
 

@@ -72,7 +72,8 @@ impl Config {
         let name = if w.bridge.is_empty() { "cni0" } else { &w.bridge };
         let vlan = u16::try_from(w.vlan).ok().filter(|v| *v <= 4094);
         Ok(Self {
-            bridge: IfName::new(name).map_err(|e| call.error(format!("invalid bridge name {name:?}: {e}")))?,
+            bridge: IfName::new(name)
+                .map_err(|e| call.error(format!("invalid bridge name {name:?}: {e}")))?,
             is_gateway: w.is_gateway || w.is_default_gateway,
             is_default_gateway: w.is_default_gateway,
             force_address: w.force_address,
@@ -113,8 +114,12 @@ fn trunk(entries: &[Trunk]) -> Result<Vec<u16>, &'static str> {
                 }
                 ids.extend(min..=max);
             }
-            (None, Some(_)) => return Err("minID and maxID should be configured simultaneously, minID is missing"),
-            (Some(_), None) => return Err("minID and maxID should be configured simultaneously, maxID is missing"),
+            (None, Some(_)) => {
+                return Err("minID and maxID should be configured simultaneously, minID is missing");
+            }
+            (Some(_), None) => {
+                return Err("minID and maxID should be configured simultaneously, maxID is missing");
+            }
             (None, None) => {}
         }
         if let Some(id) = entry.id {
@@ -153,15 +158,30 @@ mod tests {
     #[test]
     fn contradictions_are_refused_by_their_texts() {
         let cases = [
-            (json!({"hairpinMode": true, "promiscMode": true}), "cannot set hairpin mode and promiscuous mode at the same time"),
-            (json!({"disableContainerInterface": true, "ipam": {"type": "static"}}), "cannot use IPAM when DisableContainerInterface flag is set"),
+            (
+                json!({"hairpinMode": true, "promiscMode": true}),
+                "cannot set hairpin mode and promiscuous mode at the same time",
+            ),
+            (
+                json!({"disableContainerInterface": true, "ipam": {"type": "static"}}),
+                "cannot use IPAM when DisableContainerInterface flag is set",
+            ),
             (json!({"vlan": 4095}), "invalid VLAN ID 4095 (must be between 0 and 4094)"),
             (json!({"vlan": -1}), "invalid VLAN ID -1 (must be between 0 and 4094)"),
             (json!({"vlanTrunk": [{"minID": 0, "maxID": 5}]}), "incorrect trunk minID parameter"),
             (json!({"vlanTrunk": [{"minID": 1, "maxID": 4095}]}), "incorrect trunk maxID parameter"),
-            (json!({"vlanTrunk": [{"minID": 9, "maxID": 5}]}), "minID is greater than maxID in trunk parameter"),
-            (json!({"vlanTrunk": [{"maxID": 5}]}), "minID and maxID should be configured simultaneously, minID is missing"),
-            (json!({"vlanTrunk": [{"minID": 5}]}), "minID and maxID should be configured simultaneously, maxID is missing"),
+            (
+                json!({"vlanTrunk": [{"minID": 9, "maxID": 5}]}),
+                "minID is greater than maxID in trunk parameter",
+            ),
+            (
+                json!({"vlanTrunk": [{"maxID": 5}]}),
+                "minID and maxID should be configured simultaneously, minID is missing",
+            ),
+            (
+                json!({"vlanTrunk": [{"minID": 5}]}),
+                "minID and maxID should be configured simultaneously, maxID is missing",
+            ),
             (json!({"vlanTrunk": [{"id": 4095}]}), "incorrect trunk id parameter"),
             (json!({"ipMasqBackend": "x"}), "unknown ipmasq backend \"x\""),
         ];

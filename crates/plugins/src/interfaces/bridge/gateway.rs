@@ -49,8 +49,11 @@ fn add_default(result: &mut Success, family: Family) {
     let mut ips = result.ips.iter().filter(|ip| Family::of(ip.address.addr()) == family);
     let Some(gateway) = ips.find_map(|ip| ip.gateway) else { return };
     let everywhere = IpNet::new_assert(ip_from_u128(family, 0), 0);
-    if !result.routes.iter().any(|r| r.dst == everywhere && r.gw.is_some()) {
-        result.routes.push(ResultRoute::new(everywhere, Some(gateway)));
+    let mut defaults = result.routes.iter_mut().filter(|r| r.dst == everywhere);
+    match defaults.next() {
+        // One without a next hop would get this gateway anyway; a second one like it could not be installed.
+        Some(route) => route.gw = route.gw.or(Some(gateway)),
+        None => result.routes.push(ResultRoute::new(everywhere, Some(gateway))),
     }
 }
 
@@ -119,8 +122,19 @@ mod tests {
     }
 
     #[test]
-    fn a_default_route_is_added_only_where_none_with_a_next_hop_is() {
-        let ip = Ip { interface: None, address: net("10.0.0.5/24"), gateway: Some("10.0.0.1".parse().unwrap()) };
+    fn a_default_route_without_next_hop_is_the_gateways() {
+        let gateway = Some("10.0.0.1".parse().unwrap());
+        let ip = Ip { interface: None, address: net("10.0.0.5/24"), gateway };
+        let routes = vec![ResultRoute::new(net("0.0.0.0/0"), None)];
+        let mut result = Success { ips: vec![ip], routes, ..Success::default() };
+        add_default(&mut result, Family::V4);
+        assert_eq!(result.routes, [ResultRoute::new(net("0.0.0.0/0"), gateway)]);
+    }
+
+    #[test]
+    fn a_default_route_is_added_only_where_there_is_none() {
+        let ip =
+            Ip { interface: None, address: net("10.0.0.5/24"), gateway: Some("10.0.0.1".parse().unwrap()) };
         let mut result = Success { ips: vec![ip], ..Success::default() };
         add_default(&mut result, Family::V4);
         add_default(&mut result, Family::V4);

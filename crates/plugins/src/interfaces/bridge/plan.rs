@@ -2,8 +2,8 @@
 
 use polynic_cni::{Error, Interface, Success};
 use polynic_net::{
-    Attr, Change, Diff, Entropy, Facts, IfName, IpNet, Link, LinkFact, LinkKind, Mac, Needs, NsFacts, Object, Place, Plan,
-    PortVlan, Sysctl, SysctlKey, Veth, Wait,
+    Attr, Change, Diff, Entropy, Facts, IfName, IpNet, Link, LinkFact, LinkKind, Mac, Needs, NsFacts, Object,
+    Place, Plan, PortVlan, Sysctl, SysctlKey, Veth, Wait,
 };
 
 use super::config::Config;

@@ -1,8 +1,8 @@
 //! `macspoofchk`: the pod may send only with its own hardware address. Objects of spec/plugins.md 1.1, in the bridge family.
 
 use polynic_net::{
-    Change, Diff, FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable, FwVerdict, IfName,
-    Mac, Needs, NsFacts, Object, Place, Plan,
+    Change, Diff, FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable,
+    FwVerdict, IfName, Mac, Needs, NsFacts, Object, Place, Plan,
 };
 
 use crate::Call;
@@ -74,7 +74,8 @@ pub(super) fn leftovers(call: &Call<'_>, host: &NsFacts) -> Vec<Change> {
     let names = chains(call);
     let comment = comment(call);
     let is_rule = |o: &&FwObject| matches!(o, FwObject::Rule(r) if r.comment.starts_with(&comment) && (r.chain == PREROUTING || names.contains(&r.chain)));
-    let is_chain = |o: &&FwObject| matches!(o, FwObject::Chain(c) if c.table == table() && names.contains(&c.name));
+    let is_chain =
+        |o: &&FwObject| matches!(o, FwObject::Chain(c) if c.table == table() && names.contains(&c.name));
     let rules = host.firewall.iter().filter(is_rule);
     let chains = host.firewall.iter().filter(is_chain);
     rules

@@ -111,15 +111,17 @@ fn routes(ipam: &JsonMap) -> Result<Vec<Route>, Error> {
 
 /// All sets: the runtime's `ipRanges` first, then the single range, then `ranges`.
 fn sets(call: &Call<'_>, ipam: Ipam) -> Result<Vec<RangeSet>, Error> {
-    let mut written: Vec<Vec<Written>> = call.runtime_config().read("ipRanges").map_err(load)?.unwrap_or_default();
+    let mut written: Vec<Vec<Written>> =
+        call.runtime_config().read("ipRanges").map_err(load)?.unwrap_or_default();
     if !ipam.subnet.is_empty() {
         let Ipam { subnet, range_start, range_end, gateway, .. } = ipam;
         written.push(vec![Written { subnet, range_start, range_end, gateway }]);
     }
     written.extend(ipam.ranges);
-    let sets = written.iter().enumerate().map(|(i, set)| {
-        range_set(set).map_err(|e| invalid(format!("invalid range set {i}: {e}")))
-    });
+    let sets = written
+        .iter()
+        .enumerate()
+        .map(|(i, set)| range_set(set).map_err(|e| invalid(format!("invalid range set {i}: {e}"))));
     let sets = sets.collect::<Result<Vec<_>, Error>>()?;
     if sets.is_empty() {
         return Err(invalid("no IP ranges specified"));
@@ -142,7 +144,9 @@ fn refuse_two_of_a_family(call: &Call<'_>, sets: &[RangeSet]) -> Result<(), Erro
     let version = call.conf.cni_version;
     let count = |family| sets.iter().filter(|s| s.family() == Some(family)).count();
     if version < Version::V0_3_0 && (count(Family::V4) > 1 || count(Family::V6) > 1) {
-        return Err(invalid(format!("CNI version {version} does not support more than 1 address per family")));
+        return Err(invalid(format!(
+            "CNI version {version} does not support more than 1 address per family"
+        )));
     }
     Ok(())
 }
@@ -212,7 +216,8 @@ fn requested(call: &Call<'_>) -> Result<Vec<IpAddr>, Error> {
     let mut ips = Vec::new();
     for text in texts {
         let bare = text.split('/').next().unwrap_or_default();
-        let ip = address(bare).ok().flatten().ok_or_else(|| invalid(format!("invalid IP address: {text}")))?;
+        let ip =
+            address(bare).ok().flatten().ok_or_else(|| invalid(format!("invalid IP address: {text}")))?;
         if !ips.contains(&ip) {
             ips.push(ip);
         }

@@ -22,9 +22,16 @@ pub(super) struct Index {
 
 impl Index {
     pub(super) fn new(state: &Path, store: &Path) -> Self {
-        let digest: String =
-            Sha512::digest(store.as_os_str().as_encoded_bytes()).iter().take(16).map(|b| format!("{b:02x}")).collect();
-        let mut index = Self { store: store.to_owned(), directory: state.join("host-local").join(digest), complete: false };
+        let digest: String = Sha512::digest(store.as_os_str().as_encoded_bytes())
+            .iter()
+            .take(16)
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        let mut index = Self {
+            store: store.to_owned(),
+            directory: state.join("host-local").join(digest),
+            complete: false,
+        };
         index.complete = index.is_stamped();
         index
     }
@@ -63,7 +70,7 @@ impl Index {
         let path = self.file(owner);
         let text: String = ips.iter().map(|ip| format!("{ip}\n")).collect();
         let written = match text.is_empty() {
-            true => fs::remove_file(&path).or_else(|_| Ok(())),
+            true => fs::remove_file(&path).or(Ok(())),
             false => fs::write(&path, &text)
                 .or_else(|_| fs::create_dir_all(&self.directory).and_then(|()| fs::write(&path, &text))),
         };

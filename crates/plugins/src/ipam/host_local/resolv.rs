@@ -32,7 +32,9 @@ mod tests {
 
     #[test]
     fn the_four_keys_are_read_and_comments_are_not() {
-        let dns = parse("# c\n; c\nnameserver 192.0.2.1\nnameserver\t192.0.2.2\ndomain a.example\nsearch a b\noptions ndots:5\nx y\n");
+        let dns = parse(
+            "# c\n; c\nnameserver 192.0.2.1\nnameserver\t192.0.2.2\ndomain a.example\nsearch a b\noptions ndots:5\nx y\n",
+        );
         assert_eq!(dns.nameservers, ["192.0.2.1", "192.0.2.2"]);
         assert_eq!(dns.domain, "a.example");
         assert_eq!(dns.search, ["a", "b"]);

@@ -55,7 +55,8 @@ impl Store {
             .create(&directory)
             .map_err(failed("create directory", &directory))?;
         let path = directory.join("lock");
-        let lock = File::options().read(true).write(true).create(true).truncate(false).mode(0o750).open(&path);
+        let lock =
+            File::options().read(true).write(true).create(true).truncate(false).mode(0o750).open(&path);
         let lock = lock.map_err(failed("open", &path))?;
         lock.lock().map_err(failed("lock", &path))?;
         let index = Index::new(state, &directory);
@@ -136,9 +137,11 @@ impl Store {
 
     /// Whether the owner holds anything.
     pub(super) fn holds(&self, owner: Owner<'_>) -> Result<bool, StoreError> {
-        let indexed = self.index.hints(owner).into_iter().any(|ip| {
-            read(&self.file(ip)).is_some_and(|content| is_owned(&content, owner))
-        });
+        let indexed = self
+            .index
+            .hints(owner)
+            .into_iter()
+            .any(|ip| read(&self.file(ip)).is_some_and(|content| is_owned(&content, owner)));
         if indexed {
             return Ok(true);
         }

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::config::parse_for_test;
 use super::*;
-use crate::ipam::Ipam as _;
 
 struct Bench {
     data: tempfile::TempDir,
@@ -76,7 +75,8 @@ impl Bench {
     }
 
     fn files(&self) -> BTreeSet<String> {
-        let files = fs::read_dir(self.store()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+        let files =
+            fs::read_dir(self.store()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
         files.filter(|f| f != "lock" && !f.starts_with("last_reserved_ip")).collect()
     }
 }
@@ -95,14 +95,21 @@ fn addresses_go_round_and_have_the_subnets_prefix() {
     assert_eq!(bench.ip("b", "net1", &conf), "10.0.0.12/24", "a freed address is not the next one");
     assert_eq!(bench.ip("c", "net1", &conf), "10.0.0.10/24");
     let error = msg(bench.add("d", "net1", &conf).unwrap_err());
-    let expected = "failed to allocate for range 0: no IP addresses available in range set: 10.0.0.10-10.0.0.12";
+    let expected =
+        "failed to allocate for range 0: no IP addresses available in range set: 10.0.0.10-10.0.0.12";
     assert_eq!(error, expected);
 }
 
 #[test]
 fn files_have_the_names_and_contents_of_the_replaced_plugin() {
     let bench = Bench::new();
-    bench.add("a", "net1", &bench.conf(json!({"ranges": [[{"subnet": "10.0.0.0/24"}], [{"subnet": "fd00::/64"}]]}))).unwrap();
+    bench
+        .add(
+            "a",
+            "net1",
+            &bench.conf(json!({"ranges": [[{"subnet": "10.0.0.0/24"}], [{"subnet": "fd00::/64"}]]})),
+        )
+        .unwrap();
     assert_eq!(bench.files(), BTreeSet::from(["10.0.0.2".into(), "fd00::2".into()]));
     assert_eq!(fs::read(bench.store().join("fd00::2")).unwrap(), b"a\r\nnet1");
     assert_eq!(fs::read(bench.store().join("last_reserved_ip.0")).unwrap(), b"10.0.0.2");
@@ -130,7 +137,10 @@ fn files_of_others_are_seen_whatever_the_index_says() {
     bench.add("a", "net1", &conf).unwrap();
     fs::write(bench.store().join("10.0.0.11"), "b\r\nnet1").unwrap();
     let error = msg(bench.add("b", "net1", &conf).unwrap_err());
-    assert!(error.contains("10.0.0.11 has been allocated to b, duplicate allocation is not allowed"), "{error}");
+    assert!(
+        error.contains("10.0.0.11 has been allocated to b, duplicate allocation is not allowed"),
+        "{error}"
+    );
     assert_eq!(bench.ip("c", "net1", &conf), "10.0.0.12/24");
     bench.del("b", "net1");
     assert_eq!(bench.files(), BTreeSet::from(["10.0.0.10".into(), "10.0.0.12".into()]));
@@ -162,7 +172,10 @@ fn the_same_attachment_gets_no_second_address() {
     let conf = bench.small();
     bench.add("a", "net1", &conf).unwrap();
     let error = msg(bench.add("a", "net1", &conf).unwrap_err());
-    assert!(error.ends_with("10.0.0.10 has been allocated to a, duplicate allocation is not allowed"), "{error}");
+    assert!(
+        error.ends_with("10.0.0.10 has been allocated to a, duplicate allocation is not allowed"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -183,7 +196,10 @@ fn requests_come_from_three_sources_and_must_all_be_met() {
     conf["runtimeConfig"] = json!({"ips": ["10.0.0.12/24"]});
     assert_eq!(bench.ip("a", "net1", &conf), "10.0.0.12/24");
     let error = msg(bench.add("b", "net1", &conf).unwrap_err());
-    assert!(error.ends_with("requested IP address 10.0.0.12 is not available in range set 10.0.0.10-10.0.0.12"), "{error}");
+    assert!(
+        error.ends_with("requested IP address 10.0.0.12 is not available in range set 10.0.0.10-10.0.0.12"),
+        "{error}"
+    );
     let mut conf = bench.small();
     conf["args"] = json!({"cni": {"ips": ["10.0.0.11"]}});
     conf["testArgs"] = json!("IP=10.0.0.99");
@@ -237,13 +253,31 @@ fn status_is_50_when_a_set_is_exhausted() {
 fn wrong_ranges_are_refused_by_their_texts() {
     let cases = [
         (json!({}), "no IP ranges specified"),
-        (json!({"subnet": "10.0.0.5/24"}), "invalid range set 0: Network has host bits set. For a subnet mask of length 24 the network address is 10.0.0.0"),
-        (json!({"subnet": "10.0.0.0/31"}), "invalid range set 0: Network 10.0.0.0/31 too small to allocate from"),
-        (json!({"subnet": "10.0.0.0/24", "rangeStart": "10.0.1.1"}), "invalid range set 0: RangeStart 10.0.1.1 not in network 10.0.0.0/24"),
-        (json!({"subnet": "10.0.0.0/24", "rangeEnd": "10.0.1.1"}), "invalid range set 0: RangeEnd 10.0.1.1 not in network 10.0.0.0/24"),
+        (
+            json!({"subnet": "10.0.0.5/24"}),
+            "invalid range set 0: Network has host bits set. For a subnet mask of length 24 the network address is 10.0.0.0",
+        ),
+        (
+            json!({"subnet": "10.0.0.0/31"}),
+            "invalid range set 0: Network 10.0.0.0/31 too small to allocate from",
+        ),
+        (
+            json!({"subnet": "10.0.0.0/24", "rangeStart": "10.0.1.1"}),
+            "invalid range set 0: RangeStart 10.0.1.1 not in network 10.0.0.0/24",
+        ),
+        (
+            json!({"subnet": "10.0.0.0/24", "rangeEnd": "10.0.1.1"}),
+            "invalid range set 0: RangeEnd 10.0.1.1 not in network 10.0.0.0/24",
+        ),
         (json!({"ranges": [[]]}), "invalid range set 0: empty range set"),
-        (json!({"ranges": [[{"subnet": "10.0.0.0/24"}, {"subnet": "fd00::/64"}]]}), "invalid range set 0: mixed address families"),
-        (json!({"ranges": [[{"subnet": "10.0.0.0/24"}], [{"subnet": "10.0.0.0/25"}]]}), "range set 0 overlaps with 1"),
+        (
+            json!({"ranges": [[{"subnet": "10.0.0.0/24"}, {"subnet": "fd00::/64"}]]}),
+            "invalid range set 0: mixed address families",
+        ),
+        (
+            json!({"ranges": [[{"subnet": "10.0.0.0/24"}], [{"subnet": "10.0.0.0/25"}]]}),
+            "range set 0 overlaps with 1",
+        ),
     ];
     for (mut ipam, expected) in cases {
         ipam["type"] = json!("host-local");
@@ -264,7 +298,12 @@ fn twenty_at_once_get_twenty_addresses() {
     let conf = bench.conf(json!({"subnet": "10.0.0.0/27"}));
     let ips: Vec<String> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..20)
-            .map(|i| scope.spawn({ let (bench, conf) = (&bench, &conf); move || bench.ip(&format!("c{i}"), "eth0", conf) }))
+            .map(|i| {
+                scope.spawn({
+                    let (bench, conf) = (&bench, &conf);
+                    move || bench.ip(&format!("c{i}"), "eth0", conf)
+                })
+            })
             .collect();
         workers.into_iter().map(|w| w.join().unwrap()).collect()
     });
@@ -305,12 +344,18 @@ fn the_replaced_plugin_shares_the_store() {
         };
         polynic_cni::Delegate::call(&exec, "host-local", verb, &invocation)
     };
-    let peer_ip = |id: &str| peer_call(Verb::Add, id).unwrap().into_success("host-local").unwrap().ips[0].address.to_string();
+    let peer_ip = |id: &str| {
+        peer_call(Verb::Add, id).unwrap().into_success("host-local").unwrap().ips[0].address.to_string()
+    };
     assert_eq!(bench.ip("ours", "net1", &conf), "10.0.0.10/24");
     assert_eq!(peer_ip("theirs"), "10.0.0.11/24");
     assert_eq!(bench.ip("ours2", "net1", &conf), "10.0.0.12/24");
-    assert!(msg(peer_call(Verb::Add, "full").unwrap_err()).contains("no IP addresses available in range set"));
-    assert!(msg(bench.add("full", "net1", &conf).unwrap_err()).contains("no IP addresses available in range set"));
+    assert!(
+        msg(peer_call(Verb::Add, "full").unwrap_err()).contains("no IP addresses available in range set")
+    );
+    assert!(
+        msg(bench.add("full", "net1", &conf).unwrap_err()).contains("no IP addresses available in range set")
+    );
     peer_call(Verb::Del, "ours").unwrap();
     bench.del("theirs", "net1");
     assert_eq!(bench.files(), BTreeSet::from(["10.0.0.12".into()]));
