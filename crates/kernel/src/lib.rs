@@ -5,5 +5,9 @@
 //! plugin, a pod or a policy is.
 
 mod door;
+pub mod fake;
+pub mod transaction;
 
 pub use door::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
+pub use fake::{FakeDoor, FakeKernel, Setup, Snapshot};
+pub use transaction::{Applied, ApplyError};

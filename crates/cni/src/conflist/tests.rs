@@ -41,7 +41,7 @@ fn each_wrong_key_has_its_text() {
         (json!({"cniVersions": ["1.0.0", true]}), "invalid type for cniVersions index 1: bool"),
         (
             json!({"cniVersions": ["1.x"]}),
-            "invalid version \"1.x\": failed to convert part \"x\" to a number",
+            "invalid cniVersions entry 1.x at index 0: invalid version \"1.x\": failed to convert part \"x\" to a number",
         ),
         (json!({"plugins": {}}), "invalid 'plugins' type map[string]interface {}"),
         (json!({"plugins": []}), "no plugins in list"),

@@ -1,0 +1,109 @@
+//! Taking changes back, whatever is left of their effect.
+
+use polynic_net::{Change, Diff, IfName, Link, LinkKind, Object, Place, Plan};
+
+use super::ensure::{is_creation, is_deletion};
+use crate::{Errno, Kernel, KernelError};
+
+/// Removes what an applied plan left, or one that a crash left half applied: its owned changes, last first. Whatever is
+/// gone is no error; a setting that somebody has changed since stays as it is. Goes on after errors and returns them all.
+///
+/// If the pod's namespace is gone, what was in it is gone too, except that the host end of a veth pair may live on: it is
+/// deleted by its own name.
+pub fn remove(kernel: &mut dyn Kernel, plan: &Plan) -> Vec<KernelError> {
+    take_back(kernel, plan.teardown())
+}
+
+/// Applies inverse changes, tolerant of what is gone.
+pub(super) fn take_back(kernel: &mut dyn Kernel, changes: Vec<Change>) -> Vec<KernelError> {
+    let pod = kernel.pod_id().is_some();
+    let reachable: Vec<Change> =
+        changes.into_iter().filter_map(|c| if pod { Some(c) } else { without_pod(c) }).collect();
+    let groups =
+        reachable.chunk_by(|a, b| a.place == b.place && group(a) != Group::Single && group(a) == group(b));
+    groups.flat_map(|changes| take_back_group(kernel, changes)).collect()
+}
+
+/// What becomes of a change when the pod's namespace is gone.
+fn without_pod(change: Change) -> Option<Change> {
+    if change.place == Place::Host {
+        return Some(change);
+    }
+    let Object::Link(Diff { before: Some(link), after: None }) = change.object else { return None };
+    match &link.kind {
+        LinkKind::Veth(peer) if peer.place == Place::Host => {
+            let end = Link { name: peer.name.clone(), ..link };
+            Some(Change { place: Place::Host, object: Object::Link(Diff::delete(end)) })
+        }
+        _ => None,
+    }
+}
+
+/// What may be taken back together with its neighbours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Group {
+    Links,
+    Firewall,
+    Single,
+}
+
+fn group(change: &Change) -> Group {
+    match &change.object {
+        Object::Link(_) if is_deletion(change) => Group::Links,
+        Object::Firewall(_) if is_deletion(change) => Group::Firewall,
+        _ => Group::Single,
+    }
+}
+
+fn take_back_group(kernel: &mut dyn Kernel, changes: &[Change]) -> Vec<KernelError> {
+    match changes {
+        [first, ..] if group(first) == Group::Links => {
+            delete_links(kernel, first.place, &link_names(changes))
+        }
+        [_, _, ..] => delete_firewall(kernel, changes),
+        _ => changes.iter().filter_map(|c| tolerant(kernel, c)).collect(),
+    }
+}
+
+fn link_names(changes: &[Change]) -> Vec<IfName> {
+    let name = |change: &Change| match &change.object {
+        Object::Link(Diff { before: Some(link), .. }) => Some(link.name.clone()),
+        _ => None,
+    };
+    changes.iter().filter_map(name).collect()
+}
+
+/// Deletes links together, and if that fails each by itself, so that one that resists does not keep the others.
+fn delete_links(kernel: &mut dyn Kernel, place: Place, names: &[IfName]) -> Vec<KernelError> {
+    match kernel.delete_links(place, names) {
+        Ok(()) => Vec::new(),
+        Err(e) if e.is_absent() && names.len() == 1 => Vec::new(),
+        Err(e) if names.len() == 1 => vec![e],
+        Err(_) => names.iter().flat_map(|n| delete_links(kernel, place, std::slice::from_ref(n))).collect(),
+    }
+}
+
+/// Deletes firewall objects as one batch, and if that fails (most likely some are gone) one by one.
+fn delete_firewall(kernel: &mut dyn Kernel, changes: &[Change]) -> Vec<KernelError> {
+    match kernel.apply_firewall(changes) {
+        Ok(()) => Vec::new(),
+        Err(_) => changes.iter().filter_map(|c| tolerant(kernel, c)).collect(),
+    }
+}
+
+fn tolerant(kernel: &mut dyn Kernel, change: &Change) -> Option<KernelError> {
+    kernel.apply(change).err().filter(|e| !is_forgivable(e, change))
+}
+
+fn is_forgivable(error: &KernelError, change: &Change) -> bool {
+    match error {
+        // Somebody else has changed it since, or it was never changed.
+        KernelError::Stale { .. } => true,
+        e if e.is_absent() => true,
+        // What was to come back never went.
+        e if e.errno() == Some(Errno::EEXIST) => is_creation(change),
+        // The link of a route that was to come back is down: no route can be on it.
+        e if e.errno() == Some(Errno::ENETDOWN) => matches!(change.object, Object::Route(_)),
+        _ => false,
+    }
+}
