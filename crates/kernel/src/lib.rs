@@ -5,5 +5,13 @@
 //! plugin, a pod or a policy is.
 
 mod door;
+mod netlink;
+pub mod netns;
+mod nft;
+mod real;
+pub mod sandbox;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use door::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
+pub use real::{RealDoor, RealKernel};
