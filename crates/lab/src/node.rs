@@ -7,7 +7,6 @@ use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::hold;
 use crate::state::{State, write_json, write_whole};
 use crate::underlay::Node;
 
@@ -29,7 +28,6 @@ const MULTUS: &str = "00-multus.conf";
 /// Fills the node's directories.
 pub fn prepare(state: &State, node: Node, kubeconfig: &str) -> Result<()> {
     let name = node.name();
-    hold::prepare_node(state, &name, &PLUGINS)?;
     let conf: PathBuf = state.node(&name).join("etc/cni/net.d");
     let primary = primary(node, state.spec()?.strict_reverse_path);
     write_private(&conf.join("multus.d/multus.kubeconfig"), kubeconfig)?;

@@ -156,7 +156,7 @@ fn attach(sandbox: &Sandbox) -> Result<Success, String> {
 
 /// The first loadable configuration, in lexical order.
 pub fn default_network() -> Result<ConfList, conflist::LoadError> {
-    conflist::first_loadable(Path::new(CONF_DIR))
+    conflist::first_loadable(Path::new(CONF_DIR)).map(|(_, list)| list)
 }
 
 /// Whether the default network says that it can serve pods.

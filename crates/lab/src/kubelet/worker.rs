@@ -216,9 +216,11 @@ fn is_conflict(why: &kube::Error) -> bool {
 fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = T> {
     let task = tokio::task::spawn_blocking(work);
     async move {
-        match task.await {
+        match task.await.map_err(tokio::task::JoinError::try_into_panic) {
             Ok(value) => value,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // The runtime is going down, and with it this task.
+            Err(Err(_)) => std::future::pending().await,
         }
     }
 }
