@@ -1,0 +1,3 @@
+//! A small Kubernetes API server.
+pub mod status;
+pub mod store;
