@@ -49,6 +49,7 @@ fn resource(definition: &Value, version: &Value) -> Resource {
         storage_group: group.into(),
         conversion: if several { Conversion::ApiVersion } else { Conversion::None },
         field_labels: selectable_fields(version),
+        schema: at(version, "schema.openAPIV3Schema").cloned(),
         columns: columns(version),
         strategy: &strategy::Custom,
     }

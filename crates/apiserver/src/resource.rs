@@ -59,6 +59,8 @@ pub struct Resource {
     pub conversion: Conversion,
     /// Field labels for selectors, besides `metadata.name` and `metadata.namespace`.
     pub field_labels: Vec<String>,
+    /// OpenAPI schema of the objects, where one is known.
+    pub schema: Option<Value>,
     /// Columns of its table.
     pub columns: Vec<Column>,
     /// Defaults, checks and deletion rules.

@@ -5,6 +5,7 @@ mod label;
 
 pub use self::field::FieldSelector;
 pub use self::label::LabelSelector;
+pub(crate) use self::label::{is_key as is_label_key, is_value as is_label_value};
 
 use serde_json::Value;
 

@@ -178,6 +178,7 @@ impl Row {
             storage_group: self.storage_group.unwrap_or(self.group).into(),
             conversion: self.conversion,
             field_labels: owned(self.fields),
+            schema: None,
             columns: (self.columns)(),
             strategy: self.strategy,
         }
