@@ -6,8 +6,16 @@
 
 mod door;
 pub mod fake;
+mod netlink;
+pub mod netns;
+mod nft;
+mod real;
+pub mod sandbox;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod transaction;
 
 pub use door::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
 pub use fake::{FakeDoor, FakeKernel, Setup, Snapshot};
+pub use real::{RealDoor, RealKernel};
 pub use transaction::{Applied, ApplyError};
