@@ -83,6 +83,16 @@ const NEIGH: &[(&str, &str)] = &[
     ("unres_qlen", "101"),
 ];
 
+/// Settings whose default differs from that of other links.
+const EXCEPTIONS: &[(&str, &str)] = &[
+    ("net/ipv4/conf/all/accept_source_route", "0"),
+    ("net/ipv4/conf/lo/disable_policy", "1"),
+    ("net/ipv4/conf/lo/disable_xfrm", "1"),
+    ("net/ipv6/conf/all/accept_dad", "0"),
+    ("net/ipv6/conf/lo/accept_dad", "-1"),
+    ("net/ipv6/conf/lo/use_tempaddr", "-1"),
+];
+
 /// Families of settings per link: directory, and the settings in it.
 const PER_LINK: &[(&str, &[(&str, &str)])] =
     &[("net/ipv4/conf", IPV4), ("net/ipv6/conf", IPV6), ("net/ipv4/neigh", NEIGH), ("net/ipv6/neigh", NEIGH)];
@@ -109,7 +119,7 @@ pub(super) fn of_new_space() -> BTreeMap<SysctlKey, String> {
 
 /// The value that a setting has by default, for telling apart what somebody has set; none for unknown settings.
 pub(super) fn default_of(key: &SysctlKey) -> Option<&'static str> {
-    if let Some((_, value)) = GLOBAL.iter().find(|(path, _)| *path == key.as_str()) {
+    if let Some((_, value)) = GLOBAL.iter().chain(EXCEPTIONS).find(|(path, _)| *path == key.as_str()) {
         return Some(value);
     }
     let (directory, setting) = PER_LINK.iter().find_map(|(directory, settings)| {
@@ -123,12 +133,13 @@ impl Space {
     /// Gives a new link its settings: those that `default` has at this moment.
     pub(super) fn add_link_sysctls(&mut self, link: &IfName) {
         for (directory, settings) in PER_LINK {
-            for (setting, value) in *settings {
+            for (setting, _) in *settings {
                 let key = |name: &str| SysctlKey::new(format!("{directory}/{name}/{setting}")).ok();
                 let inherited = key("default").and_then(|k| self.sysctls.get(&k).cloned());
-                if let Some(key) = key(link.as_str()) {
-                    self.sysctls.insert(key, inherited.unwrap_or_else(|| (*value).to_owned()));
-                }
+                let Some((key, inherited)) = key(link.as_str()).zip(inherited) else { continue };
+                let exception = EXCEPTIONS.iter().find(|(path, _)| *path == key.as_str());
+                let value = exception.map_or(inherited, |(_, value)| (*value).to_owned());
+                self.sysctls.insert(key, value);
             }
         }
     }
