@@ -103,18 +103,16 @@ const SPREADING: &[(&str, &str)] =
 
 /// The settings of a namespace without links.
 pub(super) fn of_new_space() -> BTreeMap<SysctlKey, String> {
-    let global = GLOBAL.iter().map(|(path, value)| ((*path).to_owned(), *value));
+    let global = GLOBAL.iter().map(|(path, _)| (*path).to_owned());
     let shared = PER_LINK.iter().flat_map(|(directory, settings)| {
         // Neighbour tables have no `all`.
         let names: &[&str] = if directory.ends_with("conf") { &["all", "default"] } else { &["default"] };
         names
             .iter()
-            .flat_map(move |name| settings.iter().map(move |(s, v)| (format!("{directory}/{name}/{s}"), *v)))
+            .flat_map(move |name| settings.iter().map(move |(s, _)| format!("{directory}/{name}/{s}")))
     });
-    global
-        .chain(shared)
-        .filter_map(|(path, value)| Some((SysctlKey::new(path).ok()?, value.to_owned())))
-        .collect()
+    let keys = global.chain(shared).filter_map(|path| SysctlKey::new(path).ok());
+    keys.filter_map(|key| Some((key.clone(), default_of(&key)?.to_owned()))).collect()
 }
 
 /// The value that a setting has by default, for telling apart what somebody has set; none for unknown settings.
