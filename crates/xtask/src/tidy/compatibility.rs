@@ -26,7 +26,7 @@ pub(super) fn problems(tree: &Tree) -> Vec<String> {
     problems.into_iter().map(|problem| format!("{}:{problem}", page.path)).collect()
 }
 
-/// All rows of all tables whose first column is headed `id`. A cell that is not there is empty, so a row of another width
+/// All rows of all tables headed `id` and `feature`. A cell that is not there is empty, so a row of another width
 /// does not slip through: its state is wrong.
 fn rows(text: &str) -> Vec<Row<'_>> {
     let mut rows = Vec::new();
@@ -36,7 +36,7 @@ fn rows(text: &str) -> Vec<Row<'_>> {
         let cell = |number: usize| cells.get(number).copied().unwrap_or_default();
         if !line.starts_with('|') {
             in_table = false;
-        } else if cell(1) == "id" {
+        } else if (cell(1), cell(2)) == ("id", "feature") {
             in_table = true;
         } else if in_table && !cell(1).starts_with("--") {
             rows.push(Row { line: index + 1, id: cell(1), state: cell(3), tests: cell(4) });
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn other_tables_are_left_alone() {
         let text = format!(
-            "| word | a | b | meaning |\n| --- | --- | --- | --- |\n| x | a | b | c |\n\n{HEAD}| y | a | works | |\n"
+            "| word | a | b | meaning |\n| --- | --- | --- | --- |\n| id | a | b | c |\n\n{HEAD}| y | a | works | |\n"
         );
         assert_eq!(rows(&text).len(), 1);
     }
