@@ -1,6 +1,6 @@
 //! Taking changes back, whatever is left of their effect.
 
-use polynic_net::{Change, Diff, IfName, Link, LinkKind, Object, Place, Plan};
+use polynic_net::{Attr, Change, Diff, IfName, Link, LinkKind, Object, Place, Plan};
 
 use super::ensure::{is_creation, is_deletion};
 use crate::{Errno, Kernel, KernelError};
@@ -124,8 +124,18 @@ fn is_forgivable(error: &KernelError, change: &Change) -> bool {
         e if e.is_absent() => true,
         // What was to come back never went.
         e if e.errno() == Some(Errno::EEXIST) => is_creation(change),
+        // The link has left its bridge, and with it all that it was as a port.
+        e if e.errno() == Some(Errno::EOPNOTSUPP) => is_about_port(change),
         // The link of a route that was to come back is down: no route can be on it.
         e if e.errno() == Some(Errno::ENETDOWN) => matches!(change.object, Object::Route(_)),
+        _ => false,
+    }
+}
+
+fn is_about_port(change: &Change) -> bool {
+    match &change.object {
+        Object::PortVlan(_) => true,
+        Object::Attr(a) => matches!(a.after, Attr::Hairpin(_) | Attr::Isolated(_)),
         _ => false,
     }
 }
