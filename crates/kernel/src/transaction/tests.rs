@@ -323,6 +323,22 @@ fn a_way_to_a_gateway_comes_back_before_what_needs_it() {
 }
 
 #[test]
+fn a_connected_route_does_not_come_back_without_its_address() {
+    let (door, mut kernel, before) = start();
+    let eth0 = name("eth0");
+    let connected = Route::new("fd00::/64".parse().unwrap(), &eth0);
+    let plan = owned([
+        Change::add_address(Place::Host, Address::new(&eth0, "fd00::1/64".parse().unwrap())),
+        Change::delete_route(Place::Host, Route { protocol: 2, priority: 256, ..connected }),
+    ]);
+    assert_eq!(remove(kernel.as_mut(), &plan), [], "before it was ever applied");
+    unchanged(&before, &door);
+    apply(kernel.as_mut(), &plan).unwrap();
+    assert_eq!(remove(kernel.as_mut(), &plan), []);
+    unchanged(&before, &door);
+}
+
+#[test]
 fn a_mac_that_cannot_be_restored_is_an_error() {
     let (_, mut kernel, _) = start();
     let mac = |from, to| Change::attr(Place::Pod, &name("lo"), Attr::Mac(Mac(from)), Attr::Mac(Mac(to)));
