@@ -4,6 +4,8 @@
 //! machine. Left out is what the kernel itself cannot undo: taking links down or deleting them (their state is lost),
 //! deleting addresses that were there before, forwarding of single links (the global switch overwrites it).
 
+use std::sync::LazyLock;
+
 use polynic_net::{LinkNeed, Needs, Neighbour, NsFacts, PortVlan};
 use proptest::prelude::*;
 
@@ -14,6 +16,11 @@ use crate::Snapshot;
 type Seed = (u8, u8, u8, u8);
 
 fn machine() -> FakeDoor {
+    static MACHINE: LazyLock<FakeDoor> = LazyLock::new(build);
+    MACHINE.fork()
+}
+
+fn build() -> FakeDoor {
     let door = FakeDoor::new();
     door.add_netns(POD);
     door.host(|host| {
