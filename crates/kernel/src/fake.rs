@@ -19,6 +19,7 @@ mod route;
 mod setup;
 mod snapshot;
 mod space;
+mod state;
 mod sysctl;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,12 @@ impl FakeDoor {
     /// A machine whose host namespace has nothing but a loopback link that is down.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A second machine in the same state, which from here on goes its own way: one build for many attempts.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self { world: Arc::new(Mutex::new(self.world().clone())) }
     }
 
     /// Makes a namespace and registers it under `path`, in place of what the path meant before.
