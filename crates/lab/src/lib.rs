@@ -35,6 +35,7 @@ mod process;
 mod progress;
 mod random;
 mod registry;
+mod relay;
 mod scenario;
 mod state;
 mod supervisor;

@@ -103,21 +103,26 @@ pub async fn apply(client: &Client, object: &Value, namespace: &str) -> Result<S
     }
 }
 
-/// Where objects of this kind live. A CRD that was created a moment ago may take another to be served.
+/// Where objects of this kind live.
 async fn api_for(client: &Client, object: &DynamicObject, namespace: &str) -> Result<(Api<DynamicObject>, String)> {
     let types = object.types.clone().unwrap_or_default();
     let gvk = GroupVersionKind::try_from(&types).map_err(|why| Error::Input(format!("apiVersion: {why}")))?;
+    let (resource, scope) = look_up(client, &gvk).await?;
+    Ok((scoped(client, &resource, &scope, object, namespace), gvk.kind))
+}
+
+/// How a kind is served. A CRD that was created a moment ago may take another to be.
+pub async fn look_up(client: &Client, gvk: &GroupVersionKind) -> Result<(ApiResource, Scope)> {
     let mut backoff = crate::backoff::Backoff::of_requests();
     let mut attempts = 0;
-    let (resource, capabilities) = loop {
-        match discovery::oneshot::pinned_kind(client, &gvk).await {
-            Ok(found) => break found,
+    loop {
+        match discovery::oneshot::pinned_kind(client, gvk).await {
+            Ok((resource, capabilities)) => return Ok((resource, capabilities.scope)),
             Err(why) if attempts == 4 => return Err(Error::api(format!("look up kind {}", gvk.kind))(why)),
             Err(_) => tokio::time::sleep(backoff.wait()).await,
         }
         attempts += 1;
-    };
-    Ok((scoped(client, &resource, &capabilities.scope, object, namespace), gvk.kind))
+    }
 }
 
 fn scoped(

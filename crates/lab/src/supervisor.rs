@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Node as NodeObject;
 use kube::api::ListParams;
 use kube::{Api, Client};
+use polynic_apiserver::Running;
 use polynic_kernel::netns::{Netns, Pod};
 
 use crate::backoff::Backoff;
@@ -70,7 +71,7 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
     build::build(&plan::stages(&layout)?, &hosts)?;
     registry::save_hosts(&state, &hosts)?;
     step(format!("underlay: {}", describe(&layout)));
-    let client = serve_api(&state, &hosts, outer).await?;
+    let (_server, client) = serve_api(&state, &hosts, outer).await?;
     step("API server: namespaces and NetworkAttachmentDefinitions".to_owned());
     for node in layout.nodes() {
         let kubeconfig = fs::read_to_string(state.inner_kubeconfig());
@@ -119,22 +120,24 @@ fn host(hosts: &Hosts, name: &str) -> Result<Identity> {
 }
 
 /// One server, many sockets: on the machine, here among the switches, and on every node's loopback address.
-async fn serve_api(state: &State, hosts: &Hosts, outer: TcpListener) -> Result<Client> {
+async fn serve_api(state: &State, hosts: &Hosts, outer: TcpListener) -> Result<(Running, Client)> {
     let address = outer.local_addr().map_err(Error::io("look at the API socket"))?;
-    let mut listeners = vec![outer, listen()?];
+    let mut listeners = vec![outer];
     for (name, process) in hosts.iter().filter(|(name, _)| name.starts_with("node")) {
         let failed = |why: String| Error::Kernel { what: format!("listen for API requests on {name}"), why };
         let network = Netns::<Pod>::of_process(process.pid).map_err(|why| failed(why.to_string()))?;
         listeners.push(network.run(listen).map_err(|why| failed(why.to_string()))??);
     }
-    let kubeconfig = api::serve(state, listeners).await?;
-    let outside = node::readdressed(&kubeconfig, &format!("https://{address}"))?;
+    listeners.push(listen()?);
+    let server = api::serve(state, listeners).await?;
+    let kubeconfig = server.kubeconfig();
+    let outside = node::readdressed(kubeconfig, &format!("https://{address}"))?;
     write_whole(&state.kubeconfig(), outside.as_bytes())?;
-    let inside = node::readdressed(&kubeconfig, node::API_INSIDE)?;
+    let inside = node::readdressed(kubeconfig, node::API_INSIDE)?;
     write_whole(&state.inner_kubeconfig(), inside.as_bytes())?;
     let client = api::client(&state.inner_kubeconfig()).await?;
     api::seed(&client).await?;
-    Ok(client)
+    Ok((server, client))
 }
 
 fn listen() -> Result<TcpListener> {
