@@ -29,22 +29,22 @@ pub enum Holder<'a> {
 
 /// Starts a holder called `name` and waits until its namespaces are as they should be.
 pub fn start(name: &str, what: &Holder<'_>) -> Result<Child> {
-    spawn(command(name, what)?, name)
+    spawn(command(name, what), name)
 }
 
 /// The command that becomes a holder, for [`spawn`].
-pub fn command(name: &str, what: &Holder<'_>) -> Result<Command> {
+pub fn command(name: &str, what: &Holder<'_>) -> Command {
     let mut command = match what {
-        Holder::Host => process::again(["__hold", name, "host"])?,
-        Holder::Pod => process::again(["__hold", name, "pod"])?,
+        Holder::Host => process::again(["__hold", name, "host"]),
+        Holder::Pod => process::again(["__hold", name, "pod"]),
         Holder::Node(state) => {
-            let mut command = process::again(["__hold", name, "node"])?;
+            let mut command = process::again(["__hold", name, "node"]);
             command.arg(state.directory());
             command
         }
     };
     command.stdin(Stdio::null()).stdout(Stdio::piped());
-    Ok(command)
+    command
 }
 
 /// Starts a holder and waits for its sign of life. The namespaces of the calling thread are what it starts from.

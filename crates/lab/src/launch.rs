@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub fn start(spec: &Spec, show: impl FnMut(&str)) -> Result<PipeReader> {
     let (reader, writer) = std::io::pipe().map_err(Error::io("make a pipe"))?;
     let json = serde_json::to_string(spec).map_err(|why| Error::Input(why.to_string()))?;
-    let mut launcher = process::again(["__launch", &json])?
+    let mut launcher = process::again(["__launch", &json])
         .stdin(Stdio::null())
         .stdout(writer)
         .spawn()
@@ -96,7 +96,7 @@ fn start_init(state: &State) -> Result<()> {
     // Away from the terminal, so that Ctrl-C reaches only the command in the foreground.
     rustix::process::setsid().map_err(Error::sys("start a session"))?;
     namespaces::leave_machine()?;
-    let init = process::again(["__init".as_ref(), state.directory().as_os_str()])?
+    let init = process::again(["__init".as_ref(), state.directory().as_os_str()])
         .stdin(Stdio::from(OwnedFd::from(listener)))
         .stderr(log)
         .current_dir("/")
@@ -131,7 +131,7 @@ fn try_init(directory: &Path) -> Result<u8> {
     mounts::mount_sys();
     mounts::provide_cni_directories()?;
     namespaces::set_host_name(state.name())?;
-    let supervisor = process::again(["__supervise".as_ref(), directory.as_os_str()])?
+    let supervisor = process::again(["__supervise".as_ref(), directory.as_os_str()])
         .spawn()
         .map_err(Error::io("start the supervisor"))?;
     // The reader of the progress must see its end when the supervisor goes.
@@ -160,17 +160,17 @@ pub fn inside(state: &State, args: &[&str]) -> Result<Command> {
         return Err(Error::NotRunning(state.name().to_owned()));
     }
     let init = state.init()?;
-    let mut command = process::again(["__inside".to_owned(), init.pid.to_string()])?;
+    let mut command = process::again(["__inside".to_owned(), init.pid.to_string()]);
     command.args(args);
     Ok(command)
 }
 
 /// `__inside`: joins the lab, and runs the rest as a child, because the PID namespace is for children only.
 pub fn go_inside(init: u32, args: &[String]) -> Result<ExitCode> {
+    // Found first: the lab's /proc does not show us, because we are outside of its PID namespace.
+    let mut command = process::again_by_path(args)?;
     namespaces::join(init, namespaces::Join::Lab)?;
-    std::env::set_current_dir("/").map_err(Error::io("change to /"))?;
-    let mut child =
-        process::again(args)?.spawn().map_err(Error::io("start a process in the lab"))?;
+    let mut child = command.current_dir("/").spawn().map_err(Error::io("start a process in the lab"))?;
     let status = child.wait().map_err(Error::io("wait for a process in the lab"))?;
     Ok(exit_code(status))
 }

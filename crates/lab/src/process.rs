@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -72,8 +73,15 @@ fn is_zombie(stat: &str) -> bool {
     stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
 }
 
-/// This program again, with a hidden subcommand.
-pub fn again<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Result<Command> {
+/// This very program again, with a hidden subcommand: also when its file has been replaced or covered since.
+pub fn again<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("polynic-lab").args(args);
+    command
+}
+
+/// As [`again`], by the path of the program's file: for when /proc will not show this process any more.
+pub fn again_by_path<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Result<Command> {
     let program = std::env::current_exe().map_err(Error::io("find this program's file"))?;
     let mut command = Command::new(program);
     command.args(args);

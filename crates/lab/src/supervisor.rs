@@ -165,7 +165,7 @@ async fn keep_kubelet(state: State, node: Node, holder: Identity) {
 
 fn start_kubelet(state: &State, node: Node, holder: Identity) -> Result<tokio::process::Child> {
     let log = launch::log_file(state, &node.name())?;
-    let mut command = process::again(["__kubelet", &node.number.to_string(), &holder.pid.to_string()])?;
+    let mut command = process::again(["__kubelet", &node.number.to_string(), &holder.pid.to_string()]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     let what = format!("start the kubelet of {}", node.name());
     tokio::process::Command::from(command).spawn().map_err(Error::io(what))

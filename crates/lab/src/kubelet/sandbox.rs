@@ -134,7 +134,7 @@ fn fill(state: &State, sandbox: &mut Sandbox, request: &Request) -> Result<(), S
 
 fn start_pause(network: &Netns<netns::Pod>, host_name: &str) -> Result<crate::process::Identity> {
     let name = host_name.to_owned();
-    let command = hold::command(&name, &Holder::Pod)?;
+    let command = hold::command(&name, &Holder::Pod);
     let started = network.run(move || hold::spawn(command, &name)).map_err(Error::io("enter the pod's network"))?;
     let mut child = started?;
     let identity = hold::identity(&child)?;
