@@ -4,6 +4,7 @@
 mod addresses;
 mod attributes;
 mod deletion;
+mod firewall;
 mod links;
 mod namespaces;
 mod observation;
