@@ -79,13 +79,12 @@ impl Socket {
         let sequence = self.send(message, NLM_F_REQUEST)?;
         loop {
             self.receive()?;
-            for reply in replies(&self.buffer).filter(|r| r.sequence == sequence) {
-                if reply.kind == NLMSG_ERROR {
-                    reply.error(AFTER_ERROR)?;
-                    return Err(Fault::Talk("the kernel acknowledged a query without answering it".into()));
-                }
-                return read(reply.payload).ok_or_else(|| Fault::Talk("unreadable answer".into()));
+            let Some(reply) = replies(&self.buffer).find(|r| r.sequence == sequence) else { continue };
+            if reply.kind == NLMSG_ERROR {
+                reply.error(AFTER_ERROR)?;
+                return Err(Fault::Talk("the kernel acknowledged a query without answering it".into()));
             }
+            return read(reply.payload).ok_or_else(|| Fault::Talk("unreadable answer".into()));
         }
     }
 

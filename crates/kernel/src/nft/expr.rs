@@ -160,14 +160,15 @@ fn payload(base: u32, offset: u32, length: u32) -> Expr {
 }
 
 fn masked(mask: Vec<u8>) -> Expr {
+    let zeros = vec![0; mask.len()];
     typed(
         "bitwise",
         Expressions::Bitwise(vec![
             Bitwise::SourceRegister(Register::Reg1),
             Bitwise::DestinationRegister(Register::Reg1),
             Bitwise::Length(mask.len() as u32),
-            Bitwise::Xor(DataAttribute::Value(vec![0; mask.len()])),
             Bitwise::Mask(DataAttribute::Value(mask)),
+            Bitwise::Xor(DataAttribute::Value(zeros)),
         ]),
     )
 }
@@ -197,3 +198,6 @@ fn bytes(ip: IpAddr) -> Vec<u8> {
         IpAddr::V6(ip) => ip.octets().to_vec(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -224,7 +224,7 @@ fn rules_read_in_nft_as_they_were_meant() {
     for (table, chain, exprs) in cases {
         bench.apply(add(rule(table, chain, "c", exprs)));
     }
-    let listing = bench.scratch.pod.run(|| Command::new("nft").args(["-n", "list", "ruleset"]).output());
+    let listing = bench.scratch.pod.run(|| Command::new("nft").args(["list", "ruleset"]).output());
     let Ok(Ok(listing)) = listing else { return println!("skipped in part: nft is not installed") };
     let listing = String::from_utf8(listing.stdout).unwrap();
     let rules: Vec<_> = listing.lines().filter_map(|l| l.trim().strip_suffix(" comment \"c\"")).collect();
