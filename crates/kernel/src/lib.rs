@@ -10,8 +10,15 @@ pub mod netns;
 mod nft;
 mod real;
 pub mod sandbox;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use door::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
 pub use real::{RealDoor, RealKernel};
+
+/// Unit tests that need the real kernel use `testing::scratch_netns`, like those in `tests/`.
+#[cfg(test)]
+#[ctor::ctor(unsafe)]
+fn private_namespaces() {
+    testing::enter_before_main();
+}

@@ -18,7 +18,7 @@ mod wait;
 use polynic_net::{Change, Diff, Facts, IfName, Needs, Object, Place};
 
 use crate::netlink::Fault;
-use crate::netns::{Host, Netns, Pod};
+use crate::netns::{self, Host, Netns, Pod};
 use crate::{Door, Kernel, KernelError, NetnsId, OpenError, nft};
 use space::Space;
 
@@ -28,7 +28,7 @@ pub struct RealDoor;
 
 impl Door for RealDoor {
     fn open(&self, netns: Option<&str>) -> Result<Box<dyn Kernel>, OpenError> {
-        let host = Netns::<Host>::current().map_err(|e| refused(e, "/proc/thread-self/ns/net"))?;
+        let host = Netns::<Host>::current().map_err(|e| OpenError::refused(netns::OWN, &e))?;
         let pod = netns.map(|path| Ok((Netns::<Pod>::open(path)?, path))).transpose()?;
         Ok(Box::new(RealKernel::new(host, pod)?))
     }
@@ -46,9 +46,9 @@ impl RealKernel {
     /// # Errors
     /// A namespace cannot be entered or has no netlink.
     pub fn new(host: Netns<Host>, pod: Option<(Netns<Pod>, &str)>) -> Result<Self, OpenError> {
-        let host = Space::open(host.anywhere()).map_err(|e| refused(e, "/proc/thread-self/ns/net"))?;
+        let host = Space::open(host.anywhere()).map_err(|e| OpenError::refused(netns::OWN, &e))?;
         let pod = pod
-            .map(|(netns, path)| Space::open(netns.anywhere()).map_err(|e| refused(e, path)))
+            .map(|(netns, path)| Space::open(netns.anywhere()).map_err(|e| OpenError::refused(path, &e)))
             .transpose()?;
         Ok(Self { host, pod })
     }
@@ -149,10 +149,6 @@ impl Kernel for RealKernel {
     fn host_id(&self) -> NetnsId {
         self.host.id()
     }
-}
-
-fn refused(error: std::io::Error, path: &str) -> OpenError {
-    OpenError::Refused { path: path.to_owned(), why: error.to_string() }
 }
 
 /// Brings the loopback link of the calling thread's namespace up.
