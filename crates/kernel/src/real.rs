@@ -5,6 +5,7 @@ mod attr;
 mod create;
 mod delete;
 mod facts;
+mod idle;
 mod neighbour;
 mod observe;
 mod port_vlan;
@@ -15,22 +16,30 @@ mod sysctl;
 mod tap;
 mod wait;
 
+use std::sync::Arc;
+
 use polynic_net::{Change, Diff, Facts, IfName, Needs, Object, Place};
 
 use crate::netlink::Fault;
 use crate::netns::{self, Host, Netns, Pod};
 use crate::{Door, Kernel, KernelError, NetnsId, OpenError, nft};
+use idle::Idle;
 use space::Space;
 
-/// Opens namespaces of the machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RealDoor;
+/// Opens namespaces of the machine. Its clones share the sockets that are worth keeping between attachments, so a daemon
+/// should make one and keep it.
+#[derive(Clone, Default)]
+pub struct RealDoor {
+    idle: Arc<Idle>,
+}
 
 impl Door for RealDoor {
     fn open(&self, netns: Option<&str>) -> Result<Box<dyn Kernel>, OpenError> {
         let host = Netns::<Host>::current().map_err(|e| OpenError::refused(netns::OWN, &e))?;
         let pod = netns.map(|path| Ok((Netns::<Pod>::open(path)?, path))).transpose()?;
-        Ok(Box::new(RealKernel::new(host, pod)?))
+        let mut kernel = RealKernel::new(host, pod)?;
+        kernel.host.borrow_from(&self.idle);
+        Ok(Box::new(kernel))
     }
 }
 

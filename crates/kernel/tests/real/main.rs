@@ -2,7 +2,6 @@
 //! they are skipped; with `POLYNIC_REQUIRE_TIERS=netns` they fail.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail like the test")]
-#![allow(clippy::print_stdout, reason = "what is skipped says so")]
 
 mod addresses;
 mod attributes;
