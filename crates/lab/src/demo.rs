@@ -8,3 +8,9 @@ use crate::error::{Error, Result};
 pub fn run() -> Result<ExitCode> {
     Err(Error::Input("not yet".into()))
 }
+
+/// x
+pub fn show(world: &crate::scenario::world::World) -> Result<ExitCode> {
+    let _ = world;
+    Err(Error::Input("not yet".into()))
+}

@@ -211,6 +211,13 @@ impl World {
         names
     }
 
+    /// How many network namespaces a node has pinned.
+    pub fn pinned_networks(&self, node: &str) -> Result<usize, String> {
+        let process = registry::host(&self.state, node).map_err(|why| why.to_string())?;
+        // The node's own view of /run, through the process that holds it.
+        Ok(file_names(&PathBuf::from(format!("/proc/{}/root/run/netns", process.pid))).len())
+    }
+
     /// The names of files below one of the CNI directories of a node, such as `var/lib/cni/results`.
     pub fn node_files(&self, node: &str, below: &str) -> Vec<String> {
         file_names(&self.state.node(node).join(below))
