@@ -111,7 +111,8 @@ impl Attempt<'_> {
     /// The pod is gone before it was attached: the runtime gets a result that says nothing, and will delete it.
     fn placeholder(&self) -> Success {
         self.context.log.verbose(|| format!("pod {} is gone, nothing is attached", self.pod_text()));
-        let nowhere = Ip { gateway: Some(Ipv4Addr::UNSPECIFIED.into()), ..Ip::new(Ipv4Net::default().into()) };
+        let nowhere =
+            Ip { gateway: Some(Ipv4Addr::UNSPECIFIED.into()), ..Ip::new(Ipv4Net::default().into()) };
         let interface = Interface {
             name: self.invocation.ifname.clone(),
             sandbox: self.invocation.netns.clone(),
@@ -189,7 +190,8 @@ impl Attempt<'_> {
     /// Did an earlier ADD of this very attachment succeed?
     fn is_attached(&self, delegate: &DelegateConf, conf: &RuntimeConf) -> bool {
         let cache = Cache::new(&self.config.cni_dir);
-        let key = Key { network: &delegate.list.name, container_id: &conf.container_id, ifname: &conf.ifname };
+        let key =
+            Key { network: &delegate.list.name, container_id: &conf.container_id, ifname: &conf.ifname };
         cache.read(key).ok().flatten().is_some_and(|entry| entry.netns == conf.netns)
     }
 
@@ -203,7 +205,8 @@ impl Attempt<'_> {
             return Ok(());
         };
         let text = status::print(&rows);
-        let keys = [annotation::NETWORK_STATUS, annotation::NETWORKS_STATUS_LEGACY].map(|key| (key, text.as_str()));
+        let keys =
+            [annotation::NETWORK_STATUS, annotation::NETWORKS_STATUS_LEGACY].map(|key| (key, text.as_str()));
         let keys = if self.config.legacy_status_key { &keys[..] } else { &keys[..1] };
         match cluster.set_pod_annotations(&self.pod, keys) {
             Err(StatusError::NotFound(pod)) => {

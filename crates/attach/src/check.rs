@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn all_cached_delegates_are_checked_without_the_api_server() {
-        let world = World::new(json!({"delegates": [{"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"}]}));
+        let world =
+            World::new(json!({"delegates": [{"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"}]}));
         world.pod("a,b");
         world.nad("a", json!({"cniVersion": "0.4.0", "type": "a"}));
         world.nad("b", json!({"cniVersion": "0.3.1", "type": "b"}));
@@ -62,14 +63,16 @@ mod tests {
 
     #[test]
     fn an_old_inline_delegate_cannot_be_checked() {
-        let world = World::new(json!({"delegates": [{"cniVersion": "0.3.1", "name": "fabric", "type": "fabric"}]}));
+        let world =
+            World::new(json!({"delegates": [{"cniVersion": "0.3.1", "name": "fabric", "type": "fabric"}]}));
         let error = check(&world.context(), &world.invocation(), &world.config()).unwrap_err();
         assert!(error.msg.contains("does not support the CHECK command"), "{error}");
     }
 
     #[test]
     fn the_first_error_names_pod_and_network() {
-        let world = World::new(json!({"delegates": [{"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"}]}));
+        let world =
+            World::new(json!({"delegates": [{"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"}]}));
         world.plugin.fail_nth(Verb::Check, 0, Error::new(100, "address is gone", ""));
         let error = check(&world.context(), &world.invocation(), &world.config()).unwrap_err();
         assert_eq!(error, Error::new(100, "[blue/pod-1/uid-1:fabric]: address is gone", ""));

@@ -168,7 +168,9 @@ impl Config {
             multus_namespace: or(written.multus_namespace, "kube-system"),
             namespace_isolation: written.namespace_isolation,
             global_namespaces: global_namespaces.split(',').map(|name| name.trim().to_owned()).collect(),
-            readiness_file: Some(written.readinessindicatorfile).filter(|file| !file.is_empty()).map(PathBuf::from),
+            readiness_file: Some(written.readinessindicatorfile)
+                .filter(|file| !file.is_empty())
+                .map(PathBuf::from),
             kubeconfig: written.kubeconfig,
             retry_delete_on_error: written.retry_delete_on_error,
             auxiliary_chain: written.auxiliary_chain,
@@ -182,7 +184,11 @@ impl Config {
 
     /// `CNI_PATH` of the delegates: our own directory first, then what the runtime says.
     pub fn plugin_path(&self, runtime_path: &str) -> String {
-        if runtime_path.is_empty() { self.bin_dir.clone() } else { format!("{}:{runtime_path}", self.bin_dir) }
+        if runtime_path.is_empty() {
+            self.bin_dir.clone()
+        } else {
+            format!("{}:{runtime_path}", self.bin_dir)
+        }
     }
 
     /// May a pod of one namespace select a NAD of another?

@@ -26,7 +26,8 @@ pub(crate) fn assign(list: &mut [DelegateConf]) -> Result<(), SelectError> {
     }
     for delegate in list {
         let own = hops(delegate);
-        delegate.filter = Filter { v4: !own.iter().any(IpAddr::is_ipv4), v6: !own.iter().any(IpAddr::is_ipv6) };
+        delegate.filter =
+            Filter { v4: !own.iter().any(IpAddr::is_ipv4), v6: !own.iter().any(IpAddr::is_ipv6) };
     }
     Ok(())
 }
@@ -51,7 +52,11 @@ pub(crate) fn apply(netns: &dyn PodNetns, delegate: &DelegateConf, conf: &Runtim
 }
 
 /// The same in the cached result, so that CHECK finds what it expects.
-pub(crate) fn edit_cache(cache: &Cache<'_>, delegate: &DelegateConf, conf: &RuntimeConf) -> Result<(), Error> {
+pub(crate) fn edit_cache(
+    cache: &Cache<'_>,
+    delegate: &DelegateConf,
+    conf: &RuntimeConf,
+) -> Result<(), Error> {
     let key = Key { network: &delegate.list.name, container_id: &conf.container_id, ifname: &conf.ifname };
     let edited = cache.read(key).and_then(|entry| {
         let Some(mut entry) = entry else { return Ok(()) };
@@ -98,7 +103,8 @@ mod tests {
 
     fn delegate(hops: Option<&[&str]>) -> DelegateConf {
         let mut delegate = DelegateConf::default();
-        delegate.request.default_route = hops.map(|hops| hops.iter().map(|hop| hop.parse().unwrap()).collect());
+        delegate.request.default_route =
+            hops.map(|hops| hops.iter().map(|hop| hop.parse().unwrap()).collect());
         delegate
     }
 
@@ -141,7 +147,8 @@ mod tests {
 
     #[test]
     fn the_auxiliary_chain_takes_no_part() {
-        let auxiliary = DelegateConf { filter: Filter { v4: true, v6: true }, is_auxiliary: true, ..delegate(None) };
+        let auxiliary =
+            DelegateConf { filter: Filter { v4: true, v6: true }, is_auxiliary: true, ..delegate(None) };
         assert!(!concerns(&auxiliary));
     }
 

@@ -85,7 +85,8 @@ impl Detaching<'_> {
         let types = |list: &ConfList| {
             list.plugins.iter().map(|plugin| plugin.plugin_type.clone()).collect::<Vec<_>>()
         };
-        let entries = Cache::new(&self.config.cni_dir).list(Some(&self.invocation.container_id)).unwrap_or_default();
+        let entries =
+            Cache::new(&self.config.cni_dir).list(Some(&self.invocation.container_id)).unwrap_or_default();
         let cached = entries.iter().filter(|entry| entry.network == delegate.list.name);
         let cached = cached.filter_map(|entry| DelegateConf::from_bytes(&entry.config).ok());
         let same = |other: &DelegateConf| {
@@ -111,7 +112,8 @@ impl Detaching<'_> {
         let entries = Cache::new(&self.config.cni_dir).list(Some(&self.invocation.container_id)).ok()?;
         let mut entries: Vec<Entry> = entries;
         entries.sort_by_key(|entry| (entry.ifname != self.invocation.ifname, entry.ifname.clone()));
-        let deletions: Vec<Deletion> = entries.into_iter().filter_map(|entry| self.by_result(entry)).collect();
+        let deletions: Vec<Deletion> =
+            entries.into_iter().filter_map(|entry| self.by_result(entry)).collect();
         Some(deletions).filter(|deletions| !deletions.is_empty())
     }
 

@@ -120,7 +120,11 @@ impl DelegateConf {
     }
 
     /// From the `spec.config` of a NAD; a missing name becomes that of the NAD.
-    pub fn from_spec(config: &str, nad_name: &str, display_name: String) -> Result<DelegateConf, DelegateError> {
+    pub fn from_spec(
+        config: &str,
+        nad_name: &str,
+        display_name: String,
+    ) -> Result<DelegateConf, DelegateError> {
         let mut map = json::parse_object(config.as_bytes()).map_err(DelegateError::SpecConfig)?;
         let delegate = if GoMap(&map).get("name").is_none_or(|name| name == "") {
             json::remove_ci(&mut map, "name");
@@ -196,7 +200,10 @@ impl DelegateConf {
         let mut map = json::parse_object(&self.list.bytes).unwrap_or_default();
         match map.get_mut("plugins") {
             Some(Value::Array(plugins)) => {
-                plugins.iter_mut().filter_map(Value::as_object_mut).try_for_each(|plugin| merge(plugin, args))?;
+                plugins
+                    .iter_mut()
+                    .filter_map(Value::as_object_mut)
+                    .try_for_each(|plugin| merge(plugin, args))?;
             }
             _ => merge(&mut map, args)?,
         }

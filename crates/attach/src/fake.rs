@@ -201,7 +201,9 @@ impl World {
     pub(crate) fn new(mut conf: Value) -> World {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| Value::String(directory.path().join(name).display().to_string());
-        for (key, value) in [("name", json!("node-net")), ("type", json!("multus")), ("cniVersion", json!("1.1.0"))] {
+        for (key, value) in
+            [("name", json!("node-net")), ("type", json!("multus")), ("cniVersion", json!("1.1.0"))]
+        {
             conf.as_object_mut().unwrap().entry(key).or_insert(value);
         }
         conf["cniDir"] = path("cache");
@@ -230,7 +232,8 @@ impl World {
     }
 
     pub(crate) fn annotated(&self, annotations: &[(&str, &str)]) {
-        let annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let annotations =
+            annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         *self.cluster.pod.borrow_mut() = Some(PodInfo {
             namespace: "blue".into(),
             name: "pod-1".into(),
@@ -312,7 +315,8 @@ impl World {
     pub(crate) fn files(&self) -> BTreeMap<String, String> {
         let mut files = BTreeMap::new();
         for directory in ["cache", "cache/results"] {
-            let entries = std::fs::read_dir(self.directory.path().join(directory)).into_iter().flatten().flatten();
+            let entries =
+                std::fs::read_dir(self.directory.path().join(directory)).into_iter().flatten().flatten();
             for entry in entries.filter(|entry| entry.path().is_file()) {
                 let content = std::fs::read_to_string(entry.path()).unwrap();
                 files.insert(format!("{directory}/{}", entry.file_name().to_string_lossy()), content);

@@ -50,9 +50,8 @@ fn stale(config: &Config) -> Vec<String> {
 fn of(config: &Config, invocation: &Invocation, container: &str) -> Invocation {
     let cached = Cache::new(&config.cni_dir).list(Some(container)).unwrap_or_default();
     let first = cached.iter().find(|entry| entry.ifname == "eth0").or(cached.first());
-    let (netns, args) = first
-        .map(|entry| (entry.netns.clone(), polynic_cni::args::join(&entry.args)))
-        .unwrap_or_default();
+    let (netns, args) =
+        first.map(|entry| (entry.netns.clone(), polynic_cni::args::join(&entry.args))).unwrap_or_default();
     Invocation { netns, args, ifname: "eth0".to_owned(), ..invocation.clone() }
 }
 
@@ -61,7 +60,8 @@ fn valid(config: &Config) -> Result<Vec<Attachment>, Error> {
     let cached = Cache::new(&config.cni_dir).list(None)?;
     let cached =
         cached.into_iter().map(|entry| Attachment { container_id: entry.container_id, ifname: entry.ifname });
-    let all: BTreeSet<Attachment> = cached.chain(config.valid_attachments.iter().flatten().cloned()).collect();
+    let all: BTreeSet<Attachment> =
+        cached.chain(config.valid_attachments.iter().flatten().cloned()).collect();
     Ok(all.into_iter().collect())
 }
 
@@ -72,7 +72,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn world() -> World {
-        let world = World::new(json!({"delegates": [{"cniVersion": "1.1.0", "name": "fabric", "type": "fabric"}]}));
+        let world =
+            World::new(json!({"delegates": [{"cniVersion": "1.1.0", "name": "fabric", "type": "fabric"}]}));
         world.pod("a");
         world.nad("a", json!({"cniVersion": "1.0.0", "type": "a"}));
         world.add().unwrap();
@@ -118,7 +119,8 @@ mod tests {
 
     #[test]
     fn missing_caches_are_empty_ones() {
-        let world = World::new(json!({"delegates": [{"cniVersion": "1.1.0", "name": "fabric", "type": "fabric"}]}));
+        let world =
+            World::new(json!({"delegates": [{"cniVersion": "1.1.0", "name": "fabric", "type": "fabric"}]}));
         run(&world, None).unwrap();
         assert_eq!(world.plugin.last_stdin()["cni.dev/valid-attachments"], json!([]));
     }

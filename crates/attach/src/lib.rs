@@ -32,9 +32,7 @@ pub mod thin;
 
 pub use add::add;
 pub use check::check;
-pub use cluster::{
-    Cluster, NadError, NadRef, Patience, PodError, PodInfo, PodNetns, PodRef, StatusError,
-};
+pub use cluster::{Cluster, NadError, NadRef, Patience, PodError, PodInfo, PodNetns, PodRef, StatusError};
 pub use config::{Config, ConfigError, RuntimeConfig};
 pub use context::Context;
 pub use del::del;

@@ -144,7 +144,8 @@ fn level(name: &str) -> Option<Level> {
 fn open(path: PathBuf, options: &LogOptions) -> Option<Mutex<File>> {
     let rotated = rotate::rotate(&path, options);
     let opened = rotated.and_then(|()| OpenOptions::new().create(true).append(true).open(&path));
-    let report = |why: &io::Error| complain(&format!("multus logging: cannot log to {}: {why}", path.display()));
+    let report =
+        |why: &io::Error| complain(&format!("multus logging: cannot log to {}: {why}", path.display()));
     opened.inspect_err(report).ok().map(Mutex::new)
 }
 

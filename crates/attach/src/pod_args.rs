@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn the_pod_is_named_by_its_args() {
-        let args = PodArgs::parse("IgnoreUnknown=1;K8S_POD_NAMESPACE=blue;K8S_POD_NAME=p;K8S_POD_UID=u").unwrap();
+        let args =
+            PodArgs::parse("IgnoreUnknown=1;K8S_POD_NAMESPACE=blue;K8S_POD_NAME=p;K8S_POD_UID=u").unwrap();
         let pod = PodRef { namespace: "blue".into(), name: "p".into(), uid: "u".into() };
         assert_eq!(args.pod(), pod);
         assert_eq!(PodArgs::parse("").unwrap().pod(), PodRef::default());

@@ -38,7 +38,9 @@ mod tests {
         let file = directory.path().join("ready");
         let error = wait(Some(&file), SHORT).unwrap_err();
         assert_eq!(error.code, 999);
-        assert!(error.msg.starts_with("have you checked that your default network is ready? still waiting for "));
+        assert!(
+            error.msg.starts_with("have you checked that your default network is ready? still waiting for ")
+        );
         assert!(error.msg.contains(&file.display().to_string()), "{error}");
     }
 

@@ -42,7 +42,8 @@ fn with_interface(row: NetworkStatus, interface: &Interface) -> NetworkStatus {
 
 /// A row per interface in the pod.
 fn several(result: &Success, is_master: bool, base: &NetworkStatus) -> Vec<NetworkStatus> {
-    let sandboxed = result.interfaces.iter().enumerate().filter(|(_, interface)| !interface.sandbox.is_empty());
+    let sandboxed =
+        result.interfaces.iter().enumerate().filter(|(_, interface)| !interface.sandbox.is_empty());
     let mut rows: Vec<(usize, NetworkStatus)> =
         sandboxed.map(|(index, interface)| (index, with_interface(base.clone(), interface))).collect();
     for ip in &result.ips {
@@ -82,9 +83,7 @@ mod tests {
     }
 
     fn interfaces(sandboxes: &[&str]) -> Value {
-        let interface = |(at, sandbox): (usize, &&str)| {
-            json!({"name": format!("i{at}"), "mac": format!("02:00:00:00:00:0{at}"), "sandbox": sandbox})
-        };
+        let interface = |(at, sandbox): (usize, &&str)| json!({"name": format!("i{at}"), "mac": format!("02:00:00:00:00:0{at}"), "sandbox": sandbox});
         Value::Array(sandboxes.iter().enumerate().map(interface).collect())
     }
 
@@ -127,7 +126,8 @@ mod tests {
 
     #[test]
     fn addresses_go_to_their_interface_or_to_the_last_row() {
-        let ips = json!([ip(Some(2), 2, false), ip(Some(0), 9, false), ip(None, 5, false), ip(Some(1), 1, false)]);
+        let ips =
+            json!([ip(Some(2), 2, false), ip(Some(0), 9, false), ip(None, 5, false), ip(Some(1), 1, false)]);
         let rows = rows_of(json!({"interfaces": interfaces(&["", "/ns", "/ns"]), "ips": ips}), false);
         assert_eq!(column(&rows, "interface"), ["i1", "i2"]);
         assert_eq!(column(&rows, "ips"), [json!(["10.0.0.1"]), json!(["10.0.0.2", "10.0.0.5"])]);

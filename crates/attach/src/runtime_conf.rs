@@ -107,7 +107,11 @@ mod tests {
     }
 
     fn asking() -> Request {
-        Request { mac: "02:00:00:00:00:01".into(), ips: vec!["10.0.0.1".into(), "fd00::1".into()], ..Request::default() }
+        Request {
+            mac: "02:00:00:00:00:01".into(),
+            ips: vec!["10.0.0.1".into(), "fd00::1".into()],
+            ..Request::default()
+        }
     }
 
     fn conf(index: usize, add: bool) -> RuntimeConf {

@@ -157,7 +157,9 @@ impl Scratch {
     /// Removes the file; none is fine.
     pub fn remove(&self) -> Result<(), ScratchError> {
         match fs::remove_file(&self.path) {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(ScratchError::Write(self.path.clone(), why)),
+            Err(why) if why.kind() != io::ErrorKind::NotFound => {
+                Err(ScratchError::Write(self.path.clone(), why))
+            }
             _ => Ok(()),
         }
     }
@@ -173,7 +175,8 @@ impl Scratch {
     }
 
     fn delegate(&self, record: Record) -> Result<DelegateConf, ScratchError> {
-        let bytes = STANDARD.decode(&record.bytes).map_err(|why| ScratchError::Base64(self.path.clone(), why))?;
+        let bytes =
+            STANDARD.decode(&record.bytes).map_err(|why| ScratchError::Base64(self.path.clone(), why))?;
         let delegate =
             DelegateConf::from_bytes(&bytes).map_err(|why| ScratchError::Delegate(self.path.clone(), why))?;
         Ok(record.into_delegate(delegate))

@@ -177,9 +177,8 @@ fn wanted(config: &Config, pod: &PodInfo) -> Result<Wanted, SelectError> {
         .map(|value| selection::parse_default_network(value, &config.multus_namespace))
         .transpose()
         .map_err(wrong(annotation::DEFAULT_NETWORK))?;
-    let networks =
-        selection::parse_networks(value(annotation::NETWORKS).unwrap_or_default(), &pod.namespace)
-            .map_err(wrong(annotation::NETWORKS))?;
+    let networks = selection::parse_networks(value(annotation::NETWORKS).unwrap_or_default(), &pod.namespace)
+        .map_err(wrong(annotation::NETWORKS))?;
     let forbidden = networks.iter().find(|element| !config.allows(&pod.namespace, &element.namespace));
     match forbidden {
         Some(element) => {
@@ -223,10 +222,12 @@ fn cluster_network(config: &Config, has_cluster: bool, nads: &Nads) -> Result<De
     if !has_cluster {
         return Err(SelectError::NoCluster);
     }
-    cluster_network::find(config, nads, &config.cluster_network).map_err(|source| SelectError::ClusterNetwork {
-        name: config.cluster_network.clone(),
-        namespace: config.multus_namespace.clone(),
-        source: Box::new(source),
+    cluster_network::find(config, nads, &config.cluster_network).map_err(|source| {
+        SelectError::ClusterNetwork {
+            name: config.cluster_network.clone(),
+            namespace: config.multus_namespace.clone(),
+            source: Box::new(source),
+        }
     })
 }
 

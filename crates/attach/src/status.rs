@@ -57,6 +57,9 @@ mod tests {
         let world = World::new(json!({"clusterNetwork": "nowhere"}));
         let error = run(&world).unwrap_err();
         assert_eq!(error.code, 50);
-        assert!(error.msg.contains("failed to get clusterNetwork nowhere in namespace kube-system"), "{error}");
+        assert!(
+            error.msg.contains("failed to get clusterNetwork nowhere in namespace kube-system"),
+            "{error}"
+        );
     }
 }

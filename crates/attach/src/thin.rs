@@ -30,7 +30,11 @@ pub struct Thin<'a> {
 
 impl Thin<'_> {
     /// Serves one call. Every failure, a defect of ours included, is a CNI error object.
-    pub fn answer(&self, vars: impl IntoIterator<Item = (OsString, OsString)>, stdin: &mut dyn Read) -> Answer {
+    pub fn answer(
+        &self,
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+        stdin: &mut dyn Read,
+    ) -> Answer {
         let vars: Vec<(OsString, OsString)> = vars.into_iter().collect();
         if vars.iter().all(|(name, value)| name != "CNI_COMMAND" || value.is_empty()) {
             return Answer { stderr: self.about(), ..Answer::default() };
@@ -54,7 +58,8 @@ impl Thin<'_> {
         if verb == Verb::Version {
             return Ok(VersionInfo::of(&Version::ALL).to_json());
         }
-        gate::check(verb, &conf::version_text(&invocation.stdin), &Version::ALL)?;
+        let request = conf::check_stdin(&invocation.stdin)?;
+        gate::check(verb, conf::version_text(&request)?, &Version::ALL)?;
         let config = Config::parse(&invocation.stdin).map_err(|why| load_error(verb, why.into()))?;
         let log = Log::open(&config.log);
         let cluster = self.cluster(verb, &config, &log)?;
@@ -83,10 +88,17 @@ impl Thin<'_> {
     }
 }
 
-fn serve(verb: Verb, context: &Context<'_>, invocation: &Invocation, config: &Config) -> Result<String, Error> {
+fn serve(
+    verb: Verb,
+    context: &Context<'_>,
+    invocation: &Invocation,
+    config: &Config,
+) -> Result<String, Error> {
     let done = match verb {
         // In the version that the master delegate answered with, whatever our own is (spec/multus.md 8.1 step 8).
-        Verb::Add => return add(context, invocation, config).and_then(|result| result.print(result.cni_version)),
+        Verb::Add => {
+            return add(context, invocation, config).and_then(|result| result.print(result.cni_version));
+        }
         Verb::Del => del(context, invocation, config),
         Verb::Check => check(context, invocation, config),
         Verb::Status => status(context, invocation, config),

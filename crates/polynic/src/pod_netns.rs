@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use polynic_attach::PodNetns;
 use polynic_cni::Error;
 use polynic_kernel::{Door, Errno, Kernel};
-use polynic_net::{Change, IfName, IpNet, Needs, Place, Route, TABLE_MAIN, ip_from_u128, Family};
+use polynic_net::{Change, Family, IfName, IpNet, Needs, Place, Route, TABLE_MAIN, ip_from_u128};
 
 /// The pod's namespace behind a door to the kernel.
 pub(crate) struct Namespaces<'a> {

@@ -31,7 +31,8 @@ pub(super) fn chain(config: &Config) -> Result<Option<DelegateConf>, SelectError
 
 fn plugins(directory: &Path) -> Result<Vec<PluginEntry>, LoadError> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_plugin = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "conf") && !file.is_dir();
+    let is_plugin =
+        |file: &PathBuf| file.extension().is_some_and(|extension| extension == "conf") && !file.is_dir();
     let mut files: Vec<PathBuf> = entries.filter(is_plugin).collect();
     files.sort();
     files.iter().map(|file| plugin(file)).collect()

@@ -37,7 +37,8 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let files = entries.filter(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()));
     let is_network = |file: &PathBuf| {
-        extension(file).is_some_and(|extension| extension == "conf" || extension == "json" || extension == "conflist")
+        extension(file)
+            .is_some_and(|extension| extension == "conf" || extension == "json" || extension == "conflist")
     };
     let mut files: Vec<PathBuf> = files.map(|entry| entry.path()).filter(is_network).collect();
     files.sort();

@@ -14,7 +14,8 @@ pub(super) struct Nads(Vec<(NadRef, Result<NetworkAttachmentDefinition, NadError
 pub(super) fn wanted(config: &Config, wanted: &Wanted, extra: &[String]) -> Vec<NadRef> {
     let configured = std::iter::once(&config.cluster_network).chain(extra);
     let configured = configured.filter(|name| !name.is_empty() && !name.contains('/'));
-    let configured = configured.map(|name| NadRef { namespace: config.multus_namespace.clone(), name: name.clone() });
+    let configured =
+        configured.map(|name| NadRef { namespace: config.multus_namespace.clone(), name: name.clone() });
     let selected = wanted.default.iter().chain(&wanted.networks);
     let selected =
         selected.map(|element| NadRef { namespace: element.namespace.clone(), name: element.name.clone() });
@@ -35,7 +36,12 @@ impl Nads {
     }
 
     /// The delegate that a NAD describes.
-    pub(super) fn delegate(&self, config: &Config, namespace: &str, name: &str) -> Result<DelegateConf, SelectError> {
+    pub(super) fn delegate(
+        &self,
+        config: &Config,
+        namespace: &str,
+        name: &str,
+    ) -> Result<DelegateConf, SelectError> {
         let nad = self.get(namespace, name).map_err(|cause| SelectError::Nad {
             name: name.to_owned(),
             namespace: namespace.to_owned(),
