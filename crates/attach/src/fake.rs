@@ -81,7 +81,8 @@ impl FakePlugin {
     }
 
     pub(crate) fn last_stdin(&self) -> Value {
-        self.stdin(self.calls.lock().unwrap().len() - 1)
+        let count = self.calls.lock().unwrap().len();
+        self.stdin(count - 1)
     }
 
     /// Forgets the calls so far; counting starts anew.
