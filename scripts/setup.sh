@@ -58,8 +58,8 @@ install_packages() {
     if ! has apt-get; then
         say "missing here (names of the Debian packages): ${missing[*]}"
     elif ((EUID == 0)); then
-        apt_install "${missing[@]}" || say "apt-get could not install: ${missing[*]}"
-        return 0
+        apt_install "${missing[@]}" && return 0
+        say "apt-get could not install: ${missing[*]}"
     else
         say "missing here; install with: sudo apt-get install ${missing[*]}"
     fi

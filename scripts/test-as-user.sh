@@ -20,7 +20,7 @@ as_user() { # as_user HOME COMMAND...: nothing of root's rights or environment i
 
 # "directory<TAB>program" of each test program, from cargo's JSON lines.
 list_tests() {
-    cargo test "$@" --workspace --no-run --message-format=json 2> /dev/null |
+    cargo test -q "$@" --workspace --no-run --message-format=json |
         grep '"profile":{[^}]*"test":true}' |
         sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"executable":"\([^"]*\)".*/\1\t\2/p'
 }

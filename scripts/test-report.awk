@@ -12,5 +12,5 @@ quiet || /^test .* \.\.\. ok$/                { next }
 
 END {
     printf "\n%d tests passed\n", passed
-    for (why in skipped) printf "%s (%d times)\n", why, skipped[why]
+    for (why in skipped) printf "%s (%d)\n", why, skipped[why]
 }
