@@ -13,7 +13,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         config.listen = addr.parse()?;
     }
     let running = Server::start(config).await?;
-    eprintln!("listening on {}; kubectl --kubeconfig {}", running.addr(), running.kubeconfig_path().display());
+    eprintln!(
+        "listening on {}; kubectl --kubeconfig {}",
+        running.addr(),
+        running.kubeconfig_path().display()
+    );
     tokio::signal::ctrl_c().await?;
     running.shutdown().await;
     Ok(())

@@ -117,7 +117,11 @@ fn admit_container(txn: &Txn<'_, '_>, target: &Target) -> Result<(), Status> {
 
 fn admit_namespace(txn: &Txn<'_, '_>, target: &Target) -> Result<(), Status> {
     let Some(namespace) = txn.get(&cascade::namespace_key(&target.namespace))? else {
-        let subject = crate::status::Subject { kind: "namespaces".into(), name: target.namespace.clone(), ..Default::default() };
+        let subject = crate::status::Subject {
+            kind: "namespaces".into(),
+            name: target.namespace.clone(),
+            ..Default::default()
+        };
         return Err(Status::not_found(subject));
     };
     if meta::is_ending(&namespace) {

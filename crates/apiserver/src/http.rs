@@ -91,7 +91,13 @@ impl Service {
         let kinds = self.api.registry().snapshot();
         let aggregated = negotiate::wants_aggregated_discovery(request.headers());
         let (media_type, value) = match route {
-            Route::Healthy => return Ok(Answer { code: StatusCode::OK, media_type: "text/plain", body: Body::full("ok".into()) }),
+            Route::Healthy => {
+                return Ok(Answer {
+                    code: StatusCode::OK,
+                    media_type: "text/plain",
+                    body: Body::full("ok".into()),
+                });
+            }
             Route::Version => (JSON, version()),
             Route::Core if aggregated => (discovery::AGGREGATED, discovery::aggregated(&kinds, true)),
             Route::Groups if aggregated => (discovery::AGGREGATED, discovery::aggregated(&kinds, false)),

@@ -44,9 +44,8 @@ fn check_type(map: &mut Map<String, Value>, key: &str, wanted: &str, what: &str)
         None | Some("") => drop(map.insert(key.into(), json!(wanted))),
         Some(found) if found == wanted => {}
         Some(found) => {
-            let message = format!(
-                "the {what} in the data ({found}) does not match the expected {what} ({wanted})"
-            );
+            let message =
+                format!("the {what} in the data ({found}) does not match the expected {what} ({wanted})");
             return Err(Status::bad_request(message));
         }
     }
@@ -172,7 +171,9 @@ mod tests {
 
     #[test]
     fn metadata_of_wrong_types_is_refused() {
-        for metadata in [json!([]), json!({"labels": {"a": 1}}), json!({"finalizers": "x"}), json!({"name": 5})] {
+        for metadata in
+            [json!([]), json!({"labels": {"a": 1}}), json!({"finalizers": "x"}), json!({"name": 5})]
+        {
             assert_eq!(shape(json!({"metadata": metadata})).unwrap_err().code, 400);
         }
         assert_eq!(shape(json!([])).unwrap_err().code, 400);
@@ -183,7 +184,8 @@ mod tests {
         let kinds = Registry::default().snapshot();
         let pods = kinds.find("", "v1", "pods").unwrap();
         let big = "x".repeat(ANNOTATION_BYTES);
-        let object = json!({"metadata": {"name": "a", "labels": {"-": "x"}, "annotations": {"k8s.io/a": big}}});
+        let object =
+            json!({"metadata": {"name": "a", "labels": {"-": "x"}, "annotations": {"k8s.io/a": big}}});
         let fields: Vec<String> = validate(pods, &object).into_iter().map(|c| c.field).collect();
         assert_eq!(fields, ["metadata.labels", "metadata.annotations"]);
     }

@@ -102,7 +102,15 @@ impl Server {
         let tasks = Tasks::default();
         let accept = tokio::spawn(connection::accept(listener, tls, service, tasks.clone()));
         tracing::info!(%addr, data_dir = %config.data_dir.display(), "the API server is listening");
-        Ok(Running { addr, kubeconfig, kubeconfig_path, ca_pem: identity.ca_pem, token: identity.token, accept, tasks })
+        Ok(Running {
+            addr,
+            kubeconfig,
+            kubeconfig_path,
+            ca_pem: identity.ca_pem,
+            token: identity.token,
+            accept,
+            tasks,
+        })
     }
 }
 

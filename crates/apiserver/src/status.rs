@@ -107,7 +107,12 @@ impl Status {
 
     /// 404 for a path that no resource answers to.
     pub fn no_such_path() -> Self {
-        Self::about(404, "NotFound", "the server could not find the requested resource".into(), Subject::default())
+        Self::about(
+            404,
+            "NotFound",
+            "the server could not find the requested resource".into(),
+            Subject::default(),
+        )
     }
 
     /// 405: the resource exists and does not do this.
@@ -137,7 +142,8 @@ impl Status {
 
     /// 409 for a stale resourceVersion.
     pub fn modified(subject: Subject) -> Self {
-        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(subject, why)
     }
 
@@ -189,7 +195,8 @@ impl Status {
     fn details(&self) -> Value {
         let mut details = json!({});
         if let Some(subject) = &self.subject {
-            for (key, value) in [("name", &subject.name), ("group", &subject.group), ("kind", &subject.kind)] {
+            for (key, value) in [("name", &subject.name), ("group", &subject.group), ("kind", &subject.kind)]
+            {
                 if !value.is_empty() {
                     details[key] = json!(value);
                 }
@@ -239,7 +246,10 @@ mod tests {
 
     #[test]
     fn one_cause_stands_alone_and_several_stand_in_brackets() {
-        let one = Status::invalid(pod(), vec![Cause::required("metadata.name", "name or generateName is required")]);
+        let one = Status::invalid(
+            pod(),
+            vec![Cause::required("metadata.name", "name or generateName is required")],
+        );
         let text = "metadata.name: Required value: name or generateName is required";
         assert_eq!(one.message, format!("pods \"x\" is invalid: {text}"));
         let two = vec![Cause::required("a", ""), Cause::forbidden("b", "no")];

@@ -152,7 +152,8 @@ impl Store {
         let hub = Arc::new(Hub::new(revision, limits));
         let (jobs, queue) = mpsc::channel();
         let writer = Writer { db: db.clone(), hub: hub.clone(), revision, observer };
-        let writer = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&queue));
+        let writer =
+            std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&queue));
         let writer = writer.map_err(|e| StoreError::Thread(Arc::new(e)))?;
         Ok(Self { db, hub, jobs: Some(jobs), writer: Some(writer) })
     }

@@ -95,7 +95,8 @@ impl Strategy for Secret {
         let Some(plain) = object.as_object_mut().and_then(|map| map.remove("stringData")) else { return };
         let data = crate::json::child(object, "data");
         for (key, value) in plain.as_object().into_iter().flatten() {
-            data[key] = json!(base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default()));
+            data[key] =
+                json!(base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default()));
         }
     }
 }
@@ -146,10 +147,14 @@ mod tests {
 
     #[test]
     fn a_status_write_of_a_custom_object_touches_nothing_else() {
-        let old = json!({"metadata": {"resourceVersion": "1", "labels": {}}, "spec": {"a": 1}, "status": {"s": 1}});
+        let old =
+            json!({"metadata": {"resourceVersion": "1", "labels": {}}, "spec": {"a": 1}, "status": {"s": 1}});
         let mut new = json!({"metadata": {"resourceVersion": "1", "labels": {"x": "y"}}, "spec": {"a": 2}, "status": {"s": 2}});
         Custom.restrict_status_update(&mut new, &old);
-        assert_eq!(new, json!({"metadata": {"resourceVersion": "1", "labels": {}}, "spec": {"a": 1}, "status": {"s": 2}}));
+        assert_eq!(
+            new,
+            json!({"metadata": {"resourceVersion": "1", "labels": {}}, "spec": {"a": 1}, "status": {"s": 2}})
+        );
         let mut none = json!({"metadata": {}});
         Custom.restrict_status_update(&mut none, &old);
         assert!(none.get("status").is_none());

@@ -17,7 +17,9 @@ use crate::json::text;
 
 pub use self::jsonpath::{JsonPath, JsonPathError};
 
-pub(crate) use self::cells::{config_maps, crds, events, leases, named, namespaces, nodes, secrets, service_accounts, services};
+pub(crate) use self::cells::{
+    config_maps, crds, events, leases, named, namespaces, nodes, secrets, service_accounts, services,
+};
 pub(crate) use self::pods::pods;
 
 /// How a cell is found.
@@ -68,7 +70,10 @@ impl Column {
 
     /// The column every kind starts with.
     pub(crate) fn name() -> Self {
-        Self { format: Cow::Borrowed("name"), ..Self::computed("Name", |o, _| json!(text(o, "metadata.name"))) }
+        Self {
+            format: Cow::Borrowed("name"),
+            ..Self::computed("Name", |o, _| json!(text(o, "metadata.name")))
+        }
     }
 
     /// The column nearly every kind ends with.
@@ -98,8 +103,20 @@ impl Column {
     fn typed(&self, found: &[&Value]) -> Value {
         match (self.kind.as_ref(), found) {
             (_, []) => Value::Null,
-            ("integer" | "number", [value, ..]) => if value.is_number() { (*value).clone() } else { Value::Null },
-            ("boolean", [value, ..]) => if value.is_boolean() { (*value).clone() } else { Value::Null },
+            ("integer" | "number", [value, ..]) => {
+                if value.is_number() {
+                    (*value).clone()
+                } else {
+                    Value::Null
+                }
+            }
+            ("boolean", [value, ..]) => {
+                if value.is_boolean() {
+                    (*value).clone()
+                } else {
+                    Value::Null
+                }
+            }
             (_, values) => json!(values.iter().map(|value| plain(value)).collect::<Vec<_>>().join(",")),
         }
     }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -42,15 +42,44 @@ fn say(text: &str) -> io::Result<()> {
 }
 
 /// Puts every plugin into a directory. Each file is complete at every instant: made under another name, then renamed.
+///
+/// All are one file under many names: by that a plugin knows that another one in the directory is built in and needs no process.
 fn install(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let program = fs::canonicalize("/proc/self/exe")?;
-    for name in polynic_plugins::types().chain(std::iter::once("polynic")) {
-        let new = directory.join(format!(".{name}.new"));
-        let _ = fs::remove_file(&new);
-        // Another file system takes no link.
-        fs::hard_link(&program, &new).or_else(|_| fs::copy(&program, &new).map(drop))?;
-        fs::rename(&new, directory.join(name))?;
+    let own = place(&program, directory, "polynic")?;
+    polynic_plugins::types().try_for_each(|name| place(&own, directory, name).map(drop))
+}
+
+/// Puts `program` into a directory under a name.
+fn place(program: &Path, directory: &Path, name: &str) -> io::Result<PathBuf> {
+    let (file, new) = (directory.join(name), directory.join(format!(".{name}.new")));
+    let _ = fs::remove_file(&new);
+    // Another file system takes no link.
+    fs::hard_link(program, &new).or_else(|_| fs::copy(program, &new).map(drop))?;
+    fs::rename(&new, &file)?;
+    // Renaming over another name of the same file does nothing and leaves both (rename(2)).
+    let _ = fs::remove_file(&new);
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn installed_plugins_are_one_file_even_when_installed_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        install(directory.path()).unwrap();
+        install(directory.path()).unwrap();
+        let files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|f| f.unwrap()).collect();
+        let mut names: Vec<_> = files.iter().map(|f| f.file_name().into_string().unwrap()).collect();
+        names.sort();
+        let mut expected: Vec<&str> = polynic_plugins::types().chain(["polynic"]).collect();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+        let inode = files[0].metadata().unwrap().ino();
+        assert!(files.iter().all(|f| f.metadata().unwrap().ino() == inode));
     }
-    Ok(())
 }

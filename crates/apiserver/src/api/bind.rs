@@ -10,7 +10,12 @@ use crate::strategy;
 
 impl Api {
     /// Binds the pod `target` to the node that `binding.target.name` names.
-    pub async fn bind(&self, target: &Target, binding: Value, options: WriteOptions) -> Result<Value, Status> {
+    pub async fn bind(
+        &self,
+        target: &Target,
+        binding: Value,
+        options: WriteOptions,
+    ) -> Result<Value, Status> {
         let node = text(&binding, "target.name").to_owned();
         if node.is_empty() {
             let causes = vec![Cause::required("target.name", "")];

@@ -58,7 +58,12 @@ pub(super) fn delete_container(
 }
 
 /// After the removal of `object`: removes the containers that only waited for it.
-pub(super) fn sweep(txn: &mut Txn<'_, '_>, kinds: &Snapshot, resource: &Resource, object: &Value) -> Result<(), Status> {
+pub(super) fn sweep(
+    txn: &mut Txn<'_, '_>,
+    kinds: &Snapshot,
+    resource: &Resource,
+    object: &Value,
+) -> Result<(), Status> {
     if resource.namespaced {
         remove_if_done(txn, kinds, &namespace_key(text(object, "metadata.namespace")))?;
     }

@@ -14,14 +14,20 @@ const NAME_TRIES: usize = 8;
 
 impl Api {
     /// Creates `object`; `target.name` is taken from it if it is empty. Answers the object in the served version.
-    pub async fn create(&self, target: &Target, mut object: Value, options: WriteOptions) -> Result<Value, Status> {
+    pub async fn create(
+        &self,
+        target: &Target,
+        mut object: Value,
+        options: WriteOptions,
+    ) -> Result<Value, Status> {
         meta::check_shape(&target.resource, &mut object)?;
         check_place(target, &mut object)?;
         if text(&object, "metadata.resourceVersion") != "" {
             return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }
         let generated = text(&object, "metadata.generateName").to_owned();
-        let tries = if text(&object, "metadata.name").is_empty() && !generated.is_empty() { NAME_TRIES } else { 1 };
+        let tries =
+            if text(&object, "metadata.name").is_empty() && !generated.is_empty() { NAME_TRIES } else { 1 };
         for attempt in 1..=tries {
             let mut candidate = object.clone();
             if tries > 1 {
@@ -35,7 +41,12 @@ impl Api {
         Err(Status::internal("no generated name was free"))
     }
 
-    async fn create_named(&self, target: &Target, object: Value, options: WriteOptions) -> Result<Value, Status> {
+    async fn create_named(
+        &self,
+        target: &Target,
+        object: Value,
+        options: WriteOptions,
+    ) -> Result<Value, Status> {
         let name = text(&object, "metadata.name").to_owned();
         let target = Target { name, ..target.clone() };
         let object = prepare(&target, object, Timestamp::now())?;

@@ -171,7 +171,8 @@ mod tests {
 
     fn fate_of(metadata: Value, grace: Option<i64>) -> Fate {
         let kinds = Registry::default().snapshot();
-        let pod = json!({"metadata": metadata, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 30}});
+        let pod =
+            json!({"metadata": metadata, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 30}});
         fate(kinds.find("", "v1", "pods").unwrap(), &pod, grace, Timestamp::UNIX_EPOCH)
     }
 
@@ -192,7 +193,9 @@ mod tests {
 
     #[test]
     fn finalizers_hold_an_object_without_grace() {
-        let Fate::Mark(marked) = fate_of(json!({"finalizers": ["a/b"]}), Some(0)) else { panic!("not marked") };
+        let Fate::Mark(marked) = fate_of(json!({"finalizers": ["a/b"]}), Some(0)) else {
+            panic!("not marked")
+        };
         assert_eq!(fate_of(marked["metadata"].clone(), Some(0)), Fate::Keep);
     }
 

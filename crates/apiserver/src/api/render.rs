@@ -37,7 +37,12 @@ pub(super) fn one(form: Form, resource: &Resource, object: &Value) -> Result<Byt
 }
 
 /// A list whose items are JSON texts in their served version, `metadata` being that of the list.
-pub(super) fn list(form: Form, resource: &Resource, metadata: &Value, items: &[Bytes]) -> Result<Bytes, Status> {
+pub(super) fn list(
+    form: Form,
+    resource: &Resource,
+    metadata: &Value,
+    items: &[Bytes],
+) -> Result<Bytes, Status> {
     match form {
         Form::Object => Ok(spliced(&resource.list_kind, &resource.api_version(), metadata, items)),
         Form::Metadata => {
@@ -85,7 +90,10 @@ mod tests {
         let items = [Bytes::from_static(b"{\"a\":1}"), Bytes::from_static(b"{}")];
         for metadata in [json!({}), json!({"resourceVersion": "5"})] {
             let list: Value = serde_json::from_slice(&spliced("PodList", "v1", &metadata, &items)).unwrap();
-            assert_eq!(list, json!({"kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": [{"a": 1}, {}]}));
+            assert_eq!(
+                list,
+                json!({"kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": [{"a": 1}, {}]})
+            );
         }
     }
 }

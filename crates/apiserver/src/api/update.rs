@@ -30,7 +30,13 @@ const CUSTOM_PATCHES: [&str; 3] =
 
 impl Api {
     /// Replaces (a part of) the object by `object`.
-    pub async fn update(&self, target: &Target, part: Part, object: Value, options: WriteOptions) -> Result<Value, Status> {
+    pub async fn update(
+        &self,
+        target: &Target,
+        part: Part,
+        object: Value,
+        options: WriteOptions,
+    ) -> Result<Value, Status> {
         self.edit(target, part, options, Box::new(move |_| Ok(object))).await
     }
 
@@ -55,7 +61,13 @@ impl Api {
         self.edit(target, part, options, Box::new(edit)).await
     }
 
-    async fn edit(&self, target: &Target, part: Part, options: WriteOptions, edit: Edit) -> Result<Value, Status> {
+    async fn edit(
+        &self,
+        target: &Target,
+        part: Part,
+        options: WriteOptions,
+        edit: Edit,
+    ) -> Result<Value, Status> {
         let kinds = self.registry.snapshot();
         let (resource, target) = (target.resource.clone(), target.clone());
         let stored = self.store.transact(move |txn| {
@@ -72,12 +84,20 @@ impl From<PatchError> for Status {
     fn from(error: PatchError) -> Self {
         match error {
             PatchError::Malformed(message) => Self::bad_request(message),
-            PatchError::Unfit(message) => Self::new(422, "Invalid", format!("the patch cannot be applied: {message}")),
+            PatchError::Unfit(message) => {
+                Self::new(422, "Invalid", format!("the patch cannot be applied: {message}"))
+            }
         }
     }
 }
 
-fn replace(txn: &mut Txn<'_, '_>, kinds: &Snapshot, target: &Target, part: Part, edit: Edit) -> Result<Value, Status> {
+fn replace(
+    txn: &mut Txn<'_, '_>,
+    kinds: &Snapshot,
+    target: &Target,
+    part: Part,
+    edit: Edit,
+) -> Result<Value, Status> {
     let key = target.key();
     let old = txn.get(&key)?.ok_or_else(|| target.not_found())?;
     let mut new = edit(&served(&target.resource, old.clone())?)?;
@@ -115,7 +135,8 @@ fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -> Result<Va
 fn check_identity(target: &Target, new: &Value, old: &Value) -> Result<(), Status> {
     let name = text(new, "metadata.name");
     if name != target.name {
-        let message = format!("the name of the object ({name}) does not match the name on the URL ({})", target.name);
+        let message =
+            format!("the name of the object ({name}) does not match the name on the URL ({})", target.name);
         return Err(Status::bad_request(message));
     }
     let namespace = text(new, "metadata.namespace");
@@ -140,8 +161,11 @@ fn check_version(target: &Target, new: &Value, old: &Value) -> Result<(), Status
     let resource = &target.resource;
     match text(new, "metadata.resourceVersion") {
         "" if resource.strategy.demands_resource_version() => {
-            let cause =
-                crate::status::Cause::invalid("metadata.resourceVersion", "0x0", "must be specified for an update");
+            let cause = crate::status::Cause::invalid(
+                "metadata.resourceVersion",
+                "0x0",
+                "must be specified for an update",
+            );
             Err(Status::invalid(resource.subject_kind(&target.name), vec![cause]))
         }
         "" => Ok(()),

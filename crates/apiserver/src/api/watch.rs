@@ -149,7 +149,8 @@ impl Watch {
             Some(before) => super::read::matches(&self.target, &self.selector, before)?,
             None => false,
         };
-        let is = event.change != Change::Deleted && super::read::matches(&self.target, &self.selector, &event.body)?;
+        let is = event.change != Change::Deleted
+            && super::read::matches(&self.target, &self.selector, &event.body)?;
         match (was, is) {
             (false, false) => Ok(()),
             (false, true) => self.queue_object("ADDED", &event.body),

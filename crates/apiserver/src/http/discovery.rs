@@ -46,7 +46,10 @@ fn by_group(kinds: &Snapshot) -> BTreeMap<&str, Vec<(&str, Vec<&Arc<Resource>>)>
     let mut groups: BTreeMap<&str, BTreeMap<_, Vec<&Arc<Resource>>>> = BTreeMap::new();
     for resource in kinds.iter() {
         let versions = groups.entry(resource.group.as_str()).or_default();
-        versions.entry((Reverse(priority(&resource.version)), resource.version.as_str())).or_default().push(resource);
+        versions
+            .entry((Reverse(priority(&resource.version)), resource.version.as_str()))
+            .or_default()
+            .push(resource);
     }
     let mut flat = BTreeMap::new();
     for (group, versions) in groups {
@@ -91,7 +94,8 @@ pub(super) fn group(kinds: &Snapshot, name: &str) -> Option<Value> {
 }
 
 fn describe(name: &str, versions: &[(&str, Vec<&Arc<Resource>>)]) -> Value {
-    let version = |(version, _): &(&str, _)| json!({"groupVersion": group_version(name, version), "version": version});
+    let version =
+        |(version, _): &(&str, _)| json!({"groupVersion": group_version(name, version), "version": version});
     let versions: Vec<Value> = versions.iter().map(version).collect();
     json!({"name": name, "preferredVersion": versions[0], "versions": versions})
 }
@@ -186,10 +190,12 @@ mod tests {
     fn both_forms_list_the_same_kinds() {
         let snapshot = Registry::default().snapshot();
         let classic = kinds(&snapshot, "", "v1").unwrap();
-        let names: Vec<&str> = classic["resources"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
+        let names: Vec<&str> =
+            classic["resources"].as_array().unwrap().iter().map(|r| r["name"].as_str().unwrap()).collect();
         assert!(names.contains(&"pods") && names.contains(&"pods/status") && names.contains(&"pods/binding"));
         let core = aggregated(&snapshot, true);
-        let whole: Vec<&Value> = core["items"][0]["versions"][0]["resources"].as_array().unwrap().iter().collect();
+        let whole: Vec<&Value> =
+            core["items"][0]["versions"][0]["resources"].as_array().unwrap().iter().collect();
         assert_eq!(whole.len(), names.iter().filter(|name| !name.contains('/')).count());
     }
 

@@ -29,7 +29,10 @@ pub(super) fn form(headers: &HeaderMap, include: &str) -> Option<Form> {
     if ranges.is_empty() {
         return Some(Form::Object);
     }
-    ranges.iter().filter(|(media_type, _)| is_json(media_type)).find_map(|(_, parameters)| form_of(parameters, include))
+    ranges
+        .iter()
+        .filter(|(media_type, _)| is_json(media_type))
+        .find_map(|(_, parameters)| form_of(parameters, include))
 }
 
 fn form_of(parameters: &[(String, String)], include: &str) -> Option<Form> {
@@ -73,9 +76,15 @@ mod tests {
     fn kubectl_gets_its_table_and_others_their_object() {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         assert_eq!(form(&accept(table), "Object"), Some(Form::Table(Include::Object)));
-        assert_eq!(form(&accept("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"), ""), Some(Form::Object));
+        assert_eq!(
+            form(&accept("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"), ""),
+            Some(Form::Object)
+        );
         assert_eq!(form(&accept("application/vnd.kubernetes.protobuf, */*"), ""), Some(Form::Object));
-        assert_eq!(form(&accept("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"), ""), Some(Form::Metadata));
+        assert_eq!(
+            form(&accept("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"), ""),
+            Some(Form::Metadata)
+        );
         assert_eq!(form(&HeaderMap::new(), ""), Some(Form::Object));
     }
 

@@ -63,15 +63,20 @@ fn gvk(resource: &Resource) -> Value {
 }
 
 fn schema(resource: &Resource) -> Value {
-    let mut schema = resource.schema.clone().filter(Value::is_object).unwrap_or_else(|| {
-        json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
-    });
+    let mut schema = resource
+        .schema
+        .clone()
+        .filter(Value::is_object)
+        .unwrap_or_else(|| json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}));
     schema["x-kubernetes-group-version-kind"] = json!([gvk(resource)]);
     schema
 }
 
 fn parameters(names: &[&str]) -> Vec<Value> {
-    names.iter().map(|name| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}})).collect()
+    names
+        .iter()
+        .map(|name| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}}))
+        .collect()
 }
 
 const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];

@@ -32,7 +32,8 @@ impl Query {
         if text.is_empty() {
             return Ok(None);
         }
-        let bad = |_| Status::bad_request(format!("the query parameter {key}={text:?} is not a valid number"));
+        let bad =
+            |_| Status::bad_request(format!("the query parameter {key}={text:?} is not a valid number"));
         text.parse().map(Some).map_err(bad)
     }
 
@@ -64,7 +65,9 @@ impl Query {
             since: self.number("resourceVersion")?.filter(|revision| *revision > 0),
             send_initial_events: self.flag("sendInitialEvents"),
             bookmarks: self.flag("allowWatchBookmarks"),
-            timeout: seconds.filter(|s| *s > 0).map_or(WATCH_TIMEOUT, |s| Duration::from_secs(s).min(WATCH_TIMEOUT)),
+            timeout: seconds
+                .filter(|s| *s > 0)
+                .map_or(WATCH_TIMEOUT, |s| Duration::from_secs(s).min(WATCH_TIMEOUT)),
         })
     }
 
@@ -76,7 +79,9 @@ impl Query {
         match self.get("dryRun") {
             "" => Ok(WriteOptions { dry_run: false }),
             "All" => Ok(WriteOptions { dry_run: true }),
-            other => Err(Status::bad_request(format!("dryRun: Unsupported value: {other:?}: supported values: \"All\""))),
+            other => Err(Status::bad_request(format!(
+                "dryRun: Unsupported value: {other:?}: supported values: \"All\""
+            ))),
         }
     }
 }
@@ -94,7 +99,10 @@ mod tests {
     #[test]
     fn selectors_are_checked_against_the_kind() {
         assert!(list("fieldSelector=spec.nodeName%3Dn1&labelSelector=a+in+(b)").is_ok());
-        assert_eq!(list("fieldSelector=spec.volumes%3Dx").unwrap_err().message, "field label not supported: spec.volumes");
+        assert_eq!(
+            list("fieldSelector=spec.volumes%3Dx").unwrap_err().message,
+            "field label not supported: spec.volumes"
+        );
         assert_eq!(list("labelSelector=a+b").unwrap_err().code, 400);
         assert_eq!(list("limit=x").unwrap_err().code, 400);
     }
@@ -111,6 +119,9 @@ mod tests {
         let kinds = Registry::default().snapshot();
         let pods = kinds.find("", "v1", "pods").unwrap();
         let since = |query: &str| Query::parse(Some(query)).watch(pods).unwrap().since;
-        assert_eq!((since("resourceVersion=0"), since(""), since("resourceVersion=7")), (None, None, Some(7)));
+        assert_eq!(
+            (since("resourceVersion=0"), since(""), since("resourceVersion=7")),
+            (None, None, Some(7))
+        );
     }
 }

@@ -40,9 +40,14 @@ struct Call<'a> {
     headers: HeaderMap,
 }
 
-pub(super) async fn answer(api: &Arc<Api>, path: ResourcePath, request: Request<Incoming>) -> Result<Answer, Status> {
+pub(super) async fn answer(
+    api: &Arc<Api>,
+    path: ResourcePath,
+    request: Request<Incoming>,
+) -> Result<Answer, Status> {
     let query = Query::parse(request.uri().query());
-    let form = negotiate::form(request.headers(), query.get("includeObject")).ok_or_else(Status::not_acceptable)?;
+    let form =
+        negotiate::form(request.headers(), query.get("includeObject")).ok_or_else(Status::not_acceptable)?;
     let (parts, body) = request.into_parts();
     let subresource = path.subresource.clone();
     let target = target(api, path, &parts.method)?;
@@ -59,7 +64,9 @@ fn target(api: &Api, path: ResourcePath, method: &Method) -> Result<Target, Stat
     let kinds = api.registry().snapshot();
     let resource = kinds.find(&path.group, &path.version, &path.plural).ok_or_else(Status::no_such_path)?;
     let misplaced = !resource.namespaced && !path.namespace.is_empty();
-    let homeless = resource.namespaced && path.namespace.is_empty() && (!path.name.is_empty() || *method == Method::POST);
+    let homeless = resource.namespaced
+        && path.namespace.is_empty()
+        && (!path.name.is_empty() || *method == Method::POST);
     if misplaced || homeless {
         return Err(Status::no_such_path());
     }
@@ -191,7 +198,8 @@ impl Call<'_> {
 }
 
 fn parse(text: &[u8]) -> Result<Value, Status> {
-    serde_json::from_slice(text).map_err(|e| Status::bad_request(format!("the body of the request is not valid JSON: {e}")))
+    serde_json::from_slice(text)
+        .map_err(|e| Status::bad_request(format!("the body of the request is not valid JSON: {e}")))
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Status> {

@@ -17,7 +17,9 @@ pub(super) fn apply(object: &Value, patch: &Value) -> Result<Value, PatchError> 
     };
     if operations.len() > MAX_OPERATIONS {
         let count = operations.len();
-        return Err(malformed(&format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}")));
+        return Err(malformed(&format!(
+            "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
+        )));
     }
     let mut target = object.clone();
     let mut copied = 0;

@@ -68,7 +68,13 @@ impl Walk<'_> {
         }
     }
 
-    fn keyed_list(&self, path: &str, key: &str, mut old: Vec<Value>, patch: &[Value]) -> Result<Vec<Value>, PatchError> {
+    fn keyed_list(
+        &self,
+        path: &str,
+        key: &str,
+        mut old: Vec<Value>,
+        patch: &[Value],
+    ) -> Result<Vec<Value>, PatchError> {
         if patch.iter().any(|element| element.get(PATCH).is_some_and(|d| d == "replace")) {
             let rest = patch.iter().filter(|element| element.get(PATCH).is_none());
             return Ok(rest.cloned().collect());
@@ -97,7 +103,12 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn list_directives(&self, path: &str, target: &mut Map<String, Value>, patch: &Map<String, Value>) -> Done {
+    fn list_directives(
+        &self,
+        path: &str,
+        target: &mut Map<String, Value>,
+        patch: &Map<String, Value>,
+    ) -> Done {
         for (key, value) in patch {
             if let Some(field) = key.strip_prefix(DELETE_VALUES) {
                 let doomed = list(key, value)?;
@@ -137,7 +148,9 @@ fn list<'a>(key: &str, value: &'a Value) -> Result<&'a Vec<Value>, PatchError> {
 fn directive(patch: &Map<String, Value>) -> Result<Option<&str>, PatchError> {
     match patch.get(PATCH) {
         None => Ok(None),
-        Some(Value::String(text)) if ["merge", "replace", "delete"].contains(&text.as_str()) => Ok(Some(text)),
+        Some(Value::String(text)) if ["merge", "replace", "delete"].contains(&text.as_str()) => {
+            Ok(Some(text))
+        }
         Some(other) => Err(PatchError::Malformed(format!("Unknown patch type found: {other}"))),
     }
 }

@@ -28,14 +28,46 @@ fn container_names(object: &Value) -> Vec<&str> {
 fn json_patch_does_what_rfc_6902_lists() {
     // Cases of appendix A.
     let cases = [
-        (json!({"foo": "bar"}), json!([{"op": "add", "path": "/baz", "value": "qux"}]), json!({"baz": "qux", "foo": "bar"})),
-        (json!({"foo": ["bar", "baz"]}), json!([{"op": "add", "path": "/foo/1", "value": "qux"}]), json!({"foo": ["bar", "qux", "baz"]})),
-        (json!({"foo": ["bar", "qux", "baz"]}), json!([{"op": "remove", "path": "/foo/1"}]), json!({"foo": ["bar", "baz"]})),
-        (json!({"baz": "qux"}), json!([{"op": "replace", "path": "/baz", "value": "boo"}]), json!({"baz": "boo"})),
-        (json!({"a": {"b": 1}, "c": {}}), json!([{"op": "move", "from": "/a/b", "path": "/c/d"}]), json!({"a": {}, "c": {"d": 1}})),
-        (json!({"a": {"b": 1}}), json!([{"op": "copy", "from": "/a", "path": "/c"}]), json!({"a": {"b": 1}, "c": {"b": 1}})),
-        (json!({"foo": ["bar"]}), json!([{"op": "add", "path": "/foo/-", "value": ["abc"]}]), json!({"foo": ["bar", ["abc"]]})),
-        (json!({"/": 9, "~1": 10}), json!([{"op": "test", "path": "/~01", "value": 10}]), json!({"/": 9, "~1": 10})),
+        (
+            json!({"foo": "bar"}),
+            json!([{"op": "add", "path": "/baz", "value": "qux"}]),
+            json!({"baz": "qux", "foo": "bar"}),
+        ),
+        (
+            json!({"foo": ["bar", "baz"]}),
+            json!([{"op": "add", "path": "/foo/1", "value": "qux"}]),
+            json!({"foo": ["bar", "qux", "baz"]}),
+        ),
+        (
+            json!({"foo": ["bar", "qux", "baz"]}),
+            json!([{"op": "remove", "path": "/foo/1"}]),
+            json!({"foo": ["bar", "baz"]}),
+        ),
+        (
+            json!({"baz": "qux"}),
+            json!([{"op": "replace", "path": "/baz", "value": "boo"}]),
+            json!({"baz": "boo"}),
+        ),
+        (
+            json!({"a": {"b": 1}, "c": {}}),
+            json!([{"op": "move", "from": "/a/b", "path": "/c/d"}]),
+            json!({"a": {}, "c": {"d": 1}}),
+        ),
+        (
+            json!({"a": {"b": 1}}),
+            json!([{"op": "copy", "from": "/a", "path": "/c"}]),
+            json!({"a": {"b": 1}, "c": {"b": 1}}),
+        ),
+        (
+            json!({"foo": ["bar"]}),
+            json!([{"op": "add", "path": "/foo/-", "value": ["abc"]}]),
+            json!({"foo": ["bar", ["abc"]]}),
+        ),
+        (
+            json!({"/": 9, "~1": 10}),
+            json!([{"op": "test", "path": "/~01", "value": 10}]),
+            json!({"/": 9, "~1": 10}),
+        ),
     ];
     for (object, patch, expected) in cases {
         assert_eq!(json_patch(object, patch.clone()).unwrap(), expected, "{patch}");
@@ -56,7 +88,9 @@ fn json_patch_names_what_does_not_fit() {
         let result = json_patch(json!({"a": 1, "l": []}), patch.clone());
         assert!(matches!(result, Err(PatchError::Unfit(_))), "{patch}");
     }
-    for patch in [json!({}), json!([{"op": "add", "path": "/a"}]), json!([{"op": "x", "path": "/a"}]), json!([1])] {
+    for patch in
+        [json!({}), json!([{"op": "add", "path": "/a"}]), json!([{"op": "x", "path": "/a"}]), json!([1])]
+    {
         let result = json_patch(json!({}), patch.clone());
         assert!(matches!(result, Err(PatchError::Malformed(_))), "{patch}");
     }
@@ -64,7 +98,8 @@ fn json_patch_names_what_does_not_fit() {
 
 #[test]
 fn copies_that_double_the_object_are_stopped() {
-    let bomb: Vec<Value> = (0..64).map(|n| json!({"op": "copy", "from": "", "path": format!("/c{n}")})).collect();
+    let bomb: Vec<Value> =
+        (0..64).map(|n| json!({"op": "copy", "from": "", "path": format!("/c{n}")})).collect();
     assert!(matches!(json_patch(json!({"a": "x"}), json!(bomb)), Err(PatchError::Unfit(_))));
 }
 

@@ -118,8 +118,21 @@ pub(super) const ROWS: &[Row] = &[
         strategy: &strategy::Pod,
         ..ROW
     },
-    Row { kind: "Secret", plural: "secrets", fields: &["type"], columns: table::secrets, strategy: &strategy::Secret, ..ROW },
-    Row { kind: "ServiceAccount", plural: "serviceaccounts", short: &["sa"], columns: table::service_accounts, ..ROW },
+    Row {
+        kind: "Secret",
+        plural: "secrets",
+        fields: &["type"],
+        columns: table::secrets,
+        strategy: &strategy::Secret,
+        ..ROW
+    },
+    Row {
+        kind: "ServiceAccount",
+        plural: "serviceaccounts",
+        short: &["sa"],
+        columns: table::service_accounts,
+        ..ROW
+    },
     Row {
         kind: "Service",
         plural: "services",

@@ -173,26 +173,43 @@ mod tests {
     use super::*;
 
     fn matches(selector: &str) -> bool {
-        let object = json!({"metadata": {"labels": {"app": "web", "tier": "front", "n": "5", "k8s.io/x": ""}}});
+        let object =
+            json!({"metadata": {"labels": {"app": "web", "tier": "front", "n": "5", "k8s.io/x": ""}}});
         LabelSelector::parse(selector).unwrap().matches(&object)
     }
 
     #[test]
     fn equality_sets_and_existence_hold_as_documented() {
         for selector in [
-            "", "app=web", "app==web,tier!=back", "app in (web, db)", "app notin (db)", "app", "!missing",
-            "missing!=x", "missing notin (x)", "n>4", "n<6", "k8s.io/x", "k8s.io/x=", " app = web , tier ",
+            "",
+            "app=web",
+            "app==web,tier!=back",
+            "app in (web, db)",
+            "app notin (db)",
+            "app",
+            "!missing",
+            "missing!=x",
+            "missing notin (x)",
+            "n>4",
+            "n<6",
+            "k8s.io/x",
+            "k8s.io/x=",
+            " app = web , tier ",
         ] {
             assert!(matches(selector), "{selector}");
         }
-        for selector in ["app=db", "app!=web", "app in (db)", "app notin (web,db)", "missing", "!app", "n>5", "app>1"] {
+        for selector in
+            ["app=db", "app!=web", "app in (db)", "app notin (web,db)", "missing", "!app", "n>5", "app>1"]
+        {
             assert!(!matches(selector), "{selector}");
         }
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["=", "a=b,", "a in b", "a in (b", "a ? b", "a=b=c", "-a", "a=-b", "a b", ",a", "a>x", "/a"] {
+        for text in
+            ["=", "a=b,", "a in b", "a in (b", "a ? b", "a=b=c", "-a", "a=-b", "a b", ",a", "a>x", "/a"]
+        {
             assert!(LabelSelector::parse(text).is_err(), "{text}");
         }
     }

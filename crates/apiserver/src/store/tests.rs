@@ -123,7 +123,10 @@ async fn a_watch_from_before_the_window_is_refused() {
     assert!(store.watch("", 2).is_ok());
     drop(store);
     let store = open(&dir);
-    assert!(matches!(store.watch("", 3), Err(StoreError::Compacted { oldest: 4, .. })), "history ends with the process");
+    assert!(
+        matches!(store.watch("", 3), Err(StoreError::Compacted { oldest: 4, .. })),
+        "history ends with the process"
+    );
 }
 
 #[tokio::test]

@@ -24,9 +24,7 @@ impl Strategy for Definition {
     fn begin(&self, object: &mut Value, _has_status: bool, now: Timestamp) {
         let stored = items(object, "spec.versions").iter().filter(|v| v["storage"] == true);
         let stored: Vec<Value> = stored.map(|v| v["name"].clone()).collect();
-        let condition = |kind: &str, reason: &str, message: &str| {
-            json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": moment(now)})
-        };
+        let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": moment(now)});
         object["status"] = json!({
             "acceptedNames": object["spec"]["names"],
             "storedVersions": stored,
@@ -132,7 +130,8 @@ mod tests {
         object["spec"]["versions"][0]["storage"] = json!(false);
         object["spec"]["versions"][0]["additionalPrinterColumns"] = json!([{"jsonPath": ".["}]);
         let fields: Vec<String> = Definition.validate(&object).into_iter().map(|c| c.field).collect();
-        let wrong = ["metadata.name", "spec.versions", "spec.versions[0].additionalPrinterColumns[0].jsonPath"];
+        let wrong =
+            ["metadata.name", "spec.versions", "spec.versions[0].additionalPrinterColumns[0].jsonPath"];
         assert_eq!(fields, wrong);
     }
 

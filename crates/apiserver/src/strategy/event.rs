@@ -30,7 +30,9 @@ pub(crate) fn to_core(event: &mut Value) {
 
 /// Turns an event of core/v1 into one of events.k8s.io/v1.
 pub(crate) fn to_events_group(event: &mut Value) {
-    convert(event, "events.k8s.io/v1", |from| RENAMED.iter().find(|(old, _)| *old == from).map(|(_, new)| *new));
+    convert(event, "events.k8s.io/v1", |from| {
+        RENAMED.iter().find(|(old, _)| *old == from).map(|(_, new)| *new)
+    });
 }
 
 fn convert(event: &mut Value, api_version: &str, rename: impl Fn(&str) -> Option<&'static str>) {

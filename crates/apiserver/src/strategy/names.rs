@@ -50,9 +50,23 @@ mod tests {
     #[test]
     fn names_follow_their_rule() {
         let ok = |rule: NameRule, name: &str| rule.complaint(name).is_none();
-        assert!(ok(NameRule::Subdomain, "a.b-c.0") && !ok(NameRule::Subdomain, "A") && !ok(NameRule::Subdomain, "a..b"));
-        assert!(!ok(NameRule::Subdomain, "-a") && !ok(NameRule::Subdomain, "") && !ok(NameRule::Subdomain, "a/b"));
-        assert!(ok(NameRule::Label, "a-b") && !ok(NameRule::Label, "a.b") && !ok(NameRule::Label, &"a".repeat(64)));
-        assert!(ok(NameRule::PathSegment, "System:x") && !ok(NameRule::PathSegment, "a/b") && !ok(NameRule::PathSegment, ".."));
+        assert!(
+            ok(NameRule::Subdomain, "a.b-c.0")
+                && !ok(NameRule::Subdomain, "A")
+                && !ok(NameRule::Subdomain, "a..b")
+        );
+        assert!(
+            !ok(NameRule::Subdomain, "-a") && !ok(NameRule::Subdomain, "") && !ok(NameRule::Subdomain, "a/b")
+        );
+        assert!(
+            ok(NameRule::Label, "a-b")
+                && !ok(NameRule::Label, "a.b")
+                && !ok(NameRule::Label, &"a".repeat(64))
+        );
+        assert!(
+            ok(NameRule::PathSegment, "System:x")
+                && !ok(NameRule::PathSegment, "a/b")
+                && !ok(NameRule::PathSegment, "..")
+        );
     }
 }

@@ -140,7 +140,8 @@ fn carry_qos_class(new: &mut Value, old: &Value) {
 
 /// Guaranteed if every container limits cpu and memory to what it requests, BestEffort if none says anything.
 fn qos_class(pod: &Value) -> &'static str {
-    let containers = || ["spec.containers", "spec.initContainers"].into_iter().flat_map(|list| items(pod, list));
+    let containers =
+        || ["spec.containers", "spec.initContainers"].into_iter().flat_map(|list| items(pod, list));
     let says = |c: &Value, which: &str, what: &str| at(c, &format!("resources.{which}.{what}")).cloned();
     let what = ["cpu", "memory"];
     let mentions = |c: &Value| what.iter().any(|w| says(c, "limits", w).or(says(c, "requests", w)).is_some());
@@ -163,8 +164,7 @@ pub(crate) fn bind(pod: &mut Value, node: &str, now: Timestamp) -> Result<(), St
         return Err(format!("pod {} is already assigned to node {bound:?}", text(pod, "metadata.name")));
     }
     child(pod, "spec")["nodeName"] = json!(node);
-    let condition =
-        json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": moment(now)});
+    let condition = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": moment(now)});
     let mut conditions = items(pod, "status.conditions").to_vec();
     conditions.retain(|c| text(c, "type") != "PodScheduled");
     conditions.push(condition);
@@ -177,7 +177,8 @@ mod tests {
     use super::*;
 
     fn pod() -> Value {
-        let mut pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "alpine"}]}});
+        let mut pod =
+            json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "alpine"}]}});
         Pod.default(&mut pod);
         Pod.begin(&mut pod, true, Timestamp::UNIX_EPOCH);
         pod
@@ -194,14 +195,17 @@ mod tests {
 
     #[test]
     fn an_image_with_a_tag_is_not_pulled_again() {
-        for (image, latest) in [("a", true), ("r:5000/a", true), ("a:latest", true), ("a:1", false), ("a@sha256:x", false)] {
+        for (image, latest) in
+            [("a", true), ("r:5000/a", true), ("a:latest", true), ("a:1", false), ("a@sha256:x", false)]
+        {
             assert_eq!(is_latest(image), latest, "{image}");
         }
     }
 
     #[test]
     fn wrong_containers_are_named() {
-        let bad = json!({"spec": {"containers": [{"name": "A"}, {"image": "x"}, {"name": "A", "image": "x"}]}});
+        let bad =
+            json!({"spec": {"containers": [{"name": "A"}, {"image": "x"}, {"name": "A", "image": "x"}]}});
         let fields: Vec<String> = Pod.validate(&bad).into_iter().map(|c| c.field).collect();
         let c = |n: usize, f: &str| format!("spec.containers[{n}].{f}");
         assert_eq!(fields, [c(0, "name"), c(0, "image"), c(1, "name"), c(2, "name"), c(2, "name")]);
@@ -251,7 +255,8 @@ mod tests {
 
     #[test]
     fn qos_follows_requests_and_limits() {
-        let class = |resources: Value| qos_class(&json!({"spec": {"containers": [{"resources": resources}]}}));
+        let class =
+            |resources: Value| qos_class(&json!({"spec": {"containers": [{"resources": resources}]}}));
         let both = json!({"cpu": "1", "memory": "1Gi"});
         assert_eq!(class(json!({"limits": both})), "Guaranteed");
         assert_eq!(class(json!({"limits": both, "requests": {"cpu": "500m"}})), "Burstable");

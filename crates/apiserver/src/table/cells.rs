@@ -19,7 +19,8 @@ fn count(object: &Value, field: &str) -> usize {
 
 fn pairs(map: Option<&Value>) -> String {
     let Some(Value::Object(map)) = map else { return "<none>".into() };
-    let pairs: Vec<String> = map.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+    let pairs: Vec<String> =
+        map.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
     pairs.join(",")
 }
 

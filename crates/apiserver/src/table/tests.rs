@@ -24,7 +24,8 @@ fn pod() -> Value {
 
 #[test]
 fn a_pod_reads_as_kubectl_users_know_it() {
-    let expected = json!(["p", "1/2", "ImagePullBackOff", "2 (60s ago)", "5m", "10.0.0.1", "n1", "<none>", "<none>"]);
+    let expected =
+        json!(["p", "1/2", "ImagePullBackOff", "2 (60s ago)", "5m", "10.0.0.1", "n1", "<none>", "<none>"]);
     assert_eq!(cells(&pods(), &pod()), expected);
 }
 
@@ -33,7 +34,10 @@ fn a_pods_status_is_the_most_telling_one() {
     let status = |object: &Value| cells(&pods(), object)[2].clone();
     assert_eq!(status(&json!({"status": {"phase": "Pending"}})), "Pending");
     assert_eq!(status(&json!({"status": {"phase": "Failed", "reason": "Evicted"}})), "Evicted");
-    assert_eq!(status(&json!({"metadata": {"deletionTimestamp": "x"}, "status": {"phase": "Running"}})), "Terminating");
+    assert_eq!(
+        status(&json!({"metadata": {"deletionTimestamp": "x"}, "status": {"phase": "Running"}})),
+        "Terminating"
+    );
     let ended = json!({"status": {"containerStatuses": [{"state": {"terminated": {"exitCode": 3}}}]}});
     assert_eq!(status(&ended), "ExitCode:3");
     let init = json!({"spec": {"initContainers": [1, 2]}, "status": {"initContainerStatuses": [
@@ -50,7 +54,10 @@ fn a_node_shows_its_condition_and_cordon() {
                    "addresses": [{"type": "InternalIP", "address": "1.2.3.4"}]},
     });
     let shown = cells(&nodes(), &node);
-    assert_eq!((&shown[1], &shown[2], &shown[5]), (&json!("Ready,SchedulingDisabled"), &json!("worker"), &json!("1.2.3.4")));
+    assert_eq!(
+        (&shown[1], &shown[2], &shown[5]),
+        (&json!("Ready,SchedulingDisabled"), &json!("worker"), &json!("1.2.3.4"))
+    );
 }
 
 #[test]
@@ -71,7 +78,10 @@ fn a_printer_column_of_the_wrong_type_is_empty() {
         ..Column::computed("X", |_, _| Value::Null)
     };
     let object = json!({"spec": {"x": "text"}});
-    assert_eq!(cells(&[column("string"), column("integer"), column("boolean")], &object), json!(["text", null, null]));
+    assert_eq!(
+        cells(&[column("string"), column("integer"), column("boolean")], &object),
+        json!(["text", null, null])
+    );
     assert_eq!(cells(&[column("integer")], &json!({"spec": {"x": 5}})), json!([5]));
 }
 
@@ -85,9 +95,16 @@ fn a_row_carries_what_was_asked_for() {
 
 #[test]
 fn no_object_makes_a_column_panic() {
-    let odd = [json!(null), json!({}), json!({"status": [], "spec": "x"}), json!({"status": {"containerStatuses": [1, {}]}})];
+    let odd = [
+        json!(null),
+        json!({}),
+        json!({"status": [], "spec": "x"}),
+        json!({"status": {"containerStatuses": [1, {}]}}),
+    ];
     for object in &odd {
-        for columns in [pods(), nodes(), events(), services(), namespaces(), config_maps(), secrets(), crds(), leases()] {
+        for columns in
+            [pods(), nodes(), events(), services(), namespaces(), config_maps(), secrets(), crds(), leases()]
+        {
             cells(&columns, object);
         }
     }
