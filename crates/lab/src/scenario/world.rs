@@ -192,7 +192,7 @@ impl World {
     /// What the kernel shows in a namespace: links, addresses, routes.
     pub fn look(&self, place: Place<'_>) -> Result<View, String> {
         let path = self.network_path(place)?.to_string_lossy().into_owned();
-        let mut kernel = RealDoor.open(Some(&path)).map_err(|why| why.to_string())?;
+        let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
         let mut needs = Needs::default();
         needs.pod.links = LinkNeed::All;
         needs.pod.routes = true;
