@@ -15,7 +15,7 @@ use crate::ui::{Style, Ui};
 use crate::underlay::DEFAULT_UNDERLAY;
 
 pub mod packet;
-mod quickstart;
+pub mod quickstart;
 mod status_text;
 pub mod world;
 

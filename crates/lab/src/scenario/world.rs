@@ -54,11 +54,6 @@ impl World {
         &self.layout
     }
 
-    /// The lab's directory.
-    pub fn state(&self) -> &State {
-        &self.state
-    }
-
     /// Applies manifests.
     pub fn apply(&self, yaml: &str) -> Finding {
         let objects = manifest::parse(yaml).map_err(|why| why.to_string())?;
