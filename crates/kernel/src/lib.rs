@@ -5,6 +5,7 @@
 //! plugin, a pod or a policy is.
 
 mod door;
+pub mod fake;
 mod netlink;
 pub mod netns;
 mod nft;
@@ -12,9 +13,12 @@ mod real;
 pub mod sandbox;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod transaction;
 
 pub use door::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
+pub use fake::{FakeDoor, FakeKernel, Setup, Snapshot};
 pub use real::{RealDoor, RealKernel};
+pub use transaction::{Applied, ApplyError};
 
 /// Unit tests that need the real kernel use `testing::scratch_netns`, like those in `tests/`.
 #[cfg(test)]
