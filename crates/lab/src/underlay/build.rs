@@ -26,7 +26,7 @@ pub fn build(stages: &[Stage], hosts: &Hosts) -> Result<()> {
             what: format!("wire up {}", site.as_deref().unwrap_or("the switches")),
             why,
         };
-        let mut kernel = RealDoor.open(path.as_deref()).map_err(|why| failed(why.to_string()))?;
+        let mut kernel = RealDoor::default().open(path.as_deref()).map_err(|why| failed(why.to_string()))?;
         transaction::apply(kernel.as_mut(), &stage.plan).map_err(|why| failed(why.to_string()))?;
         set(kernel.as_mut(), &stage.settings).map_err(failed)?;
     }
