@@ -199,6 +199,7 @@ fn enter(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(move_into_link_name_space(fd, Some(LinkNameSpaceType::Network))?)
 }
 
+#[allow(unsafe_code, reason = "unshare of a thread has no safe form")]
 fn create_here() -> io::Result<OwnedFd> {
     // SAFETY: a network namespace belongs to the thread alone; unlike CLONE_FILES or CLONE_FS it shares nothing that
     // other code of the process relies on, and this thread ends right after.

@@ -72,6 +72,7 @@ fn require_one_thread() -> Result<(), SandboxError> {
     if threads == 1 { Ok(()) } else { Err(SandboxError::Threads(threads)) }
 }
 
+#[allow(unsafe_code, reason = "unshare has no safe form")]
 fn unshare(flags: UnshareFlags) -> Result<(), SandboxError> {
     // SAFETY: the process has one thread (`require_one_thread`), and only that one could start another, so nobody else's
     // view of files, mounts or network changes. CLONE_FILES and CLONE_FS are not among the flags.

@@ -26,7 +26,7 @@ pub(crate) fn run(name: &str) -> Option<ExitCode> {
 /// What plugins need of this process.
 pub(crate) fn host() -> Host {
     Host {
-        door: Box::new(RealDoor),
+        door: Box::new(RealDoor::default()),
         state: PathBuf::from(STATE),
         executable: std::fs::metadata("/proc/self/exe").ok().map(|m| (m.dev(), m.ino())),
         seed: Box::new(seed),
