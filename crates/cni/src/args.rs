@@ -3,8 +3,8 @@
 use crate::error::Error;
 use crate::quote::{go_list, go_quote};
 
-/// Keys of the reference plugins. They never count as unknown, so that a `MAC=` meant for the main plugin does not break the IPAM
-/// plugin that gets the same string (spec/decisions.md, reference plugins).
+/// Keys of the reference plugins. They never count as unknown, so that a `MAC=` meant for the main plugin
+/// does not break the IPAM plugin that gets the same string (spec/decisions.md, reference plugins).
 pub const WELL_KNOWN: [&str; 3] = ["IP", "GATEWAY", "MAC"];
 
 /// The pairs of a checked string, in order.
@@ -23,9 +23,11 @@ impl<'a> Args<'a> {
     }
 }
 
-/// Splits and checks the string against the keys that the plugin knows, beside [`WELL_KNOWN`] and `IgnoreUnknown`.
+/// Splits and checks the string against the keys that the plugin knows, beside [`WELL_KNOWN`] and
+/// `IgnoreUnknown`.
 ///
-/// Errors (code 999): a pair without exactly one `=`, a boolean that is none, unknown keys unless `IgnoreUnknown` is true.
+/// Errors (code 999): a pair without exactly one `=`, a boolean that is none, unknown keys unless
+/// `IgnoreUnknown` is true.
 pub fn parse<'a>(text: &'a str, known: &[&str]) -> Result<Args<'a>, Error> {
     if text.is_empty() {
         return Ok(Args::default());

@@ -73,8 +73,8 @@ impl<'a> Cache<'a> {
         Ok(fs::read(self.path(key)?).ok().and_then(|bytes| Entry::from_json(&bytes).ok()))
     }
 
-    /// The final result of an attachment, to be printed as `version`. A missing file is `None`; one that is neither of the current kind nor a
-    /// bare result is an error.
+    /// The final result of an attachment, to be printed as `version`. A missing file is `None`; one that is
+    /// neither of the current kind nor a bare result is an error.
     pub fn read_result(&self, key: Key<'_>, version: Version) -> Result<Option<Success>, Error> {
         let Ok(bytes) = fs::read(self.path(key)?) else { return Ok(None) };
         let parse = |bytes: &[u8]| Success::parse(bytes, Version::V0_1_0);
@@ -97,8 +97,8 @@ impl<'a> Cache<'a> {
         }
     }
 
-    /// All attachments in the order of their file names, or those of one container. What cannot be read, is of another kind or
-    /// incomplete is left out; a missing directory has none.
+    /// All attachments in the order of their file names, or those of one container. What cannot be read, is
+    /// of another kind or incomplete is left out; a missing directory has none.
     pub fn list(&self, container_id: Option<&str>) -> Result<Vec<Entry>, Error> {
         let mut names = self.names().map_err(|why| {
             Error::internal(format!("failed to list cache directory {}: {why}", self.results().display()))
@@ -122,8 +122,9 @@ impl<'a> Cache<'a> {
         self.directory.join("results")
     }
 
-    /// The temporary file lies outside `results`, where nobody who lists the cache meets it. No fsync: kernel state does not outlive a
-    /// crash of the machine either, and readers tolerate what is left of the file.
+    /// The temporary file lies outside `results`, where nobody who lists the cache meets it. No fsync:
+    /// kernel state does not outlive a crash of the machine either, and readers tolerate what is left of the
+    /// file.
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         DirBuilder::new().recursive(true).mode(0o700).create(self.results())?;

@@ -53,7 +53,8 @@ struct KnownIpam {
 }
 
 impl PluginConf {
-    /// Decodes stdin. Errors: a wrong type of a well-known key (999, `failed to load netconf: …` naming the field), an unknown version (1).
+    /// Decodes stdin. Errors: a wrong type of a well-known key (999, `failed to load netconf: …` naming the
+    /// field), an unknown version (1).
     pub fn parse(stdin: &[u8]) -> Result<PluginConf, Error> {
         PluginConf::from_map(json::parse_object(stdin).map_err(|why| load_error(&why))?)
     }
@@ -96,14 +97,15 @@ impl PluginConf {
         json::get_ci(args, "cni").and_then(Value::as_object)
     }
 
-    /// What earlier plugins (ADD) or the whole chain (CHECK, DEL) produced. Decoded only when asked for, so that a broken prevResult
-    /// need not keep a DEL from cleaning up.
+    /// What earlier plugins (ADD) or the whole chain (CHECK, DEL) produced. Decoded only when asked for, so
+    /// that a broken prevResult need not keep a DEL from cleaning up.
     pub fn prev_result(&self) -> Result<Option<Success>, Error> {
         let read = |value| Success::parse_as(self.cni_version, value);
         self.keys().get("prevResult").map(read).transpose()
     }
 
-    /// GC: the attachments that still are valid. `None` means that the runtime passed no list, an empty list that none is valid.
+    /// GC: the attachments that still are valid. `None` means that the runtime passed no list, an empty list
+    /// that none is valid.
     pub fn valid_attachments(&self) -> Result<Option<Vec<Attachment>>, Error> {
         let key = if self.keys().get(VALID_ATTACHMENTS).is_some() { VALID_ATTACHMENTS } else { ATTACHMENTS };
         self.keys().read(key).map_err(|why| load_error(&why))
@@ -114,26 +116,22 @@ fn load_error(why: &JsonError) -> Error {
     Error::internal(format!("failed to load netconf: {why}"))
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Named {
-    name: String,
-}
-
-/// Step 5 of spec/cni.md 1.1: stdin is JSON (6) and names its network (7).
-pub fn check_stdin(stdin: &[u8]) -> Result<(), Error> {
-    let named: Named = json::from_slice(stdin)
-        .map_err(|why| Error::decoding(format!("error unmarshall network config: {why}")))?;
-    if named.name.is_empty() {
+/// Step 5 of spec/cni.md 1.1: stdin is a JSON object (6) and names its network (7). Answers the object.
+pub fn check_stdin(stdin: &[u8]) -> Result<JsonMap, Error> {
+    let broken = |why: JsonError| Error::decoding(format!("error unmarshall network config: {why}"));
+    let map = json::parse_object(stdin).map_err(broken)?;
+    let name = GoMap(&map).string("name").map_err(broken)?;
+    if name.is_empty() {
         return Err(Error::invalid_network_config("missing network name", ""));
     }
-    names::network_name(&named.name)
+    names::network_name(name)?;
+    Ok(map)
 }
 
-/// The `cniVersion` of a request as written; empty if absent or unreadable.
-pub fn version_text(stdin: &[u8]) -> String {
-    let map = json::parse_object(stdin).unwrap_or_default();
-    GoMap(&map).string("cniVersion").unwrap_or_default().to_owned()
+/// The `cniVersion` of a request as written, empty if absent. Another type is an error (6).
+pub fn version_text(request: &JsonMap) -> Result<&str, Error> {
+    let broken = |why| Error::decoding(format!("decoding version from network config: {why}"));
+    GoMap(request).string("cniVersion").map_err(broken)
 }
 
 #[cfg(test)]
@@ -169,6 +167,14 @@ mod tests {
         assert_eq!(parse(json!({"name": "a"})).unwrap().cni_version, Version::V0_1_0);
         assert_eq!(parse(json!({"name": "a", "cniVersion": null})).unwrap().cni_version, Version::V0_1_0);
         assert_eq!(parse(json!({"name": "a", "cniVersion": "2.0.0"})).unwrap_err().code, 1);
+    }
+
+    #[test]
+    fn a_version_of_another_type_is_code_6() {
+        let request = json!({"name": "a", "cniVersion": 5});
+        let text = "decoding version from network config: json: cannot unmarshal number into Go struct field cniVersion of type string";
+        assert_eq!(version_text(request.as_object().unwrap()), Err(Error::decoding(text)));
+        assert_eq!(version_text(json!({"CNIVersion": "1.0.0"}).as_object().unwrap()), Ok("1.0.0"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::json::{self, JsonMap};
-use crate::version::{Numeric, UnknownVersion, Version};
+use crate::version::{BadNumber, Numeric, UnknownVersion, Version};
 
 mod files;
 mod load_error;
@@ -19,8 +19,8 @@ pub use load_error::LoadError;
 pub struct ConfList {
     /// The network's name.
     pub name: String,
-    /// The version of all requests, as written or chosen from `cniVersions`; empty = 0.1.0. It may be one that we do not
-    /// know: then the plugins refuse.
+    /// The version of all requests, as written or chosen from `cniVersions`; empty = 0.1.0. It may be one
+    /// that we do not know: then the plugins refuse.
     pub cni_version: String,
     /// CHECK does nothing.
     pub disable_check: bool,
@@ -142,18 +142,19 @@ fn version(map: &JsonMap) -> Result<String, String> {
     };
     let mut best: Option<(Numeric, &str)> = None;
     let mut offer = |text| {
-        let number = Numeric::parse(text).map_err(|why| why.to_string())?;
+        let number = Numeric::parse(text)?;
         if number <= Version::NEWEST.into() && best.is_none_or(|(highest, _)| number >= highest) {
             best = Some((number, text));
         }
-        Ok::<(), String>(())
+        Ok::<(), BadNumber>(())
     };
     for (index, other) in others.iter().enumerate() {
         let wrong = || format!("invalid type for cniVersions index {index}: {}", go_type(other));
-        offer(other.as_str().ok_or_else(wrong)?)?;
+        let text = other.as_str().ok_or_else(wrong)?;
+        offer(text).map_err(|why| format!("invalid cniVersions entry {text} at index {index}: {why}"))?;
     }
     if !written.is_empty() {
-        offer(written)?;
+        offer(written).map_err(|why| format!("invalid cniVersion {written}: {why}"))?;
     }
     Ok(best.map_or(written, |(_, text)| text).to_owned())
 }

@@ -41,8 +41,9 @@ pub trait Delegate: Send + Sync {
 
 /// Calls the IPAM plugin of a main plugin with the same stdin and environment (spec/cni.md 6).
 ///
-/// ADD answers a result of the newest version with at least one address; when it fails, the IPAM plugin's DEL has been called already.
-/// Errors: an empty type (`no plugin name provided`), the IPAM plugin's own ones unchanged, `IPAM plugin returned missing IP config`.
+/// ADD answers a result of the newest version with at least one address; when it fails, the IPAM plugin's
+/// DEL has been called already. Errors: an empty type (`no plugin name provided`), the IPAM plugin's own
+/// ones unchanged, `IPAM plugin returned missing IP config`.
 pub fn delegate_ipam(
     delegate: &dyn Delegate,
     ipam_type: &str,

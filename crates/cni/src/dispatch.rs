@@ -1,4 +1,5 @@
-//! From a plugin as a value to a CNI executable, as a pure function: no printing, no exit, no ambient environment.
+//! From a plugin as a value to a CNI executable, as a pure function: no printing, no exit, no ambient
+//! environment.
 
 use std::ffi::OsString;
 use std::io::Read;
@@ -44,7 +45,8 @@ impl Answer {
     }
 }
 
-/// Runs a plugin as an executable: checks the environment and stdin, applies the version gates, calls it, prints.
+/// Runs a plugin as an executable: checks the environment and stdin, applies the version gates, calls it,
+/// prints.
 pub fn dispatch(
     plugin: &dyn PluginMain,
     vars: impl IntoIterator<Item = (OsString, OsString)>,
@@ -63,13 +65,12 @@ pub fn dispatch(
     }
 }
 
-/// Calls a plugin inside this process by the rules of the executable: the same checks of the config, the same gates, and a result that
-/// can be printed as the config's version.
+/// Calls a plugin inside this process by the rules of the executable: the same checks of the config, the
+/// same gates, and a result that can be printed as the config's version.
 pub fn invoke(plugin: &dyn PluginMain, verb: Verb, invocation: &Invocation) -> Result<Output, Error> {
     if verb == Verb::Version {
         return Ok(Output::Version(VersionInfo::of(plugin.versions())));
     }
-    conf::check_stdin(&invocation.stdin)?;
     call(plugin, verb, invocation)
 }
 
@@ -99,13 +100,14 @@ fn run(plugin: &dyn PluginMain, verb: Verb, invocation: &Invocation) -> Result<S
     }
 }
 
-/// The gates and the call; stdin is known to be an object with a name.
+/// The checks of the config, the gates and the call.
 fn call(plugin: &dyn PluginMain, verb: Verb, invocation: &Invocation) -> Result<Output, Error> {
-    gate::check(verb, &conf::version_text(&invocation.stdin), plugin.versions())?;
+    let request = conf::check_stdin(&invocation.stdin)?;
+    gate::check(verb, conf::version_text(&request)?, plugin.versions())?;
     if !plugin.implements(verb) {
         return Ok(Output::Empty);
     }
-    let conf = PluginConf::parse(&invocation.stdin)?;
+    let conf = PluginConf::from_map(request)?;
     match plugin.call(verb, invocation, &conf)? {
         Output::Success(success) if verb == Verb::Add => {
             success.check_convertible(conf.cni_version)?;

@@ -108,7 +108,8 @@ impl Error {
         Error::new(code::INVALID_NETWORK_CONFIG, msg, details)
     }
 
-    /// 8: `CNI_NETNS` is the namespace that the plugin runs in (spec/cni.md 1.6). Check before doing anything.
+    /// 8: `CNI_NETNS` is the namespace that the plugin runs in (spec/cni.md 1.6). Check before doing
+    /// anything.
     pub fn same_netns() -> Error {
         Error::plain(code::INVALID_NETNS, "plugin's netns and netns from CNI_NETNS should not be the same")
     }
@@ -128,7 +129,8 @@ impl Error {
         Error::plain(code::LIMITED_CONNECTIVITY, msg)
     }
 
-    /// The same failure seen from one layer up: `prefix: text`, the code kept so that 11, 50 and 51 reach the runtime.
+    /// The same failure seen from one layer up: `prefix: text`, the code kept so that 11, 50 and 51 reach
+    /// the runtime.
     pub fn within(self, prefix: impl fmt::Display) -> Error {
         Error::plain(self.code, format!("{prefix}: {self}"))
     }

@@ -12,12 +12,14 @@ use crate::delegate::{Delegate, Output};
 use crate::error::Error;
 use crate::gate::VersionInfo;
 use crate::invocation::Invocation;
+use crate::json;
 use crate::quote::go_quote;
 use crate::result::Success;
 use crate::verb::Verb;
 use crate::version::Version;
 
-/// Runs the plugin that `CNI_PATH` of the invocation holds, with the invocation's environment (never our own).
+/// Runs the plugin that `CNI_PATH` of the invocation holds, with the invocation's environment (never our
+/// own).
 #[derive(Clone, Debug)]
 pub struct Exec {
     /// Pause before each of up to five retries while the file is being written (`ETXTBSY`).
@@ -45,8 +47,9 @@ impl Delegate for Exec {
         if verb != Verb::Add {
             return Ok(Output::Empty);
         }
-        let requested = conf::version_text(&invocation.stdin);
-        Success::parse_reply(&stdout, &requested).map(Output::Success)
+        let request = json::parse_object(&invocation.stdin).unwrap_or_default();
+        let requested = conf::version_text(&request).unwrap_or_default();
+        Success::parse_reply(&stdout, requested).map(Output::Success)
     }
 
     fn find(&self, plugin_type: &str, path: &str) -> Result<(), Error> {
@@ -107,7 +110,8 @@ impl Exec {
     }
 }
 
-/// The file of a plugin: the first directory of the list with a regular file of that name (its mode is not looked at).
+/// The file of a plugin: the first directory of the list with a regular file of that name (its mode is not
+/// looked at).
 pub fn find_plugin(plugin_type: &str, path: &str) -> Result<PathBuf, Error> {
     if plugin_type.is_empty() {
         return Err(Error::internal("no plugin name provided"));
@@ -137,10 +141,13 @@ fn feed(mut child: Child, stdin: &[u8]) -> io::Result<Finished> {
         return child.wait_with_output();
     }
     thread::scope(|scope| {
-        scope.spawn(move || {
+        let write = move || {
             let _ = pipe.write_all(stdin);
-        });
-        child.wait_with_output()
+        };
+        let started = thread::Builder::new().spawn_scoped(scope, write);
+        // Without a writer the pipe is closed by now: the child ends, and is waited for in any case.
+        let finished = child.wait_with_output();
+        started.map(drop).and(finished)
     })
 }
 

@@ -1,4 +1,5 @@
-//! The version gates: which config a plugin serves for which verb (spec/cni.md 1.5), and the answer to VERSION (1.8).
+//! The version gates: which config a plugin serves for which verb (spec/cni.md 1.5), and the answer to
+//! VERSION (1.8).
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +42,8 @@ impl VersionInfo {
         json::print_compact(self) + "\n"
     }
 
-    /// Reads a plugin's answer. A plain error where `cniVersion` or the list is missing (0.2.0 may leave the list out).
+    /// Reads a plugin's answer. A plain error where `cniVersion` or the list is missing (0.2.0 may leave the
+    /// list out).
     pub fn from_json(bytes: &[u8]) -> Result<VersionInfo, Error> {
         let decoding = |why: String| Error::internal(format!("decoding version info: {why}"));
         let mut info: VersionInfo = json::from_slice(bytes).map_err(|why| decoding(why.to_string()))?;
@@ -58,7 +60,8 @@ impl VersionInfo {
     }
 }
 
-/// May this verb run with a config of this version (as written; empty = 0.1.0) on a plugin with these versions?
+/// May this verb run with a config of this version (as written; empty = 0.1.0) on a plugin with these
+/// versions?
 pub fn check(verb: Verb, config: &str, supported: &[Version]) -> Result<(), Error> {
     let config = if config.is_empty() { "0.1.0" } else { config };
     let since = match verb {

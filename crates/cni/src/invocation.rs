@@ -36,8 +36,8 @@ pub(crate) const VARIABLES: [&str; 6] =
 impl Invocation {
     /// Reads and checks everything that a plugin is called with. stdin is not touched for VERSION.
     ///
-    /// Errors by spec/cni.md 1.1: the first invalid variable, then all missing ones (code 4), stdin (5), the config's
-    /// form (6) and network name (7), and last an unknown command (4).
+    /// Errors by spec/cni.md 1.1: the first invalid variable, then all missing ones (code 4), stdin (5), the
+    /// config's form (6) and network name (7), and last an unknown command (4).
     pub fn from_env(
         vars: impl IntoIterator<Item = (OsString, OsString)>,
         stdin: &mut dyn Read,
@@ -104,7 +104,8 @@ fn present(
     check(value)
 }
 
-/// Sorts the variables into fields and rest. Bytes that are no UTF-8 become U+FFFD, which no validated name may contain.
+/// Sorts the variables into fields and rest. Bytes that are no UTF-8 become U+FFFD, which no validated name
+/// may contain.
 fn split(vars: impl IntoIterator<Item = (OsString, OsString)>) -> (String, Invocation) {
     let mut command = String::new();
     let mut invocation = Invocation::default();

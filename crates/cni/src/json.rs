@@ -1,7 +1,8 @@
 //! JSON as the Go programs around CNI read and write it (spec/cni.md 1.9).
 //!
-//! Reading: keys match without regard to case when there is no exact match, unknown keys are ignored, `null` means the
-//! default, and a wrong type is an error that names the field. Writing: Go's number forms and escapes, sorted keys.
+//! Reading: keys match without regard to case when there is no exact match, unknown keys are ignored, `null`
+//! means the default, and a wrong type is an error that names the field. Writing: Go's number forms and
+//! escapes, sorted keys.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,7 +37,8 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, JsonError> {
     from_value(&parse(bytes)?)
 }
 
-/// Decodes a value into a type that derives `Deserialize`, by the rules above. Give optional fields `#[serde(default)]`.
+/// Decodes a value into a type that derives `Deserialize`, by the rules above. Give optional fields
+/// `#[serde(default)]`.
 pub fn from_value<T: DeserializeOwned>(value: &Value) -> Result<T, JsonError> {
     T::deserialize(read::GoValue(value))
 }
@@ -61,8 +63,8 @@ pub fn parse_object(bytes: &[u8]) -> Result<JsonMap, JsonError> {
     }
 }
 
-/// Turns anything that serialises into a value. Only types that cannot fail (no map with other keys than strings) are given here;
-/// should one fail all the same, the answer is `null`.
+/// Turns anything that serialises into a value. Only types that cannot fail (no map with other keys than
+/// strings) are given here; should one fail all the same, the answer is `null`.
 pub(crate) fn to_value<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
 }

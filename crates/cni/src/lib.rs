@@ -1,12 +1,13 @@
 //! The CNI protocol, 0.1.0 to 1.1.0, both sides of it.
 //!
 //! The plugin side: [`Invocation`] (environment and stdin, checked), [`PluginConf`], [`Success`] with all
-//! conversions, [`Error`], and [`dispatch`](crate::dispatch::dispatch), which turns a [`PluginMain`] into an executable.
-//! The runtime side: [`ConfList`], [`Runtime`] (chains and GC), [`cache`], and [`Delegate`], the one call
-//! interface, with [`Exec`] as its process implementation.
+//! conversions, [`Error`], and [`dispatch`](crate::dispatch::dispatch), which turns a [`PluginMain`] into an
+//! executable. The runtime side: [`ConfList`], [`Runtime`] (chains and GC), [`cache`], and [`Delegate`], the
+//! one call interface, with [`Exec`] as its process implementation.
 //!
-//! Everything is a plain value: nothing here reads the process's environment, prints to stdout or exits. No Kubernetes, no
-//! netlink, no async runtime. The contract is spec/cni.md; rows of it are cited as "spec/cni.md 1.1".
+//! Everything is a plain value: nothing here reads the process's environment, prints to stdout or exits. No
+//! Kubernetes, no netlink, no async runtime. The contract is spec/cni.md; rows of it are cited as
+//! "spec/cni.md 1.1".
 
 pub mod args;
 pub mod attachment;

@@ -60,7 +60,8 @@ impl<'a> Runtime<'a> {
         Runtime { cache_dir: cache_dir.into(), delegate, path: path.into(), env: Vec::new() }
     }
 
-    /// ADD of every plugin in order; the final result is cached. On error nothing is cached, and the caller has to DEL.
+    /// ADD of every plugin in order; the final result is cached. On error nothing is cached, and the caller
+    /// has to DEL.
     pub fn add_list(&self, list: &ConfList, conf: &RuntimeConf) -> Result<Success, Error> {
         let mut previous = None;
         for plugin in &list.plugins {
@@ -76,7 +77,8 @@ impl<'a> Runtime<'a> {
         Ok(result)
     }
 
-    /// DEL of every plugin in reverse order; then the cached result is removed. It stays when a plugin fails, for a retry.
+    /// DEL of every plugin in reverse order; then the cached result is removed. It stays when a plugin
+    /// fails, for a retry.
     pub fn del_list(&self, list: &ConfList, conf: &RuntimeConf) -> Result<(), Error> {
         let cached = if at_least(list, Version::V0_4_0)? { self.result_for_del(list, conf) } else { None };
         for plugin in list.plugins.iter().rev() {
@@ -88,7 +90,8 @@ impl<'a> Runtime<'a> {
         Ok(())
     }
 
-    /// CHECK of every plugin in order, with the cached result. Configs before 0.4.0 are an error, `disableCheck` is success.
+    /// CHECK of every plugin in order, with the cached result. Configs before 0.4.0 are an error,
+    /// `disableCheck` is success.
     pub fn check_list(&self, list: &ConfList, conf: &RuntimeConf) -> Result<(), Error> {
         if !at_least(list, Version::V0_4_0)? {
             let version = go_quote(&list.cni_version);
@@ -107,7 +110,8 @@ impl<'a> Runtime<'a> {
             .try_for_each(|plugin| self.call(list, plugin, Verb::Check, conf, cached.as_ref()).map(drop))
     }
 
-    /// STATUS of every plugin in order; the first error as it is, its code included. Configs before 1.1.0 always succeed.
+    /// STATUS of every plugin in order; the first error as it is, its code included. Configs before 1.1.0
+    /// always succeed.
     pub fn status_list(&self, list: &ConfList) -> Result<(), Error> {
         if !at_least(list, Version::V1_1_0)? {
             return Ok(());
@@ -186,7 +190,8 @@ impl<'a> Runtime<'a> {
         }
     }
 
-    /// A cached result that cannot be read must not keep anything alive: the file goes, DEL goes on without it.
+    /// A cached result that cannot be read must not keep anything alive: the file goes, DEL goes on without
+    /// it.
     fn result_for_del(&self, list: &ConfList, conf: &RuntimeConf) -> Option<Success> {
         self.cached_result(list, conf).unwrap_or_else(|_| {
             let _ = self.cache().remove(key(list, conf));

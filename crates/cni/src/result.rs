@@ -1,7 +1,7 @@
 //! The result of ADD (spec/cni.md 4): one canonical form in memory, read from and printed as any version.
 //!
-//! What the older forms say and the canonical one does not is recomputed on printing: the `version` of an address is its
-//! family, and the 0.1/0.2 form takes the first address of each family.
+//! What the older forms say and the canonical one does not is recomputed on printing: the `version` of an
+//! address is its family, and the 0.1/0.2 form takes the first address of each family.
 
 use std::net::IpAddr;
 

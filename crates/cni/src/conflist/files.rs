@@ -1,4 +1,5 @@
-//! Networks in files: lists with what lies beside them, single configurations, and the search in a directory (spec/cni.md 3.1-3.3).
+//! Networks in files: lists with what lies beside them, single configurations, and the search in a directory
+//! (spec/cni.md 3.1-3.3).
 
 use std::fs;
 use std::io;
@@ -6,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::{ConfList, LoadError, PluginEntry};
 
-/// Loads one file: a list by its extension `conflist` (with the plugins beside it), else a single configuration.
+/// Loads one file: a list by its extension `conflist` (with the plugins beside it), else a single
+/// configuration.
 pub fn load(file: &Path) -> Result<ConfList, LoadError> {
     let bytes = read(file)?;
     let within = |source| LoadError::File { path: file.to_owned(), source: Box::new(source) };
@@ -23,7 +25,8 @@ pub fn load(file: &Path) -> Result<ConfList, LoadError> {
     Ok(list)
 }
 
-/// Finds a network by name: lists first, then single configurations, each sorted by file name. One broken file on the way fails the search.
+/// Finds a network by name: lists first, then single configurations, each sorted by file name. One broken
+/// file on the way fails the search.
 pub fn find(directory: &Path, name: &str) -> Result<ConfList, LoadError> {
     let lists = files(directory, &["conflist"])?;
     let singles = files(directory, &["conf", "json"])?;
@@ -74,7 +77,8 @@ fn read(file: &Path) -> Result<Vec<u8>, LoadError> {
     fs::read(file).map_err(|source| LoadError::Read { path: file.to_owned(), source })
 }
 
-/// The entries with one of the extensions that are no directories, sorted by bytes. A missing directory has none.
+/// The entries with one of the extensions that are no directories, sorted by bytes. A missing directory has
+/// none.
 fn files(directory: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, LoadError> {
     let failed = |source| LoadError::Read { path: directory.to_owned(), source };
     let entries = match fs::read_dir(directory) {

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::{JsonError, JsonMap, from_value, get_ci};
 
-/// A view of an object by the rules of spec/cni.md 1.9. An absent key and `null` are `None` or the empty value; a wrong type is an
-/// error that names the key.
+/// A view of an object by the rules of spec/cni.md 1.9. An absent key and `null` are `None` or the empty
+/// value; a wrong type is an error that names the key.
 #[derive(Clone, Copy, Debug)]
 pub struct GoMap<'a>(pub &'a JsonMap);
 

@@ -1,4 +1,5 @@
-//! Writing JSON byte for byte as Go's encoder does: `<`, `>`, `&`, U+2028 and U+2029 escaped, floats without a needless `.0`.
+//! Writing JSON byte for byte as Go's encoder does: `<`, `>`, `&`, U+2028 and U+2029 escaped, floats without
+//! a needless `.0`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -25,14 +26,16 @@ pub fn print_sorted(value: &Value) -> String {
 fn print<T: Serialize + ?Sized>(value: &T, formatter: impl Formatter) -> String {
     let mut bytes = Vec::with_capacity(256);
     let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, formatter);
-    // A Vec takes every byte and our types serialise without errors; what else could fail leaves an empty text.
+    // A Vec takes every byte and our types serialise without errors; what else could fail leaves an empty
+    // text.
     if value.serialize(&mut serializer).is_err() {
         return String::new();
     }
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Sorts on the way out: `serde_json::Map` is sorted only as long as nobody in the build asks it to keep the order.
+/// Sorts on the way out: `serde_json::Map` is sorted only as long as nobody in the build asks it to keep the
+/// order.
 struct Sorted<'a>(&'a Value);
 
 impl Serialize for Sorted<'_> {

@@ -1,5 +1,5 @@
-//! A serde deserializer over a parsed value that follows Go's rules: keys in any case, `null` as the default, integers without
-//! fraction, and errors that name the field.
+//! A serde deserializer over a parsed value that follows Go's rules: keys in any case, `null` as the
+//! default, integers without fraction, and errors that name the field.
 
 use std::fmt;
 
@@ -32,7 +32,7 @@ impl JsonError {
     /// A value of another type than wanted; `wanted` is Go's name of the type.
     pub fn wrong_type(found: &Value, wanted: &'static str) -> JsonError {
         let found = match found {
-            Value::Number(number) if wanted != "string" && wanted != "bool" => format!("number {number}"),
+            Value::Number(number) if matches!(wanted, "int" | "float64") => format!("number {number}"),
             other => go_kind(other).to_owned(),
         };
         JsonError { path: String::new(), cause: Cause::WrongType { found, wanted } }

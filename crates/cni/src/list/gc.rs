@@ -9,8 +9,9 @@ use crate::verb::Verb;
 use crate::version::Version;
 
 impl Runtime<'_> {
-    /// Deletes every cached attachment of the network that is not in `valid` (no list: every one), then, for 1.1.0 and newer, lets
-    /// the plugins do the same. Goes on after errors; they come back joined by newlines.
+    /// Deletes every cached attachment of the network that is not in `valid` (no list: every one), then, for
+    /// 1.1.0 and newer, lets the plugins do the same. Goes on after errors; they come back joined by
+    /// newlines.
     pub fn gc_list(&self, list: &ConfList, valid: Option<&[Attachment]>) -> Result<(), Error> {
         if list.disable_gc {
             return Ok(());

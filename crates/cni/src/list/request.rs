@@ -49,7 +49,8 @@ fn with_network(list: &ConfList, plugin: &PluginEntry) -> JsonMap {
     map
 }
 
-/// In the list's version where it can be said in that, so that a plugin that answered in another version does not break the next one.
+/// In the list's version where it can be said in that, so that a plugin that answered in another version
+/// does not break the next one.
 fn previous_value(list: &ConfList, previous: &Success) -> Result<Value, Error> {
     let listed = list.version().ok().and_then(|version| previous.to_value(version).ok());
     listed.map_or_else(|| previous.to_value(previous.cni_version), Ok)

@@ -10,8 +10,8 @@ use crate::quote::go_quote;
 use crate::verb::Verb;
 
 impl Runtime<'_> {
-    /// Every plugin can be found and speaks the list's version. Answers the capabilities that any plugin has enabled; the errors of all plugins
-    /// come joined by newlines.
+    /// Every plugin can be found and speaks the list's version. Answers the capabilities that any plugin has
+    /// enabled; the errors of all plugins come joined by newlines.
     pub fn validate_list(&self, list: &ConfList) -> Result<BTreeSet<String>, Error> {
         let version = if list.cni_version.is_empty() { "0.1.0" } else { &list.cni_version };
         let check = |plugin: &PluginEntry| self.validate_plugin(&plugin.plugin_type, version).err();

@@ -1,4 +1,5 @@
-//! Addresses as Go reads and prints them: an IPv4-mapped IPv6 address is the IPv4 address, an empty gateway is none.
+//! Addresses as Go reads and prints them: an IPv4-mapped IPv6 address is the IPv4 address, an empty gateway
+//! is none.
 
 use std::net::IpAddr;
 
@@ -39,7 +40,8 @@ pub fn go_net(net: IpNet) -> String {
 fn unmapped(net: IpNet) -> IpNet {
     match net.addr().to_canonical() {
         IpAddr::V4(address) if net.max_prefix_len() == 128 => {
-            IpNet::new_assert(address.into(), net.prefix_len().saturating_sub(96))
+            // 128 - 96 is the longest prefix there is for IPv4, so this always fits.
+            IpNet::new(address.into(), net.prefix_len().saturating_sub(96)).unwrap_or(net)
         }
         _ => net,
     }

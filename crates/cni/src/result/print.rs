@@ -13,15 +13,16 @@ mod forms;
 use forms::{MiddleForm, NewForm, OldForm};
 
 impl Success {
-    /// Can this result be said in a version? Before 0.3.0 a result needs an address, unless it was read as such.
+    /// Can this result be said in a version? Before 0.3.0 a result needs an address, unless it was read as
+    /// such.
     pub fn check_convertible(&self, version: Version) -> Result<(), Error> {
         let shapeless =
             self.ips.is_empty() && version < Version::V0_3_0 && self.cni_version >= Version::V0_3_0;
         if shapeless { Err(Error::internal("cannot convert: no valid IP addresses")) } else { Ok(()) }
     }
 
-    /// The exact text for a version: 4 spaces per level, no newline at the end. What the version cannot say is dropped; see
-    /// [`Success::check_convertible`] for the error.
+    /// The exact text for a version: 4 spaces per level, no newline at the end. What the version cannot say
+    /// is dropped; see [`Success::check_convertible`] for the error.
     pub fn print(&self, version: Version) -> Result<String, Error> {
         self.check_convertible(version)?;
         Ok(match Form::of(self, version) {

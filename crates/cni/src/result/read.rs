@@ -13,14 +13,16 @@ use crate::quote::go_quote;
 use crate::version::Version;
 
 impl Success {
-    /// Reads what a plugin printed. Its version is its own `cniVersion`, else `default_version`: that of the request.
+    /// Reads what a plugin printed. Its version is its own `cniVersion`, else `default_version`: that of the
+    /// request.
     ///
     /// Errors (999): no JSON object, an unknown version, a wrong type or address; they name the field.
     pub fn parse(bytes: &[u8], default_version: Version) -> Result<Success, Error> {
         Success::parse_reply(bytes, default_version.as_str())
     }
 
-    /// As [`Success::parse`], with the request's version as written (empty = 0.1.0); an unknown one is an error only if it is needed.
+    /// As [`Success::parse`], with the request's version as written (empty = 0.1.0); an unknown one is an
+    /// error only if it is needed.
     pub fn parse_reply(bytes: &[u8], requested: &str) -> Result<Success, Error> {
         let map = json::parse_object(bytes).map_err(|why| unreadable(&why))?;
         let own = GoMap(&map).string("cniVersion").map_err(|why| unreadable(&why))?;
