@@ -33,6 +33,7 @@ mod identity;
 mod json;
 mod meta;
 pub mod patch;
+mod protobuf;
 pub mod resource;
 pub mod selector;
 mod server;
