@@ -42,6 +42,7 @@ const METADATA: &[Field] = &[
     (3, "namespace", Kind::Text),
     (4, "selfLink", Kind::Ignored),
     (5, "uid", Kind::Ignored),
+    (6, "resourceVersion", Kind::Text),
     (7, "generation", Kind::Ignored),
     (8, "creationTimestamp", Kind::Ignored),
     (11, "labels", Kind::TextMap),
