@@ -23,7 +23,7 @@ pub(crate) fn check_names(names: &[&str]) -> Result<(), String> {
     let is_name = |name: &str| name.len() <= 253 && name.bytes().all(fits) && !name.starts_with('.');
     match names.iter().find(|name| name.is_empty() || !is_name(name)) {
         None => Ok(()),
-        Some(name) if name.is_empty() => Err("resource name may not be empty".to_owned()),
+        Some(&"") => Err("resource name may not be empty".to_owned()),
         Some(name) => Err(format!("invalid resource name {name:?}")),
     }
 }
