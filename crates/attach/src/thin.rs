@@ -58,7 +58,8 @@ impl Thin<'_> {
         if verb == Verb::Version {
             return Ok(VersionInfo::of(&Version::ALL).to_json());
         }
-        gate::check(verb, &conf::version_text(&invocation.stdin), &Version::ALL)?;
+        let request = conf::check_stdin(&invocation.stdin)?;
+        gate::check(verb, conf::version_text(&request)?, &Version::ALL)?;
         let config = Config::parse(&invocation.stdin).map_err(|why| load_error(verb, why.into()))?;
         let log = Log::open(&config.log);
         let cluster = self.cluster(verb, &config, &log)?;
