@@ -14,6 +14,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -238,8 +240,12 @@ impl Drop for Store {
 }
 
 fn open_database(path: &Path) -> Result<Database, StoreError> {
-    let opened = Database::builder().set_cache_size(CACHE_BYTES).create(path);
-    opened.map_err(|e| StoreError::Open { path: path.into(), source: Arc::new(e.into()) })
+    let failed = |source: redb::Error| StoreError::Open { path: path.into(), source: Arc::new(source) };
+    let mut options = OpenOptions::new();
+    // Secrets are in there.
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = file.map_err(|e| failed(redb::Error::Io(e)))?;
+    Database::builder().set_cache_size(CACHE_BYTES).create_file(file).map_err(|e| failed(e.into()))
 }
 
 /// Makes the tables of a new store; answers the last revision of an old one.

@@ -22,7 +22,7 @@ impl Api {
     ) -> Result<Value, Status> {
         meta::check_shape(&target.resource, &mut object)?;
         check_place(target, &mut object)?;
-        if text(&object, "metadata.resourceVersion") != "" {
+        if !text(&object, "metadata.resourceVersion").is_empty() {
             return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }
         let generated = text(&object, "metadata.generateName").to_owned();

@@ -41,8 +41,11 @@ fn subresources(resource: &Resource) -> Vec<Subresource> {
     found
 }
 
+/// A version and its kinds.
+type Version<'k> = (&'k str, Vec<&'k Arc<Resource>>);
+
 /// Groups in alphabetical order, the core group first; each with its versions, the preferred one first.
-fn by_group(kinds: &Snapshot) -> BTreeMap<&str, Vec<(&str, Vec<&Arc<Resource>>)>> {
+fn by_group(kinds: &Snapshot) -> BTreeMap<&str, Vec<Version<'_>>> {
     let mut groups: BTreeMap<&str, BTreeMap<_, Vec<&Arc<Resource>>>> = BTreeMap::new();
     for resource in kinds.iter() {
         let versions = groups.entry(resource.group.as_str()).or_default();
@@ -93,7 +96,7 @@ pub(super) fn group(kinds: &Snapshot, name: &str) -> Option<Value> {
     Some(group)
 }
 
-fn describe(name: &str, versions: &[(&str, Vec<&Arc<Resource>>)]) -> Value {
+fn describe(name: &str, versions: &[Version<'_>]) -> Value {
     let version =
         |(version, _): &(&str, _)| json!({"groupVersion": group_version(name, version), "version": version});
     let versions: Vec<Value> = versions.iter().map(version).collect();
@@ -146,8 +149,8 @@ pub(super) fn aggregated(kinds: &Snapshot, core: bool) -> Value {
     json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items})
 }
 
-fn aggregated_group(name: &str, versions: &[(&str, Vec<&Arc<Resource>>)]) -> Value {
-    let version = |(version, list): &(&str, Vec<&Arc<Resource>>)| {
+fn aggregated_group(name: &str, versions: &[Version<'_>]) -> Value {
+    let version = |(version, list): &Version<'_>| {
         let resources: Vec<Value> = list.iter().map(|resource| aggregated_kind(resource)).collect();
         json!({"version": version, "freshness": "Current", "resources": resources})
     };

@@ -17,6 +17,7 @@ use super::{Answer, JSON, negotiate};
 use crate::api::{Api, DeleteOptions, Form, Part, Target, Watch};
 use crate::json::{integer, text};
 use crate::patch::PatchType;
+use crate::protobuf;
 use crate::status::Status;
 
 /// Bytes that a request's body may have.
@@ -119,7 +120,7 @@ impl Call<'_> {
 
     async fn create(&self, body: Incoming) -> Result<Answer, Status> {
         let options = self.query.write()?;
-        let created = self.api.create(&self.target, self.json_body(body).await?, options).await?;
+        let created = self.api.create(&self.target, self.new_object(body).await?, options).await?;
         self.show(StatusCode::CREATED, &created)
     }
 
@@ -189,6 +190,14 @@ impl Call<'_> {
             return Ok(());
         }
         Err(Status::unsupported_media_type(&[JSON]))
+    }
+
+    /// The body of a create, which kubectl sends as protobuf for some kinds whatever the server says.
+    async fn new_object(&self, body: Incoming) -> Result<Value, Status> {
+        if self.media_type() != protobuf::MEDIA_TYPE {
+            return self.json_body(body).await;
+        }
+        protobuf::decode(&read(body).await?).ok_or_else(|| Status::unsupported_media_type(&[JSON]))
     }
 
     async fn json_body(&self, body: Incoming) -> Result<Value, Status> {

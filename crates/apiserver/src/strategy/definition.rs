@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Strategy, moment};
-use crate::json::{child, default, items, text};
+use crate::json::{at, child, default, items, text};
 use crate::status::Cause;
 use crate::table::JsonPath;
 
@@ -19,6 +19,10 @@ impl Strategy for Definition {
         let kind = text(names, "kind").to_owned();
         default(names, "singular", kind.to_lowercase());
         default(names, "listKind", format!("{kind}List"));
+        // New names are accepted at once, like the first ones.
+        if at(object, "status").is_some() {
+            object["status"]["acceptedNames"] = object["spec"]["names"].clone();
+        }
     }
 
     fn begin(&self, object: &mut Value, _has_status: bool, now: Timestamp) {
@@ -52,6 +56,10 @@ fn names(object: &Value) -> Vec<Cause> {
     let required = ["spec.group", "spec.names.plural", "spec.names.kind"];
     let mut causes: Vec<Cause> =
         required.iter().filter(|f| text(object, f).is_empty()).map(|f| Cause::required(*f, "")).collect();
+    let group = text(object, "spec.group");
+    if !group.is_empty() && !group.contains('.') {
+        causes.push(Cause::invalid("spec.group", group, "should be a domain with at least one dot"));
+    }
     let scope = text(object, "spec.scope");
     if !["Cluster", "Namespaced"].contains(&scope) {
         causes.push(Cause::invalid("spec.scope", scope, "supported values: \"Cluster\", \"Namespaced\""));
@@ -133,6 +141,23 @@ mod tests {
         let wrong =
             ["metadata.name", "spec.versions", "spec.versions[0].additionalPrinterColumns[0].jsonPath"];
         assert_eq!(fields, wrong);
+    }
+
+    #[test]
+    fn a_group_without_a_dot_could_be_taken_for_a_built_in_one() {
+        let mut object = definition();
+        object["spec"]["group"] = json!("core");
+        object["metadata"]["name"] = json!("things.core");
+        assert_eq!(Definition.validate(&object)[0].field, "spec.group");
+    }
+
+    #[test]
+    fn changed_names_are_accepted() {
+        let mut object = definition();
+        Definition.begin(&mut object, true, Timestamp::UNIX_EPOCH);
+        object["spec"]["names"]["shortNames"] = json!(["th"]);
+        Definition.default(&mut object);
+        assert_eq!(object["status"]["acceptedNames"]["shortNames"], json!(["th"]));
     }
 
     #[test]

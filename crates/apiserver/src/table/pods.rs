@@ -53,9 +53,9 @@ fn status(pod: &Value) -> String {
 }
 
 fn gated(pod: &Value) -> &str {
-    let conditions = items(pod, "status.conditions").iter();
-    let scheduled = conditions.filter(|c| text(c, "type") == "PodScheduled").map(|c| text(c, "reason"));
-    scheduled.last().filter(|reason| *reason == "SchedulingGated").unwrap_or_default()
+    let conditions = items(pod, "status.conditions").iter().rev();
+    let mut scheduled = conditions.filter(|c| text(c, "type") == "PodScheduled").map(|c| text(c, "reason"));
+    scheduled.next().filter(|reason| *reason == "SchedulingGated").unwrap_or_default()
 }
 
 fn any_running(pod: &Value) -> bool {

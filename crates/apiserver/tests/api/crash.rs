@@ -65,7 +65,7 @@ async fn write_until_dead(mut client: Client, writer: usize) -> usize {
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_by_kill_9() {
     let dir = tempfile::tempdir().unwrap();
-    let mut acknowledged = vec![0; 3];
+    let mut acknowledged = [0; 3];
     for round in 0..3 {
         let (mut child, mut client) = spawn(dir.path()).await;
         for (writer, count) in acknowledged.iter().enumerate().take(round) {

@@ -46,7 +46,7 @@ fn is_missing() -> bool {
     let missing =
         !std::env::split_paths(&path).any(|dir: std::path::PathBuf| Path::new(&dir).join("kubectl").exists());
     if missing {
-        println!("skipped: no kubectl");
+        eprintln!("skipped: no kubectl");
     }
     missing
 }
@@ -125,4 +125,26 @@ async fn a_watched_table_follows_the_pod() {
     let next =
         tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.expect("no second line");
     assert!(next.unwrap().unwrap().contains("Running"));
+}
+
+#[tokio::test]
+async fn what_kubectl_creates_by_protobuf_is_stored() {
+    if is_missing() {
+        return;
+    }
+    let server = TestServer::start().await;
+    let kubectl = Kubectl { server: &server };
+    kubectl.run("create namespace team").await;
+    kubectl.run("create configmap c -n team --from-literal=k=v --from-literal=l=w --save-config").await;
+    kubectl.run("create secret generic s -n team --from-literal=k=v").await;
+    kubectl.run("create serviceaccount robot -n team").await;
+    let mut client = server.client().await;
+    let map = client.get("/api/v1/namespaces/team/configmaps/c").await.expect(200);
+    assert_eq!(map["data"], json!({"k": "v", "l": "w"}));
+    assert!(map["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"].is_string());
+    let secret = client.get("/api/v1/namespaces/team/secrets/s").await.expect(200);
+    assert_eq!((&secret["data"]["k"], &secret["type"]), (&json!("dg=="), &json!("Opaque")));
+    client.get("/api/v1/namespaces/team/serviceaccounts/robot").await.expect(200);
+    kubectl.run("delete namespace team").await;
+    client.get("/api/v1/namespaces/team").await.expect(404);
 }
