@@ -1,1 +1,56 @@
-//! The vocabulary of polynic.
+//! The vocabulary of polynic: what a kernel object is called, what it should look like, what was seen,
+//! and what is to change.
+//!
+//! Everything here is pure data. [`Facts`] say what was observed, a [`Plan`] is an ordered list of
+//! [`Change`]s with their undo built in, [`Plan::teardown`] turns an applied plan into the shortest list of
+//! changes that removes it, and [`check::violations`] compares what plans promised with what is there now.
+//! Reading and changing a kernel is the business of `polynic-kernel`; this crate knows no I/O.
+//!
+//! ```
+//! use polynic_net::{Change, IfName, Link, LinkKind, Place, Plan, Veth};
+//! let name: IfName = "net1".parse()?;
+//! let peer: IfName = "veth0a1b2c3d".parse()?;
+//! let link = Link::new(name.clone(), LinkKind::Veth(Veth { place: Place::Host, name: peer, mac: None, mtu: None }));
+//! let mut plan = Plan::default();
+//! plan.own(Change::create_link(Place::Pod, link));
+//! plan.own(Change::up(Place::Pod, &name));
+//! // Deleting the pair is all it takes to remove it: the link's state goes with the link.
+//! assert_eq!(plan.teardown().len(), 1);
+//! # Ok::<(), polynic_net::IfNameError>(())
+//! ```
+
+mod address;
+mod change;
+pub mod check;
+mod entropy;
+mod facts;
+mod firewall;
+mod implied;
+mod link;
+mod name;
+mod neighbour;
+mod place;
+mod plan;
+mod range;
+mod route;
+mod rule;
+mod sysctl;
+
+pub use address::Address;
+pub use change::{AttrChange, Change, Diff, Object, Wait};
+pub use entropy::Entropy;
+pub use facts::{AddressFact, Facts, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds, OperState};
+pub use firewall::{
+    FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable, FwVerdict,
+};
+pub use link::{Attr, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, PortVlan, Tap, Veth, Vxlan};
+pub use name::{IfName, IfNameError, Mac, MacError};
+pub use neighbour::Neighbour;
+pub use place::{Family, Place};
+pub use plan::{PLAN_FORMAT, Plan, Stake, Step};
+pub use range::{IpRange, RangeError, ip_from_u128, ip_to_u128};
+pub use route::{Route, RouteKind, TABLE_LOCAL, TABLE_MAIN, scope};
+pub use rule::Rule;
+pub use sysctl::{Sysctl, SysctlKey, SysctlKeyError};
+
+pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

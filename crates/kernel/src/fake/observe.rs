@@ -1,0 +1,98 @@
+//! What the fake kernel shows of itself.
+
+use polynic_net::{AddressFact, FwObject, FwRule, IfName, LinkFact, LinkNeed, NsFacts, NsNeeds, scope};
+
+use super::address::FakeAddress;
+use super::link::{End, FakeLink, Wire};
+use super::space::Space;
+use super::world::World;
+
+impl World {
+    /// What there is of `needs` in a namespace; none if the namespace is gone.
+    pub(super) fn observe(&self, number: u32, needs: &NsNeeds) -> Option<NsFacts> {
+        let space = self.space(number)?;
+        let asked = |a: &&FakeAddress| needs.addresses.contains(&a.link);
+        Some(NsFacts {
+            links: self.observe_links(number, space, &needs.links),
+            addresses: space.addresses.iter().filter(asked).map(|a| self.address_fact(a)).collect(),
+            routes: if needs.routes { space.routes.clone() } else { Vec::new() },
+            rules: if needs.rules { space.rules.clone() } else { Vec::new() },
+            neighbours: if needs.neighbours { space.neighbours.clone() } else { Vec::new() },
+            sysctls: needs.sysctls.iter().map(|key| (key.clone(), space.sysctls.get(key).cloned())).collect(),
+            firewall: needs.firewall.iter().flat_map(|t| space.firewall.objects(t)).map(shown).collect(),
+        })
+    }
+
+    fn observe_links(&self, number: u32, space: &Space, need: &LinkNeed) -> Vec<LinkFact> {
+        let wanted = |name: &IfName| match need {
+            LinkNeed::All => true,
+            LinkNeed::Named(names) => names.contains(name),
+        };
+        let links = space.links.iter().filter(|(name, _)| wanted(name));
+        let mut facts: Vec<LinkFact> = links
+            .map(|(name, link)| self.link_fact(&End { space: number, name: name.clone() }, link))
+            .collect();
+        // The kernel dumps links by index.
+        facts.sort_by_key(|l| l.index);
+        facts
+    }
+
+    fn link_fact(&self, end: &End, link: &FakeLink) -> LinkFact {
+        let other = match &link.wire {
+            Wire::Veth { peer } => Some(peer),
+            wire => wire.parent(),
+        };
+        let port = link.master.is_some();
+        let master = link.master.clone().map(|name| End { name, ..end.clone() });
+        LinkFact {
+            mac: Some(self.mac(end, link)),
+            mtu: self.mtu(end, link),
+            up: link.up,
+            oper: self.oper(end.space, &end.name),
+            promisc: link.promisc,
+            all_multicast: link.all_multi,
+            loopback: link.wire == Wire::Loopback,
+            tx_queue_len: link.tx_queue_len,
+            alias: Some(link.alias.clone()).filter(|a| !a.is_empty()),
+            master: master.and_then(|m| self.index(&m)),
+            peer: other.and_then(|o| self.index(o)),
+            // Namespaces' ids in each other are their numbers here.
+            peer_netns: other.filter(|o| o.space != end.space).and_then(|o| i32::try_from(o.space).ok()),
+            macvlan_mode: match link.wire {
+                Wire::Macvlan { mode, .. } => Some(mode),
+                _ => None,
+            },
+            vlan_filtering: match link.wire {
+                Wire::Bridge { vlan_filtering } => Some(vlan_filtering),
+                _ => None,
+            },
+            hairpin: port.then_some(link.hairpin),
+            isolated: port.then_some(link.isolated),
+            ..LinkFact::new(link.index, end.name.clone(), link.wire.kind())
+        }
+    }
+
+    fn index(&self, end: &End) -> Option<u32> {
+        self.find(end).ok().map(|l| l.index)
+    }
+
+    fn address_fact(&self, address: &FakeAddress) -> AddressFact {
+        let ip = address.net.addr();
+        let link_local = matches!(ip, std::net::IpAddr::V6(ip) if ip.is_unicast_link_local());
+        let scope = match ip {
+            ip if ip.is_loopback() => scope::HOST,
+            _ if link_local => scope::LINK,
+            _ => scope::UNIVERSE,
+        };
+        let dad_failed = self.dad_failed(address);
+        AddressFact { link: address.link.clone(), net: address.net, scope, tentative: dad_failed, dad_failed }
+    }
+}
+
+/// A firewall object as it is read back: rules without their expressions.
+fn shown(object: FwObject) -> FwObject {
+    match object {
+        FwObject::Rule(rule) => FwObject::Rule(FwRule { exprs: Vec::new(), ..rule }),
+        other => other,
+    }
+}

@@ -1,0 +1,132 @@
+//! Building a namespace for a test, outside the count of operations.
+
+use polynic_net::{
+    Address, Attr, AttrChange, Change, IfName, IpNet, Mac, Object, Place, Route, Sysctl, SysctlKey,
+};
+
+use super::link::{End, Wire};
+use super::world::{HOST, Refusal, World};
+
+/// Builds in one namespace. Everything obeys the fake kernel's rules.
+///
+/// # Panics
+/// Every method panics where the kernel would refuse, or where a name or address is none: the test is wrong, and it is
+/// best told so at that line.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    world: &'a mut World,
+    space: u32,
+}
+
+impl<'a> Setup<'a> {
+    pub(super) fn new(world: &'a mut World, space: u32) -> Self {
+        Self { world, space }
+    }
+
+    /// A hardware link with MTU 1500 that is up and has a carrier.
+    #[track_caller]
+    pub fn physical(&mut self, name: &str) -> &mut Self {
+        let end = End { space: self.space, name: parsed(name) };
+        self.must(name, |world, _| world.insert_link(end, Wire::Physical, None, 1500));
+        self.up(name)
+    }
+
+    /// Brings a link up.
+    #[track_caller]
+    pub fn up(&mut self, link: &str) -> &mut Self {
+        self.attr(link, Attr::Up(false), Attr::Up(true))
+    }
+
+    /// Changes the MTU of a link.
+    #[track_caller]
+    pub fn mtu(&mut self, link: &str, from: u32, to: u32) -> &mut Self {
+        self.attr(link, Attr::Mtu(from), Attr::Mtu(to))
+    }
+
+    /// Sets the hardware address of a link.
+    #[track_caller]
+    pub fn mac(&mut self, link: &str, mac: &str) -> &mut Self {
+        let (name, mac): (IfName, Mac) = (parsed(link), parsed(mac));
+        self.must(link, |world, space| {
+            let link = world.space_mut(space)?.link_mut(&name)?;
+            (link.mac, link.mac_chosen) = (mac, true);
+            Ok(())
+        })
+    }
+
+    /// Puts an address like `10.0.0.5/24` on a link.
+    #[track_caller]
+    pub fn address(&mut self, link: &str, net: &str) -> &mut Self {
+        let address = Address::new(&parsed(link), parsed(net));
+        self.must(net, |world, space| world.space_mut(space)?.add_address(&address))
+    }
+
+    /// Adds a route to `dst` (`default` = 0.0.0.0/0) through `gw` on a link.
+    #[track_caller]
+    pub fn route(&mut self, dst: &str, gw: Option<&str>, link: &str) -> &mut Self {
+        let dst: IpNet = parsed(if dst == "default" { "0.0.0.0/0" } else { dst });
+        let route = Route::new(dst, &parsed(link));
+        let route = match gw {
+            Some(gw) => route.via(parsed(gw)),
+            None => route.link_scope(),
+        };
+        self.exact_route(route)
+    }
+
+    /// Adds a route as it is.
+    #[track_caller]
+    pub fn exact_route(&mut self, route: Route) -> &mut Self {
+        self.must(&route.to_string(), |world, space| world.space_mut(space)?.add_route(&route))
+    }
+
+    /// Writes a setting, whatever its value was.
+    #[track_caller]
+    pub fn sysctl(&mut self, key: &str, value: &str) -> &mut Self {
+        let key: SysctlKey = match SysctlKey::new(key) {
+            Ok(key) => key,
+            Err(e) => panic!("{e}"),
+        };
+        self.must(key.as_str(), |world, space| {
+            let space = world.space_mut(space)?;
+            let before = space.sysctls.get(&key).cloned().ok_or(crate::Errno::ENOENT)?;
+            let before = Sysctl { key: key.clone(), value: before };
+            let after = Sysctl { key: key.clone(), value: value.to_owned() };
+            space.change_sysctl(&polynic_net::Diff::replace(before, after))
+        })
+    }
+
+    /// Applies any change in this namespace; [`Place::Host`] in it is the host, [`Place::Pod`] this namespace.
+    #[track_caller]
+    pub fn change(&mut self, change: &Change) -> &mut Self {
+        let pod = Some(self.space).filter(|s| *s != HOST);
+        self.must(&change.to_string(), |world, _| world.change(pod, change))
+    }
+
+    #[track_caller]
+    fn attr(&mut self, link: &str, before: Attr, after: Attr) -> &mut Self {
+        let change = AttrChange { link: parsed(link), before, after };
+        let what = Change { place: Place::Host, object: Object::Attr(change.clone()) }.to_string();
+        self.must(&what, |world, space| world.set_attr(space, &change))
+    }
+
+    #[track_caller]
+    fn must(&mut self, what: &str, run: impl FnOnce(&mut World, u32) -> Result<(), Refusal>) -> &mut Self {
+        if let Err(refusal) = run(self.world, self.space) {
+            panic!("{}", refusal.explain(what.to_owned()));
+        }
+        self.world.settle();
+        self
+    }
+}
+
+#[track_caller]
+fn parsed<T>(text: &str) -> T
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    match text.parse() {
+        Ok(value) => value,
+        Err(e) => panic!("{text:?}: {e}"),
+    }
+}

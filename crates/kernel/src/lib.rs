@@ -1,0 +1,28 @@
+//! The one door to the kernel.
+//!
+//! [`Door`] opens the two namespaces of an attachment as a [`Kernel`], which observes facts and applies single
+//! changes. A transaction applies whole plans and takes them back. Nothing here knows what a CNI
+//! plugin, a pod or a policy is.
+
+mod door;
+pub mod fake;
+mod netlink;
+pub mod netns;
+mod nft;
+mod real;
+pub mod sandbox;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod transaction;
+
+pub use door::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
+pub use fake::{FakeDoor, FakeKernel, Setup, Snapshot};
+pub use real::{RealDoor, RealKernel};
+pub use transaction::{Applied, ApplyError};
+
+/// Unit tests that need the real kernel use `testing::scratch_netns`, like those in `tests/`.
+#[cfg(test)]
+#[ctor::ctor(unsafe)]
+fn private_namespaces() {
+    testing::enter_before_main();
+}

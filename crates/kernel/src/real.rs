@@ -1,0 +1,187 @@
+//! The kernel of this machine behind the [`Door`].
+
+mod address;
+mod attr;
+mod create;
+mod delete;
+mod facts;
+mod idle;
+mod neighbour;
+mod observe;
+mod port_vlan;
+mod route;
+mod rule;
+mod space;
+mod sysctl;
+mod tap;
+mod wait;
+
+use std::sync::Arc;
+
+use polynic_net::{Change, Diff, Facts, IfName, Needs, Object, Place};
+
+use crate::netlink::Fault;
+use crate::netns::{self, Host, Netns, Pod};
+use crate::{Door, Kernel, KernelError, NetnsId, OpenError, nft};
+use idle::Idle;
+use space::Space;
+
+/// Opens namespaces of the machine. Its clones share the sockets that are worth keeping between attachments, so a daemon
+/// should make one and keep it.
+#[derive(Clone, Default)]
+pub struct RealDoor {
+    idle: Arc<Idle>,
+}
+
+impl Door for RealDoor {
+    fn open(&self, netns: Option<&str>) -> Result<Box<dyn Kernel>, OpenError> {
+        let host = Netns::<Host>::current().map_err(|e| OpenError::refused(netns::OWN, &e))?;
+        let pod = netns.map(|path| Ok((Netns::<Pod>::open(path)?, path))).transpose()?;
+        let mut kernel = RealKernel::new(host, pod)?;
+        kernel.host.borrow_from(&self.idle);
+        Ok(Box::new(kernel))
+    }
+}
+
+/// The node's namespace and perhaps a pod's, with a netlink socket in each.
+pub struct RealKernel {
+    host: Space,
+    pod: Option<Space>,
+}
+
+impl RealKernel {
+    /// Opens the sockets in namespaces that are open already; a pod's comes with its path, for errors.
+    ///
+    /// # Errors
+    /// A namespace cannot be entered or has no netlink.
+    pub fn new(host: Netns<Host>, pod: Option<(Netns<Pod>, &str)>) -> Result<Self, OpenError> {
+        let host = Space::open(host.anywhere()).map_err(|e| OpenError::refused(netns::OWN, &e))?;
+        let pod = pod
+            .map(|(netns, path)| Space::open(netns.anywhere()).map_err(|e| OpenError::refused(path, &e)))
+            .transpose()?;
+        Ok(Self { host, pod })
+    }
+
+    fn space(&mut self, place: Place) -> Result<&mut Space, Missing> {
+        match place {
+            Place::Host => Ok(&mut self.host),
+            Place::Pod => self.pod.as_mut().ok_or(Missing),
+        }
+    }
+
+    fn perform(&mut self, change: &Change) -> Result<(), Failure> {
+        match &change.object {
+            Object::Link(diff) => self.change_link(change.place, diff),
+            Object::Firewall(_) => {
+                let socket = self.space(change.place)?.firewall()?;
+                nft::apply(socket, std::slice::from_ref(change)).map_err(|refusal| refusal.fault.into())
+            }
+            object => self.space(change.place)?.perform(object),
+        }
+    }
+}
+
+/// There is no pod namespace.
+struct Missing;
+
+/// Why a change was not carried out, before its name is put to it.
+enum Failure {
+    NoPod,
+    Fault(Fault),
+    Stale(String),
+    Waited(String),
+    Unsupported,
+}
+
+impl From<Missing> for Failure {
+    fn from(_: Missing) -> Self {
+        Self::NoPod
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Failure {
+    fn about(self, what: impl ToString) -> KernelError {
+        match self {
+            Self::NoPod => KernelError::NoPod { what: what.to_string() },
+            Self::Fault(fault) => fault.about(what),
+            Self::Stale(found) => KernelError::Stale { what: what.to_string(), found },
+            Self::Waited(why) => KernelError::Waited(why),
+            Self::Unsupported => KernelError::Unsupported { what: what.to_string() },
+        }
+    }
+}
+
+impl Kernel for RealKernel {
+    fn observe(&mut self, needs: &Needs) -> Result<Facts, KernelError> {
+        let host = self.host.observe(&needs.host).map_err(|f| f.about("observe host"))?;
+        let pod = self.pod.as_mut().map(|pod| pod.observe(&needs.pod).map_err(|f| f.about("observe pod")));
+        Ok(Facts { host, pod: pod.transpose()? })
+    }
+
+    fn apply(&mut self, change: &Change) -> Result<(), KernelError> {
+        self.perform(change).map_err(|failure| failure.about(change))
+    }
+
+    fn apply_firewall(&mut self, changes: &[Change]) -> Result<(), KernelError> {
+        let Some(first) = changes.first() else { return Ok(()) };
+        let what = || format!("change the firewall in {}", first.place);
+        if changes.iter().any(|c| c.place != first.place || !matches!(c.object, Object::Firewall(_))) {
+            let why = "a batch is about the firewall of one namespace".to_owned();
+            return Err(KernelError::Talk { what: what(), why });
+        }
+        let space = self.space(first.place).map_err(|m| Failure::from(m).about(what()))?;
+        let socket = space.firewall().map_err(|f| f.about(what()))?;
+        nft::apply(socket, changes).map_err(|refusal| match refusal.change.and_then(|at| changes.get(at)) {
+            Some(change) => refusal.fault.about(change),
+            None => refusal.fault.about(what()),
+        })
+    }
+
+    fn delete_links(&mut self, place: Place, names: &[IfName]) -> Result<(), KernelError> {
+        let Ok(space) = self.space(place) else { return Ok(()) };
+        space.delete_links(names).map_err(|fault| {
+            let names: Vec<_> = names.iter().map(IfName::as_str).collect();
+            fault.about(format!("remove links {} in {place}", names.join(", ")))
+        })
+    }
+
+    fn pod_id(&self) -> Option<NetnsId> {
+        self.pod.as_ref().map(Space::id)
+    }
+
+    fn host_id(&self) -> NetnsId {
+        self.host.id()
+    }
+}
+
+/// Brings the loopback link of the calling thread's namespace up.
+pub(crate) fn loopback_up() -> Result<(), KernelError> {
+    let what = "bring up lo";
+    let failed = |e: std::io::Error| Fault::io(&e).about(what);
+    let mut space = Space::open(Netns::<Host>::current().map_err(failed)?.anywhere()).map_err(failed)?;
+    let up = Change::up(Place::Host, &IfName::loopback());
+    space.perform(&up.object).map_err(|f| f.about(what))
+}
+
+/// What a diff asks for, with at least one side.
+enum Wanted<'a, T> {
+    Create(&'a T),
+    Delete(&'a T),
+    Replace(&'a T, &'a T),
+}
+
+/// Reads a diff; one without any side asks for nothing.
+fn wanted<T>(diff: &Diff<T>) -> Option<Wanted<'_, T>> {
+    match (&diff.before, &diff.after) {
+        (None, Some(after)) => Some(Wanted::Create(after)),
+        (Some(before), None) => Some(Wanted::Delete(before)),
+        (Some(before), Some(after)) => Some(Wanted::Replace(before, after)),
+        (None, None) => None,
+    }
+}

@@ -1,0 +1,183 @@
+//! Routes.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteType, RouteVia,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use polynic_net::{Diff, Family, IfName, Route, RouteKind, TABLE_LOCAL};
+
+use super::facts::{self, RawRoute};
+use super::space::Space;
+use super::{Wanted, wanted};
+use crate::Errno;
+use crate::netlink::{Fault, Socket};
+
+/// Up to this many links are asked for one by one; beyond it one list of all is cheaper.
+const ASK_ONE_BY_ONE: usize = 8;
+
+impl Space {
+    pub(super) fn change_route(&mut self, diff: &Diff<Route>) -> Result<(), Fault> {
+        match wanted(diff) {
+            // Neither EXCL nor APPEND: IPv4 puts the route before others of the same destination and metric, IPv6 beside
+            // them, and an identical one is refused.
+            Some(Wanted::Create(route)) => self.add_route(route, NLM_F_CREATE),
+            Some(Wanted::Delete(route)) => self.delete_route(route),
+            Some(Wanted::Replace(before, after)) if same_slot(before, after) => {
+                self.add_route(after, NLM_F_REPLACE)
+            }
+            Some(Wanted::Replace(before, after)) => {
+                self.add_route(after, NLM_F_CREATE)?;
+                self.delete_route(before)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn add_route(&mut self, route: &Route, flags: u16) -> Result<(), Fault> {
+        self.with_link(route, |socket, link| {
+            socket.change(RouteNetlinkMessage::NewRoute(message(route, link)), flags)
+        })
+    }
+
+    fn delete_route(&mut self, route: &Route) -> Result<(), Fault> {
+        self.with_link(route, |socket, link| {
+            socket.change(RouteNetlinkMessage::DelRoute(message(route, link)), 0)
+        })
+    }
+
+    fn with_link(
+        &mut self,
+        route: &Route,
+        mut act: impl FnMut(&mut Socket, Option<u32>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        match &route.link {
+            Some(link) => self.on_link(link, |socket, index| act(socket, Some(index))),
+            None => act(&mut self.route, None),
+        }
+    }
+
+    /// The routes of all tables but `local`, both families.
+    pub(super) fn routes(&mut self) -> Result<Vec<Route>, Fault> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RouteMessage::default();
+            message.header.address_family = family;
+            found.extend(self.route.dump(RouteNetlinkMessage::GetRoute(message), facts::routes)?);
+        }
+        let found: Vec<_> = found.into_iter().flatten().filter(|r| r.route.table != TABLE_LOCAL).collect();
+        let names = self.names(found.iter().filter_map(|r| r.index))?;
+        Ok(found.into_iter().filter_map(|raw| with_name(raw, &names)).collect())
+    }
+
+    /// The names of the links with these indexes. Links that are gone meanwhile are missing.
+    pub(super) fn names(
+        &mut self,
+        indexes: impl Iterator<Item = u32>,
+    ) -> Result<HashMap<u32, IfName>, Fault> {
+        let mut indexes: Vec<u32> = indexes.collect();
+        indexes.sort_unstable();
+        indexes.dedup();
+        if indexes.len() > ASK_ONE_BY_ONE {
+            return Ok(self.links()?.into_iter().map(|link| (link.index, link.name)).collect());
+        }
+        let mut names = HashMap::new();
+        for index in indexes {
+            match self.link_by_index(index) {
+                Ok(link) => drop(names.insert(index, link.name)),
+                Err(fault) if fault.is(Errno::ENODEV) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// A route whose link vanished while it was read is gone too.
+fn with_name(raw: RawRoute, names: &HashMap<u32, IfName>) -> Option<Route> {
+    let link = match raw.index {
+        Some(index) => Some(names.get(&index)?.clone()),
+        None => None,
+    };
+    Some(Route { link, ..raw.route })
+}
+
+/// Whether the kernel's "replace" means the one by the other: it goes by destination, table and metric.
+fn same_slot(before: &Route, after: &Route) -> bool {
+    before.dst == after.dst
+        && before.table == after.table
+        && before.effective_priority() == after.effective_priority()
+}
+
+fn message(route: &Route, link: Option<u32>) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    let header = &mut message.header;
+    header.address_family = family(route.family());
+    header.destination_prefix_length = route.dst.prefix_len();
+    header.table = u8::try_from(route.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
+    header.protocol = route.protocol.into();
+    header.scope = route.scope.into();
+    header.kind = kind(route.kind);
+    header.flags.set(RouteFlags::Onlink, route.onlink);
+    let list = &mut message.attributes;
+    if route.table > u8::MAX.into() {
+        list.push(RouteAttribute::Table(route.table));
+    }
+    if !route.is_default() {
+        list.push(RouteAttribute::Destination(address(route.dst.addr())));
+    }
+    list.extend(link.map(RouteAttribute::Oif));
+    list.extend(route.gw.map(|gw| gateway(route.family(), gw)));
+    list.extend(route.src.map(|src| RouteAttribute::PrefSource(address(src))));
+    if route.priority != 0 {
+        list.push(RouteAttribute::Priority(route.priority));
+    }
+    let metrics = metrics(route);
+    if !metrics.is_empty() {
+        list.push(RouteAttribute::Metrics(metrics));
+    }
+    message
+}
+
+fn metrics(route: &Route) -> Vec<RouteMetric> {
+    let mtu = (route.mtu != 0).then_some(RouteMetric::Mtu(route.mtu));
+    let advmss = (route.advmss != 0).then_some(RouteMetric::Advmss(route.advmss));
+    mtu.into_iter().chain(advmss).collect()
+}
+
+/// A next hop of the other family has an attribute of its own (IPv4 through IPv6, RFC 5549).
+fn gateway(of: Family, gw: IpAddr) -> RouteAttribute {
+    match gw {
+        gw if Family::of(gw) == of => RouteAttribute::Gateway(address(gw)),
+        IpAddr::V4(gw) => RouteAttribute::Via(RouteVia::Inet(gw)),
+        IpAddr::V6(gw) => RouteAttribute::Via(RouteVia::Inet6(gw)),
+    }
+}
+
+fn kind(kind: RouteKind) -> RouteType {
+    match kind {
+        RouteKind::Unicast => RouteType::Unicast,
+        RouteKind::Local => RouteType::Local,
+        RouteKind::Blackhole => RouteType::BlackHole,
+        RouteKind::Unreachable => RouteType::Unreachable,
+        RouteKind::Other(number) => number.into(),
+    }
+}
+
+fn address(ip: IpAddr) -> RouteAddress {
+    match ip {
+        IpAddr::V4(ip) => RouteAddress::Inet(ip),
+        IpAddr::V6(ip) => RouteAddress::Inet6(ip),
+    }
+}
+
+/// The kernel's name of a family.
+pub(super) fn family(family: Family) -> AddressFamily {
+    match family {
+        Family::V4 => AddressFamily::Inet,
+        Family::V6 => AddressFamily::Inet6,
+    }
+}

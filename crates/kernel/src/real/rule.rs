@@ -1,0 +1,69 @@
+//! Policy routing rules.
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use polynic_net::{Diff, Rule};
+
+use super::route::family;
+use super::space::Space;
+use super::{Wanted, facts, wanted};
+use crate::netlink::Fault;
+
+impl Space {
+    pub(super) fn change_rule(&mut self, diff: &Diff<Rule>) -> Result<(), Fault> {
+        match wanted(diff) {
+            Some(Wanted::Create(rule)) => self.add_rule(rule),
+            Some(Wanted::Delete(rule)) => self.delete_rule(rule),
+            Some(Wanted::Replace(before, after)) => {
+                self.add_rule(after)?;
+                self.delete_rule(before)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn add_rule(&mut self, rule: &Rule) -> Result<(), Fault> {
+        self.route.change(RouteNetlinkMessage::NewRule(message(rule)), NLM_F_CREATE | NLM_F_EXCL)
+    }
+
+    fn delete_rule(&mut self, rule: &Rule) -> Result<(), Fault> {
+        self.route.change(RouteNetlinkMessage::DelRule(message(rule)), 0)
+    }
+
+    /// The rules of both families that look into a table.
+    pub(super) fn rules(&mut self) -> Result<Vec<Rule>, Fault> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RuleMessage::default();
+            message.header.family = family;
+            found.extend(self.route.dump(RouteNetlinkMessage::GetRule(message), facts::rule)?);
+        }
+        Ok(found)
+    }
+}
+
+fn message(rule: &Rule) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    message.header.family = family(rule.family);
+    message.header.action = RuleAction::ToTable;
+    message.header.table = u8::try_from(rule.table).unwrap_or_default();
+    let list = &mut message.attributes;
+    list.push(RuleAttribute::Priority(rule.priority));
+    if rule.table > u8::MAX.into() {
+        list.push(RuleAttribute::Table(rule.table));
+    }
+    if let Some(from) = rule.from {
+        message.header.src_len = from.prefix_len();
+        list.push(RuleAttribute::Source(from.network()));
+    }
+    if let Some(to) = rule.to {
+        message.header.dst_len = to.prefix_len();
+        list.push(RuleAttribute::Destination(to.network()));
+    }
+    list.extend(rule.iif.as_ref().map(|iif| RuleAttribute::Iifname(iif.to_string())));
+    if let Some((mark, mask)) = rule.mark {
+        list.extend([RuleAttribute::FwMark(mark), RuleAttribute::FwMask(mask)]);
+    }
+    message
+}

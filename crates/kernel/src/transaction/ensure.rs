@@ -1,0 +1,204 @@
+//! Steps that are satisfied by what is there already.
+
+use polynic_net::{
+    Attr, AttrChange, Change, Diff, FwObject, LinkNeed, Needs, NsFacts, Object, Place, Plan, Step, Sysctl,
+    check,
+};
+
+use super::{ApplyError, batches, describe, is_firewall};
+use crate::{Errno, Kernel, KernelError};
+
+/// Applies the steps of `plan` whose effect is missing, in order: a repeated ADD. What exists already is fine, settings
+/// and attributes that somebody changed go back to what the plan wants.
+///
+/// A step that a later step of the same plan supersedes is left out. Nothing is taken back on failure: the plan is on
+/// record, and [`super::remove`] removes whatever there is of it.
+///
+/// # Errors
+/// [`ApplyError`] names the step that failed and its cause.
+pub fn converge(kernel: &mut dyn Kernel, plan: &Plan) -> Result<(), ApplyError> {
+    let promises = check::promises([plan]);
+    for range in batches(&plan.steps) {
+        let steps = &plan.steps[range.clone()];
+        converge_batch(kernel, steps, &promises).map_err(|cause| ApplyError {
+            step: range.start,
+            change: describe(steps),
+            cause,
+            undo: Vec::new(),
+        })?;
+    }
+    Ok(())
+}
+
+fn converge_batch(kernel: &mut dyn Kernel, steps: &[Step], promises: &[Change]) -> Result<(), KernelError> {
+    let current: Vec<Step> =
+        steps.iter().filter(|s| !is_promise(&s.change) || promises.contains(&s.change)).cloned().collect();
+    match current.as_slice() {
+        [] => Ok(()),
+        [step] if !is_firewall(step) => restore(kernel, &step.change),
+        steps => ensure_firewall(kernel, steps).map(drop),
+    }
+}
+
+/// Whether a change leaves something behind that a later one may supersede.
+fn is_promise(change: &Change) -> bool {
+    !is_deletion(change) && !matches!(change.object, Object::Wait(_))
+}
+
+fn restore(kernel: &mut dyn Kernel, change: &Change) -> Result<(), KernelError> {
+    match ensure(kernel, change) {
+        Err(stale @ KernelError::Stale { .. }) => match from_present(kernel, change)? {
+            Some(change) => kernel.apply(&change),
+            None => Err(stale),
+        },
+        // The way to a gateway may have been deleted by a later step: then the kernel refuses a route that it has.
+        Err(e) if matches!(change.object, Object::Route(_)) && is_creation(change) => {
+            if holds(kernel, change)? { Ok(()) } else { Err(e) }
+        }
+        other => other.map(drop),
+    }
+}
+
+/// Applies a change unless its effect is there; answers whether it was missing.
+pub(super) fn ensure(kernel: &mut dyn Kernel, change: &Change) -> Result<bool, KernelError> {
+    match kernel.apply(change) {
+        Ok(()) => Ok(true),
+        Err(e) if e.errno() == Some(Errno::EEXIST) && is_creation(change) => Ok(false),
+        Err(e) if e.errno().is_some() && e.is_absent() && is_deletion(change) => Ok(false),
+        Err(e @ KernelError::Stale { .. }) => {
+            if holds(kernel, change)? {
+                Ok(false)
+            } else {
+                Err(e)
+            }
+        }
+        Err(e) => Err(e),
+    }
+}
+
+fn holds(kernel: &mut dyn Kernel, change: &Change) -> Result<bool, KernelError> {
+    let promise = std::slice::from_ref(change);
+    let facts = kernel.observe(&check::needs(promise))?;
+    Ok(check::violations(promise, &facts).is_empty())
+}
+
+/// The same change starting from what is there now; none if there is no such setting or link.
+fn from_present(kernel: &mut dyn Kernel, change: &Change) -> Result<Option<Change>, KernelError> {
+    let mut needs = check::needs(std::slice::from_ref(change));
+    if matches!(change.object, Object::Attr(_)) {
+        // A master is shown by its index, so its name is only found among all links.
+        needs.at_mut(change.place).links = LinkNeed::All;
+    }
+    let facts = kernel.observe(&needs)?;
+    Ok(facts.at(change.place).and_then(|ns| rebased(change, ns)))
+}
+
+fn rebased(change: &Change, ns: &NsFacts) -> Option<Change> {
+    let object = match &change.object {
+        Object::Attr(a) => Object::Attr(AttrChange { before: present_attr(a, ns)?, ..a.clone() }),
+        Object::Sysctl(Diff { after: Some(after), .. }) => {
+            let before = Sysctl { key: after.key.clone(), value: ns.sysctl(&after.key)?.to_owned() };
+            Object::Sysctl(Diff::replace(before, after.clone()))
+        }
+        _ => return None,
+    };
+    Some(Change { place: change.place, object })
+}
+
+fn present_attr(wanted: &AttrChange, ns: &NsFacts) -> Option<Attr> {
+    let link = ns.link(&wanted.link)?;
+    Some(match &wanted.after {
+        Attr::Up(_) => Attr::Up(link.up),
+        Attr::Mtu(_) => Attr::Mtu(link.mtu),
+        Attr::Mac(_) => Attr::Mac(link.mac?),
+        Attr::Master(_) => {
+            Attr::Master(link.master.and_then(|i| ns.link_by_index(i)).map(|l| l.name.clone()))
+        }
+        Attr::Promisc(_) => Attr::Promisc(link.promisc),
+        Attr::AllMulti(_) => Attr::AllMulti(link.all_multicast),
+        Attr::TxQueueLen(_) => Attr::TxQueueLen(link.tx_queue_len),
+        Attr::Hairpin(_) => Attr::Hairpin(link.hairpin.unwrap_or_default()),
+        Attr::Isolated(_) => Attr::Isolated(link.isolated.unwrap_or_default()),
+        Attr::Alias(_) => Attr::Alias(link.alias.clone().unwrap_or_default()),
+    })
+}
+
+/// Applies those of several firewall steps of one place whose effect is missing, as one batch; answers which were.
+pub(super) fn ensure_firewall(kernel: &mut dyn Kernel, steps: &[Step]) -> Result<Vec<bool>, KernelError> {
+    let Some(place) = steps.first().map(|s| s.change.place) else { return Ok(Vec::new()) };
+    let present = observe_firewall(kernel, place, steps)?;
+    let mut batch: Vec<Change> = Vec::new();
+    let mut made = Vec::new();
+    for step in steps {
+        let missing = is_missing(&step.change, &present) && !repeats(&step.change, &batch);
+        if missing {
+            batch.push(step.change.clone());
+        }
+        made.push(missing);
+    }
+    if !batch.is_empty() {
+        kernel.apply_firewall(&batch)?;
+    }
+    Ok(made)
+}
+
+fn observe_firewall(
+    kernel: &mut dyn Kernel,
+    place: Place,
+    steps: &[Step],
+) -> Result<Vec<FwObject>, KernelError> {
+    let mut needs = Needs::default();
+    let tables = &mut needs.at_mut(place).firewall;
+    for object in steps.iter().filter_map(|s| object_of(&s.change)) {
+        if !tables.contains(object.table()) {
+            tables.push(object.table().clone());
+        }
+    }
+    let facts = kernel.observe(&needs)?;
+    Ok(facts.at(place).map(|ns| ns.firewall.clone()).unwrap_or_default())
+}
+
+fn object_of(change: &Change) -> Option<&FwObject> {
+    match &change.object {
+        Object::Firewall(diff) => diff.after.as_ref().or(diff.before.as_ref()),
+        _ => None,
+    }
+}
+
+fn is_missing(change: &Change, present: &[FwObject]) -> bool {
+    let there = object_of(change).is_some_and(|o| present.iter().any(|p| p.same_identity(o)));
+    there == is_deletion(change)
+}
+
+/// Whether a table or chain is in the batch already. Rules repeat: several may share a comment.
+fn repeats(change: &Change, batch: &[Change]) -> bool {
+    let Some(object) = object_of(change) else { return false };
+    !matches!(object, FwObject::Rule(_))
+        && batch.iter().filter_map(object_of).any(|other| other.same_identity(object))
+}
+
+pub(super) fn is_creation(change: &Change) -> bool {
+    diff_shape(&change.object) == Some((false, true))
+}
+
+pub(super) fn is_deletion(change: &Change) -> bool {
+    diff_shape(&change.object) == Some((true, false))
+}
+
+/// Whether the object is there before, and after.
+fn diff_shape(object: &Object) -> Option<(bool, bool)> {
+    fn shape<T>(diff: &Diff<T>) -> Option<(bool, bool)> {
+        Some((diff.before.is_some(), diff.after.is_some()))
+    }
+    match object {
+        Object::Link(d) => shape(d),
+        Object::Address(d) => shape(d),
+        Object::Route(d) => shape(d),
+        Object::Rule(d) => shape(d),
+        Object::Neighbour(d) => shape(d),
+        Object::Sysctl(d) => shape(d),
+        Object::PortVlan(d) => shape(d),
+        Object::Firewall(d) => shape(d),
+        Object::Attr(_) | Object::Wait(_) => None,
+    }
+}

@@ -1,0 +1,250 @@
+//! One change: an object before and after.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, Attr, FwObject, IfName, Link, Neighbour, Place, PortVlan, Route, Rule, Sysctl};
+
+/// What an object is before and after a change. Its inverse is itself the other way round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diff<T> {
+    /// What is there before; absent: nothing.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    pub before: Option<T>,
+    /// What is there afterwards; absent: nothing.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    pub after: Option<T>,
+}
+
+impl<T> Diff<T> {
+    /// The object comes to be.
+    pub fn create(after: T) -> Self {
+        Self { before: None, after: Some(after) }
+    }
+
+    /// The object ceases to be.
+    pub fn delete(before: T) -> Self {
+        Self { before: Some(before), after: None }
+    }
+
+    /// The object changes.
+    pub fn replace(before: T, after: T) -> Self {
+        Self { before: Some(before), after: Some(after) }
+    }
+
+    fn inverse(self) -> Self {
+        Self { before: self.after, after: self.before }
+    }
+}
+
+/// An attribute of an existing link with its old and new value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttrChange {
+    /// The link.
+    pub link: IfName,
+    /// The value that must be there before. Same kind as `after`.
+    pub before: Attr,
+    /// The value afterwards.
+    pub after: Attr,
+}
+
+/// Something to wait for. It changes nothing and has no undo.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait {
+    /// Until no IPv6 address of the link is tentative: polled every 50 ms for at most 5 s; an address whose detection
+    /// failed is an error, running out of time only if the link is operationally up (spec/plugins.md 0.3).
+    Dad {
+        /// The link.
+        link: IfName,
+    },
+    /// Until the link is operationally up, looked at after 0, 50, 550, 1550 and 2550 ms (spec/plugins.md 1.1).
+    OperUp {
+        /// The link.
+        link: IfName,
+    },
+}
+
+/// What a change is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Object {
+    /// A link that is created or deleted.
+    Link(Diff<Link>),
+    /// An attribute of a link that exists.
+    Attr(AttrChange),
+    /// An address.
+    Address(Diff<Address>),
+    /// A route.
+    Route(Diff<Route>),
+    /// A rule.
+    Rule(Diff<Rule>),
+    /// A permanent neighbour entry.
+    Neighbour(Diff<Neighbour>),
+    /// A setting; it always exists before and after.
+    Sysctl(Diff<Sysctl>),
+    /// VLAN membership of a bridge port.
+    PortVlan(Diff<PortVlan>),
+    /// A firewall object.
+    Firewall(Diff<FwObject>),
+    /// A step that changes nothing.
+    Wait(Wait),
+}
+
+/// A change in one namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub object: Object,
+}
+
+impl Change {
+    /// A link comes to be in `place`.
+    pub fn create_link(place: Place, link: Link) -> Self {
+        Self { place, object: Object::Link(Diff::create(link)) }
+    }
+
+    /// A link's attribute goes from `before` to `after`.
+    pub fn attr(place: Place, link: &IfName, before: Attr, after: Attr) -> Self {
+        Self { place, object: Object::Attr(AttrChange { link: link.clone(), before, after }) }
+    }
+
+    /// A link that is down is brought up.
+    pub fn up(place: Place, link: &IfName) -> Self {
+        Self::attr(place, link, Attr::Up(false), Attr::Up(true))
+    }
+
+    /// An address is added.
+    pub fn add_address(place: Place, address: Address) -> Self {
+        Self { place, object: Object::Address(Diff::create(address)) }
+    }
+
+    /// A route is added, in front of others to the same destination with the same metric (IPv4) or beside them (IPv6).
+    pub fn add_route(place: Place, route: Route) -> Self {
+        Self { place, object: Object::Route(Diff::create(route)) }
+    }
+
+    /// A route is removed.
+    pub fn delete_route(place: Place, route: Route) -> Self {
+        Self { place, object: Object::Route(Diff::delete(route)) }
+    }
+
+    /// A rule is added.
+    pub fn add_rule(place: Place, rule: Rule) -> Self {
+        Self { place, object: Object::Rule(Diff::create(rule)) }
+    }
+
+    /// A setting goes from `before` to `after`.
+    pub fn sysctl(place: Place, before: Sysctl, value: impl Into<String>) -> Self {
+        let after = Sysctl { key: before.key.clone(), value: value.into() };
+        Self { place, object: Object::Sysctl(Diff::replace(before, after)) }
+    }
+
+    /// A firewall object comes to be.
+    pub fn add_firewall(place: Place, object: FwObject) -> Self {
+        Self { place, object: Object::Firewall(Diff::create(object)) }
+    }
+
+    /// Something is waited for.
+    pub fn wait(place: Place, wait: Wait) -> Self {
+        Self { place, object: Object::Wait(wait) }
+    }
+
+    /// The change that takes this one back; none for steps that change nothing.
+    pub fn inverse(self) -> Option<Self> {
+        let object = match self.object {
+            Object::Link(d) => Object::Link(d.inverse()),
+            Object::Attr(a) => Object::Attr(AttrChange { link: a.link, before: a.after, after: a.before }),
+            Object::Address(d) => Object::Address(d.inverse()),
+            Object::Route(d) => Object::Route(d.inverse()),
+            Object::Rule(d) => Object::Rule(d.inverse()),
+            Object::Neighbour(d) => Object::Neighbour(d.inverse()),
+            Object::Sysctl(d) => Object::Sysctl(d.inverse()),
+            Object::PortVlan(d) => Object::PortVlan(d.inverse()),
+            Object::Firewall(d) => Object::Firewall(d.inverse()),
+            Object::Wait(_) => return None,
+        };
+        Some(Self { place: self.place, object })
+    }
+}
+
+/// One line a person can read, as in `create veth net1 in pod`.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.object {
+            Object::Link(d) => describe(f, d, "link", |l| format!("{} {}", l.kind.as_str(), l.name))?,
+            Object::Attr(a) => write!(f, "set {:?} on {}", a.after, a.link)?,
+            Object::Address(d) => describe(f, d, "address", |a| format!("{} on {}", a.net, a.link))?,
+            Object::Route(d) => describe(f, d, "route", ToString::to_string)?,
+            Object::Rule(d) => describe(f, d, "rule", |r| format!("{} to table {}", r.priority, r.table))?,
+            Object::Neighbour(d) => describe(f, d, "neighbour", |n| format!("{} on {}", n.ip, n.link))?,
+            Object::Sysctl(d) => describe(f, d, "sysctl", |s| format!("{}={}", s.key, s.value))?,
+            Object::PortVlan(d) => describe(f, d, "VLAN", |v| format!("{} on {}", v.vid, v.link))?,
+            Object::Firewall(d) => describe(f, d, "nf_tables", firewall_text)?,
+            Object::Wait(Wait::Dad { link }) => write!(f, "wait for duplicate address detection on {link}")?,
+            Object::Wait(Wait::OperUp { link }) => write!(f, "wait for {link} to be operational")?,
+        }
+        write!(f, " in {}", self.place)
+    }
+}
+
+fn describe<T>(
+    f: &mut fmt::Formatter<'_>,
+    diff: &Diff<T>,
+    noun: &str,
+    text: impl Fn(&T) -> String,
+) -> fmt::Result {
+    let (verb, object) = match (&diff.before, &diff.after) {
+        (None, Some(after)) => ("add", Some(after)),
+        (Some(before), None) => ("remove", Some(before)),
+        (_, after) => ("change", after.as_ref()),
+    };
+    write!(f, "{verb} {noun} {}", object.map(text).unwrap_or_default())
+}
+
+fn firewall_text(object: &FwObject) -> String {
+    match object {
+        FwObject::Table(table) => format!("table {}", table.name),
+        FwObject::Chain(chain) => format!("chain {} of {}", chain.name, chain.table.name),
+        FwObject::Rule(rule) => format!("rule {:?} in {} of {}", rule.comment, rule.chain, rule.table.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SysctlKey;
+
+    #[test]
+    fn the_inverse_of_the_inverse_is_the_change() {
+        let link = IfName::new("net1").unwrap();
+        let old = Sysctl { key: SysctlKey::ip_forward(), value: "0".into() };
+        for change in [
+            Change::up(Place::Pod, &link),
+            Change::add_address(Place::Pod, Address::new(&link, "10.0.0.2/24".parse().unwrap())),
+            Change::add_route(Place::Pod, Route::new("0.0.0.0/0".parse().unwrap(), &link)),
+            Change::sysctl(Place::Host, old, "1"),
+        ] {
+            let inverse = change.clone().inverse().unwrap();
+            assert_ne!(inverse, change);
+            assert_eq!(inverse.inverse().unwrap(), change);
+        }
+    }
+
+    #[test]
+    fn waiting_has_no_inverse() {
+        let link = IfName::new("net1").unwrap();
+        assert_eq!(Change::wait(Place::Pod, Wait::Dad { link }).inverse(), None);
+    }
+
+    #[test]
+    fn changes_read_as_sentences() {
+        let link = IfName::new("net1").unwrap();
+        let route = Route::new("0.0.0.0/0".parse().unwrap(), &link).via("10.0.0.1".parse().unwrap());
+        let text = Change::add_route(Place::Pod, route).to_string();
+        assert_eq!(text, "add route default via 10.0.0.1 dev net1 in pod");
+    }
+}

@@ -1,0 +1,321 @@
+//! What plans promised against what is there: the pure half of CHECK.
+//!
+//! [`promises`] folds the plans of an attachment in chain order, so that a later plugin's change of a MAC, a table or an
+//! address supersedes what an earlier one promised. [`needs`] says what to observe, [`violations`] compares.
+
+use std::fmt;
+
+use crate::implied::dies_with;
+use crate::{Attr, Change, Diff, Facts, LinkKind, Needs, NsFacts, Object, Place, Plan, Route};
+
+/// Something that was promised and is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Where.
+    pub place: Place,
+    /// What is missing or different, as a phrase.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}", self.what, self.place)
+    }
+}
+
+/// What must hold after all plans were applied in this order: changes whose `after` is the promise.
+pub fn promises<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Vec<Change> {
+    let mut kept: Vec<Change> = Vec::new();
+    for step in plans.into_iter().flat_map(|p| &p.steps) {
+        kept.retain(|old| !superseded(old, &step.change));
+        if leaves_something(&step.change.object) {
+            kept.push(step.change.clone());
+        }
+    }
+    kept
+}
+
+fn leaves_something(object: &Object) -> bool {
+    match object {
+        Object::Link(d) => d.after.is_some(),
+        Object::Address(d) => d.after.is_some(),
+        Object::Route(d) => d.after.is_some(),
+        Object::Rule(d) => d.after.is_some(),
+        Object::Neighbour(d) => d.after.is_some(),
+        Object::Sysctl(d) => d.after.is_some(),
+        Object::PortVlan(d) => d.after.is_some(),
+        Object::Firewall(d) => d.after.is_some(),
+        Object::Attr(_) => true,
+        Object::Wait(_) => false,
+    }
+}
+
+/// Whether `new` makes the promise of `old` void.
+fn superseded(old: &Change, new: &Change) -> bool {
+    if old.place != new.place {
+        return false;
+    }
+    match (&old.object, &new.object) {
+        (_, Object::Link(Diff { before: Some(gone), after: None })) => {
+            dies_with(old, new.place, &gone.name)
+                || matches!(&old.object, Object::Link(d) if d.after.as_ref().is_some_and(|l| l.name == gone.name))
+        }
+        (Object::Attr(a), Object::Attr(b)) => a.link == b.link && a.after.same_kind(&b.after),
+        (Object::Address(a), Object::Address(b)) => a.after == b.before,
+        (Object::Route(a), Object::Route(b)) => a.after == b.before,
+        (Object::Rule(a), Object::Rule(b)) => a.after == b.before,
+        (Object::Neighbour(a), Object::Neighbour(b)) => a.after == b.before,
+        (Object::PortVlan(a), Object::PortVlan(b)) => a.after == b.before,
+        (Object::Firewall(a), Object::Firewall(b)) => a.after == b.before,
+        (Object::Sysctl(a), Object::Sysctl(b)) => {
+            a.after.as_ref().map(|s| &s.key) == b.after.as_ref().map(|s| &s.key)
+        }
+        _ => false,
+    }
+}
+
+/// What must be observed to judge the promises.
+pub fn needs(promises: &[Change]) -> Needs {
+    let mut needs = Needs::default();
+    for promise in promises {
+        let at = needs.at_mut(promise.place);
+        match &promise.object {
+            Object::Link(Diff { after: Some(link), .. }) => at.link(&link.name),
+            Object::Attr(a) => {
+                at.link(&a.link);
+                if let Attr::Master(Some(master)) = &a.after {
+                    at.link(master);
+                }
+            }
+            Object::Address(Diff { after: Some(a), .. }) => at.addresses.push(a.link.clone()),
+            Object::Route(_) => at.routes = true,
+            Object::Rule(_) => at.rules = true,
+            Object::Neighbour(_) => at.neighbours = true,
+            Object::Sysctl(Diff { after: Some(s), .. }) => at.sysctl(s.key.clone()),
+            Object::Firewall(Diff { after: Some(o), .. }) if !at.firewall.contains(o.table()) => {
+                at.firewall.push(o.table().clone());
+            }
+            _ => {}
+        }
+    }
+    needs
+}
+
+/// The promises that do not hold. A promise about a namespace that was not observed is broken.
+pub fn violations(promises: &[Change], facts: &Facts) -> Vec<Violation> {
+    let empty = NsFacts::default();
+    promises
+        .iter()
+        .filter_map(|p| {
+            let ns = facts.at(p.place).unwrap_or(&empty);
+            // A link promises its own address and MTU; an attribute promised later decides instead.
+            let what = match &p.object {
+                Object::Link(d) => link_violation(d.after.as_ref()?, ns, promises, p.place),
+                object => object_violation(object, ns),
+            }?;
+            Some(Violation { place: p.place, what })
+        })
+        .collect()
+}
+
+fn link_violation(link: &crate::Link, ns: &NsFacts, promises: &[Change], place: Place) -> Option<String> {
+    let Some(fact) = ns.link(&link.name) else {
+        return Some(format!("interface {} is missing", link.name));
+    };
+    let kind = link.kind.as_str();
+    if fact.kind != kind {
+        return Some(format!("interface {} is of kind {:?}, not {kind:?}", link.name, fact.kind));
+    }
+    if let LinkKind::Macvlan(m) | LinkKind::Macvtap(m) = &link.kind
+        && fact.macvlan_mode.is_some_and(|mode| mode != m.mode)
+    {
+        return Some(format!("interface {} is not in mode {:?}", link.name, m.mode));
+    }
+    let later = |same: fn(&Attr) -> bool| {
+        promises.iter().any(|c| {
+            c.place == place && matches!(&c.object, Object::Attr(a) if a.link == link.name && same(&a.after))
+        })
+    };
+    if let (Some(want), Some(have)) = (link.mac, fact.mac)
+        && want != have
+        && !later(|a| matches!(a, Attr::Mac(_)))
+    {
+        return Some(format!("interface {} has MAC {have}, not {want}", link.name));
+    }
+    match link.mtu {
+        Some(mtu) if mtu != fact.mtu && !later(|a| matches!(a, Attr::Mtu(_))) => {
+            Some(format!("interface {} has MTU {}, not {mtu}", link.name, fact.mtu))
+        }
+        _ => None,
+    }
+}
+
+fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
+    match object {
+        Object::Attr(a) => attr_violation(&a.link, &a.after, ns),
+        Object::Address(d) => {
+            let want = d.after.as_ref()?;
+            let held = ns.addresses_of(&want.link).any(|a| a.net == want.net);
+            (!held).then(|| format!("address {} is missing on interface {}", want.net, want.link))
+        }
+        Object::Route(d) => {
+            let want = d.after.as_ref()?;
+            (!ns.routes.iter().any(|r| serves(r, want))).then(|| format!("route {want} is missing"))
+        }
+        Object::Rule(d) => {
+            let want = d.after.as_ref()?;
+            (!ns.rules.contains(want))
+                .then(|| format!("rule {} to table {} is missing", want.priority, want.table))
+        }
+        Object::Neighbour(d) => {
+            let want = d.after.as_ref()?;
+            (!ns.neighbours.contains(want))
+                .then(|| format!("permanent neighbour {} is missing on interface {}", want.ip, want.link))
+        }
+        Object::Sysctl(d) => {
+            let want = d.after.as_ref()?;
+            let have = ns.sysctl(&want.key);
+            (have != Some(want.value.as_str()))
+                .then(|| format!("{} is {}, not {}", want.key, have.unwrap_or("absent"), want.value))
+        }
+        Object::Firewall(d) => {
+            let want = d.after.as_ref()?;
+            let held = ns.firewall.iter().any(|o| o.same_identity(want));
+            (!held).then(|| "a firewall object of this attachment is missing".to_owned())
+        }
+        // VLAN membership has no observation yet; links are judged by their own function.
+        Object::PortVlan(_) | Object::Link(_) | Object::Wait(_) => None,
+    }
+}
+
+/// Whether `have` does what `want` promises: the kernel fills in metric, source and scope that were left open.
+pub fn serves(have: &Route, want: &Route) -> bool {
+    have.dst == want.dst
+        && have.gw == want.gw
+        && have.link == want.link
+        && have.table == want.table
+        && have.kind == want.kind
+        && have.effective_priority() == want.effective_priority()
+        && (want.src.is_none() || have.src == want.src)
+        && (want.mtu == 0 || have.mtu == want.mtu)
+        && (want.advmss == 0 || have.advmss == want.advmss)
+}
+
+fn attr_violation(link: &crate::IfName, want: &Attr, ns: &NsFacts) -> Option<String> {
+    let Some(fact) = ns.link(link) else {
+        return Some(format!("interface {link} is missing"));
+    };
+    let holds = match want {
+        Attr::Up(up) => fact.up == *up,
+        Attr::Mtu(mtu) => fact.mtu == *mtu,
+        Attr::Mac(mac) => fact.mac == Some(*mac),
+        Attr::Master(None) => fact.master.is_none(),
+        Attr::Master(Some(master)) => ns.link(master).is_some_and(|m| fact.master == Some(m.index)),
+        Attr::Promisc(on) => fact.promisc == *on,
+        Attr::AllMulti(on) => fact.all_multicast == *on,
+        Attr::TxQueueLen(len) => fact.tx_queue_len == *len,
+        Attr::Hairpin(on) => fact.hairpin.unwrap_or_default() == *on,
+        Attr::Isolated(on) => fact.isolated.unwrap_or_default() == *on,
+        Attr::Alias(alias) => fact.alias.as_deref().unwrap_or_default() == alias,
+    };
+    (!holds).then(|| format!("interface {link} does not have {want:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Address, AddressFact, IfName, Link, LinkFact, LinkRef, Mac, Macvlan, MacvlanMode};
+
+    fn name(s: &str) -> IfName {
+        IfName::new(s).unwrap()
+    }
+
+    fn macvlan_plan() -> Plan {
+        let parent = LinkRef { place: Place::Host, name: name("eth0") };
+        let kind = LinkKind::Macvlan(Macvlan { parent, mode: MacvlanMode::Bridge, bc_queue_len: None });
+        let mut plan = Plan::default();
+        plan.own(Change::create_link(
+            Place::Pod,
+            Link { mac: Some(Mac([2; 6])), ..Link::new(name("net1"), kind) },
+        ));
+        plan.own(Change::add_address(
+            Place::Pod,
+            Address::new(&name("net1"), "10.0.0.2/24".parse().unwrap()),
+        ));
+        plan.own(Change::up(Place::Pod, &name("net1")));
+        plan
+    }
+
+    fn good_facts() -> Facts {
+        let link = LinkFact {
+            mac: Some(Mac([2; 6])),
+            up: true,
+            macvlan_mode: Some(MacvlanMode::Bridge),
+            ..LinkFact::new(5, name("net1"), "macvlan")
+        };
+        let address = AddressFact {
+            link: name("net1"),
+            net: "10.0.0.2/24".parse().unwrap(),
+            scope: 0,
+            tentative: false,
+            dad_failed: false,
+        };
+        let pod = NsFacts { links: vec![link], addresses: vec![address], ..NsFacts::default() };
+        Facts { host: NsFacts::default(), pod: Some(pod) }
+    }
+
+    fn found(plans: &[Plan], facts: &Facts) -> Vec<String> {
+        violations(&promises(plans), facts).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn kept_promises_are_silent() {
+        assert_eq!(found(&[macvlan_plan()], &good_facts()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_broken_promise_is_named() {
+        let plans = [macvlan_plan()];
+        let mut facts = good_facts();
+        facts.pod.as_mut().unwrap().addresses.clear();
+        assert_eq!(found(&plans, &facts), ["address 10.0.0.2/24 is missing on interface net1 in pod"]);
+        let mut facts = good_facts();
+        facts.pod.as_mut().unwrap().links[0].mac = Some(Mac([4; 6]));
+        assert_eq!(found(&plans, &facts).len(), 1);
+        let mut facts = good_facts();
+        facts.pod.as_mut().unwrap().links[0].macvlan_mode = Some(MacvlanMode::Vepa);
+        assert_eq!(found(&plans, &facts).len(), 1);
+        assert_eq!(found(&plans, &Facts::default()).len(), 3);
+    }
+
+    #[test]
+    fn a_later_plugin_may_change_the_mac() {
+        let mut later = Plan::default();
+        later.own(Change::attr(Place::Pod, &name("net1"), Attr::Mac(Mac([2; 6])), Attr::Mac(Mac([4; 6]))));
+        let mut facts = good_facts();
+        facts.pod.as_mut().unwrap().links[0].mac = Some(Mac([4; 6]));
+        assert_eq!(found(&[macvlan_plan(), later], &facts), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_route_that_a_later_plugin_moved_is_looked_for_where_it_is() {
+        let route = Route::new("10.9.0.0/16".parse().unwrap(), &name("net1"));
+        let mut first = Plan::default();
+        first.own(Change::add_route(Place::Pod, route.clone()));
+        let mut second = Plan::default();
+        second.own(Change::delete_route(Place::Pod, route.clone()));
+        second.own(Change::add_route(Place::Pod, route.clone().in_table(101)));
+        let mut facts = good_facts();
+        facts.pod.as_mut().unwrap().routes.push(route.in_table(101));
+        assert_eq!(found(&[first.clone(), second], &facts), Vec::<String>::new());
+        assert_eq!(found(&[first], &facts), ["route 10.9.0.0/16 dev net1 is missing in pod"]);
+    }
+
+    #[test]
+    fn only_what_is_promised_is_observed() {
+        let needs = needs(&promises(&[macvlan_plan()]));
+        assert!(!needs.pod.routes);
+        assert_eq!(needs.pod.addresses, [name("net1")]);
+        assert_eq!(needs.host, crate::NsNeeds::default());
+    }
+}

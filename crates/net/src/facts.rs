@@ -1,0 +1,306 @@
+//! What was observed, and what a planner asks to have observed.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::{FwObject, FwTable, IfName, Mac, MacvlanMode, Neighbour, Place, Route, Rule, SysctlKey};
+
+/// What was seen in both namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The node's namespace.
+    pub host: NsFacts,
+    /// The pod's namespace; absent where there is none (DEL after a reboot).
+    pub pod: Option<NsFacts>,
+}
+
+impl Facts {
+    /// What was seen in `place`; nothing if that namespace is gone.
+    pub fn at(&self, place: Place) -> Option<&NsFacts> {
+        match place {
+            Place::Host => Some(&self.host),
+            Place::Pod => self.pod.as_ref(),
+        }
+    }
+
+    /// A link by place and name.
+    pub fn link(&self, place: Place, name: &IfName) -> Option<&LinkFact> {
+        self.at(place)?.link(name)
+    }
+}
+
+/// What was seen in one namespace. Only what [`Needs`] asked for is filled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NsFacts {
+    /// Links.
+    pub links: Vec<LinkFact>,
+    /// Addresses.
+    pub addresses: Vec<AddressFact>,
+    /// Routes of all tables but `local`.
+    pub routes: Vec<Route>,
+    /// Rules of both families.
+    pub rules: Vec<Rule>,
+    /// Permanent neighbours.
+    pub neighbours: Vec<Neighbour>,
+    /// Settings asked for; none where the kernel has no such setting (IPv6 switched off, link missing).
+    pub sysctls: BTreeMap<SysctlKey, Option<String>>,
+    /// Objects of the firewall tables asked for. Rules carry their comment but no expressions.
+    pub firewall: Vec<FwObject>,
+}
+
+impl NsFacts {
+    /// A link by name.
+    pub fn link(&self, name: &IfName) -> Option<&LinkFact> {
+        self.links.iter().find(|l| l.name == *name)
+    }
+
+    /// A link by index.
+    pub fn link_by_index(&self, index: u32) -> Option<&LinkFact> {
+        self.links.iter().find(|l| l.index == index)
+    }
+
+    /// The addresses of a link.
+    pub fn addresses_of<'a>(&'a self, link: &'a IfName) -> impl Iterator<Item = &'a AddressFact> {
+        self.addresses.iter().filter(move |a| a.link == *link)
+    }
+
+    /// The value of a setting that was asked for and exists.
+    pub fn sysctl(&self, key: &SysctlKey) -> Option<&str> {
+        self.sysctls.get(key)?.as_deref()
+    }
+}
+
+/// A link as the kernel shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkFact {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: IfName,
+    /// Its kind (`IFLA_INFO_KIND`); empty for hardware and loopback.
+    pub kind: String,
+    /// Its hardware address, if it has six bytes.
+    pub mac: Option<Mac>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+    /// Administratively up.
+    pub up: bool,
+    /// Operational state.
+    pub oper: OperState,
+    /// Receives everything.
+    pub promisc: bool,
+    /// Receives all multicast.
+    pub all_multicast: bool,
+    /// Is a loopback link.
+    pub loopback: bool,
+    /// Length of the transmit queue in packets.
+    pub tx_queue_len: u32,
+    /// Free text of origin.
+    pub alias: Option<String>,
+    /// Index of the bridge or other master.
+    pub master: Option<u32>,
+    /// Index of the parent (macvlan) or peer (veth), in the namespace `peer_netns`, or this one.
+    pub peer: Option<u32>,
+    /// The kernel's id of the namespace in which `peer` is an index; absent: this one.
+    pub peer_netns: Option<i32>,
+    /// Mode of a macvlan or macvtap.
+    pub macvlan_mode: Option<MacvlanMode>,
+    /// VLAN filtering of a bridge.
+    pub vlan_filtering: Option<bool>,
+    /// Bridge port: hairpin.
+    pub hairpin: Option<bool>,
+    /// Bridge port: isolated.
+    pub isolated: Option<bool>,
+}
+
+impl LinkFact {
+    /// A link that is down, with the kernel's defaults: where tests and the fake kernel start.
+    pub fn new(index: u32, name: IfName, kind: &str) -> Self {
+        Self {
+            index,
+            name,
+            kind: kind.to_owned(),
+            mac: None,
+            mtu: 1500,
+            up: false,
+            oper: OperState::Down,
+            promisc: false,
+            all_multicast: false,
+            loopback: false,
+            tx_queue_len: 1000,
+            alias: None,
+            master: None,
+            peer: None,
+            peer_netns: None,
+            macvlan_mode: None,
+            vlan_filtering: None,
+            hairpin: None,
+            isolated: None,
+        }
+    }
+}
+
+/// Operational states (RFC 2863, `IFLA_OPERSTATE`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperState {
+    /// The driver does not say. Loopback and taps without a user stay here.
+    Unknown,
+    /// Cannot pass packets.
+    Down,
+    /// Waits for a lower layer.
+    LowerLayerDown,
+    /// Waits for something else.
+    Dormant,
+    /// Passes packets.
+    Up,
+}
+
+/// An address as the kernel shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressFact {
+    /// The link that has it.
+    pub link: IfName,
+    /// The address with its prefix length.
+    pub net: IpNet,
+    /// Scope, see [`crate::scope`].
+    pub scope: u8,
+    /// Duplicate address detection has not finished.
+    pub tentative: bool,
+    /// Duplicate address detection has found another owner.
+    pub dad_failed: bool,
+}
+
+impl AddressFact {
+    /// Whether it is of use beyond the link: neither loopback nor link-local.
+    pub fn is_global(&self) -> bool {
+        match self.net.addr() {
+            IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
+            IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
+        }
+    }
+}
+
+/// What to observe.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// In the node's namespace.
+    pub host: NsNeeds,
+    /// In the pod's namespace.
+    pub pod: NsNeeds,
+}
+
+impl Needs {
+    /// What to observe in `place`.
+    pub fn at_mut(&mut self, place: Place) -> &mut NsNeeds {
+        match place {
+            Place::Host => &mut self.host,
+            Place::Pod => &mut self.pod,
+        }
+    }
+
+    /// Adds what `other` asks for.
+    pub fn merge(&mut self, other: Self) {
+        self.host.merge(other.host);
+        self.pod.merge(other.pod);
+    }
+}
+
+/// What to observe in one namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NsNeeds {
+    /// Which links.
+    pub links: LinkNeed,
+    /// Addresses of these links.
+    pub addresses: Vec<IfName>,
+    /// Routes of all tables but `local`, both families.
+    pub routes: bool,
+    /// Rules, both families.
+    pub rules: bool,
+    /// Permanent neighbours.
+    pub neighbours: bool,
+    /// These settings.
+    pub sysctls: Vec<SysctlKey>,
+    /// Everything in these firewall tables.
+    pub firewall: Vec<FwTable>,
+}
+
+impl NsNeeds {
+    /// Asks for a link by name; one that does not exist is simply not among the facts.
+    pub fn link(&mut self, name: &IfName) {
+        self.links.merge(LinkNeed::Named(vec![name.clone()]));
+    }
+
+    /// Asks for a setting.
+    pub fn sysctl(&mut self, key: SysctlKey) {
+        if !self.sysctls.contains(&key) {
+            self.sysctls.push(key);
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.links.merge(other.links);
+        extend_new(&mut self.addresses, other.addresses);
+        self.routes |= other.routes;
+        self.rules |= other.rules;
+        self.neighbours |= other.neighbours;
+        extend_new(&mut self.sysctls, other.sysctls);
+        extend_new(&mut self.firewall, other.firewall);
+    }
+}
+
+fn extend_new<T: PartialEq>(list: &mut Vec<T>, more: Vec<T>) {
+    for item in more {
+        if !list.contains(&item) {
+            list.push(item);
+        }
+    }
+}
+
+/// Which links to observe. By name costs one short query each, all costs a dump.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkNeed {
+    /// These.
+    Named(Vec<IfName>),
+    /// Every link.
+    All,
+}
+
+impl Default for LinkNeed {
+    fn default() -> Self {
+        Self::Named(Vec::new())
+    }
+}
+
+impl LinkNeed {
+    fn merge(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (Self::Named(names), Self::Named(more)) => extend_new(names, more),
+            (_, Self::All) => *self = Self::All,
+            (Self::All, _) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needs_add_up_without_repeats() {
+        let a = IfName::new("a").unwrap();
+        let mut needs = Needs::default();
+        needs.pod.link(&a);
+        needs.pod.link(&a);
+        let mut more = Needs::default();
+        more.pod.sysctl(SysctlKey::ip_forward());
+        more.pod.sysctl(SysctlKey::ip_forward());
+        more.host.links = LinkNeed::All;
+        needs.merge(more);
+        assert_eq!(needs.pod.links, LinkNeed::Named(vec![a.clone()]));
+        assert_eq!(needs.pod.sysctls.len(), 1);
+        needs.host.link(&a);
+        assert_eq!(needs.host.links, LinkNeed::All);
+    }
+}

@@ -1,0 +1,196 @@
+//! Firewall objects of nf_tables, in the few shapes that polynic writes.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::Mac;
+
+/// The family of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FwFamily {
+    /// IPv4 only.
+    Ip,
+    /// IPv6 only.
+    Ip6,
+    /// Both.
+    Inet,
+    /// Packets crossing a bridge.
+    Bridge,
+}
+
+/// A table, identified by family and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FwTable {
+    /// Its family.
+    pub family: FwFamily,
+    /// Its name.
+    pub name: String,
+}
+
+impl FwTable {
+    /// A table by family and name.
+    pub fn new(family: FwFamily, name: impl Into<String>) -> Self {
+        Self { family, name: name.into() }
+    }
+}
+
+/// A chain, identified by table and name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FwChain {
+    /// The table that holds it.
+    pub table: FwTable,
+    /// Its name.
+    pub name: String,
+    /// Where packets enter it; absent for a chain that is only jumped to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<FwBase>,
+}
+
+/// The entry of a base chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FwBase {
+    /// Its type.
+    pub kind: FwKind,
+    /// Its hook.
+    pub hook: FwHook,
+    /// Its priority among the chains of the hook, lowest first.
+    pub priority: i32,
+}
+
+/// Types of base chains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FwKind {
+    /// Lets packets pass or not.
+    Filter,
+    /// Rewrites addresses of new connections.
+    Nat,
+    /// Routes again after a change of mark.
+    Route,
+}
+
+/// Hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FwHook {
+    /// Before routing.
+    Prerouting,
+    /// To this host.
+    Input,
+    /// Through this host.
+    Forward,
+    /// From this host.
+    Output,
+    /// After routing.
+    Postrouting,
+}
+
+/// A rule. Rules of ours are recognised by chain and comment, so every one carries a comment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FwRule {
+    /// The table.
+    pub table: FwTable,
+    /// The chain.
+    pub chain: String,
+    /// Where it is inserted.
+    pub position: FwPosition,
+    /// Matches and the verdict, in order.
+    pub exprs: Vec<FwExpr>,
+    /// Text kept with the rule (at most 128 bytes, as `nft` writes it).
+    pub comment: String,
+}
+
+/// Where a rule enters its chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FwPosition {
+    /// Before all others.
+    First,
+    /// After all others.
+    Last,
+}
+
+/// One match or statement of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FwExpr {
+    /// Incoming link's name; a trailing `*` matches any rest.
+    Iif(String),
+    /// Outgoing link's name; a trailing `*` matches any rest.
+    Oif(String),
+    /// Source address inside (or, negated, outside) a network. In an inet table this also matches the family.
+    Src {
+        /// The network.
+        net: IpNet,
+        /// Match packets outside it.
+        not: bool,
+    },
+    /// Destination address inside (or, negated, outside) a network.
+    Dst {
+        /// The network.
+        net: IpNet,
+        /// Match packets outside it.
+        not: bool,
+    },
+    /// Ethernet source address.
+    EtherSrc(Mac),
+    /// No route back to the source through the link the packet came by (`fib saddr . iif oif missing`).
+    NoReturnPath,
+    /// Rewrite the source to the address of the outgoing link.
+    Masquerade,
+    /// The end of the rule.
+    Verdict(FwVerdict),
+}
+
+/// Verdicts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FwVerdict {
+    /// Let it pass.
+    Accept,
+    /// Throw it away.
+    Drop,
+    /// Back to the calling chain.
+    Return,
+    /// Into another chain, and back.
+    Jump(String),
+    /// Into another chain, not back.
+    Goto(String),
+}
+
+/// Any firewall object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FwObject {
+    /// A table.
+    Table(FwTable),
+    /// A chain.
+    Chain(FwChain),
+    /// A rule.
+    Rule(FwRule),
+}
+
+impl FwObject {
+    /// The table that it is or lives in.
+    pub fn table(&self) -> &FwTable {
+        match self {
+            Self::Table(table) => table,
+            Self::Chain(chain) => &chain.table,
+            Self::Rule(rule) => &rule.table,
+        }
+    }
+
+    /// Whether both name the same kernel object, whatever its content: tables and chains by name, rules by chain and
+    /// comment. (Rules that share a chain and a comment stand for each other: they come and go together.)
+    pub fn same_identity(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Table(a), Self::Table(b)) => a == b,
+            (Self::Chain(a), Self::Chain(b)) => a.table == b.table && a.name == b.name,
+            (Self::Rule(a), Self::Rule(b)) => {
+                a.table == b.table && a.chain == b.chain && a.comment == b.comment
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The driver: everything about an attempt that is the same for every main plugin.
+//!
+//! ADD is one path: read, open, lock, look for an earlier attempt, refuse what cannot work, reserve addresses, plan, note
+//! the intent, apply, note that it is done. Whatever fails is taken back in reverse: kernel, addresses, record. DEL inverts
+//! the record, or follows the replaced plugin's rules where there is none.
+
+use polynic_cni::{Error, Invocation, Output, PluginConf, Success, Verb, delegate_ipam};
+use polynic_kernel::{Kernel, OpenError};
+
+use crate::{Attacher, Attachment, Call, Context};
+
+mod add;
+mod check;
+mod del;
+mod gc;
+mod lock;
+mod status;
+
+/// Calls a main plugin.
+///
+/// # Errors
+/// The plugin's documented errors; anything else as code 999 with the cause as message, and pod, network and interface in the details.
+pub fn run(
+    attacher: &dyn Attacher,
+    context: &Context<'_>,
+    verb: Verb,
+    invocation: &Invocation,
+    conf: &PluginConf,
+) -> Result<Output, Error> {
+    let call = Call::new(attacher.plugin_type(), invocation, conf)?;
+    let attachment = attacher.read(&call)?;
+    let job = Job { context, call: &call, attachment: attachment.as_ref() };
+    match verb {
+        Verb::Add => add::add(&job).map(Output::Success),
+        Verb::Del => del::del(&job).map(|()| Output::Empty),
+        Verb::Check => check::check(&job).map(|()| Output::Empty),
+        Verb::Gc => gc::gc(attacher, &job).map(|()| Output::Empty),
+        Verb::Status => status::status(&job).map(|()| Output::Empty),
+        Verb::Version => Ok(Output::Empty),
+    }
+}
+
+/// A call with everything needed to serve it.
+struct Job<'a> {
+    context: &'a Context<'a>,
+    call: &'a Call<'a>,
+    attachment: &'a dyn Attachment,
+}
+
+impl Job<'_> {
+    /// Calls the IPAM plugin, if the network has one.
+    fn ipam(&self, verb: Verb) -> Result<Option<Success>, Error> {
+        let ipam_type = self.attachment.ipam_type(self.call);
+        if ipam_type.is_empty() {
+            return Ok(None);
+        }
+        match delegate_ipam(self.context.delegate, ipam_type, verb, self.call.invocation)? {
+            Output::Success(success) => Ok(Some(success)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Opens both namespaces; the pod's must be there and be another than ours.
+    fn open(&self) -> Result<Box<dyn Kernel>, Error> {
+        let kernel = self.context.door.open(Some(&self.call.invocation.netns));
+        let kernel = kernel.map_err(|e| self.call.error(e))?;
+        self.refuse_own_netns(kernel.as_ref())?;
+        Ok(kernel)
+    }
+
+    /// Opens both namespaces; without the pod's if it is gone or was never named.
+    fn open_leniently(&self) -> Result<Box<dyn Kernel>, Error> {
+        let netns = self.call.invocation.netns.as_str();
+        let opened = match netns {
+            "" => self.context.door.open(None),
+            path => match self.context.door.open(Some(path)) {
+                // Gone, or a file that no longer is a namespace (a reboot leaves such files behind).
+                Err(OpenError::Missing(_) | OpenError::Foreign { .. }) => self.context.door.open(None),
+                opened => opened,
+            },
+        };
+        let kernel = opened.map_err(|e| self.call.error(e))?;
+        self.refuse_own_netns(kernel.as_ref())?;
+        Ok(kernel)
+    }
+
+    /// spec/cni.md 1.6, checked before anything is done.
+    fn refuse_own_netns(&self, kernel: &dyn Kernel) -> Result<(), Error> {
+        let same = kernel.pod_id().is_some_and(|pod| pod == kernel.host_id());
+        if same && !self.call.invocation.netns_override { Err(Error::same_netns()) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

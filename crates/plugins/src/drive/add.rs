@@ -1,0 +1,186 @@
+//! ADD.
+
+use polynic_cni::{Error, Success, Verb, Version};
+use polynic_kernel::{Kernel, KernelError, NetnsId, transaction};
+use polynic_net::check::{needs, promises, violations};
+use polynic_net::{Entropy, Facts};
+
+use super::Job;
+use super::lock::{ContainerLock, SharedLock};
+use crate::record::{self, Earlier, RECORD_FORMAT, Record, Slot};
+use crate::{Call, Planned};
+
+/// How often a plan is made anew because the kernel had moved on.
+const ATTEMPTS: u32 = 3;
+
+pub(super) fn add(job: &Job<'_>) -> Result<Success, Error> {
+    let mut kernel = job.open()?;
+    let call = job.call;
+    let lock = ContainerLock::take(job.context.state, call.container_id());
+    let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
+    let slot = Slot::new(&lock.directory, call.network(), call.ifname.as_str(), call.plugin);
+    let mut attempt = Attempt { job, kernel: kernel.as_mut(), lock: &lock, slot, dirty: false };
+    match attempt.slot.load() {
+        Earlier::Nothing => {}
+        Earlier::Applied(record) if Some(record.netns) == attempt.kernel.pod_id() => {
+            return attempt.converge(&record);
+        }
+        Earlier::Applied(record) | Earlier::Intended(record) => attempt.clear(Some(&record))?,
+        Earlier::Reserving => attempt.clear(None)?,
+    }
+    attempt.run()
+}
+
+struct Attempt<'a> {
+    job: &'a Job<'a>,
+    kernel: &'a mut dyn Kernel,
+    lock: &'a ContainerLock,
+    slot: Slot,
+    /// The kernel refused to take something back. The record and the addresses then stay for DEL or the next ADD.
+    dirty: bool,
+}
+
+impl<'a> Attempt<'a> {
+    fn call(&self) -> &'a Call<'a> {
+        self.job.call
+    }
+
+    fn observe(&mut self, ipam: Option<&Success>) -> Result<Facts, Error> {
+        let needs = self.job.attachment.needs(self.call(), ipam);
+        self.kernel.observe(&needs).map_err(|e| self.call().error(e))
+    }
+
+    /// The same attachment again: what is missing of the recorded plan is made, the recorded result answered.
+    fn converge(&mut self, record: &Record) -> Result<Success, Error> {
+        let promised = promises([&record.plan]);
+        let facts = self.kernel.observe(&needs(&promised)).map_err(|e| self.call().error(e))?;
+        if !violations(&promised, &facts).is_empty() {
+            transaction::converge(self.kernel, &record.plan).map_err(|e| self.call().error(e))?;
+        }
+        let result = Success::parse_as(Version::NEWEST, &record.result);
+        result.map_err(|e| self.call().explain(e))
+    }
+
+    /// Removes what an attempt left that never came to its end (a crash), or that was made in another namespace.
+    fn clear(&mut self, record: Option<&Record>) -> Result<(), Error> {
+        if let Some(record) = record {
+            let errors = super::del::remove_recorded(self.job, self.kernel, record)?;
+            if let Some(error) = errors.into_iter().next() {
+                return Err(self
+                    .call()
+                    .error(format!("cannot remove what an interrupted ADD left: {error}")));
+            }
+        }
+        self.job.ipam(Verb::Del)?;
+        self.slot.forget().map_err(|e| self.call().error(e))?;
+        // Forgetting the last record takes the directory along; the lock needs it.
+        std::fs::create_dir_all(&self.lock.directory).map_err(|e| self.call().error(e))
+    }
+
+    fn run(&mut self) -> Result<Success, Error> {
+        let mut shared = self.take_shared()?;
+        let facts = self.observe(None)?;
+        self.job.attachment.preflight(self.call(), &facts)?;
+        self.slot.reserve().map_err(|e| self.call().error(describe(&e)))?;
+        let outcome = self.reserve_and_apply(shared.as_mut());
+        outcome.inspect_err(|_| self.release())
+    }
+
+    fn take_shared(&self) -> Result<Option<SharedLock>, Error> {
+        if !self.job.attachment.shares() {
+            return Ok(None);
+        }
+        let lock = SharedLock::take(self.job.context.state);
+        lock.map(Some).map_err(|e| self.call().error(format!("cannot take the lock of shared objects: {e}")))
+    }
+
+    /// Gives back what a failed attempt reserved. The failure that led here is the one to report.
+    fn release(&mut self) {
+        if self.dirty {
+            return;
+        }
+        if let Err(e) = self.job.ipam(Verb::Del) {
+            (self.job.context.warn)(&format!("cannot release addresses after a failed ADD: {e}"));
+        }
+        if let Err(e) = self.slot.forget() {
+            (self.job.context.warn)(&describe(&e));
+        }
+    }
+
+    fn reserve_and_apply(&mut self, mut shared: Option<&mut SharedLock>) -> Result<Success, Error> {
+        let ipam = self.job.ipam(Verb::Add)?;
+        let mut entropy = Entropy::new((self.job.context.seed)());
+        let mut left = ATTEMPTS;
+        loop {
+            let facts = self.observe(ipam.as_ref())?;
+            let planned = self.job.attachment.plan(self.call(), &facts, ipam.as_ref(), &mut entropy)?;
+            if let Some(lock) = shared.as_deref_mut()
+                && planned.plan.touches_shared()
+                && !lock.is_exclusive()
+            {
+                lock.make_exclusive().map_err(|e| self.call().error(e))?;
+                continue;
+            }
+            // Found out now, an answer that cannot be given leaves nothing to clean up.
+            planned.result.check_convertible(self.call().conf.cni_version)?;
+            left -= 1;
+            match self.apply(&planned)? {
+                None => return Ok(planned.result),
+                Some(stale) if left == 0 => return Err(stale),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Notes, applies, notes. `Some` is an error that fresh facts may mend; everything is taken back by then.
+    fn apply(&mut self, planned: &Planned) -> Result<Option<Error>, Error> {
+        let record = self.record(planned)?;
+        self.slot.intend(&record).map_err(|e| self.call().error(describe(&e)))?;
+        let applied = match transaction::apply(self.kernel, &planned.plan) {
+            Ok(applied) => applied,
+            Err(e) => {
+                self.note_remains(&e.undo);
+                let error = self.call().error(&e);
+                return if e.is_stale() && !self.dirty { Ok(Some(error)) } else { Err(error) };
+            }
+        };
+        if let Err(e) = self.slot.commit() {
+            let remains = applied.undo(self.kernel, &planned.plan);
+            self.note_remains(&remains);
+            return Err(self.call().error(describe(&e)));
+        }
+        Ok(None)
+    }
+
+    fn note_remains(&mut self, errors: &[KernelError]) {
+        self.dirty |= !errors.is_empty();
+        for error in errors {
+            (self.job.context.warn)(&format!("cannot take back a step of a failed ADD: {error}"));
+        }
+    }
+
+    fn record(&self, planned: &Planned) -> Result<Record, Error> {
+        let call = self.call();
+        let printed = planned.result.print(Version::NEWEST)?;
+        Ok(Record {
+            format: RECORD_FORMAT,
+            // Our own intent file is counted already.
+            position: record::count(&self.lock.directory).saturating_sub(1),
+            network: call.network().to_owned(),
+            ifname: call.ifname.to_string(),
+            plugin: call.plugin.to_owned(),
+            netns: self.kernel.pod_id().unwrap_or(NetnsId { device: 0, inode: 0 }),
+            netns_path: call.invocation.netns.clone(),
+            plan: planned.plan.clone(),
+            result: serde_json::from_str(&printed).map_err(|e| call.error(e))?,
+        })
+    }
+}
+
+/// An error with its source: record errors end up in one line of text.
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

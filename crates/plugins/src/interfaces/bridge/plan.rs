@@ -1,0 +1,240 @@
+//! The plan of `bridge`, step by step as spec/plugins.md 1.1 orders them.
+
+use polynic_cni::{Error, Interface, Success};
+use polynic_net::{
+    Attr, Change, Diff, Entropy, Facts, IfName, IpNet, Link, LinkFact, LinkKind, Mac, Needs, NsFacts, Object,
+    Place, Plan, PortVlan, Sysctl, SysctlKey, Veth, Wait,
+};
+
+use super::config::Config;
+use super::{MAC_SOURCES, gateway, spoof};
+use crate::addressing::{self, Announce};
+use crate::{Call, Planned, forwarding, mac, masquerade};
+
+/// The VLAN that every port of a filtering bridge starts in.
+const DEFAULT_VLAN: u16 = 1;
+
+pub(super) fn needs(needs: &mut Needs, _config: &Config) {
+    needs.host.sysctl(accept_ra("default"));
+}
+
+fn accept_ra(link: &str) -> SysctlKey {
+    match IfName::new(link) {
+        Ok(name) => SysctlKey::conf("ipv6", &name, "accept_ra"),
+        Err(_) => SysctlKey::ipv6_forwarding(),
+    }
+}
+
+pub(super) struct Planner<'a> {
+    config: &'a Config,
+    call: &'a Call<'a>,
+    facts: &'a Facts,
+    plan: Plan,
+    host_end: IfName,
+    host_mac: Mac,
+    pod_mac: Mac,
+    bridge_mac: Mac,
+    /// For the gateway's port of a VLAN, if one must be made.
+    spare: (IfName, Mac, Mac),
+}
+
+impl<'a> Planner<'a> {
+    pub(super) fn new(
+        config: &'a Config,
+        call: &'a Call<'a>,
+        facts: &'a Facts,
+        entropy: &mut Entropy,
+    ) -> Result<Self, Error> {
+        let requested = mac::requested(call, MAC_SOURCES)?;
+        let present = facts.link(Place::Host, &config.bridge).and_then(|l| l.mac);
+        Ok(Self {
+            config,
+            call,
+            facts,
+            plan: Plan::default(),
+            host_end: entropy.veth_name(),
+            host_mac: entropy.mac(),
+            pod_mac: requested.unwrap_or_else(|| entropy.mac()),
+            bridge_mac: present.unwrap_or_else(|| entropy.mac()),
+            spare: (entropy.veth_name(), entropy.mac(), entropy.mac()),
+        })
+    }
+
+    pub(super) fn plan(mut self, ipam: Option<&Success>) -> Result<Planned, Error> {
+        let mut result = self.result(ipam);
+        self.bridge();
+        self.cable();
+        let host_end = self.host_end.clone();
+        self.port(&host_end, true);
+        if self.config.mac_spoof_check {
+            spoof::setup(&mut self.plan, self.call, &self.facts.host, &host_end, self.pod_mac);
+        }
+        match ipam {
+            Some(_) => self.addresses(&mut result)?,
+            None if !self.config.disable_container_interface => {
+                self.plan.own(Change::up(Place::Pod, &self.call.ifname));
+            }
+            None => {}
+        }
+        if !self.config.disable_container_interface {
+            self.plan.own(Change::wait(Place::Host, Wait::OperUp { link: host_end }));
+        }
+        Ok(Planned { plan: self.plan, result })
+    }
+
+    fn result(&self, ipam: Option<&Success>) -> Success {
+        let mut result = ipam.map(|r| addressing::on_interface(r, 2)).unwrap_or_default();
+        let on_host = |name: &IfName, mac: Mac| Interface {
+            name: name.to_string(),
+            mac: mac.to_string(),
+            ..Interface::default()
+        };
+        let pod = Interface {
+            sandbox: self.call.invocation.netns.clone(),
+            ..on_host(&self.call.ifname, self.pod_mac)
+        };
+        result.interfaces =
+            vec![on_host(&self.config.bridge, self.bridge_mac), on_host(&self.host_end, self.host_mac), pod];
+        if !self.call.conf.dns.is_empty() {
+            result.dns = self.call.conf.dns.clone();
+        }
+        result
+    }
+
+    /// Step 1. An existing bridge is used as it is. A new one gets its address from the start, which pins it: otherwise it would
+    /// change with the ports, and every neighbour's cache with it.
+    fn bridge(&mut self) {
+        let name = &self.config.bridge;
+        let fact = self.facts.link(Place::Host, name);
+        if fact.is_none() {
+            let kind = LinkKind::Bridge { vlan_filtering: self.config.filters_vlans() };
+            let link = Link { name: name.clone(), kind, mac: Some(self.bridge_mac), mtu: self.config.mtu };
+            self.plan.ensure(Change::create_link(Place::Host, link));
+            if let Some(change) = self.no_router_advertisements(name) {
+                self.plan.ensure(change);
+            }
+        }
+        if self.config.promisc && !fact.is_some_and(|l| l.promisc) {
+            self.plan.ensure(Change::attr(Place::Host, name, Attr::Promisc(false), Attr::Promisc(true)));
+        }
+        if !fact.is_some_and(|l| l.up) {
+            self.plan.ensure(Change::up(Place::Host, name));
+        }
+    }
+
+    /// New links start with the node's default; where IPv6 is off there is nothing to set.
+    fn no_router_advertisements(&self, link: &IfName) -> Option<Change> {
+        let old = self.facts.host.sysctl(&accept_ra("default")).filter(|v| *v != "0")?;
+        let key = SysctlKey::conf("ipv6", link, "accept_ra");
+        Some(Change::sysctl(Place::Host, Sysctl { key, value: old.to_owned() }, "0"))
+    }
+
+    /// Step 2.
+    fn cable(&mut self) {
+        let mtu = self.config.mtu;
+        let peer = Veth { place: Place::Host, name: self.host_end.clone(), mac: Some(self.host_mac), mtu };
+        let kind = LinkKind::Veth(peer);
+        let link = Link { name: self.call.ifname.clone(), kind, mac: Some(self.pod_mac), mtu };
+        self.plan.own(Change::create_link(Place::Pod, link));
+        if let Some(change) = self.no_router_advertisements(&self.host_end) {
+            self.plan.own(change);
+        }
+        self.plan.own(Change::up(Place::Host, &self.host_end));
+    }
+
+    /// Step 3: makes `link` a port, for the pod (`own`) or for the gateway of a VLAN.
+    fn port(&mut self, link: &IfName, own: bool) {
+        let master = Attr::Master(Some(self.config.bridge.clone()));
+        let mut changes = vec![Change::attr(Place::Host, link, Attr::Master(None), master)];
+        if self.config.hairpin && own {
+            changes.push(Change::attr(Place::Host, link, Attr::Hairpin(false), Attr::Hairpin(true)));
+        }
+        if self.config.port_isolation && own {
+            changes.push(Change::attr(Place::Host, link, Attr::Isolated(false), Attr::Isolated(true)));
+        }
+        changes.extend(self.port_vlans(link));
+        for change in changes {
+            if own { self.plan.own(change) } else { self.plan.ensure(change) }
+        }
+    }
+
+    fn port_vlans(&self, link: &IfName) -> Vec<Change> {
+        let config = self.config;
+        if !config.filters_vlans() {
+            return Vec::new();
+        }
+        let member = |vid, untagged| PortVlan { link: link.clone(), vid, pvid: untagged, untagged };
+        let change = |diff| Change { place: Place::Host, object: Object::PortVlan(diff) };
+        let native = if config.vlan == 0 { DEFAULT_VLAN } else { config.vlan };
+        let mut changes = Vec::new();
+        if !config.preserve_default_vlan && native != DEFAULT_VLAN {
+            changes.push(change(Diff::delete(member(DEFAULT_VLAN, true))));
+        }
+        if native != DEFAULT_VLAN {
+            changes.push(change(Diff::create(member(native, true))));
+        }
+        // The native VLAN stays untagged even if the trunk names it.
+        let tagged = config.trunk.iter().filter(|vid| **vid != native);
+        changes.extend(tagged.map(|vid| change(Diff::create(member(*vid, false)))));
+        changes
+    }
+
+    /// Steps 6 to 9.
+    fn addresses(&mut self, result: &mut Success) -> Result<(), Error> {
+        gateway::complete(self.config, result);
+        self.settings();
+        addressing::configure(&mut self.plan, self.call, self.facts, result, Announce::No)?;
+        if self.config.is_gateway {
+            let link = self.gateway_link(result)?;
+            gateway::addresses(&mut self.plan, self.call, self.facts, (self.config, &link), &result.ips)?;
+            forwarding::enable(&mut self.plan, &self.facts.host, result);
+        }
+        if self.config.ip_masq {
+            let nets: Vec<IpNet> = result.ips.iter().map(|ip| ip.address).collect();
+            masquerade::setup(&mut self.plan, self.call, &self.facts.host, &nets);
+        }
+        Ok(())
+    }
+
+    /// Step 7.
+    fn settings(&mut self) {
+        let empty = NsFacts::default();
+        let pod = self.facts.pod.as_ref().unwrap_or(&empty);
+        let dad = if self.config.enable_dad { "1" } else { "0" };
+        if self.config.enable_dad {
+            addressing::set_new(&mut self.plan, self.call, pod, ("ipv6", "enhanced_dad"), "1");
+        }
+        addressing::set_new(&mut self.plan, self.call, pod, ("ipv6", "accept_dad"), dad);
+        addressing::set_new(&mut self.plan, self.call, pod, ("ipv4", "arp_notify"), "1");
+    }
+
+    /// The bridge, or with a VLAN a port of its own that is made on demand (step 8).
+    fn gateway_link(&mut self, result: &mut Success) -> Result<IfName, Error> {
+        let Some(name) = gateway::link_name(self.config) else {
+            let text = format!("{}.{} is no valid interface name", self.config.bridge, self.config.vlan);
+            return Err(self.call.error(text));
+        };
+        if self.config.vlan == 0 {
+            return Ok(name);
+        }
+        let present = self.facts.link(Place::Host, &name).and_then(|l: &LinkFact| l.mac);
+        let mac = present.unwrap_or(self.spare.1);
+        if self.facts.link(Place::Host, &name).is_none() {
+            self.gateway_port(&name, mac);
+        }
+        let entry = Interface { name: name.to_string(), mac: mac.to_string(), ..Interface::default() };
+        result.interfaces.push(entry);
+        Ok(name)
+    }
+
+    fn gateway_port(&mut self, name: &IfName, mac: Mac) {
+        let (port, _, port_mac) = self.spare.clone();
+        let peer = Veth { place: Place::Host, name: port.clone(), mac: Some(port_mac), mtu: self.config.mtu };
+        let kind = LinkKind::Veth(peer);
+        let link = Link { name: name.clone(), kind, mac: Some(mac), mtu: self.config.mtu };
+        self.plan.ensure(Change::create_link(Place::Host, link));
+        self.port(&port, false);
+        self.plan.ensure(Change::up(Place::Host, &port));
+        self.plan.ensure(Change::up(Place::Host, name));
+    }
+}

@@ -1,0 +1,24 @@
+//! The CNI plugins of polynic, as values.
+//!
+//! A main plugin is an [`Attacher`]: it reads its configuration into an [`Attachment`], says what it needs to know and
+//! plans from facts. [`drive`] owns everything else of an attempt: locks, observation, addresses from the IPAM plugin,
+//! records, the kernel transaction, undo. IPAM plugins answer calls by themselves. [`Registry`] calls either kind in this
+//! process, and anything it does not know, or that CNI_PATH resolves to somebody else's file, through
+//! [`polynic_cni::Exec`].
+//!
+//! No daemons, no Kubernetes, no environment, no stdout: what a call needs comes in with it, what it says goes out.
+
+mod addressing;
+pub mod drive;
+mod forwarding;
+pub mod interfaces;
+pub mod ipam;
+mod mac;
+mod masquerade;
+mod prev;
+pub mod record;
+mod registry;
+mod template;
+
+pub use registry::{Host, Registry, types};
+pub use template::{Attacher, Attachment, Call, Context, Leftovers, Planned};

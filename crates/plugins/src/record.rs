@@ -1,0 +1,264 @@
+//! Records: what was done for an attachment, kept where DEL, CHECK and GC find it.
+//!
+//! One file for each (network, container id, interface, plugin) in `<state>/attachments/<container id>/`, named
+//! `<network>:<interface>:<plugin>`; none of the parts can hold a colon or a slash. While an attempt is under way the file
+//! ends in `.intent`, afterwards in `.json`. The kernel's state dies with the boot, and so may records: no fsync.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use polynic_kernel::NetnsId;
+use polynic_net::{PLAN_FORMAT, Plan};
+use serde::{Deserialize, Serialize};
+
+/// The format number of [`Record`]. Files with another number are left to whoever wrote them.
+pub const RECORD_FORMAT: u32 = 1;
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`RECORD_FORMAT`] of the writer.
+    pub format: u32,
+    /// Position among the records of the container, in the order of the chain.
+    pub position: u32,
+    /// Network name.
+    pub network: String,
+    /// Interface name.
+    pub ifname: String,
+    /// Plugin type.
+    pub plugin: String,
+    /// The pod's namespace, so that a path that now means another one is noticed.
+    pub netns: NetnsId,
+    /// The path by which it was known.
+    pub netns_path: String,
+    /// The applied plan.
+    pub plan: Plan,
+    /// The result that ADD answered, printed in the newest version.
+    pub result: serde_json::Value,
+}
+
+/// What is known of an earlier attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Earlier {
+    /// Nothing.
+    Nothing,
+    /// An attempt began and did not get as far as the kernel; addresses may be reserved.
+    Reserving,
+    /// An attempt began to change the kernel and did not finish.
+    Intended(Box<Record>),
+    /// It was completed.
+    Applied(Box<Record>),
+}
+
+/// Why records could not be kept.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what} {}", .path.display())]
+pub struct RecordError {
+    what: &'static str,
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RecordError {
+    move |source| RecordError { what, path: path.to_owned(), source }
+}
+
+/// The place of one record.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    directory: PathBuf,
+    stem: String,
+}
+
+impl Slot {
+    /// The place of the record of (network, interface, plugin) in a container's directory.
+    pub fn new(directory: &Path, network: &str, ifname: &str, plugin: &str) -> Self {
+        Self { directory: directory.to_owned(), stem: format!("{network}:{ifname}:{plugin}") }
+    }
+
+    fn applied(&self) -> PathBuf {
+        self.directory.join(format!("{}.json", self.stem))
+    }
+
+    fn intent(&self) -> PathBuf {
+        self.directory.join(format!("{}.intent", self.stem))
+    }
+
+    /// What an earlier attempt left here. An unreadable or foreign file counts as an attempt that reached nothing.
+    pub fn load(&self) -> Earlier {
+        if let Some(record) = read(&self.applied()) {
+            return Earlier::Applied(Box::new(record));
+        }
+        match (read(&self.intent()), self.intent().exists()) {
+            (Some(record), _) => Earlier::Intended(Box::new(record)),
+            (None, true) => Earlier::Reserving,
+            (None, false) => Earlier::Nothing,
+        }
+    }
+
+    /// Notes that an attempt begins: from now on addresses may be reserved for it.
+    pub fn reserve(&self) -> Result<(), RecordError> {
+        let path = self.intent();
+        File::create(&path).map(drop).map_err(failed("create record", &path))
+    }
+
+    /// Notes what is about to be done to the kernel. A half-written note is read as [`Earlier::Reserving`], which is right:
+    /// the kernel is touched only after this returned.
+    pub fn intend(&self, record: &Record) -> Result<(), RecordError> {
+        let path = self.intent();
+        let text = serde_json::to_vec(record).map_err(|e| failed("encode record", &path)(e.into()))?;
+        File::create(&path).and_then(|mut f| f.write_all(&text)).map_err(failed("write record", &path))
+    }
+
+    /// Notes that it was done.
+    pub fn commit(&self) -> Result<(), RecordError> {
+        let path = self.intent();
+        fs::rename(&path, self.applied()).map_err(failed("commit record", &path))
+    }
+
+    /// Forgets everything about the attachment, and the container's directory if that was its last record.
+    pub fn forget(&self) -> Result<(), RecordError> {
+        for path in [self.applied(), self.intent()] {
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("remove record", &path)(e));
+                }
+                _ => {}
+            }
+        }
+        // Fails while other records are there, which is the point of not looking first.
+        let _ = fs::remove_dir(&self.directory);
+        Ok(())
+    }
+}
+
+fn read(path: &Path) -> Option<Record> {
+    let record: Record = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    (record.format == RECORD_FORMAT && record.plan.format == PLAN_FORMAT).then_some(record)
+}
+
+/// The directory of a container's records.
+pub fn directory(state: &Path, container_id: &str) -> PathBuf {
+    state.join("attachments").join(container_id)
+}
+
+/// The applied records of (network, interface) in a container's directory, in the order of the chain.
+pub fn chain(directory: &Path, network: &str, ifname: &str) -> Vec<Record> {
+    let prefix = format!("{network}:{ifname}:");
+    let mut records: Vec<Record> = files(directory)
+        .filter(|p| p.extension().is_some_and(|e| e == "json"))
+        .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&prefix)))
+        .filter_map(|p| read(&p))
+        .collect();
+    records.sort_by_key(|r| r.position);
+    records
+}
+
+/// How many records a container has: the position of the next one.
+pub fn count(directory: &Path) -> u32 {
+    files(directory).count().try_into().unwrap_or(u32::MAX)
+}
+
+/// Every attachment of a network by one plugin that the node has a record of, as (container id, interface).
+pub fn attachments(state: &Path, network: &str, plugin: &str) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = files(&state.join("attachments"))
+        .filter_map(|dir| Some((dir.file_name()?.to_str()?.to_owned(), dir)))
+        .flat_map(|(id, dir)| files(&dir).map(move |file| (id.clone(), file)).collect::<Vec<_>>())
+        .filter_map(|(id, file)| {
+            let mut parts = file.file_stem()?.to_str()?.split(':');
+            let ours = parts.next() == Some(network);
+            let ifname = parts.next()?.to_owned();
+            (ours && parts.next() == Some(plugin)).then_some((id, ifname))
+        })
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn files(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(position: u32, plugin: &str) -> Record {
+        Record {
+            format: RECORD_FORMAT,
+            position,
+            network: "lab".into(),
+            ifname: "net1".into(),
+            plugin: plugin.into(),
+            netns: NetnsId { device: 4, inode: 7 },
+            netns_path: "/run/netns/a".into(),
+            plan: Plan::default(),
+            result: serde_json::json!({"cniVersion": "1.1.0"}),
+        }
+    }
+
+    fn scratch() -> (tempfile::TempDir, PathBuf) {
+        let state = tempfile::tempdir().unwrap();
+        let dir = directory(state.path(), "c1");
+        fs::create_dir_all(&dir).unwrap();
+        (state, dir)
+    }
+
+    #[test]
+    fn a_record_goes_from_reserving_to_applied_to_nothing() {
+        let (state, dir) = scratch();
+        let slot = Slot::new(&dir, "lab", "net1", "macvlan");
+        assert_eq!(slot.load(), Earlier::Nothing);
+        slot.reserve().unwrap();
+        assert_eq!(slot.load(), Earlier::Reserving);
+        slot.intend(&record(0, "macvlan")).unwrap();
+        assert_eq!(slot.load(), Earlier::Intended(Box::new(record(0, "macvlan"))));
+        slot.commit().unwrap();
+        assert_eq!(slot.load(), Earlier::Applied(Box::new(record(0, "macvlan"))));
+        slot.forget().unwrap();
+        slot.forget().unwrap();
+        assert_eq!(slot.load(), Earlier::Nothing);
+        assert!(!dir.exists() && state.path().exists());
+    }
+
+    #[test]
+    fn a_torn_intent_means_that_the_kernel_was_not_touched() {
+        let (_state, dir) = scratch();
+        let slot = Slot::new(&dir, "lab", "net1", "macvlan");
+        slot.intend(&record(0, "macvlan")).unwrap();
+        let whole = fs::read(slot.intent()).unwrap();
+        for cut in [0, 1, whole.len() / 2, whole.len() - 1] {
+            fs::write(slot.intent(), &whole[..cut]).unwrap();
+            assert_eq!(slot.load(), Earlier::Reserving, "{cut}");
+        }
+    }
+
+    #[test]
+    fn records_of_other_formats_are_not_interpreted() {
+        let (_state, dir) = scratch();
+        let slot = Slot::new(&dir, "lab", "net1", "macvlan");
+        slot.intend(&Record { format: RECORD_FORMAT + 1, ..record(0, "macvlan") }).unwrap();
+        slot.commit().unwrap();
+        assert_eq!(slot.load(), Earlier::Nothing);
+    }
+
+    #[test]
+    fn the_chain_has_only_this_attachment_in_order() {
+        let (state, dir) = scratch();
+        for (position, plugin) in [(1, "tuning"), (0, "macvlan")] {
+            let slot = Slot::new(&dir, "lab", "net1", plugin);
+            slot.intend(&record(position, plugin)).unwrap();
+            slot.commit().unwrap();
+        }
+        Slot::new(&dir, "lab", "net10", "macvlan").reserve().unwrap();
+        let plugins: Vec<String> = chain(&dir, "lab", "net1").into_iter().map(|r| r.plugin).collect();
+        assert_eq!(plugins, ["macvlan", "tuning"]);
+        assert_eq!(count(&dir), 3);
+        let all = [("c1".to_owned(), "net1".to_owned()), ("c1".to_owned(), "net10".to_owned())];
+        assert_eq!(attachments(state.path(), "lab", "macvlan"), all);
+        assert_eq!(attachments(state.path(), "other", "macvlan"), []);
+    }
+}

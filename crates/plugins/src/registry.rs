@@ -1,0 +1,134 @@
+//! The built-in plugins, called in this process.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use polynic_cni::{
+    Delegate, Error, Exec, Invocation, Output, PluginConf, PluginMain, Verb, Version, dispatch::invoke,
+};
+use polynic_kernel::Door;
+
+use crate::ipam::{self, Ipam};
+use crate::{Attacher, Context, drive, interfaces};
+
+/// What plugins need of the process they run in.
+pub struct Host {
+    /// The way to the kernel.
+    pub door: Box<dyn Door>,
+    /// Directory of volatile state, `/run/polynic`.
+    pub state: PathBuf,
+    /// Device and inode of our own executable: a file in CNI_PATH that is this one is built in.
+    pub executable: Option<(u64, u64)>,
+    /// Makes seeds.
+    pub seed: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Takes messages that are worth reading but no failures.
+    pub warn: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+/// Calls plugins by type: built-in ones in this process, others as executables.
+pub struct Registry {
+    host: Host,
+    exec: Exec,
+}
+
+#[derive(Clone, Copy)]
+enum Builtin {
+    Main(&'static dyn Attacher),
+    Ipam(&'static dyn Ipam),
+}
+
+fn builtin(plugin_type: &str) -> Option<Builtin> {
+    let main = interfaces::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Main);
+    main.or_else(|| ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam))
+}
+
+/// The types of all built-in plugins.
+pub fn types() -> impl Iterator<Item = &'static str> {
+    let main = interfaces::ALL.into_iter().map(|p| p.plugin_type());
+    main.chain(ipam::ALL.into_iter().map(|p| p.plugin_type()))
+}
+
+impl Registry {
+    /// A registry for a process.
+    pub fn new(host: Host) -> Self {
+        Self { host, exec: Exec::default() }
+    }
+
+    /// The built-in plugin of a type, as the executable of that name runs it.
+    pub fn plugin(&self, plugin_type: &str) -> Option<impl PluginMain + '_> {
+        builtin(plugin_type).map(|builtin| Bound { registry: self, builtin })
+    }
+
+    /// A user's own executable of that name wins; a link to ourselves, or nothing at all, means the built-in plugin.
+    fn is_ours(&self, plugin_type: &str, path: &str) -> bool {
+        let found = path.split(':').filter(|d| !d.is_empty()).map(|d| Path::new(d).join(plugin_type));
+        let first = found.filter_map(|file| file.metadata().ok()).find(|meta| meta.is_file());
+        first.is_none_or(|meta| self.host.executable == Some((meta.dev(), meta.ino())))
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            door: self.host.door.as_ref(),
+            state: &self.host.state,
+            delegate: self,
+            seed: self.host.seed.as_ref(),
+            warn: self.host.warn.as_ref(),
+        }
+    }
+}
+
+impl Delegate for Registry {
+    fn call(&self, plugin_type: &str, verb: Verb, invocation: &Invocation) -> Result<Output, Error> {
+        match builtin(plugin_type) {
+            Some(builtin) if self.is_ours(plugin_type, &invocation.path) => {
+                invoke(&Bound { registry: self, builtin }, verb, invocation)
+            }
+            _ => self.exec.call(plugin_type, verb, invocation),
+        }
+    }
+
+    fn find(&self, plugin_type: &str, path: &str) -> Result<(), Error> {
+        match builtin(plugin_type) {
+            Some(_) => Ok(()),
+            None => self.exec.find(plugin_type, path),
+        }
+    }
+}
+
+/// A built-in plugin with the process it runs in.
+struct Bound<'a> {
+    registry: &'a Registry,
+    builtin: Builtin,
+}
+
+impl PluginMain for Bound<'_> {
+    fn name(&self) -> &str {
+        match self.builtin {
+            Builtin::Main(plugin) => plugin.plugin_type(),
+            Builtin::Ipam(plugin) => plugin.plugin_type(),
+        }
+    }
+
+    fn about_version(&self) -> &str {
+        concat!("v", env!("CARGO_PKG_VERSION"))
+    }
+
+    fn versions(&self) -> &[Version] {
+        match self.builtin {
+            Builtin::Main(plugin) => plugin.versions(),
+            Builtin::Ipam(plugin) => plugin.versions(),
+        }
+    }
+
+    fn implements(&self, _verb: Verb) -> bool {
+        true
+    }
+
+    fn call(&self, verb: Verb, invocation: &Invocation, conf: &PluginConf) -> Result<Output, Error> {
+        let context = self.registry.context();
+        match self.builtin {
+            Builtin::Main(plugin) => drive::run(plugin, &context, verb, invocation, conf),
+            Builtin::Ipam(plugin) => plugin.call(&context, verb, invocation, conf),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The template that every main plugin fills in.
+
+use std::path::Path;
+
+use polynic_cni::{Delegate, Error, GoMap, Invocation, PluginConf, Success, Version};
+use polynic_kernel::Door;
+use polynic_net::{Change, Entropy, Facts, IfName, Needs, Place, Plan};
+
+/// What the driver works with: the same for every call of a process.
+pub struct Context<'a> {
+    /// The way to the kernel.
+    pub door: &'a dyn Door,
+    /// Directory of volatile state, `/run/polynic`: records and locks.
+    pub state: &'a Path,
+    /// Who calls IPAM plugins.
+    pub delegate: &'a dyn Delegate,
+    /// Seeds for names and addresses; a new one each time.
+    pub seed: &'a (dyn Fn() -> u64 + Sync),
+    /// Where a message goes that is worth reading but no failure (the executable: stderr).
+    pub warn: &'a (dyn Fn(&str) + Sync),
+}
+
+/// One call of one plugin, validated.
+pub struct Call<'a> {
+    /// The plugin's type.
+    pub plugin: &'static str,
+    /// How it was called.
+    pub invocation: &'a Invocation,
+    /// What it was called with.
+    pub conf: &'a PluginConf,
+    /// `CNI_IFNAME`.
+    pub ifname: IfName,
+}
+
+impl<'a> Call<'a> {
+    /// Checks the interface name, which GC and STATUS do not have; there `lo` stands in and is not used.
+    pub fn new(
+        plugin: &'static str,
+        invocation: &'a Invocation,
+        conf: &'a PluginConf,
+    ) -> Result<Self, Error> {
+        let ifname = match invocation.ifname.as_str() {
+            "" => IfName::loopback(),
+            name => IfName::new(name).map_err(|e| Error::invalid_environment(e.to_string(), ""))?,
+        };
+        Ok(Self { plugin, invocation, conf, ifname })
+    }
+
+    /// The network's name.
+    pub fn network(&self) -> &str {
+        &self.conf.name
+    }
+
+    /// The container's id.
+    pub fn container_id(&self) -> &str {
+        &self.invocation.container_id
+    }
+
+    /// Whom the call is for, for people: the pod if the runtime named one, else the container, and network and interface.
+    pub fn whom(&self) -> String {
+        let arg = |key: &str| {
+            let pairs = self.invocation.args.split(';');
+            pairs.filter_map(|p| p.split_once('=')).find(|(k, v)| *k == key && !v.is_empty()).map(|(_, v)| v)
+        };
+        let who = match (arg("K8S_POD_NAMESPACE"), arg("K8S_POD_NAME")) {
+            (Some(namespace), Some(name)) => format!("pod {namespace}/{name}"),
+            _ => format!("container {}", self.container_id()),
+        };
+        format!("{who}, network {:?}, interface {}, plugin {}", self.network(), self.ifname, self.plugin)
+    }
+
+    /// An error of this call: the cause as it is, and for whom it happened.
+    pub fn error(&self, cause: impl std::fmt::Display) -> Error {
+        self.explain(Error::internal(cause.to_string()))
+    }
+
+    /// Adds for whom the call was to an error that has no details of its own.
+    pub fn explain(&self, error: Error) -> Error {
+        if error.details.is_empty() { Error { details: self.whom(), ..error } } else { error }
+    }
+
+    /// Look-ups in what the runtime supplied for capabilities.
+    pub fn runtime_config(&self) -> GoMap<'_> {
+        GoMap(&self.conf.runtime_config)
+    }
+}
+
+/// What a plugin will do, and what it will answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    /// The changes.
+    pub plan: Plan,
+    /// The result of ADD.
+    pub result: Success,
+}
+
+/// What DEL removes where no record says what was done: the documented rules of the replaced plugin.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Leftovers {
+    /// Links to delete.
+    pub links: Vec<(Place, IfName)>,
+    /// Further changes, each of which may find nothing to do.
+    pub changes: Vec<Change>,
+}
+
+impl Leftovers {
+    /// Just the interface in the pod.
+    pub fn interface(call: &Call<'_>) -> Self {
+        Self { links: vec![(Place::Pod, call.ifname.clone())], changes: Vec::new() }
+    }
+}
+
+/// A main plugin: it reads configurations.
+pub trait Attacher: Send + Sync {
+    /// Its type.
+    fn plugin_type(&self) -> &'static str;
+
+    /// The protocol versions it accepts.
+    fn versions(&self) -> &'static [Version] {
+        &Version::ALL
+    }
+
+    /// Reads and validates its configuration. Must need neither kernel nor files, so that DEL always gets past it.
+    fn read(&self, call: &Call<'_>) -> Result<Box<dyn Attachment>, Error>;
+}
+
+/// One attachment to be made, checked or removed.
+pub trait Attachment {
+    /// The IPAM plugin's type; empty: none.
+    fn ipam_type<'a>(&self, call: &Call<'a>) -> &'a str {
+        &call.conf.ipam_type
+    }
+
+    /// Whether its plans may contain shared changes. Only then is the lock of shared objects taken.
+    fn shares(&self) -> bool {
+        false
+    }
+
+    /// What to observe: first without, then with the IPAM plugin's answer.
+    fn needs(&self, call: &Call<'_>, ipam: Option<&Success>) -> Needs;
+
+    /// Refuses what cannot work, before any address is reserved.
+    fn preflight(&self, call: &Call<'_>, facts: &Facts) -> Result<(), Error>;
+
+    /// What to do. Pure: everything comes from the arguments.
+    fn plan(
+        &self,
+        call: &Call<'_>,
+        facts: &Facts,
+        ipam: Option<&Success>,
+        entropy: &mut Entropy,
+    ) -> Result<Planned, Error>;
+
+    /// What DEL removes without a record.
+    fn leftovers(&self, call: &Call<'_>, facts: &Facts) -> Leftovers;
+
+    /// What to observe for [`Attachment::leftovers`].
+    fn leftover_needs(&self, _call: &Call<'_>) -> Needs {
+        Needs::default()
+    }
+
+    /// CHECK beyond what plans promise, given prevResult and the facts of `needs(call, Some(prev))`.
+    fn check(&self, call: &Call<'_>, prev: &Success, facts: &Facts) -> Result<(), Error>;
+
+    /// STATUS beyond the IPAM plugin's: whether ADD could work now. Errors should carry code 50.
+    fn status(&self, call: &Call<'_>, facts: &Facts) -> Result<(), Error>;
+}

@@ -1,0 +1,219 @@
+//! Whatever a plugin is fed, it answers with a result or an error object, and a refused ADD changes nothing.
+
+use std::ffi::OsString;
+
+use polynic_cni::dispatch;
+use polynic_kernel::FakeDoor;
+use polynic_plugins::{Host, Registry, types};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const NETNS: &str = "/run/netns/pod";
+
+fn seeds(data: &str) -> Vec<Value> {
+    let host_local = json!({"type": "host-local", "dataDir": data, "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.9",
+        "rangeEnd": "10.1.0.99", "gateway": "10.1.0.1", "routes": [{"dst": "0.0.0.0/0", "gw": "10.1.0.1", "table": 5}],
+        "ranges": [[{"subnet": "fd00::/64"}]], "resolvConf": "/dev/null"});
+    let fixed = json!({"type": "static", "addresses": [{"address": "10.9.0.5/24", "gateway": "10.9.0.1"}],
+        "routes": [{"dst": "10.0.0.0/8", "priority": 5, "mtu": 1400, "scope": 0}], "dns": {"nameservers": ["10.0.0.1"]}});
+    let mut confs = vec![
+        json!({"type": "macvlan", "master": "eth0", "mode": "bridge", "mtu": 1400, "mac": "02:00:00:00:00:01", "linkInContainer": false, "bcqueuelen": 9, "ipam": host_local}),
+        json!({"type": "bridge", "bridge": "br1", "isDefaultGateway": true, "ipMasq": true, "ipMasqBackend": "nftables", "vlan": 5, "vlanTrunk": [{"minID": 5, "maxID": 9}], "hairpinMode": true, "ipam": fixed}),
+        json!({"type": "ptp", "ipMasq": true, "mtu": 1400, "dns": {"search": ["a"]}, "ipam": fixed}),
+        json!({"type": "calico-like", "strictReversePath": true, "ipam": host_local}),
+        json!({"type": "loopback"}),
+        json!({"type": "host-local", "ipam": host_local}),
+        json!({"type": "static", "ipam": fixed}),
+    ];
+    for conf in &mut confs {
+        conf["cniVersion"] = json!("1.1.0");
+        conf["name"] = json!("lab");
+        conf["args"] = json!({"cni": {"ips": ["10.1.0.20"], "mac": "02:00:00:00:00:02"}});
+        conf["runtimeConfig"] = json!({"ips": ["10.9.0.5/24"], "mac": "02:00:00:00:00:03", "ipRanges": [[{"subnet": "10.2.0.0/24"}]]});
+        conf["prevResult"] = json!({"cniVersion": "1.1.0", "interfaces": [{"name": "net1", "sandbox": NETNS}], "ips": [{"address": "10.1.0.9/24", "interface": 0}]});
+        conf["cni.dev/valid-attachments"] = json!([{"containerID": "c1", "ifname": "net1"}]);
+    }
+    confs
+}
+
+/// What a value may become.
+fn strange(n: u8) -> Value {
+    match n % 13 {
+        0 => Value::Null,
+        1 => json!(-1),
+        2 => json!(u64::MAX),
+        3 => json!(1.5e300),
+        4 => json!(""),
+        5 => json!("x".repeat(5000)),
+        6 => json!([[[]]]),
+        7 => json!({"type": {"type": []}}),
+        8 => json!(true),
+        9 => json!("../../etc\u{0}passwd"),
+        10 => json!("::ffff:10.0.0.1/200"),
+        11 => json!("0.0.0.0/0"),
+        _ => json!(["\u{1F600}", 4095, "fe80::1%eth0"]),
+    }
+}
+
+/// Replaces, removes or doubles the value that `path` leads to.
+fn bend(value: &mut Value, path: &[u8], how: u8) {
+    let Some((first, rest)) = path.split_first() else {
+        *value = strange(how);
+        return;
+    };
+    match value {
+        Value::Object(map) if !map.is_empty() => {
+            let key = map.keys().nth(usize::from(*first) % map.len()).unwrap().clone();
+            match how % 16 {
+                14 => drop(map.remove(&key)),
+                15 => drop(map.insert(key.to_uppercase(), strange(*first))),
+                _ => bend(map.get_mut(&key).unwrap(), rest, how),
+            }
+        }
+        Value::Array(list) if !list.is_empty() => {
+            let at = usize::from(*first) % list.len();
+            bend(&mut list[at], rest, how);
+        }
+        other => *other = strange(how),
+    }
+}
+
+/// Cuts, flips and repeats bytes.
+fn damage(mut text: Vec<u8>, at: usize, how: u8) -> Vec<u8> {
+    let at = at % text.len().max(1);
+    match how % 8 {
+        0 => text.truncate(at),
+        1 => text[at] ^= 1 << (how >> 5),
+        2 => drop(text.drain(at..(at + usize::from(how)).min(text.len()))),
+        3 => text.insert(at, how),
+        4 => text = [&text[..], &text[at..]].concat(),
+        5 => text = vec![b'['; 20_000],
+        _ => {}
+    }
+    text
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    seed: usize,
+    bends: Vec<(Vec<u8>, u8)>,
+    damage: Option<(usize, u8)>,
+    verb: &'static str,
+    args: String,
+    ifname: String,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let bends = prop::collection::vec((prop::collection::vec(any::<u8>(), 1..5), any::<u8>()), 0..3);
+    let damage = prop::option::weighted(0.3, (any::<usize>(), any::<u8>()));
+    let verb = prop::sample::select(vec![
+        "ADD", "ADD", "ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION", "BOGUS", "",
+    ]);
+    let args = prop_oneof![Just("IgnoreUnknown=1;K8S_POD_NAME=web".to_owned()), "[A-Z=;,0-9.]{0,30}"];
+    let ifname = prop_oneof![Just("net1".to_owned()), ".{0,20}"];
+    (any::<usize>(), bends, damage, verb, args, ifname).prop_map(
+        |(seed, bends, damage, verb, args, ifname)| Case { seed, bends, damage, verb, args, ifname },
+    )
+}
+
+/// One world for all cases: what one leaves behind, the next has to live with.
+struct Bench {
+    door: FakeDoor,
+    registry: Registry,
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let door = FakeDoor::new();
+        door.host(|host| {
+            host.physical("eth0").address("eth0", "10.1.0.2/24").route("0.0.0.0/0", Some("10.1.0.1"), "eth0");
+        });
+        door.add_netns(NETNS);
+        let directory = tempfile::tempdir().unwrap();
+        let registry = Registry::new(Host {
+            door: Box::new(door.clone()),
+            state: directory.path().join("state"),
+            executable: None,
+            seed: Box::new(|| 7),
+            warn: Box::new(|_| {}),
+        });
+        Self { door, registry, directory }
+    }
+
+    fn stdin(&self, case: &Case) -> (String, Vec<u8>) {
+        let seeds = seeds(self.directory.path().join("data").to_str().unwrap());
+        let mut conf = seeds[case.seed % seeds.len()].clone();
+        let plugin = conf["type"].as_str().unwrap().to_owned();
+        for (path, how) in &case.bends {
+            bend(&mut conf, path, *how);
+        }
+        // Whatever else is bent, addresses are kept in the test's own directory.
+        if let Some(ipam) = conf.get_mut("ipam").and_then(Value::as_object_mut) {
+            ipam.insert("dataDir".to_owned(), json!(self.directory.path().join("data")));
+        }
+        let text = conf.to_string().into_bytes();
+        (plugin, case.damage.map_or(text.clone(), |(at, how)| damage(text, at, how)))
+    }
+}
+
+thread_local! {
+    static BENCH: Bench = Bench::new();
+}
+
+/// Damage may hit the path of the store: then the request would write outside of the test's directory.
+fn stays_inside(bench: &Bench, stdin: &[u8]) -> bool {
+    let Ok(conf) = serde_json::from_slice::<Value>(stdin) else { return true };
+    let data = bench.directory.path().join("data");
+    conf["ipam"].is_null() || conf["ipam"]["dataDir"].as_str().is_some_and(|d| *d == *data.to_string_lossy())
+}
+
+fn feed(bench: &Bench, case: &Case) -> Result<(), TestCaseError> {
+    let (plugin, stdin) = bench.stdin(case);
+    prop_assume!(stays_inside(bench, &stdin));
+    let env = [
+        ("CNI_COMMAND", case.verb),
+        ("CNI_CONTAINERID", "c1"),
+        ("CNI_NETNS", NETNS),
+        ("CNI_IFNAME", &case.ifname),
+        ("CNI_ARGS", &case.args),
+        ("CNI_PATH", "/nowhere"),
+    ];
+    let env = env.map(|(k, v)| (OsString::from(k), OsString::from(v)));
+    let before = bench.door.snapshot();
+    let main = bench.registry.plugin(&plugin).unwrap();
+    let answer = dispatch(&main, env, &mut stdin.as_slice());
+    if answer.code == 0 {
+        prop_assert!(answer.stdout.is_empty() || serde_json::from_str::<Value>(&answer.stdout).is_ok());
+        return Ok(());
+    }
+    let error: Value =
+        serde_json::from_str(&answer.stdout).map_err(|e| TestCaseError::fail(e.to_string()))?;
+    prop_assert!(
+        error["code"].is_u64() && !error["msg"].as_str().unwrap_or_default().is_empty(),
+        "{}",
+        error
+    );
+    prop_assert!(!answer.stdout.contains("panicked"), "{}", error);
+    if case.verb == "ADD" {
+        prop_assert_eq!(before.diff(&bench.door.snapshot()), Vec::<String>::new());
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mutated_requests_get_an_answer(case in cases()) {
+        BENCH.with(|bench| feed(bench, &case))?;
+    }
+}
+
+#[test]
+fn every_builtin_plugin_is_among_the_seeds() {
+    let seeds: Vec<String> = seeds("/x").iter().map(|s| s["type"].as_str().unwrap().to_owned()).collect();
+    for plugin in types() {
+        assert!(seeds.iter().any(|s| s == plugin), "{plugin}");
+    }
+}

@@ -1,0 +1,50 @@
+//! The program as a CNI plugin executable.
+
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use polynic_cni::dispatch;
+use polynic_kernel::RealDoor;
+use polynic_plugins::{Host, Registry};
+
+/// Directory of volatile state: records of attachments and locks.
+const STATE: &str = "/run/polynic";
+
+/// Runs the built-in plugin of that name, if there is one, with this process's environment and stdin.
+pub(crate) fn run(name: &str) -> Option<ExitCode> {
+    let registry = Registry::new(host());
+    let plugin = registry.plugin(name)?;
+    let answer = dispatch(&plugin, std::env::vars_os(), &mut io::stdin().lock() as &mut dyn Read);
+    // Nobody is left to tell when the runtime has closed our output.
+    let _ = io::stderr().write_all(answer.stderr.as_bytes());
+    let _ = io::stdout().write_all(answer.stdout.as_bytes());
+    Some(ExitCode::from(u8::try_from(answer.code).unwrap_or(1)))
+}
+
+/// What plugins need of this process.
+pub(crate) fn host() -> Host {
+    Host {
+        door: Box::new(RealDoor::default()),
+        state: PathBuf::from(STATE),
+        executable: std::fs::metadata("/proc/self/exe").ok().map(|m| (m.dev(), m.ino())),
+        seed: Box::new(seed),
+        warn: Box::new(|text| {
+            let _ = writeln!(io::stderr(), "{text}");
+        }),
+    }
+}
+
+/// The kernel's randomness; without it (before the pool is ready) the clock tells attempts apart well enough, because a name that is
+/// taken is noticed and chosen anew.
+fn seed() -> u64 {
+    let mut bytes = [0; 8];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK) {
+        Ok(8) => u64::from_ne_bytes(bytes),
+        _ => {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            now.as_nanos() as u64 ^ u64::from(std::process::id()) << 32
+        }
+    }
+}
