@@ -70,12 +70,17 @@ impl Turn {
     fn choose(&mut self, pod: &Pod, nodes: &[Node]) -> Option<String> {
         let selector = pod.spec.as_ref().and_then(|spec| spec.node_selector.clone()).unwrap_or_default();
         let mut names: Vec<String> =
-            nodes.iter().filter(|node| fits(&selector, node)).map(ResourceExt::name_any).collect();
+            nodes.iter().filter(|node| is_open(node) && fits(&selector, node)).map(ResourceExt::name_any).collect();
         names.sort();
         let name = names.get(self.next.checked_rem(names.len())?)?.clone();
         self.next = self.next.wrapping_add(1);
         Some(name)
     }
+}
+
+/// Not cordoned.
+fn is_open(node: &Node) -> bool {
+    !node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false)
 }
 
 fn fits(selector: &BTreeMap<String, String>, node: &Node) -> bool {
@@ -101,6 +106,15 @@ mod tests {
         let (mut turn, nodes) = (Turn::default(), [node("node2"), node("node1")]);
         let chosen: Vec<_> = (0..3).map(|_| turn.choose(&pod(json!({})), &nodes).unwrap()).collect();
         assert_eq!(chosen, ["node1", "node2", "node1"]);
+    }
+
+    #[test]
+    fn a_cordoned_node_gets_none() {
+        let mut nodes = [node("node1"), node("node2")];
+        nodes[0].spec = serde_json::from_value(json!({"unschedulable": true})).unwrap();
+        let mut turn = Turn::default();
+        let chosen: Vec<_> = (0..2).map(|_| turn.choose(&pod(json!({})), &nodes).unwrap()).collect();
+        assert_eq!(chosen, ["node2", "node2"]);
     }
 
     #[test]

@@ -59,8 +59,9 @@ fn clean_up_after(spec: &Spec, outcome: &Result<()>) {
 pub fn stop(state: &State) -> Result<bool> {
     let guard = state.guard()?;
     let existed = state.directory().exists();
-    if state.is_alive()? {
-        state.init()?.kill(PATIENCE)?;
+    // Not only when it is alive by its lock: it may not have come so far yet. Without a record it never started.
+    if let Ok(init) = state.init() {
+        init.kill(PATIENCE)?;
     }
     state.remove(&guard)?;
     Ok(existed)

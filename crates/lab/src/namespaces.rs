@@ -3,17 +3,12 @@
 //! Everything here changes the calling thread only, and mount, user and PID namespaces can only be changed by a process with one
 //! thread. Hence the lab's hidden subcommands call these functions first thing, before a runtime starts.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
-use std::thread;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, geteuid, getgid, getuid, pidfd_open};
-use rustix::thread::{
-    LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags, move_into_link_name_space,
-    move_into_thread_name_spaces,
-};
+use rustix::thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces};
 
 use crate::error::{Error, Result};
 
@@ -104,20 +99,4 @@ const MOUNTS: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT;
 
 fn setns(process: BorrowedFd<'_>, which: ThreadNameSpaceType) -> Result<(), Errno> {
     move_into_thread_name_spaces(process, which)
-}
-
-/// Runs `work` on a thread of its own inside the network namespace at `netns`. Processes that it starts and sockets that it opens
-/// belong to that namespace.
-pub fn in_network<T: Send>(netns: &Path, work: impl FnOnce() -> T + Send) -> Result<T> {
-    let what = || format!("enter network namespace {}", netns.display());
-    let file = File::open(netns).map_err(Error::io(what()))?;
-    let inside = || {
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
-        Ok(work())
-    };
-    let done = thread::scope(|scope| scope.spawn(inside).join());
-    match done {
-        Ok(result) => result.map_err(Error::sys(what())),
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
 }
