@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 mod command;
 mod plugin;
+mod pod_netns;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
