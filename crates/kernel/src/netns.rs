@@ -20,7 +20,7 @@ const NSFS_MAGIC: u64 = 0x6e73_6673;
 const PROC_MAGIC: u64 = 0x9fa0;
 
 /// The calling thread's namespace. Not /proc/self: that is the main thread's.
-const OWN: &str = "/proc/thread-self/ns/net";
+pub(crate) const OWN: &str = "/proc/thread-self/ns/net";
 
 /// Marks the node's namespace.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl<P> Netns<P> {
     /// # Errors
     /// [`OpenError`], with the texts of spec/plugins.md 0.2.
     pub fn open(path: &str) -> Result<Self, OpenError> {
-        let refused = |why: io::Error| OpenError::Refused { path: path.to_owned(), why: why.to_string() };
+        let refused = |why: io::Error| OpenError::refused(path, &why);
         let magic = match rustix::fs::statfs(path) {
             Ok(stat) => stat.f_type as u64,
             Err(rustix::io::Errno::NOENT) => return Err(OpenError::Missing(path.to_owned())),

@@ -45,7 +45,7 @@ pub enum SandboxError {
 }
 
 /// Moves the process into namespaces of its own: network and mounts, with an empty /run and with /sys showing the new
-/// network; in a user namespace if it is not privileged. Whatever the process did before, like open sockets, stays where
+/// network (and nothing else that was mounted below); in a user namespace if it is not privileged. Whatever the process did before, like open sockets, stays where
 /// it was.
 ///
 /// # Errors
