@@ -7,6 +7,7 @@ pub(crate) mod attrs;
 mod fault;
 
 use std::io;
+use std::time::Duration;
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkHeader,
@@ -18,6 +19,9 @@ use fault::{AFTER_DONE, AFTER_ERROR, read_error};
 
 /// Room for one datagram. The kernel's dumps fill at most 32 KiB, a link with many virtual functions can be larger.
 const BUFFER: usize = 64 * 1024;
+
+/// The kernel answers at once. An answer that never comes is a defect, and an error is better than a hang.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How often a dump that changed underfoot is started anew.
 const DUMP_TRIES: usize = 5;
@@ -50,6 +54,11 @@ impl Socket {
         inner.set_ext_ack(true)?;
         // Errors then carry the request's header only, and the explanation stands at a fixed place.
         inner.set_cap_ack(true)?;
+        rustix::net::sockopt::set_socket_timeout(
+            &inner,
+            rustix::net::sockopt::Timeout::Recv,
+            Some(PATIENCE),
+        )?;
         // Kernels before 4.20 do not know strict checking. They ignore dump filters, and so every reader filters again.
         let _ = inner.set_netlink_get_strict_chk(true);
         Ok(Self { inner, sequence: 0, buffer: Vec::with_capacity(BUFFER) })
@@ -70,13 +79,12 @@ impl Socket {
         let sequence = self.send(message, NLM_F_REQUEST)?;
         loop {
             self.receive()?;
-            for reply in replies(&self.buffer).filter(|r| r.sequence == sequence) {
-                if reply.kind == NLMSG_ERROR {
-                    reply.error(AFTER_ERROR)?;
-                    return Err(Fault::Talk("the kernel acknowledged a query without answering it".into()));
-                }
-                return read(reply.payload).ok_or_else(|| Fault::Talk("unreadable answer".into()));
+            let Some(reply) = replies(&self.buffer).find(|r| r.sequence == sequence) else { continue };
+            if reply.kind == NLMSG_ERROR {
+                reply.error(AFTER_ERROR)?;
+                return Err(Fault::Talk("the kernel acknowledged a query without answering it".into()));
             }
+            return read(reply.payload).ok_or_else(|| Fault::Talk("unreadable answer".into()));
         }
     }
 

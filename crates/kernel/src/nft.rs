@@ -1,9 +1,66 @@
-//! nf_tables: stub until the encoder lands.
+//! nf_tables by netlink: every call is one batch, which the kernel carries out whole or not at all.
+
+mod batch;
+mod comment;
+mod expr;
+mod message;
+mod read;
+
+use polynic_net::{Change, Diff, FwObject, FwTable, Object};
+
+use crate::Errno;
 use crate::netlink::{Fault, Socket};
-use polynic_net::{Change, FwObject, FwTable};
-pub(crate) fn apply(_: &mut Socket, _: &[Change]) -> Result<(), Fault> {
-    Err(Fault::Talk("no firewall yet".into()))
+use batch::Batch;
+pub(crate) use read::observe;
+use read::rules_in;
+
+/// Why a batch was refused, and by which of its changes if that is known.
+pub(crate) struct Refusal {
+    /// Position of the change.
+    pub(crate) change: Option<usize>,
+    /// What the kernel said.
+    pub(crate) fault: Fault,
 }
-pub(crate) fn observe(_: &mut Socket, _: &FwTable) -> Result<Vec<FwObject>, Fault> {
-    Ok(Vec::new())
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self { change: None, fault }
+    }
+}
+
+/// Applies changes as one batch. What is to be made must not exist, what is to be removed must, and chains and tables only
+/// go when they are empty.
+pub(crate) fn apply(socket: &mut Socket, changes: &[Change]) -> Result<(), Refusal> {
+    let mut batch = Batch::new(socket);
+    for (position, change) in changes.iter().enumerate() {
+        if let Object::Firewall(diff) = &change.object {
+            add(&mut batch, position, diff).map_err(|fault| Refusal { change: Some(position), fault })?;
+        }
+    }
+    batch.send()
+}
+
+fn add(batch: &mut Batch<'_>, position: usize, diff: &Diff<FwObject>) -> Result<(), Fault> {
+    if let (Some(FwObject::Table(_) | FwObject::Chain(_)), Some(_)) = (&diff.before, &diff.after) {
+        return Err(Fault::refused(Errno::EOPNOTSUPP, "tables and chains are made and removed, not changed"));
+    }
+    if let Some(object) = &diff.after {
+        let (message, flags) = message::create(object)?;
+        batch.push(position, message, flags);
+    }
+    if let Some(object) = &diff.before {
+        let handle = match object {
+            FwObject::Rule(rule) => Some(batch.handle_of(&rule.table, &rule.chain, &rule.comment)?),
+            FwObject::Table(_) | FwObject::Chain(_) => None,
+        };
+        let (message, flags) = message::delete(object, handle);
+        batch.push(position, message, flags);
+    }
+    Ok(())
+}
+
+/// The handles of the rules with a comment in a chain, first rule first.
+fn handles(socket: &mut Socket, table: &FwTable, chain: &str, comment: &str) -> Result<Vec<u64>, Fault> {
+    let rules = rules_in(socket, table)?;
+    Ok(rules.into_iter().filter(|r| r.chain == chain && r.comment == comment).map(|r| r.handle).collect())
 }

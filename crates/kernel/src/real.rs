@@ -64,8 +64,8 @@ impl RealKernel {
         match &change.object {
             Object::Link(diff) => self.change_link(change.place, diff),
             Object::Firewall(_) => {
-                let space = self.space(change.place)?;
-                Ok(nft::apply(space.firewall()?, std::slice::from_ref(change))?)
+                let socket = self.space(change.place)?.firewall()?;
+                nft::apply(socket, std::slice::from_ref(change)).map_err(|refusal| refusal.fault.into())
             }
             object => self.space(change.place)?.perform(object),
         }
@@ -128,7 +128,10 @@ impl Kernel for RealKernel {
         }
         let space = self.space(first.place).map_err(|m| Failure::from(m).about(what()))?;
         let socket = space.firewall().map_err(|f| f.about(what()))?;
-        nft::apply(socket, changes).map_err(|fault| fault.about(what()))
+        nft::apply(socket, changes).map_err(|refusal| match refusal.change.and_then(|at| changes.get(at)) {
+            Some(change) => refusal.fault.about(change),
+            None => refusal.fault.about(what()),
+        })
     }
 
     fn delete_links(&mut self, place: Place, names: &[IfName]) -> Result<(), KernelError> {

@@ -134,7 +134,9 @@ impl super::space::Space {
 /// The whole request but a veth's peer.
 fn new_link(link: &Link, parent: Option<u32>, netns: Option<RawFd>) -> LinkMessage {
     let mut message = end(&link.name, link.mac.map(|m| m.0), link.mtu, netns);
-    message.attributes.extend(parent.map(LinkAttribute::Link));
+    if matches!(link.kind, LinkKind::Macvlan(_) | LinkKind::Macvtap(_)) {
+        message.attributes.extend(parent.map(LinkAttribute::Link));
+    }
     let described = match &link.kind {
         LinkKind::Bridge { vlan_filtering } => {
             let data = vlan_filtering.then(|| InfoData::Bridge(vec![InfoBridge::VlanFiltering(true)]));
@@ -199,4 +201,43 @@ fn vxlan(v: &Vxlan, parent: Option<u32>) -> Vec<InfoVxlan> {
         IpAddr::V6(ip) => InfoVxlan::Group6(ip),
     }));
     data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::encode;
+
+    /// Golden bytes, attribute by attribute: byte orders differ within one message.
+    #[test]
+    fn a_vxlan_is_asked_for_in_these_bytes() {
+        let vxlan = Vxlan {
+            vni: 4711,
+            parent: None,
+            local: Some("10.0.0.1".parse().unwrap()),
+            remote: Some("fd00::1".parse().unwrap()),
+            port: 8472,
+            learning: false,
+        };
+        let link = Link { mtu: Some(1450), ..Link::new(IfName::new("vx1").unwrap(), LinkKind::Vxlan(vxlan)) };
+        let message = RouteNetlinkMessage::NewLink(new_link(&link, Some(7), Some(5)));
+        let bytes = encode(message, NLM_F_CREATE | NLM_F_EXCL, 1);
+        let expected: [&[u8]; 14] = [
+            &[136, 0, 0, 0, 16, 0, 0, 6, 1, 0, 0, 0, 0, 0, 0, 0], // header: RTM_NEWLINK
+            &[0; 16],                                             // ifinfomsg
+            &[8, 0, 3, 0, b'v', b'x', b'1', 0],                   // IFLA_IFNAME
+            &[8, 0, 4, 0, 0xaa, 5, 0, 0],                         // IFLA_MTU
+            &[8, 0, 28, 0, 5, 0, 0, 0],                           // IFLA_NET_NS_FD
+            &[80, 0, 18, 0],                                      // IFLA_LINKINFO
+            &[10, 0, 1, 0, b'v', b'x', b'l', b'a', b'n', 0, 0, 0], // kind
+            &[64, 0, 2, 0],                                       // data
+            &[8, 0, 1, 0, 0x67, 0x12, 0, 0],                      // id, little end first
+            &[6, 0, 15, 0, 0x21, 0x18, 0, 0],                     // port, network order
+            &[5, 0, 7, 0, 0, 0, 0, 0],                            // learning
+            &[8, 0, 3, 0, 7, 0, 0, 0],                            // link
+            &[8, 0, 4, 0, 10, 0, 0, 1],                           // local
+            &[20, 0, 16, 0, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], // group
+        ];
+        assert_eq!(bytes, expected.concat());
+    }
 }

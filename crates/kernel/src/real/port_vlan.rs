@@ -51,3 +51,23 @@ fn message(vlan: &PortVlan, index: u32) -> LinkMessage {
     message.attributes = vec![LinkAttribute::AfSpecBridge(vec![AfSpecBridge::VlanInfo(info)])];
     message
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::netlink::encode;
+
+    /// Golden bytes: few kernels that run tests have bridges that filter VLANs.
+    #[test]
+    fn a_native_vlan_is_asked_for_in_these_bytes() {
+        let vlan = PortVlan { link: polynic_net::IfName::loopback(), vid: 100, pvid: true, untagged: true };
+        let bytes = encode(RouteNetlinkMessage::SetLink(message(&vlan, 9)), 0, 1);
+        let expected: [&[u8]; 4] = [
+            &[44, 0, 0, 0, 19, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], // header: RTM_SETLINK
+            &[7, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],   // ifinfomsg: AF_BRIDGE, index
+            &[12, 0, 26, 0],                                     // IFLA_AF_SPEC
+            &[8, 0, 2, 0, 6, 0, 100, 0],                         // IFLA_BRIDGE_VLAN_INFO: flags, VLAN
+        ];
+        assert_eq!(bytes, expected.concat());
+    }
+}

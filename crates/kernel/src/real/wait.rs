@@ -6,7 +6,6 @@ use polynic_net::{AddressFact, IfName, OperState, Wait};
 
 use super::Failure;
 use super::space::Space;
-use crate::netlink::Fault;
 
 /// How often addresses are looked at (spec/plugins.md 0.3).
 const DAD_POLL: Duration = Duration::from_millis(50);
@@ -56,7 +55,7 @@ impl Space {
         let mut last = OperState::Unknown;
         for pause in OPER_PAUSES {
             std::thread::sleep(Duration::from_millis(pause));
-            last = self.link(link).map_err(Fault::from)?.oper;
+            last = self.link(link)?.oper;
             if last == OperState::Up {
                 return Ok(());
             }

@@ -1,9 +1,12 @@
 //! The real kernel behind the door, each test in namespaces of its own. Where the machine forbids namespaces, tests say that
 //! they are skipped; with `POLYNIC_REQUIRE_TIERS=netns` they fail.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail like the test")]
+
 mod addresses;
 mod attributes;
 mod deletion;
+mod firewall;
 mod links;
 mod namespaces;
 mod observation;

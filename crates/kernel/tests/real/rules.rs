@@ -50,7 +50,7 @@ fn neighbours_of_both_families_come_change_and_go() {
         assert_eq!(bench.errno(change(Diff::create(first.clone()))), Errno::EEXIST);
         bench.apply(change(Diff::replace(first, second.clone())));
         let found = bench.observe(|n| n.pod.neighbours = true).pod.unwrap().neighbours;
-        assert_eq!(found, [second.clone()]);
+        assert_eq!(found, std::slice::from_ref(&second));
         bench.apply(change(Diff::delete(second.clone())));
         assert!(bench.fail(change(Diff::delete(second))).is_absent());
     }

@@ -1,0 +1,114 @@
+//! Reading tables. Expressions of rules are passed over: rules are recognised by their comments.
+
+use netlink_packet_netfilter::nftables::{ChainMessage, NfTablesMessage, RuleAttribute, RuleMessage};
+use polynic_net::{FwBase, FwChain, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable};
+
+use super::comment;
+use super::message::{about, table_message};
+use crate::Errno;
+use crate::netlink::attrs::{self, Attrs};
+use crate::netlink::{Fault, Socket};
+
+/// Fixed part of a message (`struct nfgenmsg`).
+const HEADER: usize = 4;
+
+/// Attribute numbers of include/uapi/linux/netfilter/nf_tables.h.
+mod nfta {
+    pub const TABLE_NAME: u16 = 1;
+    pub const CHAIN_TABLE: u16 = 1;
+    pub const CHAIN_NAME: u16 = 3;
+    pub const CHAIN_HOOK: u16 = 4;
+    pub const CHAIN_TYPE: u16 = 7;
+    pub const HOOK_NUMBER: u16 = 1;
+    pub const HOOK_PRIORITY: u16 = 2;
+    pub const RULE_TABLE: u16 = 1;
+    pub const RULE_CHAIN: u16 = 2;
+    pub const RULE_HANDLE: u16 = 3;
+    pub const RULE_USERDATA: u16 = 7;
+}
+
+/// A rule as far as it is read.
+pub(super) struct SeenRule {
+    pub(super) chain: String,
+    pub(super) handle: u64,
+    pub(super) comment: String,
+}
+
+/// The table, its chains and its rules; nothing if there is no such table.
+pub(crate) fn observe(socket: &mut Socket, table: &FwTable) -> Result<Vec<FwObject>, Fault> {
+    let ask = about(table, NfTablesMessage::GetTable(table_message(table)));
+    let named = |payload: &[u8]| Attrs::after(payload, HEADER).get(nfta::TABLE_NAME).map(drop);
+    match socket.get(ask, named) {
+        Err(fault) if fault.is(Errno::ENOENT) => return Ok(Vec::new()),
+        answer => answer?,
+    }
+    let mut found = vec![FwObject::Table(table.clone())];
+    found.extend(chains_in(socket, table)?.into_iter().map(FwObject::Chain));
+    found.extend(
+        rules_in(socket, table)?.into_iter().map(|rule| FwObject::Rule(without_content(table, rule))),
+    );
+    Ok(found)
+}
+
+fn without_content(table: &FwTable, rule: SeenRule) -> FwRule {
+    FwRule {
+        table: table.clone(),
+        chain: rule.chain,
+        position: FwPosition::Last,
+        exprs: Vec::new(),
+        comment: rule.comment,
+    }
+}
+
+fn chains_in(socket: &mut Socket, table: &FwTable) -> Result<Vec<FwChain>, Fault> {
+    let ask = about(table, NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() }));
+    socket.dump(ask, |payload| chain(Attrs::after(payload, HEADER), table))
+}
+
+fn chain(list: Attrs<'_>, table: &FwTable) -> Option<FwChain> {
+    let text = |kind| list.get(kind).and_then(attrs::text);
+    if text(nfta::CHAIN_TABLE) != Some(&table.name) {
+        return None;
+    }
+    let base = base(list.nested(nfta::CHAIN_HOOK), text(nfta::CHAIN_TYPE));
+    Some(FwChain { table: table.clone(), name: text(nfta::CHAIN_NAME)?.to_owned(), base })
+}
+
+fn base(hook: Attrs<'_>, kind: Option<&str>) -> Option<FwBase> {
+    let kind = match kind? {
+        "filter" => FwKind::Filter,
+        "nat" => FwKind::Nat,
+        "route" => FwKind::Route,
+        _ => return None,
+    };
+    let number = |kind| Some(u32::from_be_bytes(*hook.get(kind)?.first_chunk()?));
+    let point = match number(nfta::HOOK_NUMBER)? {
+        0 => FwHook::Prerouting,
+        1 => FwHook::Input,
+        2 => FwHook::Forward,
+        3 => FwHook::Output,
+        4 => FwHook::Postrouting,
+        _ => return None,
+    };
+    Some(FwBase { kind, hook: point, priority: number(nfta::HOOK_PRIORITY)?.cast_signed() })
+}
+
+/// The rules of a table, chain by chain in their order.
+pub(super) fn rules_in(socket: &mut Socket, table: &FwTable) -> Result<Vec<SeenRule>, Fault> {
+    let attributes = vec![RuleAttribute::Table(table.name.clone())];
+    let ask = about(table, NfTablesMessage::GetRule(RuleMessage { attributes }));
+    socket.dump(ask, |payload| rule(Attrs::after(payload, HEADER), table))
+}
+
+fn rule(list: Attrs<'_>, table: &FwTable) -> Option<SeenRule> {
+    let text = |kind| list.get(kind).and_then(attrs::text);
+    if text(nfta::RULE_TABLE) != Some(&table.name) {
+        return None;
+    }
+    let comment = list.get(nfta::RULE_USERDATA).and_then(comment::decode).unwrap_or_default();
+    Some(SeenRule {
+        chain: text(nfta::RULE_CHAIN)?.to_owned(),
+        handle: u64::from_be_bytes(*list.get(nfta::RULE_HANDLE)?.first_chunk()?),
+        comment: comment.to_owned(),
+    })
+}
