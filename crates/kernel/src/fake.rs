@@ -19,6 +19,7 @@ mod route;
 mod setup;
 mod snapshot;
 mod space;
+mod state;
 mod sysctl;
 #[cfg(test)]
 mod tests;

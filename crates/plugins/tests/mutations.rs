@@ -106,11 +106,14 @@ struct Case {
 fn cases() -> impl Strategy<Value = Case> {
     let bends = prop::collection::vec((prop::collection::vec(any::<u8>(), 1..5), any::<u8>()), 0..3);
     let damage = prop::option::weighted(0.3, (any::<usize>(), any::<u8>()));
-    let verb = prop::sample::select(vec!["ADD", "ADD", "ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION", "BOGUS", ""]);
+    let verb = prop::sample::select(vec![
+        "ADD", "ADD", "ADD", "DEL", "CHECK", "GC", "STATUS", "VERSION", "BOGUS", "",
+    ]);
     let args = prop_oneof![Just("IgnoreUnknown=1;K8S_POD_NAME=web".to_owned()), "[A-Z=;,0-9.]{0,30}"];
     let ifname = prop_oneof![Just("net1".to_owned()), ".{0,20}"];
-    (any::<usize>(), bends, damage, verb, args, ifname)
-        .prop_map(|(seed, bends, damage, verb, args, ifname)| Case { seed, bends, damage, verb, args, ifname })
+    (any::<usize>(), bends, damage, verb, args, ifname).prop_map(
+        |(seed, bends, damage, verb, args, ifname)| Case { seed, bends, damage, verb, args, ifname },
+    )
 }
 
 /// One world for all cases: what one leaves behind, the next has to live with.
@@ -184,8 +187,13 @@ fn feed(bench: &Bench, case: &Case) -> Result<(), TestCaseError> {
         prop_assert!(answer.stdout.is_empty() || serde_json::from_str::<Value>(&answer.stdout).is_ok());
         return Ok(());
     }
-    let error: Value = serde_json::from_str(&answer.stdout).map_err(|e| TestCaseError::fail(e.to_string()))?;
-    prop_assert!(error["code"].is_u64() && !error["msg"].as_str().unwrap_or_default().is_empty(), "{}", error);
+    let error: Value =
+        serde_json::from_str(&answer.stdout).map_err(|e| TestCaseError::fail(e.to_string()))?;
+    prop_assert!(
+        error["code"].is_u64() && !error["msg"].as_str().unwrap_or_default().is_empty(),
+        "{}",
+        error
+    );
     prop_assert!(!answer.stdout.contains("panicked"), "{}", error);
     if case.verb == "ADD" {
         prop_assert_eq!(before.diff(&bench.door.snapshot()), Vec::<String>::new());

@@ -72,8 +72,9 @@ impl Space {
     pub(super) fn delete_address(&mut self, address: &Address) -> Result<(), Refusal> {
         self.link(&address.link)?;
         let found = self.addresses.iter().position(|a| a.link == address.link && a.net == address.net);
-        let gone = self.addresses.remove(found.ok_or(Errno::EADDRNOTAVAIL)?);
-        self.disconnect(&gone);
+        let at = found.ok_or(Errno::EADDRNOTAVAIL)?;
+        let gone = self.addresses.remove(at);
+        self.disconnect(&gone, at);
         Ok(())
     }
 
@@ -88,38 +89,46 @@ impl Space {
 
     /// Other addresses of the same network on the same link.
     fn siblings<'a>(&'a self, address: &'a FakeAddress) -> impl Iterator<Item = &'a FakeAddress> {
-        self.addresses.iter().filter(|a| {
-            a.link == address.link && a.net != address.net && a.net.trunc() == address.net.trunc()
-        })
+        self.addresses.iter().filter(|a| a.net != address.net && same_network(a, address))
     }
 
-    /// Drops the routes that live by an address that has just gone.
-    fn disconnect(&mut self, gone: &FakeAddress) {
-        let next = self.siblings(gone).next().cloned();
-        let ip = gone.net.addr();
+    /// Drops what lives by an address that has just gone from place `at` of the list.
+    fn disconnect(&mut self, gone: &FakeAddress, at: usize) {
         match gone.family() {
-            Family::V4 => self.disconnect_v4(gone, next),
-            Family::V6 if next.is_none() => {
+            Family::V4 => self.disconnect_v4(gone, at),
+            Family::V6 if self.siblings(gone).next().is_none() => {
                 self.routes.retain(|r| Some(r) != connected_route(gone).as_ref());
             }
             Family::V6 => {}
         }
-        if !self.is_local(ip) {
-            self.drop_source(ip);
+        if !self.is_local(gone.net.addr()) {
+            self.drop_source(gone.net.addr());
         }
     }
 
-    /// With its last IPv4 address a link loses all its IPv4 routes (`fib_inetaddr_event`).
-    fn disconnect_v4(&mut self, gone: &FakeAddress, next: Option<FakeAddress>) {
+    /// The first IPv4 address of a network on a link is primary: the others go with it unless they are promoted
+    /// (`__inet_del_ifa`). With its last address a link loses all its IPv4 routes (`fib_inetaddr_event`).
+    fn disconnect_v4(&mut self, gone: &FakeAddress, at: usize) {
+        let primary = !self.addresses[..at].iter().any(|a| same_network(a, gone));
         self.routes.retain(|r| Some(r) != connected_route(gone).as_ref());
-        let last = !self.addresses.iter().any(|a| a.link == gone.link && a.family() == Family::V4);
-        if last {
+        if primary && self.promotes(&gone.link) {
+            let up = self.links.get(&gone.link).is_some_and(|l| l.up);
+            let next = self.siblings(gone).next().filter(|_| up).and_then(connected_route);
+            self.routes.extend(next);
+        } else if primary {
+            self.addresses.retain(|a| !same_network(a, gone));
+        }
+        if !self.addresses.iter().any(|a| a.link == gone.link && a.family() == Family::V4) {
             self.flush_routes(&gone.link, Family::V4);
         }
-        let up = self.links.get(&gone.link).is_some_and(|l| l.up);
-        if let Some(next) = next.filter(|_| up) {
-            self.routes.extend(connected_route(&next));
-        }
+    }
+
+    fn promotes(&self, link: &IfName) -> bool {
+        let all = self
+            .sysctls
+            .iter()
+            .any(|(k, v)| k.as_str() == "net/ipv4/conf/all/promote_secondaries" && v != "0");
+        all || self.conf("ipv4", link, "promote_secondaries") == Some("1")
     }
 
     /// IPv4 routes with a preferred source that is gone go too (`fib_sync_down_addr`), IPv6 ones lose the source
@@ -180,6 +189,10 @@ impl Space {
         let Ok(net) = IpNet::new(link_local(mac).into(), 64) else { return };
         self.put_address(FakeAddress { link: link.clone(), net, nodad: false, auto: true });
     }
+}
+
+fn same_network(a: &FakeAddress, b: &FakeAddress) -> bool {
+    a.link == b.link && a.net.trunc() == b.net.trunc()
 }
 
 /// The route that an address brings with it. A loopback link and a lone IPv4 host (/32) bring none to table main.

@@ -11,6 +11,8 @@ use crate::Errno;
 
 /// `ELOOP`, for a bridge in a bridge.
 const ELOOP: Errno = Errno(40);
+/// `EADDRINUSE`, for a station with the MAC of another.
+const EADDRINUSE: Errno = Errno(98);
 
 impl World {
     /// Sets an attribute that has the value `before`.
@@ -24,11 +26,7 @@ impl World {
             Attr::Up(true) => self.bring_up(&end),
             Attr::Up(false) => self.take_down(&end),
             Attr::Master(master) => self.enslave(&end, master.as_ref()),
-            Attr::Mtu(mtu) => {
-                check_mtu(*mtu, self.max_mtu(&self.find(&end)?.wire))?;
-                self.find_mut(&end)?.mtu = *mtu;
-                Ok(())
-            }
+            Attr::Mtu(mtu) => self.set_mtu(&end, *mtu),
             Attr::Mac(mac) => {
                 check_mac(Some(*mac))?;
                 let link = self.find_mut(&end)?;
@@ -48,7 +46,7 @@ impl World {
         let link = self.find(end)?;
         Ok(match like {
             Attr::Up(_) => Attr::Up(link.up),
-            Attr::Mtu(_) => Attr::Mtu(link.mtu),
+            Attr::Mtu(_) => Attr::Mtu(self.mtu(end, link)),
             Attr::Mac(_) => Attr::Mac(self.mac(end, link)),
             Attr::Master(_) => Attr::Master(link.master.clone()),
             Attr::Promisc(_) => Attr::Promisc(link.promisc),
@@ -58,6 +56,20 @@ impl World {
             Attr::Isolated(_) => Attr::Isolated(link.isolated),
             Attr::Alias(_) => Attr::Alias(link.alias.clone()),
         })
+    }
+
+    /// Macvlans follow their parent down, not up (`macvlan_device_event`).
+    fn set_mtu(&mut self, end: &End, mtu: u32) -> Result<(), Refusal> {
+        check_mtu(mtu, self.max_mtu(&self.find(end)?.wire))?;
+        let link = self.find_mut(end)?;
+        (link.mtu, link.mtu_chosen) = (mtu, true);
+        for child in self.children(end) {
+            let child = self.find_mut(&child)?;
+            if matches!(child.wire, Wire::Macvlan { .. }) {
+                child.mtu = child.mtu.min(mtu);
+            }
+        }
+        Ok(())
     }
 
     fn bring_up(&mut self, end: &End) -> Result<(), Refusal> {
@@ -81,7 +93,7 @@ impl World {
         let taken = |other: &End| self.find(other).is_ok_and(|l| l.up && l.mac == link.mac);
         let busy = self.find(parent)?.mac == link.mac
             || self.children(parent).iter().any(|other| other != end && taken(other));
-        if busy { Err(Errno::EBUSY.into()) } else { Ok(()) }
+        if busy { Err(EADDRINUSE.into()) } else { Ok(()) }
     }
 
     fn take_down(&mut self, end: &End) -> Result<(), Refusal> {
@@ -109,6 +121,7 @@ impl World {
             link.master = Some(master.clone());
             let first = PortVlan { link: end.name.clone(), vid: 1, pvid: true, untagged: true };
             link.vlans = BTreeMap::from([(1, first)]);
+            self.space_mut(end.space)?.link_mut(master)?.had_ports = true;
         }
         Ok(())
     }

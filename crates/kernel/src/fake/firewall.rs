@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use polynic_net::{Diff, FwBase, FwChain, FwExpr, FwObject, FwPosition, FwRule, FwTable, FwVerdict};
+use polynic_net::{Diff, FwBase, FwChain, FwExpr, FwKind, FwObject, FwPosition, FwRule, FwTable, FwVerdict};
 
 use super::world::Refusal;
 use crate::Errno;
@@ -101,7 +101,12 @@ impl Firewall {
             Some(Some(_)) => return Err(Errno::EOPNOTSUPP.into()),
             None => {}
         }
-        let rules = &mut chains.get_mut(&rule.chain).ok_or(Errno::ENOENT)?.rules;
+        let chain = chains.get_mut(&rule.chain).ok_or(Errno::ENOENT)?;
+        let rewrites = rule.exprs.contains(&FwExpr::Masquerade);
+        if rewrites && chain.base.as_ref().is_some_and(|b| b.kind != FwKind::Nat) {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        let rules = &mut chain.rules;
         match rule.position {
             FwPosition::First => rules.insert(0, rule.clone()),
             FwPosition::Last => rules.push(rule.clone()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use polynic_net::{Entropy, IfName, Link, LinkKind, Mac, MacvlanMode, OperState, PortVlan, Veth};
+use polynic_net::{Entropy, IfName, Link, LinkKind, Mac, MacvlanMode, PortVlan, Veth};
 
 use super::world::{Refusal, World};
 use crate::Errno;
@@ -11,10 +11,8 @@ use crate::Errno;
 /// Smallest IPv4 MTU, which is what most drivers allow (`ETH_MIN_MTU`).
 pub(super) const MIN_MTU: u32 = 68;
 const MAX_MTU: u32 = 65535;
-/// Smallest MTU on which IPv6 works (RFC 8200, section 5).
-const MIN_IPV6_MTU: u32 = 1280;
-/// How many layers of links on links are looked through.
-const MAX_LAYERS: u32 = 8;
+/// The MTU of Ethernet, which links get that are given none.
+pub(super) const DEFAULT_MTU: u32 = 1500;
 
 /// A link somewhere on the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +68,8 @@ pub(super) struct FakeLink {
     /// Somebody chose the MAC; a bridge without that takes one of its ports'.
     pub(super) mac_chosen: bool,
     pub(super) mtu: u32,
+    /// Somebody chose the MTU; a bridge without that follows its ports.
+    pub(super) mtu_chosen: bool,
     pub(super) up: bool,
     pub(super) promisc: bool,
     pub(super) all_multi: bool,
@@ -79,6 +79,8 @@ pub(super) struct FakeLink {
     pub(super) hairpin: bool,
     pub(super) isolated: bool,
     pub(super) vlans: BTreeMap<u16, PortVlan>,
+    /// A bridge that has or had ports: its own MAC and carrier are gone for good.
+    pub(super) had_ports: bool,
     /// The kernel has given it its link-local address since it came up.
     pub(super) numbered: bool,
 }
@@ -91,6 +93,7 @@ impl FakeLink {
             mac,
             mac_chosen: false,
             mtu,
+            mtu_chosen: false,
             up: false,
             promisc: false,
             all_multi: false,
@@ -100,6 +103,7 @@ impl FakeLink {
             hairpin: false,
             isolated: false,
             vlans: BTreeMap::new(),
+            had_ports: false,
             numbered: false,
         }
     }
@@ -125,20 +129,23 @@ impl World {
         let wire = self.wire(space, link, other)?;
         let mtu = self.mtu_of_new(link, &wire)?;
         if let LinkKind::Veth(peer) = &link.kind {
-            self.create_peer(&End { space, name: link.name.clone() }, peer, other, mtu)?;
+            self.create_peer(&End { space, name: link.name.clone() }, peer, other)?;
         }
         let end = End { space, name: link.name.clone() };
-        self.insert_link(end, wire, link.mac, mtu)
+        self.insert_link(end.clone(), wire, link.mac, mtu)?;
+        self.space_mut(space)?.link_mut(&end.name)?.mtu_chosen = link.mtu.is_some();
+        Ok(())
     }
 
-    fn create_peer(&mut self, near: &End, peer: &Veth, space: u32, mtu: u32) -> Result<(), Refusal> {
+    fn create_peer(&mut self, near: &End, peer: &Veth, space: u32) -> Result<(), Refusal> {
         let far = End { space, name: peer.name.clone() };
         if far == *near {
             return Err(Errno::EEXIST.into());
         }
         self.check_name_is_free(space, &peer.name)?;
         check_mac(peer.mac)?;
-        let mtu = peer.mtu.unwrap_or(mtu);
+        // Not the near end's MTU: it is the kernel's default that a peer without one gets.
+        let mtu = peer.mtu.unwrap_or(DEFAULT_MTU);
         check_mtu(mtu, MAX_MTU)?;
         self.insert_link(far, Wire::Veth { peer: near.clone() }, peer.mac, mtu)
     }
@@ -205,8 +212,9 @@ impl World {
     }
 
     fn mtu_of_new(&self, link: &Link, wire: &Wire) -> Result<u32, Refusal> {
-        let parent = wire.parent().map(|p| self.find(p)).transpose()?.map(|p| p.mtu);
-        let mtu = link.mtu.or(parent).unwrap_or(1500);
+        let parent = wire.parent().map(|p| self.find(p)).transpose()?;
+        let parent = wire.parent().zip(parent).map(|(end, link)| self.mtu(end, link));
+        let mtu = link.mtu.or(parent).unwrap_or(DEFAULT_MTU);
         check_mtu(mtu, self.max_mtu(wire))?;
         Ok(mtu)
     }
@@ -214,7 +222,7 @@ impl World {
     /// The largest MTU: a macvlan's is its parent's.
     pub(super) fn max_mtu(&self, wire: &Wire) -> u32 {
         match wire {
-            Wire::Macvlan { parent, .. } => self.find(parent).map_or(MAX_MTU, |p| p.mtu),
+            Wire::Macvlan { parent, .. } => self.find(parent).map_or(MAX_MTU, |p| self.mtu(parent, p)),
             Wire::Loopback => u32::MAX,
             _ => MAX_MTU,
         }
@@ -257,77 +265,6 @@ impl World {
             self.unlink(&child);
         }
     }
-
-    /// The operational state of a link.
-    pub(super) fn oper(&self, space: u32, name: &IfName) -> OperState {
-        self.oper_within(&End { space, name: name.clone() }, MAX_LAYERS)
-    }
-
-    fn oper_within(&self, end: &End, layers: u32) -> OperState {
-        let Ok(link) = self.find(end) else { return OperState::Down };
-        if !link.up || layers == 0 {
-            return OperState::Down;
-        }
-        let lower = |works: bool| if works { OperState::Up } else { OperState::LowerLayerDown };
-        match &link.wire {
-            Wire::Physical => OperState::Up,
-            Wire::Loopback | Wire::Ifb | Wire::Vxlan { .. } => OperState::Unknown,
-            Wire::Tap => OperState::Down,
-            Wire::Veth { peer } => lower(self.find(peer).is_ok_and(|p| p.up)),
-            Wire::Macvlan { parent, .. } => lower(passes(self.oper_within(parent, layers - 1))),
-            Wire::Bridge { .. } => {
-                let any = self.ports(end).any(|port| passes(self.oper_within(&port, layers - 1)));
-                if any { OperState::Up } else { OperState::Down }
-            }
-        }
-    }
-
-    fn ports<'a>(&'a self, bridge: &'a End) -> impl Iterator<Item = End> + 'a {
-        let links = self.space(bridge.space).into_iter().flat_map(|s| &s.links);
-        links
-            .filter(|(_, l)| l.master.as_ref() == Some(&bridge.name))
-            .map(|(name, _)| End { space: bridge.space, name: name.clone() })
-    }
-
-    /// The MAC of a link. A bridge for which nobody chose one has the lowest of its ports'.
-    pub(super) fn mac(&self, end: &End, link: &FakeLink) -> Mac {
-        match link.wire {
-            Wire::Bridge { .. } if !link.mac_chosen => {
-                self.ports(end).filter_map(|p| Some(self.find(&p).ok()?.mac)).min().unwrap_or(link.mac)
-            }
-            _ => link.mac,
-        }
-    }
-
-    /// Lets the kernel do what it does by itself: link-local addresses on links that have become operational.
-    pub(super) fn settle(&mut self) {
-        for end in self.unnumbered() {
-            let Ok(link) = self.find(&end) else { continue };
-            let mac = self.mac(&end, link);
-            let Ok(space) = self.space_mut(end.space) else { continue };
-            if let Ok(link) = space.link_mut(&end.name) {
-                link.numbered = true;
-            }
-            space.add_link_local(&end.name, mac);
-        }
-    }
-
-    fn unnumbered(&self) -> Vec<End> {
-        let all = self
-            .spaces
-            .iter()
-            .flat_map(|(space, s)| s.links.iter().map(move |(name, l)| (*space, s, name, l)));
-        all.filter(|(_, s, name, l)| {
-            !l.numbered && l.wire != Wire::Loopback && l.mtu >= MIN_IPV6_MTU && s.ipv6_enabled(name)
-        })
-        .filter(|(space, _, name, _)| passes(self.oper(*space, name)))
-        .map(|(space, _, name, _)| End { space, name: name.clone() })
-        .collect()
-    }
-}
-
-fn passes(state: OperState) -> bool {
-    matches!(state, OperState::Up | OperState::Unknown)
 }
 
 /// A multicast or zero hardware address is refused (`eth_validate_addr`).

@@ -46,7 +46,7 @@ impl World {
         let master = link.master.clone().map(|name| End { name, ..end.clone() });
         LinkFact {
             mac: Some(self.mac(end, link)),
-            mtu: link.mtu,
+            mtu: self.mtu(end, link),
             up: link.up,
             oper: self.oper(end.space, &end.name),
             promisc: link.promisc,

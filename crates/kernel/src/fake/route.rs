@@ -54,13 +54,12 @@ impl Space {
         if Family::of(gw) != route.family() {
             return invalid("Gateway of another family");
         }
-        if route.family() == Family::V4 && route.scope >= scope::LINK {
-            return invalid("Nexthop has invalid scope");
-        }
-        if self.addresses.iter().any(|a| a.link == *link && a.net.addr() == gw) {
+        if route.family() == Family::V6
+            && self.addresses.iter().any(|a| a.link == *link && a.net.addr() == gw)
+        {
             return invalid("Gateway can not be a local address");
         }
-        if route.onlink || is_link_local(gw) || self.is_on_link(route.table, link, gw) {
+        if route.onlink || is_link_local(gw) || self.is_on_link(route, link, gw) {
             return Ok(());
         }
         Err(match route.family() {
@@ -69,13 +68,15 @@ impl Space {
         })
     }
 
-    /// Whether `ip` is reached through `link` without a router, by the route's own table or by main.
-    fn is_on_link(&self, table: u32, link: &IfName, ip: IpAddr) -> bool {
+    /// Whether `ip` is reached through `link` without a router, by the route's own table or by main. For IPv4 the way
+    /// there must have a narrower scope than the route, and at least that of the link (`fib_check_nh_v4_gw`).
+    fn is_on_link(&self, route: &Route, link: &IfName, ip: IpAddr) -> bool {
+        let narrow = |r: &Route| r.scope >= scope::LINK && r.scope > route.scope;
         self.routes.iter().any(|r| {
-            (r.table == table || r.table == TABLE_MAIN)
+            (r.table == route.table || r.table == TABLE_MAIN)
                 && r.link.as_ref() == Some(link)
                 && r.gw.is_none()
-                && (r.family() == Family::V6 || r.scope >= scope::LINK)
+                && (r.family() == Family::V6 || narrow(r))
                 && r.dst.contains(&ip)
         })
     }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use polynic_net::IfName;
+
 use super::address::BY_KERNEL;
-use super::link::{FakeLink, Wire};
+use super::link::{End, FakeLink, Wire};
 use super::space::Space;
 use super::sysctl;
 use super::world::{HOST, World};
@@ -28,6 +30,8 @@ impl Snapshot {
                 None => format!("unnamed namespace {number}"),
             };
             lines.push(format!("{label}: namespace"));
+            lines
+                .extend(link_lines(world, *number, space).into_iter().map(|line| format!("{label}: {line}")));
             lines.extend(lines_of(space).into_iter().map(|line| format!("{label}: {line}")));
         }
         lines.sort();
@@ -63,10 +67,9 @@ impl fmt::Debug for Snapshot {
 }
 
 fn lines_of(space: &Space) -> Vec<String> {
-    let mut lines: Vec<String> =
-        space.links.iter().map(|(name, l)| format!("link {name} {}", link_text(l))).collect();
     let addresses = space.addresses.iter().filter(|a| !a.auto);
-    lines.extend(addresses.map(|a| format!("address {} on {} nodad={}", a.net, a.link, a.nodad)));
+    let addresses = addresses.map(|a| format!("address {} on {} nodad={}", a.net, a.link, a.nodad));
+    let mut lines: Vec<String> = addresses.collect();
     let routes = space.routes.iter().filter(|r| !is_link_local(r));
     lines.extend(routes.map(|r| format!("route {r} {r:?}")));
     lines.extend(space.rules.iter().map(|r| format!("rule {r:?}")));
@@ -78,12 +81,20 @@ fn lines_of(space: &Space) -> Vec<String> {
     lines
 }
 
-fn link_text(link: &FakeLink) -> String {
+fn link_lines(world: &World, number: u32, space: &Space) -> Vec<String> {
+    let line = |(name, link): (&IfName, &FakeLink)| {
+        let mtu = world.mtu(&End { space: number, name: name.clone() }, link);
+        format!("link {name} {}", link_text(link, mtu))
+    };
+    space.links.iter().map(line).collect()
+}
+
+fn link_text(link: &FakeLink, mtu: u32) -> String {
     let mac = match link.wire {
         Wire::Bridge { .. } => "by chance".to_owned(),
         _ => link.mac.to_string(),
     };
-    let FakeLink { wire, mtu, up, promisc, all_multi, tx_queue_len, alias, master, .. } = link;
+    let FakeLink { wire, up, promisc, all_multi, tx_queue_len, alias, master, .. } = link;
     let state = format!("{wire:?} mac={mac} mtu={mtu} up={up} promisc={promisc} all_multi={all_multi}");
     let port =
         format!("master={master:?} hairpin={} isolated={} {:?}", link.hairpin, link.isolated, link.vlans);

@@ -83,6 +83,16 @@ const NEIGH: &[(&str, &str)] = &[
     ("unres_qlen", "101"),
 ];
 
+/// Settings whose default differs from that of other links.
+const EXCEPTIONS: &[(&str, &str)] = &[
+    ("net/ipv4/conf/all/accept_source_route", "0"),
+    ("net/ipv4/conf/lo/disable_policy", "1"),
+    ("net/ipv4/conf/lo/disable_xfrm", "1"),
+    ("net/ipv6/conf/all/accept_dad", "0"),
+    ("net/ipv6/conf/lo/accept_dad", "-1"),
+    ("net/ipv6/conf/lo/use_tempaddr", "-1"),
+];
+
 /// Families of settings per link: directory, and the settings in it.
 const PER_LINK: &[(&str, &[(&str, &str)])] =
     &[("net/ipv4/conf", IPV4), ("net/ipv6/conf", IPV6), ("net/ipv4/neigh", NEIGH), ("net/ipv6/neigh", NEIGH)];
@@ -93,23 +103,21 @@ const SPREADING: &[(&str, &str)] =
 
 /// The settings of a namespace without links.
 pub(super) fn of_new_space() -> BTreeMap<SysctlKey, String> {
-    let global = GLOBAL.iter().map(|(path, value)| ((*path).to_owned(), *value));
+    let global = GLOBAL.iter().map(|(path, _)| (*path).to_owned());
     let shared = PER_LINK.iter().flat_map(|(directory, settings)| {
         // Neighbour tables have no `all`.
         let names: &[&str] = if directory.ends_with("conf") { &["all", "default"] } else { &["default"] };
         names
             .iter()
-            .flat_map(move |name| settings.iter().map(move |(s, v)| (format!("{directory}/{name}/{s}"), *v)))
+            .flat_map(move |name| settings.iter().map(move |(s, _)| format!("{directory}/{name}/{s}")))
     });
-    global
-        .chain(shared)
-        .filter_map(|(path, value)| Some((SysctlKey::new(path).ok()?, value.to_owned())))
-        .collect()
+    let keys = global.chain(shared).filter_map(|path| SysctlKey::new(path).ok());
+    keys.filter_map(|key| Some((key.clone(), default_of(&key)?.to_owned()))).collect()
 }
 
 /// The value that a setting has by default, for telling apart what somebody has set; none for unknown settings.
 pub(super) fn default_of(key: &SysctlKey) -> Option<&'static str> {
-    if let Some((_, value)) = GLOBAL.iter().find(|(path, _)| *path == key.as_str()) {
+    if let Some((_, value)) = GLOBAL.iter().chain(EXCEPTIONS).find(|(path, _)| *path == key.as_str()) {
         return Some(value);
     }
     let (directory, setting) = PER_LINK.iter().find_map(|(directory, settings)| {
@@ -123,12 +131,13 @@ impl Space {
     /// Gives a new link its settings: those that `default` has at this moment.
     pub(super) fn add_link_sysctls(&mut self, link: &IfName) {
         for (directory, settings) in PER_LINK {
-            for (setting, value) in *settings {
+            for (setting, _) in *settings {
                 let key = |name: &str| SysctlKey::new(format!("{directory}/{name}/{setting}")).ok();
                 let inherited = key("default").and_then(|k| self.sysctls.get(&k).cloned());
-                if let Some(key) = key(link.as_str()) {
-                    self.sysctls.insert(key, inherited.unwrap_or_else(|| (*value).to_owned()));
-                }
+                let Some((key, inherited)) = key(link.as_str()).zip(inherited) else { continue };
+                let exception = EXCEPTIONS.iter().find(|(path, _)| *path == key.as_str());
+                let value = exception.map_or(inherited, |(_, value)| (*value).to_owned());
+                self.sysctls.insert(key, value);
             }
         }
     }

@@ -15,13 +15,29 @@ pub fn remove(kernel: &mut dyn Kernel, plan: &Plan) -> Vec<KernelError> {
 }
 
 /// Applies inverse changes, tolerant of what is gone.
+///
+/// A route that a plan deleted after the way to its gateway comes back before that way, in vain: such routes get a second
+/// chance when everything else is back.
 pub(super) fn take_back(kernel: &mut dyn Kernel, changes: Vec<Change>) -> Vec<KernelError> {
     let pod = kernel.pod_id().is_some();
     let reachable: Vec<Change> =
         changes.into_iter().filter_map(|c| if pod { Some(c) } else { without_pod(c) }).collect();
-    let groups =
-        reachable.chunk_by(|a, b| a.place == b.place && group(a) != Group::Single && group(a) == group(b));
-    groups.flat_map(|changes| take_back_group(kernel, changes)).collect()
+    let mut errors = Vec::new();
+    let mut postponed = Vec::new();
+    for group in reachable.chunk_by(goes_with) {
+        let failed = take_back_group(kernel, group);
+        match group {
+            [route] if failed.iter().any(|e| is_too_early(route, e)) => postponed.push(route),
+            _ => errors.extend(failed),
+        }
+    }
+    errors.extend(postponed.iter().filter_map(|route| tolerant(kernel, route)));
+    errors
+}
+
+fn is_too_early(change: &Change, error: &KernelError) -> bool {
+    let unreachable = [Errno::ENETUNREACH, Errno::EHOSTUNREACH];
+    matches!(change.object, Object::Route(_)) && error.errno().is_some_and(|e| unreachable.contains(&e))
 }
 
 /// What becomes of a change when the pod's namespace is gone.
@@ -45,6 +61,10 @@ enum Group {
     Links,
     Firewall,
     Single,
+}
+
+fn goes_with(a: &Change, b: &Change) -> bool {
+    a.place == b.place && group(a) != Group::Single && group(a) == group(b)
 }
 
 fn group(change: &Change) -> Group {
@@ -99,6 +119,8 @@ fn is_forgivable(error: &KernelError, change: &Change) -> bool {
     match error {
         // Somebody else has changed it since, or it was never changed.
         KernelError::Stale { .. } => true,
+        // Of an attribute this error speaks of the value: a MAC that cannot be.
+        e if e.errno() == Some(Errno::EADDRNOTAVAIL) => !matches!(change.object, Object::Attr(_)),
         e if e.is_absent() => true,
         // What was to come back never went.
         e if e.errno() == Some(Errno::EEXIST) => is_creation(change),

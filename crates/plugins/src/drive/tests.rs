@@ -372,3 +372,69 @@ fn two_attachments_of_one_network_are_independent() {
     world.call_in(Verb::Del, &conf, "c2", "/run/netns/other").unwrap();
     assert_same(&alone, &world.state(), "the first attachment");
 }
+
+/// The recorded plan, one line a step; shared steps are marked.
+fn recorded_plan(conf: &Value) -> Vec<String> {
+    let world = World::new();
+    world.add(conf).unwrap();
+    let directory = crate::record::directory(&world.directory.path().join("state"), "c1");
+    let chain = crate::record::chain(&directory, "lab", "net1");
+    let steps = chain.iter().flat_map(|r| &r.plan.steps);
+    steps
+        .map(|s| match s.stake {
+            polynic_net::Stake::Owned => s.change.to_string(),
+            polynic_net::Stake::Ensured => format!("shared: {}", s.change),
+        })
+        .collect()
+}
+
+#[test]
+fn the_plan_of_macvlan() {
+    let plan = recorded_plan(&configurations()[0]);
+    let expected = [
+        "add link macvlan net1 in pod",
+        "change sysctl net/ipv4/conf/net1/arp_notify=1 in pod",
+        "add address 192.168.1.200/24 on net1 in pod",
+        "set Up(true) on net1 in pod",
+        "add route default via 192.168.1.1 dev net1 in pod",
+    ];
+    assert_eq!(plan, expected);
+}
+
+#[test]
+fn the_plan_of_a_bridge_with_masquerade() {
+    let conf = json!({"cniVersion": "1.1.0", "name": "lab", "type": "bridge", "isDefaultGateway": true, "ipMasq": true, "ipam": host_local(false)});
+    let plan: Vec<String> = recorded_plan(&conf).into_iter().map(mask_names).collect();
+    let expected = [
+        "shared: add link bridge cni0 in host",
+        "shared: change sysctl net/ipv6/conf/cni0/accept_ra=0 in host",
+        "shared: set Up(true) on cni0 in host",
+        "add link veth net1 in pod",
+        "change sysctl net/ipv6/conf/veth*/accept_ra=0 in host",
+        "set Up(true) on veth* in host",
+        "set Master(Some(IfName(\"cni0\"))) on veth* in host",
+        "change sysctl net/ipv4/conf/net1/arp_notify=1 in pod",
+        "add address 192.168.1.200/24 on net1 in pod",
+        "set Up(true) on net1 in pod",
+        "add route default via 192.168.1.1 dev net1 in pod",
+        "shared: add address 192.168.1.1/24 on cni0 in host",
+        "shared: change sysctl net/ipv4/ip_forward=1 in host",
+        "shared: add nf_tables table cni_plugins_masquerade in host",
+        "shared: add nf_tables chain masq_checks of cni_plugins_masquerade in host",
+        "shared: add nf_tables chain postrouting of cni_plugins_masquerade in host",
+        "shared: add nf_tables rule \"polynic: multicast\" in postrouting of cni_plugins_masquerade in host",
+        "shared: add nf_tables rule \"polynic: IPv6 multicast\" in postrouting of cni_plugins_masquerade in host",
+        "shared: add nf_tables rule \"polynic: attachments\" in postrouting of cni_plugins_masquerade in host",
+    ];
+    assert_eq!(plan[..expected.len()], expected);
+    assert!(plan[expected.len()].contains("net: 192.168.1.200/24, if: net1, id: c1"), "{plan:?}");
+    assert_eq!(plan[expected.len() + 1], "wait for veth* to be operational in host");
+}
+
+/// `veth` and eight digits become `veth*`.
+fn mask_names(line: String) -> String {
+    match line.find("veth").filter(|at| line[at + 4..].starts_with(|c: char| c.is_ascii_hexdigit())) {
+        Some(at) => format!("{}veth*{}", &line[..at], &line[at + 12..]),
+        None => line,
+    }
+}

@@ -1,0 +1,69 @@
+//! Developer tasks: `cargo xtask tidy` checks the rules of ARCHITECTURE.md that no compiler checks, and
+//! `cargo xtask static-check BINARY` that a program can run on any node.
+//!
+//! It needs nothing installed but cargo, and has no dependency that a plain build would not have anyway.
+
+mod elf;
+mod tidy;
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+
+const USAGE: &str = "\
+cargo xtask <task>
+
+  tidy                   check dependency directions, file lengths, layout, child processes and docs/compatibility.md
+  static-check BINARY... check that a program is static, stripped, at a fixed address and under 15 MB
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["tidy"] => report("tidy", &tidy::problems(&workspace_root()?)?),
+        ["static-check", binaries @ ..] if !binaries.is_empty() => static_check(binaries),
+        [] | ["help" | "-h" | "--help"] => say(USAGE),
+        _ => bail!("unknown task: {}\n\n{USAGE}", arguments.join(" ")),
+    }
+}
+
+fn static_check(binaries: &[&str]) -> Result<()> {
+    for binary in binaries {
+        let bytes = std::fs::read(binary).with_context(|| format!("reading {binary}"))?;
+        let problems =
+            elf::problems(&bytes).with_context(|| format!("{binary} is not a program for Linux"))?;
+        report(binary, &problems)?;
+        say(&format!("{binary}: static, stripped, {:.1} MB\n", bytes.len() as f64 / 1e6))?;
+    }
+    Ok(())
+}
+
+/// Fails with all problems at once: a list is repaired in one go, a first finding one at a time.
+fn report(subject: &str, problems: &[String]) -> Result<()> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    say(&format!("{}\n", problems.join("\n")))?;
+    bail!("{subject}: {} problem(s)", problems.len())
+}
+
+fn say(text: &str) -> Result<()> {
+    Ok(io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+fn workspace_root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    Ok(here.ancestors().nth(2).context("xtask is not in crates/xtask of a workspace")?.to_owned())
+}
