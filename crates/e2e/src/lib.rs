@@ -21,5 +21,5 @@ mod state;
 pub use call::{Answer, Call, Running};
 pub use executables::{plugins, reference_plugins};
 pub use node::{Node, Pod};
-pub use packets::{reaches, source_seen};
+pub use packets::{is_cut_off, reaches, source_seen};
 pub use state::State;

@@ -6,34 +6,52 @@ use std::time::Duration;
 
 use polynic_kernel::netns::Netns;
 
-/// How long one try waits. The first may be lost to neighbour discovery or duplicate address detection.
+/// How long one try waits.
 const PATIENCE: Duration = Duration::from_millis(150);
-/// A reachable peer answers within the first tries even on a busy machine; an unreachable one costs all of them.
-const TRIES: u32 = 12;
+/// The first packets may be lost to neighbour discovery, and addresses of new links take seconds to become usable.
+const TRIES: u32 = 40;
+/// What never arrives need not be tried as often: the test has seen the same path work.
+const TRIES_IN_VAIN: u32 = 4;
 
 /// Whether a datagram from one namespace gets to an address of another one and the reply back.
 pub fn reaches<A: 'static, B: 'static>(from: &Netns<A>, to: &Netns<B>, address: &str) -> bool {
     source_seen(from, to, address).is_some()
 }
 
+/// Whether none of a few datagrams is answered. To mean something, the same must have worked without the obstacle.
+pub fn is_cut_off<A: 'static, B: 'static>(from: &Netns<A>, to: &Netns<B>, address: &str) -> bool {
+    exchange(from, to, address, TRIES_IN_VAIN).is_none()
+}
+
 /// Which source address the receiver sees, if the datagram gets there and the reply back.
 pub fn source_seen<A: 'static, B: 'static>(from: &Netns<A>, to: &Netns<B>, address: &str) -> Option<IpAddr> {
+    exchange(from, to, address, TRIES)
+}
+
+fn exchange<A: 'static, B: 'static>(
+    from: &Netns<A>,
+    to: &Netns<B>,
+    address: &str,
+    tries: u32,
+) -> Option<IpAddr> {
     let address: IpAddr = address.parse().unwrap();
     let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let server = to.run(move || socket(any)).unwrap();
-    let client = from.run(move || socket(any)).unwrap();
-    let target = SocketAddr::new(address, server.local_addr().unwrap().port());
-    (0..TRIES).find_map(|_| exchange(&client, &server, target).ok())
+    // The reply must come from the address that was asked: a masquerading node in between knows no other.
+    let at = SocketAddr::new(address, 0);
+    let server = to.run(move || (0..TRIES).find_map(|_| socket(at).ok())).unwrap()?;
+    let client = from.run(move || socket(any.parse().unwrap())).unwrap().unwrap();
+    let target = server.local_addr().unwrap();
+    (0..tries).find_map(|_| one_exchange(&client, &server, target).ok())
 }
 
-/// Sockets stay in the namespace they were made in.
-fn socket(any: &str) -> UdpSocket {
-    let socket = UdpSocket::bind(any).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    socket
+/// Sockets stay in the namespace they were made in. An address cannot be bound to while it is being probed for duplicates.
+fn socket(at: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(at).inspect_err(|_| std::thread::sleep(PATIENCE))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
 }
 
-fn exchange(client: &UdpSocket, server: &UdpSocket, target: SocketAddr) -> io::Result<IpAddr> {
+fn one_exchange(client: &UdpSocket, server: &UdpSocket, target: SocketAddr) -> io::Result<IpAddr> {
     // Without a route sending fails at once: do not use up the tries faster than an address can become usable.
     client.send_to(b"ping", target).inspect_err(|_| std::thread::sleep(PATIENCE))?;
     let mut buffer = [0; 16];
