@@ -5,11 +5,16 @@
 
 mod bridge;
 mod calico_like;
+mod crowd;
+mod errors;
 mod ipam;
+mod kill;
 mod life;
 mod loopback;
 mod macvlan;
+mod mixed;
 mod ptp;
+mod results;
 
 #[ctor::ctor(unsafe)]
 fn private() {
