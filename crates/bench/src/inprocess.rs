@@ -42,7 +42,7 @@ fn networks(world: &World, count: usize, names: [&str; 2]) -> anyhow::Result<Vec
 
 fn registry() -> Registry {
     Registry::new(Host {
-        door: Box::new(RealDoor::default()),
+        door: Box::<RealDoor>::default(),
         state: PathBuf::from("/run/polynic"),
         executable: None,
         seed: Box::new(|| Instant::now().elapsed().as_nanos() as u64),

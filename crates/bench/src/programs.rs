@@ -26,16 +26,21 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Builds ours and looks for the others.
+    /// Builds ours, unless `POLYNIC_PROGRAM` names it, and looks for the others.
     pub(crate) fn build() -> anyhow::Result<Self> {
         let target = target_directory();
         let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        cargo(&target, &["-p", "polynic", "--bin", "polynic", "--target", &triple])?;
+        let release = target.join(&triple).join("release");
+        let polynic = match std::env::var_os("POLYNIC_PROGRAM") {
+            Some(built) => PathBuf::from(built),
+            None => {
+                cargo(&target, &["-p", "polynic", "--bin", "polynic", "--target", &triple])?;
+                release.join("polynic")
+            }
+        };
+        check_static(&polynic)?;
         let own = ["-p", "polynic-bench", "--bin", "polynic-bench-empty", "--bin", "polynic-bench-peak"];
         cargo(&target, &[&own[..], &["--target", &triple]].concat())?;
-        let release = target.join(triple).join("release");
-        let polynic = release.join("polynic");
-        check_static(&polynic)?;
         let peers = Path::new(PEERS);
         Ok(Self {
             polynic,

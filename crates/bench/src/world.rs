@@ -33,7 +33,7 @@ impl World {
         ensure!(installed.success(), "polynic install failed");
         let netns = "/run/netns/pod".to_owned();
         let pod = create_pinned(Path::new(&netns))?;
-        let mut node = RealDoor::default().open(None)?;
+        let mut node = Box::<RealDoor>::default().open(None)?;
         for (number, name) in WIRES.into_iter().enumerate() {
             wire(node.as_mut(), number, name).with_context(|| format!("link {name}"))?;
         }

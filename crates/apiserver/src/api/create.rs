@@ -7,7 +7,9 @@ use super::{Api, Target, WriteOptions, admit_container};
 use crate::entropy;
 use crate::json::{child, text};
 use crate::meta;
+use crate::resource::{Conversion, Resource};
 use crate::status::Status;
+use crate::store::Txn;
 
 /// Generated names that are tried before giving up.
 const NAME_TRIES: usize = 8;
@@ -57,7 +59,7 @@ impl Api {
 }
 
 fn insert(
-    txn: &mut crate::store::Txn<'_, '_>,
+    txn: &mut Txn<'_, '_>,
     target: &Target,
     object: Value,
     options: WriteOptions,
@@ -74,8 +76,8 @@ fn insert(
 }
 
 /// A stored value as clients of `resource`'s version see it.
-pub(super) fn served(resource: &crate::resource::Resource, stored: Value) -> Result<Value, Status> {
-    if resource.conversion == crate::resource::Conversion::None {
+pub(super) fn served(resource: &Resource, stored: Value) -> Result<Value, Status> {
+    if resource.conversion == Conversion::None {
         return Ok(stored);
     }
     resource.present(&serde_json::to_vec(&stored).map_err(Status::internal)?)

@@ -68,7 +68,7 @@ impl Api {
         // With a selector the limit counts what matches.
         let cut = if options.selector.is_empty() { options.limit } else { 0 };
         let mut listing = self.store.list(&target.prefix(), after, cut)?;
-        select(target, options, &mut listing)?;
+        select(options, &mut listing)?;
         if let Some(cursor) = cursor {
             listing.revision = cursor.revision;
         }
@@ -79,13 +79,13 @@ impl Api {
     }
 }
 
-fn select(target: &Target, options: &ListOptions, listing: &mut Listing) -> Result<(), Status> {
+fn select(options: &ListOptions, listing: &mut Listing) -> Result<(), Status> {
     if options.selector.is_empty() {
         return Ok(());
     }
     let mut chosen = Vec::new();
     for stored in std::mem::take(&mut listing.items) {
-        if !matches(target, &options.selector, &stored.body)? {
+        if !matches(&options.selector, &stored.body)? {
             continue;
         }
         if options.limit > 0 && chosen.len() == options.limit {
@@ -99,7 +99,7 @@ fn select(target: &Target, options: &ListOptions, listing: &mut Listing) -> Resu
 }
 
 /// True if the selector matches the stored object. Field selectors see its stored form, which both event groups share.
-pub(super) fn matches(_target: &Target, selector: &Selector, body: &[u8]) -> Result<bool, Status> {
+pub(super) fn matches(selector: &Selector, body: &[u8]) -> Result<bool, Status> {
     if selector.is_empty() {
         return Ok(true);
     }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use super::read::matches;
 use super::render::{Form, text_of};
 use super::{Api, Target};
 use crate::selector::Selector;
@@ -74,7 +75,7 @@ impl Watch {
             Err(error) => watch.queue("ERROR", &Status::from(error).to_json())?,
         }
         for stored in listing.into_iter().flat_map(|listing| listing.items) {
-            if super::read::matches(&watch.target, &watch.selector, &stored.body)? {
+            if matches(&watch.selector, &stored.body)? {
                 watch.queue_object("ADDED", &stored.body)?;
             }
         }
@@ -146,11 +147,10 @@ impl Watch {
     /// An object that begins or ceases to match the selector counts as added or deleted.
     fn queue_event(&mut self, event: &Event) -> Result<(), Status> {
         let was = match &event.before {
-            Some(before) => super::read::matches(&self.target, &self.selector, before)?,
+            Some(before) => matches(&self.selector, before)?,
             None => false,
         };
-        let is = event.change != Change::Deleted
-            && super::read::matches(&self.target, &self.selector, &event.body)?;
+        let is = event.change != Change::Deleted && matches(&self.selector, &event.body)?;
         match (was, is) {
             (false, false) => Ok(()),
             (false, true) => self.queue_object("ADDED", &event.body),

@@ -10,7 +10,8 @@ use tokio::process::Command;
 
 use super::client::*;
 
-const DEFINITION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/nad-crd.yaml");
+const DEFINITION: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../api/crds/k8s.cni.cncf.io_network-attachment-definitions.yaml");
 const STORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/multus-quickstart/manifests.yaml");
 
 struct Kubectl<'a> {
@@ -68,13 +69,13 @@ async fn the_quickstart_manifests_are_applied_shown_and_deleted() {
     assert!(table.starts_with("NAME            READY   STATUS    RESTARTS   AGE\n"), "{table}");
     assert!(kubectl.run("get pods -o wide").await.contains("NOMINATED NODE"));
     assert!(kubectl.run("get net-attach-def").await.contains("macvlan-conf"));
-    assert!(kubectl.run("get nad -A -o wide").await.contains("\"type\": \"macvlan\""));
+    assert!(kubectl.run("get nad -A").await.contains("default     macvlan-conf"));
     assert!(kubectl.run("get pod samplepod -o json").await.contains("\"phase\": \"Pending\""));
     assert!(
         kubectl.run("get pod samplepod -o yaml").await.contains("k8s.v1.cni.cncf.io/networks: macvlan-conf")
     );
     assert!(kubectl.run("describe pod samplepod").await.contains("QoS Class:        BestEffort"));
-    assert!(kubectl.run("explain nad.spec.config").await.contains("CNI configuration"));
+    assert!(kubectl.run("explain nad.spec.config").await.contains("JSON of one CNI configuration"));
     kubectl.run(&format!("delete -f {STORY}")).await;
     assert_eq!(kubectl.run("get pods").await, "");
 }

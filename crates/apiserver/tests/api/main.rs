@@ -10,6 +10,7 @@ mod crash;
 mod custom;
 mod deletion;
 mod kubectl;
+mod model;
 mod robustness;
 mod verbs;
 mod watch;

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 
+use polynic_apiserver::{Config, Server, StartError};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
@@ -30,6 +31,25 @@ async fn the_kubeconfig_is_private_and_good_after_a_restart() {
     assert_eq!(mode & 0o777, 0o600);
     let server = server.restart().await;
     assert_eq!((server.running.ca_pem(), server.running.token()), (ca.as_str(), token.as_str()));
+    server.client().await.get("/api").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_server_runs_on_a_listener_that_is_handed_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let running = Server::start_on(Config::new(dir.path()), listener).await.unwrap();
+    assert_eq!(running.addr(), addr);
+    assert!(running.kubeconfig().contains(&format!("server: https://{addr}\n")));
+    TestServer { running, dir }.client().await.get("/api").await.expect(200);
+}
+
+#[tokio::test]
+async fn two_servers_do_not_share_a_data_directory() {
+    let server = TestServer::start().await;
+    let second = Server::start(Config::new(server.dir.path())).await;
+    assert!(matches!(second.err(), Some(StartError::Api { .. })));
     server.client().await.get("/api").await.expect(200);
 }
 

@@ -86,6 +86,18 @@ fn work_runs_inside_and_a_panic_stays_there() {
 }
 
 #[test]
+fn who_may_not_enter_stays_at_home() {
+    let Some(scratch) = scratch_netns() else { return };
+    let mut mine = rustix::thread::capabilities(None).unwrap();
+    mine.effective.remove(rustix::thread::CapabilitySet::SYS_ADMIN);
+    rustix::thread::set_capabilities(None, mine).unwrap();
+    assert!(scratch.pod.run(|| ()).is_err());
+    let here = std::fs::metadata("/proc/thread-self/ns/net").map(|m| std::os::unix::fs::MetadataExt::ino(&m));
+    assert_eq!(here.unwrap(), scratch.host.id().inode);
+    assert!(scratch.host.run(|| ()).is_ok());
+}
+
+#[test]
 fn a_process_is_opened_by_its_number() {
     let Some(_scratch) = scratch_netns() else { return };
     assert!(Netns::<Pod>::of_process(std::process::id()).is_ok());

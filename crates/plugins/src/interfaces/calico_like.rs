@@ -106,8 +106,12 @@ fn strict_objects() -> [FwObject; 3] {
     ]
 }
 
-fn default_setting(kind: &str, family: &str, setting: &str) -> Option<SysctlKey> {
-    SysctlKey::new(format!("net/{family}/{kind}/default/{setting}")).ok()
+/// Where the value that a new link starts with can be read. Only the machine's first namespace has `neigh/default`; elsewhere
+/// `lo`, which nobody has reason to change, still has what all links started with (net/core/neighbour.c, neigh_sysctl_register).
+fn first_values(kind: &str, family: &str, setting: &str) -> impl Iterator<Item = SysctlKey> {
+    let key = |link: &str| SysctlKey::new(format!("net/{family}/{kind}/{link}/{setting}")).ok();
+    let fallback = if kind == "neigh" { key("lo") } else { None };
+    [key("default"), fallback].into_iter().flatten()
 }
 
 impl CalicoLikeAttachment {
@@ -118,7 +122,7 @@ impl CalicoLikeAttachment {
             .into_iter()
             .filter(|(_, f, setting, _)| *setting != "forwarding" || !forwards.contains(f));
         for (kind, family, setting, value) in settings.chain([("neigh", "ipv4", "proxy_delay", "0")]) {
-            let before = default_setting(kind, family, setting).and_then(|key| host.sysctl(&key));
+            let before = first_values(kind, family, setting).find_map(|key| host.sysctl(&key));
             let key = SysctlKey::new(format!("net/{family}/{kind}/{}/{setting}", self.host_end));
             if let (Some(before), Ok(key)) = (before.filter(|b| *b != value), key) {
                 let before = Sysctl { key, value: before.to_owned() };
@@ -202,9 +206,9 @@ impl Attachment for CalicoLikeAttachment {
             addressing::needs(&mut needs, result);
             forwarding::needs(&mut needs, result);
             let settings =
-                HOST_SETTINGS.iter().map(|(family, setting, _)| default_setting("conf", family, setting));
-            let delay = default_setting("neigh", "ipv4", "proxy_delay");
-            settings.chain([delay]).flatten().for_each(|key| needs.host.sysctl(key));
+                HOST_SETTINGS.iter().flat_map(|(family, setting, _)| first_values("conf", family, setting));
+            let delay = first_values("neigh", "ipv4", "proxy_delay");
+            settings.chain(delay).for_each(|key| needs.host.sysctl(key));
         }
         if self.strict_reverse_path {
             needs.host.firewall.push(strict_table());

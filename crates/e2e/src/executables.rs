@@ -1,0 +1,78 @@
+//! The program under test, built from this tree, and the plugins it is compared with.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::SystemTime;
+
+use polynic_kernel::testing::skip;
+
+/// Where Debian's `containernetworking-plugins` has its executables.
+const REFERENCE: &str = "/usr/lib/cni";
+
+/// Crates whose sources end up in the program.
+const SOURCES: [&str; 5] = ["cni", "kernel", "net", "plugins", "polynic"];
+
+/// A directory with our plugins, installed by the program itself. Built first if the program is missing or older than its
+/// sources; once for each test process.
+///
+/// # Panics
+/// The build or the installation fails.
+pub fn plugins() -> &'static str {
+    static DIRECTORY: OnceLock<String> = OnceLock::new();
+    DIRECTORY.get_or_init(|| {
+        let target = target_directory();
+        let program = target.join("polynic");
+        if is_outdated(&program) {
+            build(&target);
+        }
+        // Beside the program, so that the plugins are hard links and not copies.
+        let directory = target.join("e2e-plugins");
+        let status = Command::new(&program).arg("install").arg(&directory).status();
+        assert!(status.unwrap().success(), "polynic install failed");
+        directory.to_str().expect("the target directory's path is text").to_owned()
+    })
+}
+
+/// The directory of the reference plugins; nothing, and a loud word, if they are not installed.
+pub fn reference_plugins() -> Option<&'static str> {
+    if Path::new(REFERENCE).join("macvlan").exists() {
+        return Some(REFERENCE);
+    }
+    skip(&format!("no reference plugins in {REFERENCE} (Debian: containernetworking-plugins)"));
+    None
+}
+
+/// `target/<profile>`: the test binary lies in its `deps`.
+fn target_directory() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).expect("a test binary lies in target/<profile>/deps").to_owned()
+}
+
+fn crates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in crates/").to_owned()
+}
+
+fn is_outdated(program: &Path) -> bool {
+    let Ok(built) = program.metadata().and_then(|m| m.modified()) else { return true };
+    SOURCES.iter().any(|room| newest(&crates().join(room).join("src")) > built)
+}
+
+fn newest(directory: &Path) -> SystemTime {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+    let times = entries.filter_map(|entry| match entry.file_type().ok()?.is_dir() {
+        true => Some(newest(&entry.path())),
+        false => entry.metadata().and_then(|m| m.modified()).ok(),
+    });
+    times.max().unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Without the network: this process is in a private one, and what the tests needed is downloaded already.
+fn build(target: &Path) {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--offline", "-p", "polynic"]).current_dir(crates());
+    if target.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().expect("cargo can be started").success(), "cargo build -p polynic failed");
+}

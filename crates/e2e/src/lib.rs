@@ -1,0 +1,25 @@
+//! What the end-to-end tests stand on: the built executables, machines made of namespaces, calls as a container runtime
+//! makes them, and a view of the kernel's state by `ip` and `nft`, which know nothing of our own observer.
+//!
+//! Everything here is for tests: whatever goes wrong fails the test that asked.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test's helpers fail like the test"
+)]
+
+mod call;
+pub mod differences;
+mod executables;
+pub mod mask;
+mod node;
+mod packets;
+mod state;
+
+pub use call::{Answer, Call, Running};
+pub use executables::{plugins, reference_plugins};
+pub use node::{Node, Pod};
+pub use packets::{is_cut_off, reaches, source_seen};
+pub use state::State;

@@ -1,0 +1,62 @@
+//! Packets: a datagram and its reply between sockets of two namespaces.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use polynic_kernel::netns::Netns;
+
+/// How long one try waits.
+const PATIENCE: Duration = Duration::from_millis(150);
+/// The first packets may be lost to neighbour discovery, and addresses of new links take seconds to become usable.
+const TRIES: u32 = 40;
+/// What never arrives need not be tried as often: the test has seen the same path work.
+const TRIES_IN_VAIN: u32 = 4;
+
+/// Whether a datagram from one namespace gets to an address of another one and the reply back.
+pub fn reaches<A: 'static, B: 'static>(from: &Netns<A>, to: &Netns<B>, address: &str) -> bool {
+    source_seen(from, to, address).is_some()
+}
+
+/// Whether none of a few datagrams is answered. To mean something, the same must have worked without the obstacle.
+pub fn is_cut_off<A: 'static, B: 'static>(from: &Netns<A>, to: &Netns<B>, address: &str) -> bool {
+    exchange(from, to, address, TRIES_IN_VAIN).is_none()
+}
+
+/// Which source address the receiver sees, if the datagram gets there and the reply back.
+pub fn source_seen<A: 'static, B: 'static>(from: &Netns<A>, to: &Netns<B>, address: &str) -> Option<IpAddr> {
+    exchange(from, to, address, TRIES)
+}
+
+fn exchange<A: 'static, B: 'static>(
+    from: &Netns<A>,
+    to: &Netns<B>,
+    address: &str,
+    tries: u32,
+) -> Option<IpAddr> {
+    let address: IpAddr = address.parse().unwrap();
+    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    // The reply must come from the address that was asked: a masquerading node in between knows no other.
+    let at = SocketAddr::new(address, 0);
+    let server = to.run(move || (0..TRIES).find_map(|_| socket(at).ok())).unwrap()?;
+    let client = from.run(move || socket(any.parse().unwrap())).unwrap().unwrap();
+    let target = server.local_addr().unwrap();
+    (0..tries).find_map(|_| one_exchange(&client, &server, target).ok())
+}
+
+/// Sockets stay in the namespace they were made in. An address cannot be bound to while it is being probed for duplicates.
+fn socket(at: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(at).inspect_err(|_| std::thread::sleep(PATIENCE))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
+fn one_exchange(client: &UdpSocket, server: &UdpSocket, target: SocketAddr) -> io::Result<IpAddr> {
+    // Without a route sending fails at once: do not use up the tries faster than an address can become usable.
+    client.send_to(b"ping", target).inspect_err(|_| std::thread::sleep(PATIENCE))?;
+    let mut buffer = [0; 16];
+    let (_, source) = server.recv_from(&mut buffer)?;
+    server.send_to(b"pong", source)?;
+    client.recv_from(&mut buffer)?;
+    Ok(source.ip())
+}

@@ -1,0 +1,22 @@
+//! The executables on the real kernel, called as a container runtime calls them, each test with machines of its own. Where
+//! the machine forbids namespaces, tests say that they are skipped; with `POLYNIC_REQUIRE_TIERS=netns` they fail.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail like the test")]
+
+mod bridge;
+mod calico_like;
+mod crowd;
+mod errors;
+mod ipam;
+mod kill;
+mod life;
+mod loopback;
+mod macvlan;
+mod mixed;
+mod ptp;
+mod results;
+
+#[ctor::ctor(unsafe)]
+fn private() {
+    polynic_kernel::testing::enter_before_main();
+}
