@@ -52,7 +52,8 @@ pub async fn seed(client: &Client) -> Result<()> {
 
 /// A definition is of use once its kind can be looked up.
 async fn wait_until_served(client: &Client, definition: &Value) -> Result<()> {
-    let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |pointer: &str| definition.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (group, version, kind) =
         (text("/spec/group"), text("/spec/versions/0/name"), text("/spec/names/kind"));
     manifest::look_up(client, &kube::core::GroupVersionKind::gvk(&group, &version, &kind)).await.map(drop)
@@ -63,5 +64,6 @@ pub async fn client(kubeconfig: &Path) -> Result<Client> {
     let bad = |why: String| Error::Input(format!("{}: {why}", kubeconfig.display()));
     let parsed = Kubeconfig::read_from(kubeconfig).map_err(|why| bad(why.to_string()))?;
     let config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await;
-    Client::try_from(config.map_err(|why| bad(why.to_string()))?).map_err(Error::api("connect to the API server"))
+    Client::try_from(config.map_err(|why| bad(why.to_string()))?)
+        .map_err(Error::api("connect to the API server"))
 }

@@ -15,7 +15,8 @@ use crate::backoff::Backoff;
 pub async fn run(client: Client) {
     let unbound = watcher::Config::default().fields("spec.nodeName=");
     let pods = watcher::watcher(Api::<Pod>::all(client.clone()), unbound);
-    let mut pods = std::pin::pin!(pods.applied_objects().map_err(|why| tracing::warn!(%why, "watching pods")));
+    let mut pods =
+        std::pin::pin!(pods.applied_objects().map_err(|why| tracing::warn!(%why, "watching pods")));
     let mut turn = Turn::default();
     let mut backoff = Backoff::of_requests();
     while let Some(pod) = pods.next().await {
@@ -30,7 +31,8 @@ pub async fn run(client: Client) {
 }
 
 async fn place(client: &Client, pod: &Pod, turn: &mut Turn) {
-    let unbound = pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref().unwrap_or_default().is_empty());
+    let unbound =
+        pod.spec.as_ref().is_some_and(|spec| spec.node_name.as_deref().unwrap_or_default().is_empty());
     if !unbound || pod.metadata.deletion_timestamp.is_some() {
         return;
     }
@@ -69,8 +71,11 @@ struct Turn {
 impl Turn {
     fn choose(&mut self, pod: &Pod, nodes: &[Node]) -> Option<String> {
         let selector = pod.spec.as_ref().and_then(|spec| spec.node_selector.clone()).unwrap_or_default();
-        let mut names: Vec<String> =
-            nodes.iter().filter(|node| is_open(node) && fits(&selector, node)).map(ResourceExt::name_any).collect();
+        let mut names: Vec<String> = nodes
+            .iter()
+            .filter(|node| is_open(node) && fits(&selector, node))
+            .map(ResourceExt::name_any)
+            .collect();
         names.sort();
         let name = names.get(self.next.checked_rem(names.len())?)?.clone();
         self.next = self.next.wrapping_add(1);

@@ -164,7 +164,9 @@ mod tests {
             panic!()
         };
         assert_eq!((args.join(" ").as_str(), which.name.as_str()), ("get pods -A --name x", "lab"));
-        let Command::Exec { program, namespace, .. } = parse(&["exec", "p", "-n", "a", "--", "ip", "-n", "b"]) else {
+        let Command::Exec { program, namespace, .. } =
+            parse(&["exec", "p", "-n", "a", "--", "ip", "-n", "b"])
+        else {
             panic!()
         };
         assert_eq!((program.join(" ").as_str(), namespace.as_str()), ("ip -n b", "a"));

@@ -93,7 +93,8 @@ impl Stage {
     }
 
     fn status(&mut self, world: &World) {
-        self.ui.heading(&format!("What {POD} says about itself (annotation k8s.v1.cni.cncf.io/network-status)"));
+        self.ui
+            .heading(&format!("What {POD} says about itself (annotation k8s.v1.cni.cncf.io/network-status)"));
         match world.network_status(POD) {
             Ok((text, _)) => text.lines().for_each(|line| self.ui.line(&format!("  {line}"))),
             Err(why) => self.report("network-status", Err(why)),
@@ -155,7 +156,9 @@ fn what_next(ui: Ui) {
         ("polynic-lab run multus-quickstart", "every promise of the guide, checked"),
         ("polynic-lab down", "and nothing is left"),
     ];
-    let rows: Vec<Vec<String>> =
-        commands.iter().map(|(command, why)| vec![(*command).to_owned(), ui.paint(Style::Dim, why)]).collect();
+    let rows: Vec<Vec<String>> = commands
+        .iter()
+        .map(|(command, why)| vec![(*command).to_owned(), ui.paint(Style::Dim, why)])
+        .collect();
     ui::table(&rows).iter().for_each(|line| ui.line(&format!("  {line}")));
 }

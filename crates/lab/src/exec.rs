@@ -4,10 +4,10 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode};
 
 use crate::error::{Error, Result};
+use crate::launch;
 use crate::namespaces::{self, Join};
 use crate::registry;
 use crate::state::State;
-use crate::launch;
 
 /// Runs `program` in the network, host name and file system of a pod, or of a host of the lab (`node/NAME`, `host/NAME`).
 /// Its exit status becomes ours.

@@ -69,7 +69,8 @@ pub fn stop(state: &State) -> Result<bool> {
 
 /// `__launch`: makes the state directory, leaves the machine's namespaces and starts `init`.
 pub fn launch(spec: &str) -> ExitCode {
-    let launched = serde_json::from_str(spec).map_err(|why| Error::Input(why.to_string())).and_then(try_launch);
+    let launched =
+        serde_json::from_str(spec).map_err(|why| Error::Input(why.to_string())).and_then(try_launch);
     match launched {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
@@ -136,7 +137,8 @@ fn try_init(directory: &Path) -> Result<u8> {
         .spawn()
         .map_err(Error::io("start the supervisor"))?;
     // The reader of the progress must see its end when the supervisor goes.
-    let null = File::options().read(true).write(true).open("/dev/null").map_err(Error::io("open /dev/null"))?;
+    let null =
+        File::options().read(true).write(true).open("/dev/null").map_err(Error::io("open /dev/null"))?;
     rustix::stdio::dup2_stdin(&null).map_err(Error::sys("close stdin"))?;
     rustix::stdio::dup2_stdout(&null).map_err(Error::sys("close stdout"))?;
     Ok(reap_until(supervisor.id()))

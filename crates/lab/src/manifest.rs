@@ -46,9 +46,12 @@ fn documents(text: &str) -> Vec<String> {
 fn flatten(value: Value, objects: &mut Vec<Value>) -> Result<()> {
     match value {
         Value::Null => Ok(()),
-        Value::Object(mut map) if map.get("kind").and_then(Value::as_str).is_some_and(|k| k.ends_with("List")) => {
+        Value::Object(mut map)
+            if map.get("kind").and_then(Value::as_str).is_some_and(|k| k.ends_with("List")) =>
+        {
             let items = map.remove("items").unwrap_or_default();
-            let items = Vec::<Value>::deserialize(items).map_err(|why| Error::Input(format!("a list's items: {why}")))?;
+            let items = Vec::<Value>::deserialize(items)
+                .map_err(|why| Error::Input(format!("a list's items: {why}")))?;
             items.into_iter().try_for_each(|item| flatten(item, objects))
         }
         Value::Object(map) => {
@@ -104,7 +107,11 @@ pub async fn apply(client: &Client, object: &Value, namespace: &str) -> Result<S
 }
 
 /// Where objects of this kind live.
-async fn api_for(client: &Client, object: &DynamicObject, namespace: &str) -> Result<(Api<DynamicObject>, String)> {
+async fn api_for(
+    client: &Client,
+    object: &DynamicObject,
+    namespace: &str,
+) -> Result<(Api<DynamicObject>, String)> {
     let types = object.types.clone().unwrap_or_default();
     let gvk = GroupVersionKind::try_from(&types).map_err(|why| Error::Input(format!("apiVersion: {why}")))?;
     let (resource, scope) = look_up(client, &gvk).await?;
@@ -161,7 +168,8 @@ mod tests {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios");
         for story in std::fs::read_dir(root).unwrap().flatten().filter(|e| e.path().is_dir()) {
             let file = story.path().join("manifests.yaml");
-            let objects = parse(&std::fs::read_to_string(&file).unwrap()).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            let objects = parse(&std::fs::read_to_string(&file).unwrap())
+                .unwrap_or_else(|e| panic!("{}: {e}", file.display()));
             assert!(objects.iter().all(|o| o["kind"].is_string()), "{}", file.display());
         }
     }

@@ -79,14 +79,11 @@ pub fn join(pid: u32, which: Join) -> Result<()> {
     let id = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let id = id.ok_or_else(|| Error::Input(format!("{pid} is no process id")))?;
     let process = pidfd_open(id, PidfdFlags::empty()).map_err(Error::sys(what()))?;
-    let network =
-        ThreadNameSpaceType::NETWORK | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME | MOUNTS;
+    let network = ThreadNameSpaceType::NETWORK | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME | MOUNTS;
     if which == Join::Inner {
         return setns(process.as_fd(), network).map_err(Error::sys(what()));
     }
-    let all = network
-        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION
-        | ThreadNameSpaceType::PROCESS_ID;
+    let all = network | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION | ThreadNameSpaceType::PROCESS_ID;
     // The kernel refuses to join the user namespace that one is in already.
     let result = match setns(process.as_fd(), all | ThreadNameSpaceType::USER) {
         Err(Errno::INVAL) => setns(process.as_fd(), all),

@@ -12,10 +12,44 @@ use crate::underlay::Node;
 
 /// The names under which our program is called on a node. Plugins that it does not know yet are a clear error when called.
 pub const PLUGINS: [&str; 38] = [
-    "bandwidth", "bond", "bridge", "calico-like", "coordinator", "dhcp", "dummy", "firewall", "flannel",
-    "host-device", "host-local", "ib-sriov", "ifacer", "ipvlan", "loopback", "macvlan", "multus", "multus-shim",
-    "ovs", "passthru", "portmap", "ptp", "rdma", "router", "route-override", "sbr", "spiderpool", "sriov",
-    "static", "tap", "tuning", "veth", "vlan", "vrf", "vxlan", "whereabouts", "cnitool", "macvtap",
+    "bandwidth",
+    "bond",
+    "bridge",
+    "calico-like",
+    "coordinator",
+    "dhcp",
+    "dummy",
+    "firewall",
+    "flannel",
+    "host-device",
+    "host-local",
+    "ib-sriov",
+    "ifacer",
+    "ipvlan",
+    "loopback",
+    "macvlan",
+    "multus",
+    "multus-shim",
+    "ovs",
+    "passthru",
+    "portmap",
+    "ptp",
+    "rdma",
+    "router",
+    "route-override",
+    "sbr",
+    "spiderpool",
+    "sriov",
+    "static",
+    "tap",
+    "tuning",
+    "veth",
+    "vlan",
+    "vrf",
+    "vxlan",
+    "whereabouts",
+    "cnitool",
+    "macvtap",
 ];
 
 /// The address at which every process of the lab reaches the API server: each node has a socket there.
@@ -92,7 +126,10 @@ mod tests {
     fn what_a_node_gets_is_loadable_and_first_in_order() {
         let primary = primary(Node { number: 3 }, true);
         let list = ConfList::parse(primary.to_string().as_bytes()).unwrap();
-        assert_eq!((list.name.as_str(), list.plugins[0].plugin_type.as_str()), ("k8s-pod-network", "calico-like"));
+        assert_eq!(
+            (list.name.as_str(), list.plugins[0].plugin_type.as_str()),
+            ("k8s-pod-network", "calico-like")
+        );
         assert_eq!(primary["plugins"][0]["ipam"]["ranges"][1][0]["subnet"], "fd00:10:244:3::/64");
         let multus = multus(&primary);
         let single = ConfList::parse_single(multus.to_string().as_bytes()).unwrap();

@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 

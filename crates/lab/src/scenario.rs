@@ -80,7 +80,10 @@ pub fn run(name: &str, keep: bool) -> Result<ExitCode> {
     };
     let ended = in_lab(&spec, story.name, |step| ui.line(&format!("  {}", ui.paint(Style::Dim, step))), keep);
     if keep && !matches!(ended, Ok(code) if code == ExitCode::SUCCESS) {
-        ui.line(&format!("the lab stays: polynic-lab status --name {0}; polynic-lab down --name {0}", spec.name));
+        ui.line(&format!(
+            "the lab stays: polynic-lab status --name {0}; polynic-lab down --name {0}",
+            spec.name
+        ));
     }
     ended
 }
@@ -171,7 +174,12 @@ fn tell_chapter(world: &World, chapter: &Chapter, ui: Ui, count: &mut Count) {
         match finding {
             Ok(seen) => {
                 count.hold += 1;
-                ui.line(&format!("{} {}: {}", ui.paint(Style::Good, "ok  "), fact.name, ui.paint(Style::Dim, &seen)));
+                ui.line(&format!(
+                    "{} {}: {}",
+                    ui.paint(Style::Good, "ok  "),
+                    fact.name,
+                    ui.paint(Style::Dim, &seen)
+                ));
             }
             Err(why) => {
                 count.fail += 1;
@@ -195,7 +203,11 @@ pub fn eventually(patience: Duration, mut check: impl FnMut() -> Finding) -> Fin
 
 /// A finding about equality that shows both sides when it fails.
 pub fn same<T: PartialEq + std::fmt::Debug>(found: &T, expected: &T) -> Finding {
-    if found == expected { Ok(format!("{found:?}")) } else { Err(format!("found {found:?}, expected {expected:?}")) }
+    if found == expected {
+        Ok(format!("{found:?}"))
+    } else {
+        Err(format!("found {found:?}, expected {expected:?}"))
+    }
 }
 
 #[cfg(test)]

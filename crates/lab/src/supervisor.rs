@@ -42,7 +42,8 @@ fn try_supervise(directory: &Path) -> Result<()> {
     let state = State::at(directory)?;
     let spec = state.spec()?;
     end_with_reader(&state, spec.tied);
-    let outer = std::io::stdin().as_fd().try_clone_to_owned().map_err(Error::io("take over the API socket"))?;
+    let outer =
+        std::io::stdin().as_fd().try_clone_to_owned().map_err(Error::io("take over the API socket"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.map_err(Error::io("start the runtime"))?.block_on(run(state, spec, TcpListener::from(outer)))
 }
@@ -80,7 +81,10 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
     }
     tokio::spawn(binder::run(client.clone()));
     wait_until_ready(&client, spec.nodes).await?;
-    step(format!("nodes: {} ready, default network k8s-pod-network (10.244.0.0/16, fd00:10:244::/48)", spec.nodes));
+    step(format!(
+        "nodes: {} ready, default network k8s-pod-network (10.244.0.0/16, fd00:10:244::/48)",
+        spec.nodes
+    ));
     READY.store(true, std::sync::atomic::Ordering::Release);
     Progress::Ready.report();
     std::future::pending::<()>().await;

@@ -133,7 +133,10 @@ impl Layout {
 fn check(net: Ipv4Net, nodes: u16, others: &[Ipv4Net]) -> Result<()> {
     let refuse = |why: String| Err(Error::Input(format!("underlay {net}: {why}")));
     let needed = FIRST_NODE + u32::from(nodes);
-    if net.prefix_len() < 8 || net.prefix_len() > 30 || u32::from(net.broadcast()) - u32::from(net.network()) < needed {
+    if net.prefix_len() < 8
+        || net.prefix_len() > 30
+        || u32::from(net.broadcast()) - u32::from(net.network()) < needed
+    {
         return refuse(format!("{nodes} nodes with addresses from .{FIRST_NODE} up do not fit"));
     }
     let overlaps = |other: &Ipv4Net| net.contains(&other.network()) || other.contains(&net.network());
@@ -166,7 +169,8 @@ impl Node {
         // MAX_NODES keeps the number below one octet.
         let third = u8::try_from(n).unwrap_or(u8::MAX);
         let v4 = Ipv4Net::new_assert(Ipv4Addr::new(10, 244, third, 0), 24);
-        let v6 = Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x10, 0x244, decimal_as_hex(third), 0, 0, 0, 0), 64);
+        let v6 =
+            Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x10, 0x244, decimal_as_hex(third), 0, 0, 0, 0), 64);
         [IpNet::V4(v4), IpNet::V6(v6)]
     }
 }

@@ -90,8 +90,11 @@ struct Machine {
 
 impl Machine {
     fn look() -> Machine {
-        let names: BTreeSet<String> =
-            fs::read_dir("/sys/class/net").unwrap().flatten().map(|e| e.file_name().into_string().unwrap()).collect();
+        let names: BTreeSet<String> = fs::read_dir("/sys/class/net")
+            .unwrap()
+            .flatten()
+            .map(|e| e.file_name().into_string().unwrap())
+            .collect();
         Machine {
             links: names.into_iter().collect::<Vec<_>>().join(" "),
             mounts: fs::read_to_string("/proc/self/mounts").unwrap(),
@@ -125,7 +128,9 @@ fn nodes_reach_each_other_the_router_and_what_is_behind_it() {
     let Some(labs) = Labs::new() else { return };
     labs.ok(&["up", "--nodes", "2"]);
     // bash opens TCP connections by itself. A closed port answers too: "refused" proves that packets went both ways.
-    for (from, to) in [("node/node1", "192.168.1.11"), ("node/node2", "198.51.100.10"), ("host/outside", "192.168.1.10")] {
+    for (from, to) in
+        [("node/node1", "192.168.1.11"), ("node/node2", "198.51.100.10"), ("host/outside", "192.168.1.10")]
+    {
         let shell = format!("exec 3<>/dev/tcp/{to}/9");
         let tried = labs.run(&["exec", from, "--", "timeout", "5", "bash", "-c", &shell]);
         assert!(text(&tried.stderr).contains("refused"), "{from} -> {to}: {}", text(&tried.stderr));

@@ -23,7 +23,8 @@ async fn write(kubelet: &Kubelet, pod: &Pod, event: Value) -> Result<(), kube::E
     let name = event["metadata"]["name"].as_str().unwrap_or_default();
     match events.get_opt(name).await? {
         Some(known) => {
-            let again = json!({"count": known.count.unwrap_or(1) + 1, "lastTimestamp": event["lastTimestamp"]});
+            let again =
+                json!({"count": known.count.unwrap_or(1) + 1, "lastTimestamp": event["lastTimestamp"]});
             events.patch(name, &PatchParams::default(), &Patch::Merge(again)).await?;
         }
         None => {

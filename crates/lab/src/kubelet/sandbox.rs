@@ -42,7 +42,11 @@ impl Request {
     pub fn of(pod: &Pod, key: &Key) -> Request {
         let spec = pod.spec.as_ref();
         let host_name = spec.and_then(|spec| spec.hostname.clone()).unwrap_or_else(|| pod.name_any());
-        Request { key: key.clone(), host_name: host_name.chars().take(63).collect(), capabilities: capabilities(pod) }
+        Request {
+            key: key.clone(),
+            host_name: host_name.chars().take(63).collect(),
+            capabilities: capabilities(pod),
+        }
     }
 }
 
@@ -121,9 +125,8 @@ fn fill(state: &State, sandbox: &mut Sandbox, request: &Request) -> Result<(), S
     sandbox.save(state).map_err(text)?;
     let network = netns::create_pinned::<netns::Pod>(&sandbox.netns)
         .map_err(|why| format!("failed to create network namespace for sandbox: {why}"))?;
-    let result = attach(sandbox).map_err(|why| {
-        format!("failed to setup network for sandbox {:?}: {why}", sandbox.container_id)
-    })?;
+    let result = attach(sandbox)
+        .map_err(|why| format!("failed to setup network for sandbox {:?}: {why}", sandbox.container_id))?;
     sandbox.ips = pod_ips(&result);
     if sandbox.ips.is_empty() {
         return Err("the default network gave the pod no address".to_owned());
@@ -135,7 +138,8 @@ fn fill(state: &State, sandbox: &mut Sandbox, request: &Request) -> Result<(), S
 fn start_pause(network: &Netns<netns::Pod>, host_name: &str) -> Result<crate::process::Identity> {
     let name = host_name.to_owned();
     let command = hold::command(&name, &Holder::Pod);
-    let started = network.run(move || hold::spawn(command, &name)).map_err(Error::io("enter the pod's network"))?;
+    let started =
+        network.run(move || hold::spawn(command, &name)).map_err(Error::io("enter the pod's network"))?;
     let mut child = started?;
     let identity = hold::identity(&child)?;
     // The process is meant to outlive everybody but the pod; somebody still has to collect it.
@@ -189,9 +193,8 @@ fn conf(sandbox: &Sandbox, ifname: &str) -> RuntimeConf {
 
 /// The addresses of eth0 in the result's order. A result without interfaces is the default network's only NIC.
 fn pod_ips(result: &Success) -> Vec<IpAddr> {
-    let is_eth0 = |at: usize| {
-        result.interfaces.get(at).is_some_and(|i| !i.sandbox.is_empty() && i.name == IFNAME)
-    };
+    let is_eth0 =
+        |at: usize| result.interfaces.get(at).is_some_and(|i| !i.sandbox.is_empty() && i.name == IFNAME);
     let of_pod = result.ips.iter().filter(|ip| ip.interface.is_none_or(is_eth0));
     of_pod.map(|ip| ip.address.addr()).collect()
 }
@@ -276,10 +279,10 @@ mod tests {
 
     #[test]
     fn ports_on_the_host_become_port_mappings() {
-        let ports = json!([{"containerPort": 80, "hostPort": 8080, "protocol": "UDP"}, {"containerPort": 81}]);
+        let ports =
+            json!([{"containerPort": 80, "hostPort": 8080, "protocol": "UDP"}, {"containerPort": 81}]);
         let offered = request(json!({"containers": [{"name": "c", "ports": ports}]})).capabilities;
-        let expected =
-            json!([{"hostPort": 8080, "containerPort": 80, "protocol": "udp", "hostIP": ""}]);
+        let expected = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "udp", "hostIP": ""}]);
         assert_eq!(offered.get("portMappings"), Some(&expected));
     }
 
@@ -289,6 +292,9 @@ mod tests {
             "ips":[{"interface":1,"address":"10.244.1.2/32"},{"interface":0,"address":"10.9.9.9/32"},
                    {"interface":1,"address":"fd00::2/128"}]}"#;
         let result = Success::parse(text, Version::NEWEST).unwrap();
-        assert_eq!(pod_ips(&result).iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.244.1.2", "fd00::2"]);
+        assert_eq!(
+            pod_ips(&result).iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["10.244.1.2", "fd00::2"]
+        );
     }
 }

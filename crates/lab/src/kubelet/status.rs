@@ -12,7 +12,9 @@ use crate::registry::Sandbox;
 pub fn says_running(pod: &Pod, sandbox: &Sandbox) -> bool {
     let Some(status) = &pod.status else { return false };
     let ids = status.container_statuses.iter().flatten().filter_map(|c| c.container_id.as_deref());
-    status.phase.as_deref() == Some("Running") && ids.clone().count() > 0 && ids.eq(container_ids(pod, sandbox))
+    status.phase.as_deref() == Some("Running")
+        && ids.clone().count() > 0
+        && ids.eq(container_ids(pod, sandbox))
 }
 
 /// The status of a pod whose sandbox is complete. Images are not run, so containers start with it.
@@ -87,7 +89,9 @@ fn conditions(pod: &Pod, problem: Option<&str>) -> Value {
         .into_iter()
         .chain(sandboxed.map(|kind| match problem {
             None => json!({"type": kind, "status": "True"}),
-            Some(why) => json!({"type": kind, "status": "False", "reason": "SandboxNotReady", "message": why}),
+            Some(why) => {
+                json!({"type": kind, "status": "False", "reason": "SandboxNotReady", "message": why})
+            }
         }))
         .collect();
     for condition in &mut all {
@@ -99,7 +103,9 @@ fn conditions(pod: &Pod, problem: Option<&str>) -> Value {
 /// Since when the object has had the condition, if it does not change now.
 fn since(pod: &Pod, condition: &Value) -> Option<String> {
     let known = pod.status.as_ref()?.conditions.as_ref()?;
-    let same = known.iter().find(|c| condition["type"] == c.type_.as_str() && condition["status"] == c.status.as_str())?;
+    let same = known
+        .iter()
+        .find(|c| condition["type"] == c.type_.as_str() && condition["status"] == c.status.as_str())?;
     same.last_transition_time.as_ref().map(|time| time.0.to_string())
 }
 
@@ -109,8 +115,10 @@ mod tests {
 
     fn pod(status: Value) -> Pod {
         let containers = json!([{"name": "a", "image": "alpine"}, {"name": "b", "image": "alpine"}]);
-        serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": containers}, "status": status}))
-            .unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"name": "p"}, "spec": {"containers": containers}, "status": status}),
+        )
+        .unwrap()
     }
 
     fn sandbox() -> Sandbox {

@@ -117,7 +117,8 @@ fn is_answer(packet: &[u8], to: IpAddr, id: u16, sequence: u16) -> bool {
 /// Opens a TCP connection from one namespace to `to` in another and carries a few bytes both ways. Returns the address that the server
 /// saw: the source of the packets.
 pub fn tcp(client: &Netns<Pod>, server: &Netns<Pod>, to: IpAddr) -> Result<IpAddr, String> {
-    let any = if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let any =
+        if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
     let listener = server.run(move || TcpListener::bind((any, 0))).and_then(|l| l);
     let listener = listener.map_err(|why| format!("listen for {to}: {why}"))?;
     let port = listener.local_addr().map_err(|why| why.to_string())?.port();

@@ -19,7 +19,11 @@ pub const STORY: Story = Story {
     nodes: 2,
     chapters: &[
         Chapter { title: "The manifests, unchanged", act: apply, facts: STARTED },
-        Chapter { title: "A default-route in the selection element", act: links::choose_default, facts: CHOSEN },
+        Chapter {
+            title: "A default-route in the selection element",
+            act: links::choose_default,
+            facts: CHOSEN,
+        },
         Chapter { title: "A network that does not exist", act: failures::ask_for_nothing, facts: NOTHING },
         Chapter { title: "An unknown plugin type", act: failures::ask_for_nonsense, facts: NONSENSE },
         Chapter { title: "An exhausted range", act: failures::exhaust, facts: EXHAUSTED },
@@ -39,12 +43,21 @@ const REPAIRED: [&str; 3] = ["missing-net", "odd-plugin", "late"];
 const STARTED: &[Fact] = &[
     Fact { name: "samplepod has exactly lo, eth0, net1", check: links::exactly_three },
     Fact { name: "net1 is a macvlan in bridge mode on the node's eth0", check: links::macvlan_on_eth0 },
-    Fact { name: "net1 has one address of 192.168.1.200-216 with prefix length 24", check: addresses::in_range },
+    Fact {
+        name: "net1 has one address of 192.168.1.200-216 with prefix length 24",
+        check: addresses::in_range,
+    },
     Fact { name: "net1's default route is in front of eth0's", check: links::net1_in_front },
     Fact { name: "the status is written byte for byte as Multus does", check: status::bytes },
     Fact { name: "the first row is the default network: eth0 and its addresses", check: status::default_row },
-    Fact { name: "the second row is default/macvlan-conf: net1, its address and MAC", check: status::net1_row },
-    Fact { name: "samplepod-two has net1 and net2 with different addresses and MACs", check: addresses::two_differ },
+    Fact {
+        name: "the second row is default/macvlan-conf: net1, its address and MAC",
+        check: status::net1_row,
+    },
+    Fact {
+        name: "samplepod-two has net1 and net2 with different addresses and MACs",
+        check: addresses::two_differ,
+    },
     Fact { name: "samplepod-two has three status rows", check: status::three_rows },
     Fact { name: "the pods' status addresses are those of eth0", check: addresses::pod_ips },
     Fact { name: "host-local holds three addresses", check: addresses::three_held },
@@ -60,7 +73,10 @@ const STARTED: &[Fact] = &[
 const CHOSEN: &[Fact] = &[
     Fact { name: "exactly the requested default remains", check: links::only_requested_default },
     Fact { name: "the outside is reached by it", check: packets::chosen_reaches_outside },
-    Fact { name: "eth0 still reaches other pods of the node's network through the gateway", check: packets::chosen_reaches_gateway },
+    Fact {
+        name: "eth0 still reaches other pods of the node's network through the gateway",
+        check: packets::chosen_reaches_gateway,
+    },
 ];
 
 const NOTHING: &[Fact] = &[
@@ -79,7 +95,10 @@ const NONSENSE: &[Fact] = &[
 
 const EXHAUSTED: &[Fact] = &[
     Fact { name: "all 17 addresses are held, each once", check: addresses::all_held },
-    Fact { name: "the Event of the 18th attachment names pod, network and cause", check: failures::late_told },
+    Fact {
+        name: "the Event of the 18th attachment names pod, network and cause",
+        check: failures::late_told,
+    },
     Fact { name: "so does the pod's status", check: failures::late_in_status },
     Fact { name: "nothing of the failed attach is left behind", check: failures::late_left },
     Fact { name: "once an address is free the same pod starts", check: failures::late_repaired },

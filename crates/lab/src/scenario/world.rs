@@ -112,7 +112,11 @@ impl World {
         let running = |name: &str| {
             let pod = self.pod(name)?;
             let phase = pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
-            if phase == "Running" { Ok(()) } else { Err(format!("{name} is {phase}: {}", self.last_event(name))) }
+            if phase == "Running" {
+                Ok(())
+            } else {
+                Err(format!("{name} is {phase}: {}", self.last_event(name)))
+            }
         };
         eventually(PATIENCE, || {
             names.iter().try_for_each(|name| running(name)).map(|()| format!("running: {}", names.join(", ")))
@@ -139,7 +143,8 @@ impl World {
     /// The messages of a pod's events with a reason, oldest first.
     pub fn events(&self, pod: &str, reason: &str) -> Result<Vec<String>, String> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let list = self.runtime.block_on(events.list(&ListParams::default())).map_err(|why| why.to_string())?;
+        let list =
+            self.runtime.block_on(events.list(&ListParams::default())).map_err(|why| why.to_string())?;
         let about = |event: &Event| {
             event.involved_object.name.as_deref() == Some(pod) && event.reason.as_deref() == Some(reason)
         };
@@ -156,7 +161,8 @@ impl World {
         let object = self.pod(pod)?;
         let text = object.metadata.annotations.as_ref().and_then(|all| all.get(STATUS_ANNOTATION));
         let text = text.ok_or_else(|| format!("pod {pod} has no annotation {STATUS_ANNOTATION}"))?;
-        let rows = serde_json::from_str(text).map_err(|why| format!("{STATUS_ANNOTATION} of {pod}: {why}"))?;
+        let rows =
+            serde_json::from_str(text).map_err(|why| format!("{STATUS_ANNOTATION} of {pod}: {why}"))?;
         Ok((text.clone(), rows))
     }
 
@@ -173,7 +179,9 @@ impl World {
     fn network_path(&self, host_or_pod: Place<'_>) -> Result<PathBuf, String> {
         let process = match host_or_pod {
             Place::Host(name) => registry::host(&self.state, name).map_err(|why| why.to_string())?,
-            Place::Pod(name) => self.sandbox(name)?.pause.ok_or_else(|| format!("pod {name} has no process"))?,
+            Place::Pod(name) => {
+                self.sandbox(name)?.pause.ok_or_else(|| format!("pod {name} has no process"))?
+            }
         };
         Ok(network_of(process.pid))
     }
@@ -252,7 +260,10 @@ impl View {
 
     /// A link's hardware address as `ip link` shows it.
     pub fn mac(&self, name: &str) -> Result<String, String> {
-        self.link(name)?.mac.map(|mac| mac.to_string()).ok_or_else(|| format!("{name} has no hardware address"))
+        self.link(name)?
+            .mac
+            .map(|mac| mac.to_string())
+            .ok_or_else(|| format!("{name} has no hardware address"))
     }
 
     /// A link's addresses of one family that are of use beyond the link.

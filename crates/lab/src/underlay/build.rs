@@ -19,7 +19,9 @@ pub fn build(stages: &[Stage], hosts: &Hosts) -> Result<()> {
         let site = site_name(&stage.site);
         let network = match &site {
             None => None,
-            Some(name) => Some(networks.get(name.as_str()).ok_or_else(|| Error::Input(format!("no host {name}")))?),
+            Some(name) => {
+                Some(networks.get(name.as_str()).ok_or_else(|| Error::Input(format!("no host {name}")))?)
+            }
         };
         let path = network.map(|path| path.to_string_lossy().into_owned());
         let failed = |why: String| Error::Kernel {

@@ -24,10 +24,10 @@ fn the_quickstart_network_keeps_clear_of_the_range_of_its_guide() {
         let IpAddr::V4(ip) = v4.addr() else { panic!("{v4}") };
         assert!(!range.contains(&ip) && net("192.168.1.0/24").contains(&ip));
     }
-    assert_eq!(layout.address(Node { number: 1 }, 0).unwrap().map(|n| n.to_string()), [
-        "192.168.1.10/24",
-        "fd00:192:168:1::10/80"
-    ]);
+    assert_eq!(
+        layout.address(Node { number: 1 }, 0).unwrap().map(|n| n.to_string()),
+        ["192.168.1.10/24", "fd00:192:168:1::10/80"]
+    );
 }
 
 #[test]
@@ -54,19 +54,22 @@ fn networks_that_collide_or_are_too_small_are_refused() {
 fn a_node_gets_a_cable_addresses_a_default_route_and_its_neighbours_pods() {
     let layout = Layout::new(2, &[]).unwrap();
     let stage = stage_of(&layout, &Site::Node(Node { number: 1 }));
-    assert_eq!(texts(&stage), [
-        "set Up(true) on lo in pod",
-        "add link veth node1-0 in host",
-        "set Master(Some(IfName(\"switch0\"))) on node1-0 in host",
-        "set Up(true) on node1-0 in host",
-        "set Up(true) on eth0 in pod",
-        "add address 192.168.1.10/24 on eth0 in pod",
-        "add address fd00:192:168:1::10/80 on eth0 in pod",
-        "add route default via 192.168.1.1 dev eth0 in pod",
-        "add route default via fd00:192:168:1::1 dev eth0 in pod",
-        "add route 10.244.2.0/24 via 192.168.1.11 dev eth0 in pod",
-        "add route fd00:10:244:2::/64 via fd00:192:168:1::11 dev eth0 in pod",
-    ]);
+    assert_eq!(
+        texts(&stage),
+        [
+            "set Up(true) on lo in pod",
+            "add link veth node1-0 in host",
+            "set Master(Some(IfName(\"switch0\"))) on node1-0 in host",
+            "set Up(true) on node1-0 in host",
+            "set Up(true) on eth0 in pod",
+            "add address 192.168.1.10/24 on eth0 in pod",
+            "add address fd00:192:168:1::10/80 on eth0 in pod",
+            "add route default via 192.168.1.1 dev eth0 in pod",
+            "add route default via fd00:192:168:1::1 dev eth0 in pod",
+            "add route 10.244.2.0/24 via 192.168.1.11 dev eth0 in pod",
+            "add route fd00:10:244:2::/64 via fd00:192:168:1::11 dev eth0 in pod",
+        ]
+    );
     assert_eq!(stage.settings.len(), 2);
 }
 

@@ -50,7 +50,8 @@ fn in_status(world: &World, pod: &str, words: &[&str]) -> Finding {
     eventually(PATIENCE, || {
         let object = world.pod(pod)?;
         let phase = object.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
-        let message = waiting_message(&object).ok_or_else(|| format!("{pod} is {phase} without a message"))?;
+        let message =
+            waiting_message(&object).ok_or_else(|| format!("{pod} is {phase} without a message"))?;
         has_words(&message, words)
     })
 }
@@ -67,9 +68,11 @@ fn nothing_of(world: &World, pod: &str) -> Finding {
         let hosts = view.link_names().into_iter().filter(|name| name.starts_with("cali")).count();
         same(&hosts, &running.len()).map_err(|why| format!("links of the default network: {why}"))?;
         let held = world.stored_addresses(NODE, "k8s-pod-network").len();
-        same(&held, &(2 * running.len())).map_err(|why| format!("addresses of the default network: {why}"))?;
+        same(&held, &(2 * running.len()))
+            .map_err(|why| format!("addresses of the default network: {why}"))?;
         let networks = networks_attached(world, &running)?;
-        same(&world.stored_addresses(NODE, NETWORK).len(), &networks).map_err(|why| format!("{NETWORK}: {why}"))?;
+        same(&world.stored_addresses(NODE, NETWORK).len(), &networks)
+            .map_err(|why| format!("{NETWORK}: {why}"))?;
         let pins = world.pinned_networks(NODE)?;
         same(&pins, &running.len()).map_err(|why| format!("pinned namespaces: {why}"))?;
         Ok(format!("{} pods, {hosts} links, {held} addresses, {pins} namespaces", running.len()))

@@ -51,7 +51,9 @@ pub fn node_as_before(world: &World) -> Finding {
 
 pub fn no_pod_routes(world: &World) -> Finding {
     let view = world.look(Host(NODE))?;
-    let to_pods = view.routes().filter(|route| route.link.as_ref().is_some_and(|link| link.as_str() != "eth0" && link.as_str() != "lo"));
+    let to_pods = view.routes().filter(|route| {
+        route.link.as_ref().is_some_and(|link| link.as_str() != "eth0" && link.as_str() != "lo")
+    });
     let found: Vec<String> = to_pods.map(ToString::to_string).collect();
     same(&found, &Vec::new())
 }

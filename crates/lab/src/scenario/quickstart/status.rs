@@ -53,7 +53,11 @@ fn same_row(found: &Value, expected: &Value) -> Finding {
     if let Some(map) = found.as_object_mut() {
         map.remove("gateway");
     }
-    if found == *expected { Ok(found.to_string()) } else { Err(format!("found {found}, expected {expected}")) }
+    if found == *expected {
+        Ok(found.to_string())
+    } else {
+        Err(format!("found {found}, expected {expected}"))
+    }
 }
 
 pub fn three_rows(world: &World) -> Finding {
