@@ -27,10 +27,20 @@ pub(crate) struct FakePlugin {
     failures: Mutex<Vec<(Verb, usize, Error)>>,
     /// What a plugin type answers instead of the usual result.
     pub(crate) answers: Mutex<BTreeMap<String, Value>>,
+    /// Types of which there is no plugin.
+    lost: Mutex<BTreeSet<String>>,
 }
 
 impl Delegate for FakePlugin {
+    fn find(&self, plugin_type: &str, path: &str) -> Result<(), Error> {
+        match self.lost.lock().unwrap().contains(plugin_type) {
+            true => Err(Error::internal(format!("failed to find plugin {plugin_type:?} in path [{path}]"))),
+            false => Ok(()),
+        }
+    }
+
     fn call(&self, plugin_type: &str, verb: Verb, invocation: &Invocation) -> Result<Output, Error> {
+        self.find(plugin_type, &invocation.path)?;
         let nth = self.calls.lock().unwrap().iter().filter(|(called, ..)| *called == verb).count();
         self.calls.lock().unwrap().push((verb, plugin_type.to_owned(), invocation.clone()));
         let failures = self.failures.lock().unwrap();
@@ -93,6 +103,11 @@ impl FakePlugin {
     /// The n-th call of a verb, from 0, fails.
     pub(crate) fn fail_nth(&self, verb: Verb, nth: usize, error: Error) {
         self.failures.lock().unwrap().push((verb, nth, error));
+    }
+
+    /// From now on there is no such plugin.
+    pub(crate) fn lose(&self, plugin_type: &str) {
+        self.lost.lock().unwrap().insert(plugin_type.to_owned());
     }
 
     pub(crate) fn heal(&self) {
@@ -216,6 +231,7 @@ impl World {
                 calls: Mutex::default(),
                 failures: Mutex::default(),
                 answers: Mutex::default(),
+                lost: Mutex::default(),
             },
             cluster: FakeCluster::default(),
             netns: FakeNetns { links: links.clone(), calls: RefCell::default(), fail_nth: Cell::default() },
