@@ -60,12 +60,14 @@ impl Delegate for FakePlugin {
 
 impl FakePlugin {
     fn add(&self, plugin_type: &str, invocation: &Invocation) -> Result<Success, Error> {
+        let stdin: Value = serde_json::from_slice(&invocation.stdin).unwrap();
+        let version = stdin["cniVersion"].as_str().unwrap_or_default();
+        let cni_version =
+            Version::or_oldest(version).map_err(|_| Error::incompatible_version(version, &Version::ALL))?;
         let mut links = self.links.lock().unwrap();
         let last = links.len() + 2;
         let gateway: IpAddr = "10.0.0.1".parse().unwrap();
         links.insert(invocation.ifname.clone(), BTreeSet::from([gateway]));
-        let stdin: Value = serde_json::from_slice(&invocation.stdin).unwrap();
-        let version = stdin["cniVersion"].as_str().unwrap_or_default();
         let usual = json!({
             "interfaces": [{"name": invocation.ifname, "mac": format!("02:00:00:00:00:{last:02x}"), "sandbox": invocation.netns}],
             "ips": [{"interface": 0, "address": format!("10.0.0.{last}/24"), "gateway": "10.0.0.1"}],
@@ -73,7 +75,7 @@ impl FakePlugin {
         });
         let answer = self.answers.lock().unwrap().get(plugin_type).cloned().unwrap_or(usual);
         let result = Success::parse_reply(answer.to_string().as_bytes(), "1.0.0")?;
-        Ok(Success { cni_version: Version::or_oldest(version).unwrap(), ..result })
+        Ok(Success { cni_version, ..result })
     }
 
     /// `VERB type interface`, in order.

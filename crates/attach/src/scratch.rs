@@ -164,12 +164,13 @@ impl Scratch {
         }
     }
 
-    /// The container ids of all files in the directory, in order.
+    /// The container ids of all readable files in the directory, in order. Whatever else lies there is not ours.
     pub fn containers(cni_dir: &Path) -> Vec<String> {
         let entries = fs::read_dir(cni_dir).into_iter().flatten().flatten();
         let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
         let mut ids: Vec<String> = files.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         ids.retain(|id| polynic_cni::names::container_id(id).is_ok());
+        ids.retain(|id| matches!(Scratch::new(cni_dir, id).read(), Ok(Some(_))));
         ids.sort();
         ids
     }

@@ -68,6 +68,7 @@ fn the_file_is_for_root_and_nothing_else_is_left() {
     let directory = scratch.path.parent().unwrap();
     assert_eq!((mode(&scratch.path), mode(directory)), (0o600, 0o700));
     assert_eq!(fs::read_dir(directory).unwrap().count(), 1);
+    fs::write(directory.join("notes"), "somebody else's").unwrap();
     assert_eq!(Scratch::containers(directory), ["c7"]);
 }
 
