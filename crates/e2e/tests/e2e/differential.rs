@@ -142,7 +142,10 @@ impl Side {
     }
 
     fn note(&mut self, step: &str, line: &str) {
-        let line = line.replace(self.node.directory(), "DIR").replace(&self.pod.id, "ID");
+        let line = line
+            .replace(self.directory, "PLUGINS")
+            .replace(self.node.directory(), "DIR")
+            .replace(&self.pod.id, "ID");
         self.trace.insert(format!("{step}: {}", mask(&line, &self.pod.path)));
     }
 
@@ -155,7 +158,7 @@ impl Side {
             }
             Ok(result) if result["cniVersion"] == "1.0.0" => {
                 // The reference printed an empty `dns` in those days.
-                self.note(step, &format!("exit 0 {result}").replace(r#""dns":{},"#, ""));
+                self.note(step, &format!("exit 0 {result}").replace(r#","dns":{}"#, ""));
             }
             _ => self.note(step, &format!("exit {} {:?}", answer.code, answer.stdout)),
         }

@@ -212,7 +212,11 @@ fn versions() -> Vec<Scenario> {
     let versions = ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0"];
     let of = |version: &&str| {
         ["ptp", "static", "bridge"].map(|plugin| {
-            let conf = conf(plugin, json!({"cniVersion": version, "ipam": ipam}));
+            let mut conf = conf(plugin, json!({"cniVersion": version, "ipam": ipam}));
+            // The bridge of those days dropped it, which a scenario of its own shows.
+            if plugin == "bridge" {
+                conf["ipam"]["dns"] = Value::Null;
+            }
             Scenario::new(&format!("{plugin} in {version}"), conf)
         })
     };
