@@ -167,13 +167,36 @@ impl Detaching<'_> {
             let (pod, name) = (pod_text(&self.args.pod()).replace('/', ":"), &delegate.list.name);
             format!("Del: {pod}:{name}:{} {}", conf.ifname, String::from_utf8_lossy(&delegate.list.bytes))
         });
-        runtime.del_list(&delegate.list, conf).map_err(|why| {
+        let list = self.callable(runtime, deletion);
+        if list.plugins.is_empty() {
+            return Ok(());
+        }
+        runtime.del_list(&list, conf).map_err(|why| {
             if delegate.is_list {
                 format!("DelegateDel: error invoking ConflistDel - {:?}: {why}", delegate.list.name)
             } else {
                 format!("DelegateDel: error invoking DelegateDel - {:?}: {why}", delegate.plugin_type())
             }
         })
+    }
+
+    /// The plugins to call. Where no result is cached ADD did not come to its end, and a plugin that cannot be found has done nothing
+    /// that waits for it; one that a completed ADD has called is insisted on.
+    fn callable(&self, runtime: &Runtime<'_>, Deletion { delegate, conf }: &Deletion) -> ConfList {
+        let mut list = delegate.list.clone();
+        if runtime.cached_result(&list, conf).is_ok_and(|cached| cached.is_some()) {
+            return list;
+        }
+        list.plugins.retain(|plugin| match self.context.delegate.find(&plugin.plugin_type, &runtime.path) {
+            Ok(()) => true,
+            Err(why) => {
+                self.context
+                    .log
+                    .error(&format!("nothing to delete of network {:?}: {why}", delegate.list.name));
+                false
+            }
+        });
+        list
     }
 
     fn forget(&self) {

@@ -27,10 +27,20 @@ pub(crate) struct FakePlugin {
     failures: Mutex<Vec<(Verb, usize, Error)>>,
     /// What a plugin type answers instead of the usual result.
     pub(crate) answers: Mutex<BTreeMap<String, Value>>,
+    /// Types of which there is no plugin.
+    lost: Mutex<BTreeSet<String>>,
 }
 
 impl Delegate for FakePlugin {
+    fn find(&self, plugin_type: &str, path: &str) -> Result<(), Error> {
+        match self.lost.lock().unwrap().contains(plugin_type) {
+            true => Err(Error::internal(format!("failed to find plugin {plugin_type:?} in path [{path}]"))),
+            false => Ok(()),
+        }
+    }
+
     fn call(&self, plugin_type: &str, verb: Verb, invocation: &Invocation) -> Result<Output, Error> {
+        self.find(plugin_type, &invocation.path)?;
         let nth = self.calls.lock().unwrap().iter().filter(|(called, ..)| *called == verb).count();
         self.calls.lock().unwrap().push((verb, plugin_type.to_owned(), invocation.clone()));
         let failures = self.failures.lock().unwrap();
@@ -50,12 +60,14 @@ impl Delegate for FakePlugin {
 
 impl FakePlugin {
     fn add(&self, plugin_type: &str, invocation: &Invocation) -> Result<Success, Error> {
+        let stdin: Value = serde_json::from_slice(&invocation.stdin).unwrap();
+        let version = stdin["cniVersion"].as_str().unwrap_or_default();
+        let cni_version =
+            Version::or_oldest(version).map_err(|_| Error::incompatible_version(version, &Version::ALL))?;
         let mut links = self.links.lock().unwrap();
         let last = links.len() + 2;
         let gateway: IpAddr = "10.0.0.1".parse().unwrap();
         links.insert(invocation.ifname.clone(), BTreeSet::from([gateway]));
-        let stdin: Value = serde_json::from_slice(&invocation.stdin).unwrap();
-        let version = stdin["cniVersion"].as_str().unwrap_or_default();
         let usual = json!({
             "interfaces": [{"name": invocation.ifname, "mac": format!("02:00:00:00:00:{last:02x}"), "sandbox": invocation.netns}],
             "ips": [{"interface": 0, "address": format!("10.0.0.{last}/24"), "gateway": "10.0.0.1"}],
@@ -63,7 +75,7 @@ impl FakePlugin {
         });
         let answer = self.answers.lock().unwrap().get(plugin_type).cloned().unwrap_or(usual);
         let result = Success::parse_reply(answer.to_string().as_bytes(), "1.0.0")?;
-        Ok(Success { cni_version: Version::or_oldest(version).unwrap(), ..result })
+        Ok(Success { cni_version, ..result })
     }
 
     /// `VERB type interface`, in order.
@@ -93,6 +105,11 @@ impl FakePlugin {
     /// The n-th call of a verb, from 0, fails.
     pub(crate) fn fail_nth(&self, verb: Verb, nth: usize, error: Error) {
         self.failures.lock().unwrap().push((verb, nth, error));
+    }
+
+    /// From now on there is no such plugin.
+    pub(crate) fn lose(&self, plugin_type: &str) {
+        self.lost.lock().unwrap().insert(plugin_type.to_owned());
     }
 
     pub(crate) fn heal(&self) {
@@ -216,6 +233,7 @@ impl World {
                 calls: Mutex::default(),
                 failures: Mutex::default(),
                 answers: Mutex::default(),
+                lost: Mutex::default(),
             },
             cluster: FakeCluster::default(),
             netns: FakeNetns { links: links.clone(), calls: RefCell::default(), fail_nth: Cell::default() },

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// One row: where the difference shows, and what it looks like. `*` stands for any text.
+/// One row: where the difference shows, and what it looks like. `*` stands for any text, `?` for any character.
 #[derive(Debug)]
 pub struct Row {
     scenario: String,
@@ -36,13 +36,19 @@ impl Row {
     }
 }
 
-/// Whether `text` is what `pattern` says, with `*` for any text.
+/// Whether `text` is what `pattern` says, with `*` for any text and `?` for any character.
 fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, rest)) => text
-            .strip_prefix(start)
-            .is_some_and(|tail| (0..=tail.len()).any(|at| tail.get(at..).is_some_and(|t| matches(rest, t)))),
+    let mut rest = pattern.chars();
+    match rest.next() {
+        None => text.is_empty(),
+        Some('*') => {
+            text.char_indices().any(|(at, _)| matches(rest.as_str(), &text[at..]))
+                || matches(rest.as_str(), "")
+        }
+        Some(wanted) => {
+            let mut tail = text.chars();
+            tail.next().is_some_and(|c| wanted == '?' || c == wanted) && matches(rest.as_str(), tail.as_str())
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) enum Announce {
 }
 
 /// A setting of a link that is about to be made: it starts with the namespace's default.
-fn default_of(family: &str, setting: &str) -> SysctlKey {
+pub(crate) fn default_of(family: &str, setting: &str) -> SysctlKey {
     SysctlKey::conf(family, &default_name(), setting)
 }
 

@@ -15,6 +15,7 @@ mod del;
 mod gc;
 mod lock;
 mod status;
+mod unreadable;
 
 /// Calls a main plugin.
 ///
@@ -28,7 +29,10 @@ pub fn run(
     conf: &PluginConf,
 ) -> Result<Output, Error> {
     let call = Call::new(attacher.plugin_type(), invocation, conf)?;
-    let attachment = attacher.read(&call)?;
+    let attachment = match attacher.read(&call) {
+        Err(refused) if verb == Verb::Del => Box::new(unreadable::Unreadable(refused)),
+        read => read?,
+    };
     let job = Job { context, call: &call, attachment: attachment.as_ref() };
     match verb {
         Verb::Add => add::add(&job).map(Output::Success),

@@ -24,7 +24,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let done = match args.as_slice() {
         [] | ["help" | "-h" | "--help"] => say(HELP),
         ["version" | "-V" | "--version"] => say(concat!("polynic ", env!("CARGO_PKG_VERSION"), "\n")),
-        ["plugins"] => polynic_plugins::types().try_for_each(|t| say(&format!("{t}\n"))),
+        ["plugins"] => plugins().try_for_each(|t| say(&format!("{t}\n"))),
         ["install", directory] => install(Path::new(directory)),
         _ => Err(io::Error::other(format!("unknown command: {}\n\n{HELP}", args.join(" ")))),
     };
@@ -35,6 +35,11 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Every name under which the program is a CNI plugin.
+fn plugins() -> impl Iterator<Item = &'static str> {
+    polynic_plugins::types().chain([crate::multus::NAME])
 }
 
 fn say(text: &str) -> io::Result<()> {
@@ -48,7 +53,7 @@ fn install(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
     let program = fs::canonicalize("/proc/self/exe")?;
     let own = place(&program, directory, "polynic")?;
-    polynic_plugins::types().try_for_each(|name| place(&own, directory, name).map(drop))
+    plugins().try_for_each(|name| place(&own, directory, name).map(drop))
 }
 
 /// Puts `program` into a directory under a name.
@@ -76,7 +81,7 @@ mod tests {
         let files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|f| f.unwrap()).collect();
         let mut names: Vec<_> = files.iter().map(|f| f.file_name().into_string().unwrap()).collect();
         names.sort();
-        let mut expected: Vec<&str> = polynic_plugins::types().chain(["polynic"]).collect();
+        let mut expected: Vec<&str> = plugins().chain(["polynic"]).collect();
         expected.sort_unstable();
         assert_eq!(names, expected);
         let inode = files[0].metadata().unwrap().ino();

@@ -25,7 +25,7 @@ pub(crate) fn run(name: &str) -> Option<ExitCode> {
 }
 
 /// Writes in one go: the standard library's stdout would split the answer before its last line and wake the reader twice.
-fn print(to: BorrowedFd<'_>, mut text: &[u8]) {
+pub(crate) fn print(to: BorrowedFd<'_>, mut text: &[u8]) {
     while !text.is_empty() {
         match rustix::io::write(to, text) {
             Ok(written) => text = text.get(written..).unwrap_or_default(),

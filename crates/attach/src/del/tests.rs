@@ -211,3 +211,24 @@ fn addresses_of_the_pod_are_not_repeated_in_the_args() {
     let args = world.plugin.invocation(0).args;
     assert!(!args.contains("MAC=") && !args.contains("IP=10"), "{args}");
 }
+
+#[test]
+fn a_plugin_that_never_was_there_has_nothing_to_delete() {
+    let fabric = json!({"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"});
+    let world = World::new(json!({"delegates": [fabric]}));
+    world.nad("odd", json!({"cniVersion": "1.0.0", "plugins": [{"type": "a"}, {"type": "missing"}]}));
+    world.pod("odd");
+    world.plugin.lose("missing");
+    assert!(world.add().unwrap_err().msg.contains("missing"));
+    world.plugin.forget();
+    world.del().unwrap();
+    assert_eq!(world.plugin.calls(), ["DEL a net1", "DEL fabric eth0"]);
+    assert!(world.files().is_empty());
+}
+
+#[test]
+fn a_plugin_that_has_attached_is_insisted_on() {
+    let world = attached();
+    world.plugin.lose("a");
+    assert!(world.del().unwrap_err().msg.contains("\"a\""));
+}

@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::fake::World;
@@ -88,4 +89,38 @@ fn garbage_is_an_error_object() {
         error(&run(&world(), "ADD", stdin, true));
     }
     error(&run(&world(), "JUMP", &world().conf.to_string(), true));
+}
+
+/// What is mutated; the directories come after it and win, so that no mutation leads out of the test's own.
+const FRAGMENT: &str = r#""cniVersion":"1.1.0","name":"n","type":"multus","delegates":[{"cniVersion":"1.0.0","name":"a","type":"a","args":{"cni":{}}},{"name":"b","plugins":[{"type":"c","capabilities":{"mac":true}}]}],"runtimeConfig":{"mac":"m","portMappings":[{"hostPort":1,"containerPort":2}]},"prevResult":{"ips":[{"address":"10.0.0.1/24"}]},"systemNamespaces":[]"#;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_500))]
+
+    /// Four verbs each: 10,000 calls with mutated stdin. Each ends with a result or one error object, and no defect shows.
+    #[test]
+    fn mutated_stdin_is_served_or_refused(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<char>(), 0..3u8), 0..5),
+    ) {
+        let mut text: Vec<char> = FRAGMENT.chars().collect();
+        for (at, symbol, kind) in edits {
+            let at = at.index(text.len());
+            match kind {
+                0 => text[at] = symbol,
+                1 => text.insert(at, symbol),
+                _ => drop(text.remove(at)),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        let world = world();
+        let stdin = format!("{{{text},\"confDir\":{},\"cniDir\":{}}}", world.conf["confDir"], world.conf["cniDir"]);
+        for verb in ["ADD", "CHECK", "DEL", "GC"] {
+            let answer = run(&world, verb, &stdin, true);
+            if answer.code != 0 {
+                let (_, msg) = error(&answer);
+                prop_assert!(!msg.is_empty() && !msg.contains("panicked"), "{verb}: {msg}");
+            }
+        }
+        prop_assert!(world.links().is_empty(), "what ADD made, its undo or DEL took away");
+    }
 }

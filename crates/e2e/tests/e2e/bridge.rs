@@ -206,6 +206,23 @@ fn a_foreign_address_of_the_bridge_is_replaced_only_by_force() {
 }
 
 #[test]
+fn an_existing_bridge_keeps_its_mac_when_ports_come() {
+    let Some(node) = Node::new() else { return };
+    node.ip("link add br5 type bridge\nlink set br5 mtu 1420");
+    let mac = node.state().mac("br5").to_owned();
+    let pods: Vec<Pod> = (0..4).map(|_| Pod::new()).collect();
+    let calls: Vec<Call> = pods.iter().map(|pod| Call::new(pod, bridge(&node, json!({})))).collect();
+    let results: Vec<Value> = calls.iter().map(Call::add).collect();
+    for (call, result) in calls.iter().zip(&results) {
+        assert_eq!(result["interfaces"][0]["mac"], json!(mac));
+        assert_eq!(call.check(result).silent(), "");
+    }
+    calls.iter().for_each(Call::del);
+    assert_eq!(node.state().mac("br5"), mac);
+    assert!(node.state().has("link br5 up mtu 1420 kind bridge vlan_filtering 0"), "{:?}", node.state());
+}
+
+#[test]
 fn the_mac_comes_from_the_strongest_source() {
     let Some(node) = Node::new() else { return };
     let (by_args, by_object) =

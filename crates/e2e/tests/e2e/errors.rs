@@ -102,6 +102,26 @@ fn unknown_arguments_are_refused_unless_told_to_ignore_them() {
 }
 
 #[test]
+fn a_configuration_that_is_refused_can_still_be_deleted() {
+    let Some(node) = Node::new() else { return };
+    let pod = Pod::new();
+    let place = Place { node: &node, shared: &[] };
+    let before = place.before(&pod);
+    let call = Call::new(&pod, macvlan(&node));
+    for (key, value) in [("mode", json!("fast")), ("mtu", json!("big")), ("master", json!("a/b"))] {
+        call.add();
+        let refused = call.clone().key(key, value);
+        assert_eq!(refused.run("CHECK").code, 1);
+        refused.del();
+        place.assert_nothing_left(&pod, &before, key);
+        pod.state().assert_same(&before.1, key);
+        let (code, _) = refused.run("ADD").error();
+        assert_eq!(code, 999);
+        refused.del();
+    }
+}
+
+#[test]
 fn a_namespace_that_is_none_is_named() {
     let Some(node) = Node::new() else { return };
     let pod = Pod::new();

@@ -38,7 +38,7 @@ fn it_reports_the_previous_result_and_refuses_other_addresses() {
     call.del();
     pod.ip("address add 10.0.0.1/32 dev lo");
     let (_, msg) = call.run("ADD").error();
-    assert_eq!(msg, "loopback interface found with non-loopback address \"10.0.0.1/32\"");
+    assert_eq!(msg, "loopback interface found with non-loopback address \"10.0.0.1\"");
 }
 
 #[test]

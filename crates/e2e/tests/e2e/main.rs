@@ -6,6 +6,7 @@
 mod bridge;
 mod calico_like;
 mod crowd;
+mod differential;
 mod errors;
 mod ipam;
 mod kill;

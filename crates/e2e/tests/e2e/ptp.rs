@@ -47,6 +47,7 @@ fn it_routes_both_families() {
         "addr vethX fd00:6::1/128 scope global",
         "route 4 10.6.0.2 dev vethX scope host",
         "route 6 fd00:6::2 dev vethX metric 1024",
+        "sysctl ipv6/conf/vethX/accept_ra=0",
         "sysctl ipv4/ip_forward=1",
         "sysctl ipv6/conf/all/forwarding=1",
     ] {

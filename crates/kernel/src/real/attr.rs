@@ -22,7 +22,9 @@ impl Space {
         if now != change.before {
             return Err(Failure::Stale(format!("{now:?}")));
         }
-        if now == change.after {
+        // Setting a link's own MAC says that it is to keep it: a bridge would take over that of a port (net/bridge/br_stp_if.c,
+        // br_stp_recalculate_bridge_id).
+        if now == change.after && !matches!(now, Attr::Mac(_)) {
             return Ok(());
         }
         let mut message = LinkMessage::default();

@@ -413,6 +413,7 @@ fn the_plan_of_a_bridge_with_masquerade() {
         "change sysctl net/ipv6/conf/veth*/accept_ra=0 in host",
         "set Up(true) on veth* in host",
         "set Master(Some(IfName(\"cni0\"))) on veth* in host",
+        "change sysctl net/ipv6/conf/net1/accept_dad=0 in pod",
         "change sysctl net/ipv4/conf/net1/arp_notify=1 in pod",
         "add address 192.168.1.200/24 on net1 in pod",
         "set Up(true) on net1 in pod",

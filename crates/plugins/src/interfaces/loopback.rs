@@ -19,8 +19,7 @@ impl Attacher for Loopback {
         "loopback"
     }
 
-    fn read(&self, call: &Call<'_>) -> Result<Box<dyn Attachment>, Error> {
-        call.conf.prev_result().map_err(|e| call.explain(e))?;
+    fn read(&self, _: &Call<'_>) -> Result<Box<dyn Attachment>, Error> {
         Ok(Box::new(LoopbackAttachment))
     }
 }
@@ -49,8 +48,8 @@ fn addresses(pod: &NsFacts) -> Vec<IpNet> {
 fn refuse_strangers(call: &Call<'_>, pod: &NsFacts) -> Result<(), Error> {
     match pod.addresses_of(&IfName::loopback()).find(|a| !a.net.addr().is_loopback()) {
         Some(a) => {
-            Err(call
-                .error(format!("loopback interface found with non-loopback address {:?}", a.net.to_string())))
+            let address = a.net.addr().to_string();
+            Err(call.error(format!("loopback interface found with non-loopback address {address:?}")))
         }
         None => Ok(()),
     }
@@ -70,6 +69,7 @@ impl Attachment for LoopbackAttachment {
     }
 
     fn preflight(&self, call: &Call<'_>, facts: &Facts) -> Result<(), Error> {
+        call.conf.prev_result().map_err(|e| call.explain(e))?;
         facts.pod.as_ref().map_or(Ok(()), |pod| refuse_strangers(call, pod))
     }
 

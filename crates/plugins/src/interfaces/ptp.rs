@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use polynic_cni::{Error, Interface, Ip, Success};
 use polynic_net::{
     Address, Change, Entropy, Facts, Family, IfName, IpNet, Link, LinkKind, Mac, Needs, Place, Plan, Route,
-    Veth, scope,
+    Sysctl, SysctlKey, Veth, scope,
 };
 use serde::Deserialize;
 
@@ -98,6 +98,14 @@ fn host_side(plan: &mut Plan, host: &IfName, ip: &Ip, gateway: IpAddr) {
     plan.own(Change::add_route(Place::Host, route));
 }
 
+/// A pod is no router that the node should believe. Where IPv6 is off there is nothing to set.
+fn no_router_advertisements(facts: &Facts, host: &IfName) -> Option<Change> {
+    let default = addressing::default_of("ipv6", "accept_ra");
+    let old = facts.host.sysctl(&default).filter(|value| *value != "0")?;
+    let key = SysctlKey::conf("ipv6", host, "accept_ra");
+    Some(Change::sysctl(Place::Host, Sysctl { key, value: old.to_owned() }, "0"))
+}
+
 fn gateway(call: &Call<'_>, ip: &Ip) -> Result<IpAddr, Error> {
     ip.gateway.ok_or_else(|| call.error(format!("address {} has no gateway, which ptp needs", ip.address)))
 }
@@ -113,6 +121,7 @@ impl Attachment for PtpAttachment {
         if let Some(result) = ipam {
             addressing::needs(&mut needs, result);
             forwarding::needs(&mut needs, result);
+            needs.host.sysctl(addressing::default_of("ipv6", "accept_ra"));
         }
         if self.ip_masq {
             needs.host.firewall.push(masquerade::table());
@@ -141,6 +150,9 @@ impl Attachment for PtpAttachment {
         let mut plan = Plan::default();
         forwarding::enable(&mut plan, &facts.host, ipam);
         plan.own(self.create(call, &pair));
+        if let Some(change) = no_router_advertisements(facts, &pair.host) {
+            plan.own(change);
+        }
         plan.own(Change::up(Place::Host, &pair.host));
         addressing::configure(&mut plan, call, facts, &result, Announce::No)?;
         for ip in &result.ips {

@@ -14,15 +14,17 @@ use crate::{Call, Planned, forwarding, mac, masquerade};
 /// The VLAN that every port of a filtering bridge starts in.
 const DEFAULT_VLAN: u16 = 1;
 
-pub(super) fn needs(needs: &mut Needs, _config: &Config) {
-    needs.host.sysctl(accept_ra("default"));
+pub(super) fn needs(needs: &mut Needs, config: &Config) {
+    needs.host.sysctl(addressing::default_of("ipv6", "accept_ra"));
+    needs.host.sysctl(accept_ra(&config.bridge));
+    // Whatever the families of the addresses: link-local ones count, too.
+    for (family, setting) in [("ipv6", "accept_dad"), ("ipv6", "enhanced_dad"), ("ipv4", "arp_notify")] {
+        needs.pod.sysctl(addressing::default_of(family, setting));
+    }
 }
 
-fn accept_ra(link: &str) -> SysctlKey {
-    match IfName::new(link) {
-        Ok(name) => SysctlKey::conf("ipv6", &name, "accept_ra"),
-        Err(_) => SysctlKey::ipv6_forwarding(),
-    }
+fn accept_ra(link: &IfName) -> SysctlKey {
+    SysctlKey::conf("ipv6", link, "accept_ra")
 }
 
 pub(super) struct Planner<'a> {
@@ -101,18 +103,24 @@ impl<'a> Planner<'a> {
         result
     }
 
-    /// Step 1. An existing bridge is used as it is. A new one gets its address from the start, which pins it: otherwise it would
-    /// change with the ports, and every neighbour's cache with it.
+    /// Step 1. The bridge's address is set even to what it is, which pins it: otherwise it would change with the ports, and with
+    /// it every neighbour's cache and the truth of the answer.
     fn bridge(&mut self) {
         let name = &self.config.bridge;
         let fact = self.facts.link(Place::Host, name);
-        if fact.is_none() {
+        let started_with = if fact.is_none() {
             let kind = LinkKind::Bridge { vlan_filtering: self.config.filters_vlans() };
             let link = Link { name: name.clone(), kind, mac: Some(self.bridge_mac), mtu: self.config.mtu };
             self.plan.ensure(Change::create_link(Place::Host, link));
-            if let Some(change) = self.no_router_advertisements(name) {
-                self.plan.ensure(change);
-            }
+            addressing::default_of("ipv6", "accept_ra")
+        } else {
+            // Not `ensure`: nothing is shared by it that another attempt would have to wait for.
+            let mac = Attr::Mac(self.bridge_mac);
+            self.plan.own(Change::attr(Place::Host, name, mac.clone(), mac));
+            accept_ra(name)
+        };
+        if let Some(change) = self.no_router_advertisements(name, &started_with) {
+            self.plan.ensure(change);
         }
         if self.config.promisc && !fact.is_some_and(|l| l.promisc) {
             self.plan.ensure(Change::attr(Place::Host, name, Attr::Promisc(false), Attr::Promisc(true)));
@@ -122,11 +130,10 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// New links start with the node's default; where IPv6 is off there is nothing to set.
-    fn no_router_advertisements(&self, link: &IfName) -> Option<Change> {
-        let old = self.facts.host.sysctl(&accept_ra("default")).filter(|v| *v != "0")?;
-        let key = SysctlKey::conf("ipv6", link, "accept_ra");
-        Some(Change::sysctl(Place::Host, Sysctl { key, value: old.to_owned() }, "0"))
+    /// `started_with` says where the present value can be read. Where IPv6 is off there is nothing to set.
+    fn no_router_advertisements(&self, link: &IfName, started_with: &SysctlKey) -> Option<Change> {
+        let old = self.facts.host.sysctl(started_with).filter(|v| *v != "0")?;
+        Some(Change::sysctl(Place::Host, Sysctl { key: accept_ra(link), value: old.to_owned() }, "0"))
     }
 
     /// Step 2.
@@ -136,7 +143,8 @@ impl<'a> Planner<'a> {
         let kind = LinkKind::Veth(peer);
         let link = Link { name: self.call.ifname.clone(), kind, mac: Some(self.pod_mac), mtu };
         self.plan.own(Change::create_link(Place::Pod, link));
-        if let Some(change) = self.no_router_advertisements(&self.host_end) {
+        let default = addressing::default_of("ipv6", "accept_ra");
+        if let Some(change) = self.no_router_advertisements(&self.host_end, &default) {
             self.plan.own(change);
         }
         self.plan.own(Change::up(Place::Host, &self.host_end));

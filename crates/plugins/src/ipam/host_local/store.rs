@@ -60,7 +60,15 @@ impl Store {
         let lock = lock.map_err(failed("open", &path))?;
         lock.lock().map_err(failed("lock", &path))?;
         let index = Index::new(state, &directory);
-        Ok(Self { directory, index, _lock: lock })
+        let store = Self { directory, index, _lock: lock };
+        // Only the lock's holder writes it: one that is there is of a process that was killed.
+        let _ = fs::remove_file(store.unfinished());
+        Ok(store)
+    }
+
+    /// The name under which files are made complete.
+    fn unfinished(&self) -> PathBuf {
+        self.directory.join(".new")
     }
 
     fn file(&self, ip: IpAddr) -> PathBuf {
@@ -75,7 +83,9 @@ impl Store {
             return Ok(false);
         }
         let last = self.directory.join(format!("last_reserved_ip.{set}"));
-        replace(&last, &ip.to_string()).map_err(failed("write", &last))?;
+        let complete = self.unfinished();
+        let written = write_new(&complete, &ip.to_string()).and_then(|()| fs::rename(&complete, &last));
+        written.map_err(failed("write", &last))?;
         self.index.add(ip, owner);
         Ok(true)
     }
@@ -85,7 +95,7 @@ impl Store {
         if fs::metadata(path).is_ok_and(|m| m.len() > 0) {
             return Ok(false);
         }
-        let complete = self.directory.join(format!(".new-{}", std::process::id()));
+        let complete = self.unfinished();
         write_new(&complete, content).map_err(failed("write", &complete))?;
         let linked = match fs::hard_link(&complete, path) {
             // Empty: a crash of another implementation. The file that replaces it is complete at once.
@@ -222,13 +232,8 @@ fn read(path: &Path) -> Option<String> {
     fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
+/// Never writes into a file that is there: after a crash that file may be an address, under its second name.
 fn write_new(path: &Path, content: &str) -> io::Result<()> {
-    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(content.as_bytes())
-}
-
-fn replace(path: &Path, content: &str) -> io::Result<()> {
-    let complete = path.with_extension(format!("new-{}", std::process::id()));
-    write_new(&complete, content)?;
-    fs::rename(complete, path)
 }

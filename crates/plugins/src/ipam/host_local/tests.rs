@@ -167,6 +167,21 @@ fn empty_files_of_a_crash_are_free() {
 }
 
 #[test]
+fn what_a_killed_process_left_half_done_is_removed_and_harms_no_address() {
+    let bench = Bench::new();
+    bench.add("a", "net1", &bench.small()).unwrap();
+    let (address, unfinished) = (bench.store().join("10.0.0.10"), bench.store().join(".new"));
+    // Killed between linking the address into place and removing its first name.
+    fs::hard_link(&address, &unfinished).unwrap();
+    assert_eq!(bench.ip("b", "net1", &bench.small()), "10.0.0.11/24");
+    assert_eq!(fs::read(&address).unwrap(), b"a\r\nnet1");
+    fs::write(&unfinished, "b").unwrap();
+    bench.del("a", "net1");
+    bench.del("b", "net1");
+    assert_eq!(bench.files(), BTreeSet::new());
+}
+
+#[test]
 fn the_same_attachment_gets_no_second_address() {
     let bench = Bench::new();
     let conf = bench.small();
