@@ -65,7 +65,7 @@ fn exec_passes_on_exit_status_and_shows_the_node() {
     assert_eq!(labs.run(&["exec", "node/node1", "--", "sh", "-c", "exit 7"]).status.code(), Some(7));
     assert_eq!(labs.run(&["exec", "node/node1", "--", "sh", "-c", "kill -9 $$"]).status.code(), Some(137));
     let files = labs.ok(&["exec", "node/node1", "--", "ls", "/etc/cni/net.d", "/opt/cni/bin"]);
-    assert!(files.contains("00-multus.conf") && files.contains("macvlan"), "{files}");
+    assert!(files.contains("00-multus.conf") && files.contains("polynic"), "{files}");
     let missing = labs.run(&["exec", "nobody", "--", "true"]);
     assert!(text(&missing.stderr).contains("no running pod \"nobody\""), "{}", text(&missing.stderr));
     labs.ok(&["down"]);
