@@ -75,7 +75,8 @@ impl Place<'_> {
 
     /// ADD and DEL with all that DEL may lack. `make` makes the call for a pod.
     pub(crate) fn deletes_with_whatever_is_left(&self, make: impl Fn(&Pod) -> Call) {
-        let cases: [(&str, fn(&Pod, Call) -> Call); 5] = [
+        type Change = fn(&Pod, Call) -> Call;
+        let cases: [(&str, Change); 5] = [
             ("empty CNI_NETNS", |_, call| call.without("CNI_NETNS")),
             ("vanished netns", |pod, call| {
                 unpin(Path::new(&pod.path)).unwrap();

@@ -121,7 +121,7 @@ impl Worker {
 
     async fn report(&mut self, pod: &Pod, failure: Failure) {
         tracing::warn!(pod = %self.name(), why = %failure.message, "cannot make the sandbox");
-        self.remains.extend(failure.remains);
+        self.remains.extend(failure.remains.map(|sandbox| *sandbox));
         events::failed_sandbox(&self.kubelet, pod, &failure.message).await;
         let status = status::waiting(pod, &self.kubelet.host_ips(), &failure.message, self.started);
         self.post(pod, status).await;
