@@ -44,13 +44,14 @@ fn say(text: &str) -> io::Result<()> {
 /// Puts every plugin into a directory. Each file is complete at every instant: made under another name, then renamed.
 fn install(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    let program = fs::canonicalize("/proc/self/exe")?;
+    let mut program = fs::canonicalize("/proc/self/exe")?;
     for name in polynic_plugins::types().chain(std::iter::once("polynic")) {
         let new = directory.join(format!(".{name}.new"));
         let _ = fs::remove_file(&new);
-        // Another file system takes no link.
+        // Another file system takes no link, but the second plugin can be one to the first: they know each other by the inode.
         fs::hard_link(&program, &new).or_else(|_| fs::copy(&program, &new).map(drop))?;
-        fs::rename(&new, directory.join(name))?;
+        program = directory.join(name);
+        fs::rename(&new, &program)?;
     }
     Ok(())
 }
