@@ -14,6 +14,9 @@ pub(crate) fn host_local(node: &Node, subnets: &[&str]) -> Value {
     json!({"type": "host-local", "dataDir": node.directory(), "ranges": ranges})
 }
 
+/// Takes away something that DEL could use.
+type Spoil = fn(&Pod, Call) -> Call;
+
 /// A configuration of network `net`.
 pub(crate) fn conf(plugin: &str, keys: Value) -> Value {
     let mut conf = json!({"cniVersion": "1.0.0", "name": "net", "type": plugin});
@@ -73,9 +76,9 @@ impl Place<'_> {
         self.assert_forgotten(&pod.id, when);
     }
 
-    /// ADD and DEL with all that DEL may lack. `make` makes the call for a pod.
+    /// ADD, then DEL with less and less to go by. `make` makes the call for a pod.
     pub(crate) fn deletes_with_whatever_is_left(&self, make: impl Fn(&Pod) -> Call) {
-        let cases: [(&str, fn(&Pod, Call) -> Call); 5] = [
+        let cases: [(&str, Spoil); 5] = [
             ("empty CNI_NETNS", |_, call| call.without("CNI_NETNS")),
             ("vanished netns", |pod, call| {
                 unpin(Path::new(&pod.path)).unwrap();

@@ -1,7 +1,8 @@
 //! Our plugins among others: whoever comes first in CNI_PATH is called.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::process::Command;
 
 use polynic_e2e::{Call, Node, Pod, plugins, reference_plugins};
 use serde_json::{Value, json};
@@ -122,6 +123,21 @@ fn a_users_own_executable_wins_over_the_built_in_of_its_name() {
         assert_eq!(calls_noted(&directory), ["ADD", "DEL"]);
         fs::remove_dir_all(directory).unwrap();
     }
+}
+
+#[test]
+fn on_another_file_system_they_are_still_one_program() {
+    let Some(node) = Node::new() else { return };
+    let directory = format!("{}/bin", node.directory());
+    let status = Command::new(format!("{}/polynic", plugins())).args(["install", &directory]).status();
+    assert!(status.unwrap().success());
+    let files: Vec<_> =
+        fs::read_dir(&directory).unwrap().map(|f| f.unwrap().metadata().unwrap().ino()).collect();
+    assert!(files.len() > 7 && files.iter().all(|inode| *inode == files[0]), "{files:?}");
+    let pod = Pod::new();
+    let call = Call::new(&pod, macvlan(&node)).from_directory(&directory);
+    call.add();
+    call.del();
 }
 
 #[test]
