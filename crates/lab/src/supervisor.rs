@@ -87,8 +87,16 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
     ));
     READY.store(true, std::sync::atomic::Ordering::Release);
     Progress::Ready.report();
-    std::future::pending::<()>().await;
+    wait_until_removed(&state).await;
     Ok(())
+}
+
+/// Somebody removed the directory without `down`, which would not find the lab any more: it must not live on unseen.
+async fn wait_until_removed(state: &State) {
+    while state.directory().exists() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    tracing::warn!("the lab's directory is gone: the lab ends");
 }
 
 fn step(text: String) {

@@ -42,11 +42,15 @@ impl Labs {
 
     /// Not asked whether labs can be had.
     pub fn unchecked() -> Labs {
-        Labs { runtime: tempfile::tempdir().unwrap(), polynic: PathBuf::from("/bin/true") }
+        Labs::of(PathBuf::from("/bin/true"))
+    }
+
+    fn of(polynic: PathBuf) -> Labs {
+        Labs { runtime: tempfile::tempdir().unwrap(), polynic }
     }
 
     fn with(polynic: PathBuf) -> Option<Labs> {
-        let labs = Labs { polynic, ..Labs::unchecked() };
+        let labs = Labs::of(polynic);
         let up = labs.run(&["up", "--name", "probe"]);
         let words = text(&up.stderr);
         if !up.status.success() && words.contains("namespace") {
@@ -102,6 +106,17 @@ impl Labs {
         let left: Vec<_> = fs::read_dir(self.runtime.path()).unwrap().flatten().map(|e| e.path()).collect();
         assert_eq!(left, Vec::<PathBuf>::new(), "files");
         assert_eq!(self.processes(), Vec::<String>::new(), "processes");
+    }
+}
+
+/// A test that fails leaves no lab behind either.
+impl Drop for Labs {
+    fn drop(&mut self) {
+        for lab in fs::read_dir(self.root()).into_iter().flatten().flatten() {
+            if let Some(name) = lab.file_name().to_str() {
+                let _ = self.command(&["down", "--name", name]).output();
+            }
+        }
     }
 }
 

@@ -101,6 +101,15 @@ fn a_command_that_is_killed_while_the_lab_starts_takes_it_along() {
 }
 
 #[test]
+fn a_lab_whose_directory_is_removed_ends_by_itself() {
+    let Some(labs) = Labs::new() else { return };
+    labs.ok(&["up"]);
+    fs::remove_dir_all(labs.root()).unwrap();
+    wait_until("processes stay", || labs.processes().is_empty());
+    labs.nothing_left();
+}
+
+#[test]
 fn two_labs_run_side_by_side_and_a_name_is_taken_once() {
     let Some(labs) = Labs::new() else { return };
     labs.ok(&["up", "--name", "one"]);
