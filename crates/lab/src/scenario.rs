@@ -138,54 +138,59 @@ pub fn tell(state: &State, name: &str) -> Result<ExitCode> {
     }
     let story = find(name)?;
     let started = Instant::now();
-    let ui = Ui::new();
-    let mut count = Count::default();
+    let mut telling = Telling { ui: Ui::new(), hold: 0, fail: 0 };
     for chapter in story.chapters {
-        tell_chapter(&world, chapter, ui, &mut count);
+        telling.chapter(&world, chapter);
     }
-    let words = format!("{}: {} facts hold, {} do not", story.name, count.hold, count.fail);
-    let style = if count.fail == 0 { Style::Good } else { Style::Bad };
-    let seconds = started.elapsed().as_secs_f32();
-    ui.line(&format!("\n{} ({seconds:.1} s)", ui.paint(style, &words)));
-    Ok(if count.fail == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(telling.end(story.name, started.elapsed()))
 }
 
-#[derive(Default)]
-struct Count {
+/// A story on its way to the reader, with the count so far.
+struct Telling {
+    ui: Ui,
     hold: usize,
     fail: usize,
 }
 
-fn tell_chapter(world: &World, chapter: &Chapter, ui: Ui, count: &mut Count) {
-    ui.heading(chapter.title);
-    let acted = (chapter.act)(world);
-    match &acted {
-        Ok(words) => ui.line(&format!("     {}", ui.paint(Style::Dim, words))),
-        Err(why) => ui.line(&format!("{} {why}", ui.paint(Style::Bad, "FAIL"))),
+impl Telling {
+    fn chapter(&mut self, world: &World, chapter: &Chapter) {
+        self.ui.heading(chapter.title);
+        let acted = (chapter.act)(world);
+        match &acted {
+            Ok(words) => self.ui.line(&format!("     {}", self.ui.paint(Style::Dim, words))),
+            Err(why) => self.fails(&format!("could not begin: {why}")),
+        }
+        for fact in chapter.facts {
+            let finding = match &acted {
+                Ok(_) => (fact.check)(world),
+                Err(_) => Err("not looked at".to_owned()),
+            };
+            self.fact(fact.name, &finding);
+        }
     }
-    if acted.is_err() {
-        count.fail += 1;
-    }
-    for fact in chapter.facts {
-        let finding = match &acted {
-            Ok(_) => (fact.check)(world),
-            Err(_) => Err("not looked at".to_owned()),
-        };
+
+    fn fact(&mut self, name: &str, finding: &Finding) {
         match finding {
             Ok(seen) => {
-                count.hold += 1;
-                ui.line(&format!(
-                    "{} {}: {}",
-                    ui.paint(Style::Good, "ok  "),
-                    fact.name,
-                    ui.paint(Style::Dim, &seen)
-                ));
+                self.hold += 1;
+                let (ok, seen) = (self.ui.paint(Style::Good, "ok  "), self.ui.paint(Style::Dim, seen));
+                self.ui.line(&format!("{ok} {name}: {seen}"));
             }
-            Err(why) => {
-                count.fail += 1;
-                ui.line(&format!("{} {}: {why}", ui.paint(Style::Bad, "FAIL"), fact.name));
-            }
+            Err(why) => self.fails(&format!("{name}: {why}")),
         }
+    }
+
+    fn fails(&mut self, words: &str) {
+        self.fail += 1;
+        self.ui.line(&format!("{} {words}", self.ui.paint(Style::Bad, "FAIL")));
+    }
+
+    fn end(self, name: &str, took: Duration) -> ExitCode {
+        let good = self.fail == 0;
+        let words = format!("{name}: {} facts hold, {} do not", self.hold, self.fail);
+        let words = self.ui.paint(if good { Style::Good } else { Style::Bad }, &words);
+        self.ui.line(&format!("\n{words} ({:.1} s)", took.as_secs_f32()));
+        if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 

@@ -65,19 +65,35 @@ fn nothing_of(world: &World, pod: &str) -> Finding {
         if let Some(attempt) = running.iter().find(|sandbox| sandbox.name == pod) {
             return Err(format!("the record of sandbox {} is there", attempt.container_id));
         }
-        let view = world.look(Host(NODE))?;
-        let hosts = view.link_names().into_iter().filter(|name| name.starts_with("cali")).count();
-        same(&hosts, &running.len()).map_err(|why| format!("links of the default network: {why}"))?;
-        let held = world.stored_addresses(NODE, "k8s-pod-network").len();
-        same(&held, &(2 * running.len()))
-            .map_err(|why| format!("addresses of the default network: {why}"))?;
-        let networks = networks_attached(world, &running)?;
-        same(&world.stored_addresses(NODE, NETWORK).len(), &networks)
-            .map_err(|why| format!("{NETWORK}: {why}"))?;
-        let pins = world.pinned_networks(NODE)?;
-        same(&pins, &running.len()).map_err(|why| format!("pinned namespaces: {why}"))?;
-        Ok(format!("{} pods, {hosts} links, {held} addresses, {pins} namespaces", running.len()))
+        let links = world.look(Host(NODE))?.link_names().into_iter().filter(|name| name.starts_with("cali"));
+        let counts = [
+            ("links on the node", links.count(), running.len()),
+            (
+                "addresses of the default network",
+                world.stored_addresses(NODE, "k8s-pod-network").len(),
+                2 * running.len(),
+            ),
+            (
+                "addresses of macvlan-conf",
+                world.stored_addresses(NODE, NETWORK).len(),
+                networks_attached(world, &running)?,
+            ),
+            ("pinned namespaces", world.pinned_networks(NODE)?, running.len()),
+            ("cached results", world.node_files(NODE, "var/lib/cni/results").len(), 2 * running.len()),
+            ("Multus' scratch files", scratch_files(world), running.len()),
+        ];
+        match counts.iter().find(|(_, found, expected)| found != expected) {
+            None => Ok(counts.map(|(what, found, _)| format!("{found} {what}")).join(", ")),
+            Some((what, found, expected)) => {
+                Err(format!("{found} {what}, expected {expected} for {} pods", running.len()))
+            }
+        }
     })
+}
+
+/// One per pod, beside the directory of results.
+fn scratch_files(world: &World) -> usize {
+    world.node_files(NODE, "var/lib/cni/multus").iter().filter(|name| *name != "results").count()
 }
 
 /// How many NICs beside eth0 the running pods have from the quickstart's network.
