@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use polynic_kernel::{Door, Kernel, RealDoor, transaction};
-use polynic_net::{Change, Needs, Place, Sysctl, SysctlKey};
+use polynic_net::{Change, Needs, Place, Sysctl};
 
-use super::plan::{Site, Stage};
+use super::plan::{Setting, Site, Stage};
 use crate::error::{Error, Result};
 use crate::process::network_of;
 use crate::registry::{Hosts, OUTSIDE, ROUTER};
@@ -29,8 +29,9 @@ pub fn build(stages: &[Stage], hosts: &Hosts) -> Result<()> {
             why,
         };
         let mut kernel = RealDoor::default().open(path.as_deref()).map_err(|why| failed(why.to_string()))?;
+        set(kernel.as_mut(), &stage.before).map_err(failed)?;
         transaction::apply(kernel.as_mut(), &stage.plan).map_err(|why| failed(why.to_string()))?;
-        set(kernel.as_mut(), &stage.settings).map_err(failed)?;
+        set(kernel.as_mut(), &stage.after).map_err(failed)?;
     }
     Ok(())
 }
@@ -45,7 +46,10 @@ fn site_name(site: &Site) -> Option<String> {
 }
 
 /// A setting's value before is the machine's business (new namespaces inherit IPv4 settings from the first one), so it is looked up.
-fn set(kernel: &mut dyn Kernel, settings: &[(SysctlKey, &str)]) -> Result<(), String> {
+fn set(kernel: &mut dyn Kernel, settings: &[Setting]) -> Result<(), String> {
+    if settings.is_empty() {
+        return Ok(());
+    }
     let mut needs = Needs::default();
     for (key, _) in settings {
         needs.pod.sysctl(key.clone());

@@ -6,7 +6,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use polynic_net::{Address, Attr, Change, IfName, Link, LinkKind, Place, Plan, Route, SysctlKey, Veth};
 
 use super::{Layout, Node, Segment, link_name, nic_name};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Whose namespace the far end of a stage is. The near end, [`Place::Host`], is always the namespace of the switches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,15 +21,20 @@ pub enum Site {
     Outside,
 }
 
+/// A setting and its value.
+pub type Setting = (SysctlKey, &'static str);
+
 /// What is made between the switches and one site.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stage {
     /// The site: [`Place::Pod`] of the plan.
     pub site: Site,
+    /// Settings of the site and their values before anything is made.
+    pub before: Vec<Setting>,
     /// Links, addresses and routes, in order.
     pub plan: Plan,
-    /// Settings of the site and their values. They come last, because IPv6 forwarding changes what links accept.
-    pub settings: Vec<(SysctlKey, &'static str)>,
+    /// Settings afterwards: IPv6 forwarding, for one, changes what links accept.
+    pub after: Vec<Setting>,
 }
 
 /// All stages of a lab: switches, router, the host behind it, and the nodes.
@@ -47,11 +52,18 @@ struct Draft {
 }
 
 impl Draft {
-    fn new(site: Site) -> Draft {
-        let mut draft = Draft { stage: Stage { site, plan: Plan::default(), settings: Vec::new() } };
-        let loopback_of = if draft.stage.site == Site::Switches { Place::Host } else { Place::Pod };
+    fn new(site: Site) -> Result<Draft> {
+        let loopback_of = if site == Site::Switches { Place::Host } else { Place::Pod };
+        let mut draft =
+            Draft { stage: Stage { site, before: Vec::new(), plan: Plan::default(), after: Vec::new() } };
         draft.own(Change::up(loopback_of, &IfName::loopback()));
-        draft
+        if loopback_of == Place::Pod {
+            // A link asks for neighbours only once its link-local address is known to be unique: a second in which nothing is forwarded.
+            // Links take the setting over when they are made; pods' links later find the usual value.
+            draft.stage.before.push((duplicate_probes()?, "0"));
+            draft.stage.after.push((duplicate_probes()?, "1"));
+        }
+        Ok(draft)
     }
 
     fn own(&mut self, change: Change) {
@@ -82,8 +94,13 @@ impl Draft {
 
     fn forwards(&mut self) {
         let on = [SysctlKey::ip_forward(), SysctlKey::ipv6_forwarding()];
-        self.stage.settings.extend(on.map(|key| (key, "1")));
+        self.stage.after.extend(on.map(|key| (key, "1")));
     }
+}
+
+/// How many probes duplicate address detection sends on links that are made from now on.
+fn duplicate_probes() -> Result<SysctlKey> {
+    SysctlKey::new("net/ipv6/conf/default/dad_transmits").map_err(|why| Error::Input(why.to_string()))
 }
 
 fn default_routes() -> [IpNet; 2] {
@@ -99,7 +116,7 @@ fn outside_switch() -> Result<IfName> {
 }
 
 fn switches(layout: &Layout) -> Result<Stage> {
-    let mut draft = Draft::new(Site::Switches);
+    let mut draft = Draft::new(Site::Switches)?;
     let mut names = vec![outside_switch()?];
     for segment in 0..layout.segments().len() {
         names.push(switch(segment)?);
@@ -113,7 +130,7 @@ fn switches(layout: &Layout) -> Result<Stage> {
 }
 
 fn router(layout: &Layout) -> Result<Stage> {
-    let mut draft = Draft::new(Site::Router);
+    let mut draft = Draft::new(Site::Router)?;
     for (at, segment) in layout.segments().iter().enumerate() {
         let nic = nic_name(at)?;
         draft.cable(&switch(at)?, &link_name(&format!("router-{at}"))?, &nic);
@@ -130,7 +147,7 @@ fn router(layout: &Layout) -> Result<Stage> {
 }
 
 fn outside(layout: &Layout) -> Result<Stage> {
-    let mut draft = Draft::new(Site::Outside);
+    let mut draft = Draft::new(Site::Outside)?;
     let nic = nic_name(0)?;
     let network: Segment = layout.outside();
     draft.cable(&outside_switch()?, &link_name("outside")?, &nic);
@@ -140,7 +157,7 @@ fn outside(layout: &Layout) -> Result<Stage> {
 }
 
 fn node(layout: &Layout, node: Node) -> Result<Stage> {
-    let mut draft = Draft::new(Site::Node(node));
+    let mut draft = Draft::new(Site::Node(node))?;
     for at in 0..layout.segments().len() {
         let nic = nic_name(at)?;
         draft.cable(&switch(at)?, &link_name(&format!("{}-{at}", node.name()))?, &nic);

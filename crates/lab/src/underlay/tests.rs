@@ -15,6 +15,23 @@ fn stage_of(layout: &Layout, site: &Site) -> Stage {
     stages(layout).unwrap().into_iter().find(|stage| stage.site == *site).unwrap()
 }
 
+fn forwarding(stage: &Stage) -> Vec<String> {
+    let keys = stage.after.iter().map(|(key, _)| key.to_string());
+    keys.filter(|key| key.contains("forward")).collect()
+}
+
+#[test]
+fn links_of_the_underlay_do_not_wait_for_duplicate_detection_but_those_of_pods_do() {
+    for stage in stages(&Layout::new(2, &[]).unwrap()).unwrap() {
+        let probes = |settings: &[plan::Setting]| {
+            let found = settings.iter().find(|(key, _)| key.as_str().ends_with("dad_transmits"));
+            found.map(|(_, value)| *value)
+        };
+        let expected = (stage.site != Site::Switches).then_some(("0", "1"));
+        assert_eq!(probes(&stage.before).zip(probes(&stage.after)), expected, "{:?}", stage.site);
+    }
+}
+
 #[test]
 fn the_quickstart_network_keeps_clear_of_the_range_of_its_guide() {
     let layout = Layout::new(MAX_NODES, &[]).unwrap();
@@ -70,13 +87,13 @@ fn a_node_gets_a_cable_addresses_a_default_route_and_its_neighbours_pods() {
             "add route fd00:10:244:2::/64 via fd00:192:168:1::11 dev eth0 in pod",
         ]
     );
-    assert_eq!(stage.settings.len(), 2);
+    assert_eq!(forwarding(&stage), ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"]);
 }
 
 #[test]
 fn the_host_behind_the_router_forwards_nothing() {
     let layout = Layout::new(1, &[]).unwrap();
-    assert_eq!(stage_of(&layout, &Site::Outside).settings, []);
+    assert_eq!(forwarding(&stage_of(&layout, &Site::Outside)), Vec::<String>::new());
     assert_eq!(layout.outside_host().map(|ip| ip.to_string()), ["198.51.100.10", "fd00:198:51:100::10"]);
 }
 
