@@ -10,7 +10,7 @@ use polynic_kernel::netns::{Host, Netns, Pod};
 use polynic_kernel::sandbox::{Options, enter_private};
 use polynic_kernel::{Kernel, RealKernel};
 use polynic_net::{
-    Address, Change, IfName, Link, LinkKind, LinkRef, Mac, Macvlan, MacvlanMode, Needs, Place, Route,
+    Address, Change, Entropy, IfName, Link, LinkKind, LinkRef, Mac, Macvlan, MacvlanMode, Needs, Place, Route,
 };
 
 const ROUNDS: usize = 200;
@@ -23,8 +23,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     host.apply(&Change::create_link(Place::Host, Link::new(parent.clone(), LinkKind::Ifb)))?;
     host.apply(&Change::up(Place::Host, &parent))?;
     let mut times: [Vec<Duration>; STEPS.len()] = Default::default();
+    // Pods of earlier rounds vanish in the kernel's own time, so each needs an address of its own.
+    let mut entropy = Entropy::new(1);
     for _ in 0..ROUNDS {
-        for (all, time) in times.iter_mut().zip(attach(&parent)?) {
+        for (all, time) in times.iter_mut().zip(attach(&parent, entropy.mac())?) {
             all.push(time);
         }
     }
@@ -32,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn attach(parent: &IfName) -> Result<[Duration; STEPS.len()], Box<dyn Error>> {
+fn attach(parent: &IfName, mac: Mac) -> Result<[Duration; STEPS.len()], Box<dyn Error>> {
     let pod = Netns::<Pod>::create()?;
     let net1: IfName = "net1".parse()?;
     let mut last = Instant::now();
@@ -44,7 +46,7 @@ fn attach(parent: &IfName) -> Result<[Duration; STEPS.len()], Box<dyn Error>> {
     needs.pod.link(&net1);
     kernel.observe(&needs)?;
     let observe = lap();
-    kernel.apply(&Change::create_link(Place::Pod, macvlan(parent, &net1)))?;
+    kernel.apply(&Change::create_link(Place::Pod, macvlan(parent, &net1, mac)))?;
     let create = lap();
     kernel.apply(&Change::add_address(Place::Pod, Address::new(&net1, "10.0.0.2/24".parse()?)))?;
     let address = lap();
@@ -55,10 +57,10 @@ fn attach(parent: &IfName) -> Result<[Duration; STEPS.len()], Box<dyn Error>> {
     Ok([open, observe, create, address, up, lap()])
 }
 
-fn macvlan(parent: &IfName, name: &IfName) -> Link {
+fn macvlan(parent: &IfName, name: &IfName, mac: Mac) -> Link {
     let parent = LinkRef { place: Place::Host, name: parent.clone() };
     let kind = LinkKind::Macvlan(Macvlan { parent, mode: MacvlanMode::Bridge, bc_queue_len: None });
-    Link { mac: Some(Mac([2, 0, 0, 0, 0, 1])), ..Link::new(name.clone(), kind) }
+    Link { mac: Some(mac), ..Link::new(name.clone(), kind) }
 }
 
 fn report(times: [Vec<Duration>; STEPS.len()]) {

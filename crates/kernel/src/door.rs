@@ -184,6 +184,12 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// A system call about the namespace failed.
+    pub(crate) fn refused(path: &str, why: &std::io::Error) -> Self {
+        let why = why.raw_os_error().map_or_else(|| why.to_string(), |code| Errno(code).to_string());
+        Self::Refused { path: path.to_owned(), why }
+    }
+
     /// Whether there is nothing at the path: no error for DEL.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing(_))

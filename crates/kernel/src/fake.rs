@@ -48,6 +48,12 @@ impl FakeDoor {
         Self::default()
     }
 
+    /// A second machine in the same state, which from here on goes its own way: one build for many attempts.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        Self { world: Arc::new(Mutex::new(self.world().clone())) }
+    }
+
     /// Makes a namespace and registers it under `path`, in place of what the path meant before.
     pub fn add_netns(&self, path: &str) {
         self.world().add_space(path);

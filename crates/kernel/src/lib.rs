@@ -11,7 +11,7 @@ pub mod netns;
 mod nft;
 mod real;
 pub mod sandbox;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transaction;
 
@@ -19,3 +19,10 @@ pub use door::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
 pub use fake::{FakeDoor, FakeKernel, Setup, Snapshot};
 pub use real::{RealDoor, RealKernel};
 pub use transaction::{Applied, ApplyError};
+
+/// Unit tests that need the real kernel use `testing::scratch_netns`, like those in `tests/`.
+#[cfg(test)]
+#[ctor::ctor(unsafe)]
+fn private_namespaces() {
+    testing::enter_before_main();
+}

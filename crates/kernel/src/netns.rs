@@ -1,19 +1,18 @@
 //! Network namespaces as typed handles: what is opened as the node's can never be taken for a pod's.
 
-mod worker;
+mod visit;
 
 use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
 use crate::{NetnsId, OpenError};
-use worker::Worker;
 
 /// File system of namespace files (include/uapi/linux/magic.h, `NSFS_MAGIC`).
 const NSFS_MAGIC: u64 = 0x6e73_6673;
@@ -21,7 +20,7 @@ const NSFS_MAGIC: u64 = 0x6e73_6673;
 const PROC_MAGIC: u64 = 0x9fa0;
 
 /// The calling thread's namespace. Not /proc/self: that is the main thread's.
-const OWN: &str = "/proc/thread-self/ns/net";
+pub(crate) const OWN: &str = "/proc/thread-self/ns/net";
 
 /// Marks the node's namespace.
 #[derive(Debug)]
@@ -46,7 +45,6 @@ pub struct Netns<P> {
 struct Open {
     fd: OwnedFd,
     id: NetnsId,
-    worker: OnceLock<Worker>,
 }
 
 impl<P> Clone for Netns<P> {
@@ -71,7 +69,7 @@ impl<P> Netns<P> {
     /// # Errors
     /// [`OpenError`], with the texts of spec/plugins.md 0.2.
     pub fn open(path: &str) -> Result<Self, OpenError> {
-        let refused = |why: io::Error| OpenError::Refused { path: path.to_owned(), why: why.to_string() };
+        let refused = |why: io::Error| OpenError::refused(path, &why);
         let magic = match rustix::fs::statfs(path) {
             Ok(stat) => stat.f_type as u64,
             Err(rustix::io::Errno::NOENT) => return Err(OpenError::Missing(path.to_owned())),
@@ -104,7 +102,7 @@ impl<P> Netns<P> {
 
     fn adopt(fd: OwnedFd) -> io::Result<Self> {
         let id = identity(&fd)?;
-        Ok(Self { open: Arc::new(Open { fd, id, worker: OnceLock::new() }), place: PhantomData })
+        Ok(Self { open: Arc::new(Open { fd, id }), place: PhantomData })
     }
 
     pub(crate) fn anywhere(self) -> Netns<Anywhere> {
@@ -116,24 +114,17 @@ impl<P> Netns<P> {
         self.open.id
     }
 
-    /// Runs `work` inside the namespace and waits for it: directly if the calling thread is there already, otherwise on
-    /// the handle's own thread, which is started on first use and ends with the last clone of the handle.
+    /// Runs `work` inside the namespace and waits for it. The calling thread goes there and comes back, which costs two
+    /// system calls; where it may not come back, a thread of its own does the work.
     ///
     /// # Errors
     /// The namespace cannot be entered, or `work` panicked.
     pub fn run<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> io::Result<R> {
-        if here()? == self.open.id {
+        let home: OwnedFd = File::open(OWN)?.into();
+        if identity(&home)? == self.open.id {
             return Ok(work());
         }
-        if self.open.worker.get().is_none() {
-            let started = Worker::start(self.open.fd.try_clone()?)?;
-            // Whoever comes second drops its thread and uses the first one.
-            let _ = self.open.worker.set(started);
-        }
-        match self.open.worker.get() {
-            Some(worker) => worker.run(work),
-            None => Err(io::Error::other("the namespace has no thread")),
-        }
+        visit::visit(self.as_fd(), home, work)
     }
 
     /// Moves the calling thread into the namespace, for good.
@@ -189,16 +180,11 @@ fn identity(fd: impl AsFd) -> io::Result<NetnsId> {
     Ok(NetnsId { device: stat.st_dev, inode: stat.st_ino })
 }
 
-/// Who the calling thread's namespace is.
-fn here() -> io::Result<NetnsId> {
-    let stat = rustix::fs::stat(OWN)?;
-    Ok(NetnsId { device: stat.st_dev, inode: stat.st_ino })
-}
-
 fn enter(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(move_into_link_name_space(fd, Some(LinkNameSpaceType::Network))?)
 }
 
+#[allow(unsafe_code, reason = "unshare of a thread has no safe form")]
 fn create_here() -> io::Result<OwnedFd> {
     // SAFETY: a network namespace belongs to the thread alone; unlike CLONE_FILES or CLONE_FS it shares nothing that
     // other code of the process relies on, and this thread ends right after.

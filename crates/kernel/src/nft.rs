@@ -6,13 +6,12 @@ mod expr;
 mod message;
 mod read;
 
-use polynic_net::{Change, Diff, FwObject, FwTable, Object};
+use polynic_net::{Change, Diff, FwObject, Object};
 
 use crate::Errno;
 use crate::netlink::{Fault, Socket};
 use batch::Batch;
 pub(crate) use read::observe;
-use read::rules_in;
 
 /// Why a batch was refused, and by which of its changes if that is known.
 pub(crate) struct Refusal {
@@ -50,17 +49,11 @@ fn add(batch: &mut Batch<'_>, position: usize, diff: &Diff<FwObject>) -> Result<
     }
     if let Some(object) = &diff.before {
         let handle = match object {
-            FwObject::Rule(rule) => Some(batch.handle_of(&rule.table, &rule.chain, &rule.comment)?),
+            FwObject::Rule(rule) => Some(batch.handle_of(rule)?),
             FwObject::Table(_) | FwObject::Chain(_) => None,
         };
         let (message, flags) = message::delete(object, handle);
         batch.push(position, message, flags);
     }
     Ok(())
-}
-
-/// The handles of the rules with a comment in a chain, first rule first.
-fn handles(socket: &mut Socket, table: &FwTable, chain: &str, comment: &str) -> Result<Vec<u64>, Fault> {
-    let rules = rules_in(socket, table)?;
-    Ok(rules.into_iter().filter(|r| r.chain == chain && r.comment == comment).map(|r| r.handle).collect())
 }

@@ -5,6 +5,7 @@ mod attr;
 mod create;
 mod delete;
 mod facts;
+mod idle;
 mod neighbour;
 mod observe;
 mod port_vlan;
@@ -15,22 +16,30 @@ mod sysctl;
 mod tap;
 mod wait;
 
+use std::sync::Arc;
+
 use polynic_net::{Change, Diff, Facts, IfName, Needs, Object, Place};
 
 use crate::netlink::Fault;
-use crate::netns::{Host, Netns, Pod};
+use crate::netns::{self, Host, Netns, Pod};
 use crate::{Door, Kernel, KernelError, NetnsId, OpenError, nft};
+use idle::Idle;
 use space::Space;
 
-/// Opens namespaces of the machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RealDoor;
+/// Opens namespaces of the machine. Its clones share the sockets that are worth keeping between attachments, so a daemon
+/// should make one and keep it.
+#[derive(Clone, Default)]
+pub struct RealDoor {
+    idle: Arc<Idle>,
+}
 
 impl Door for RealDoor {
     fn open(&self, netns: Option<&str>) -> Result<Box<dyn Kernel>, OpenError> {
-        let host = Netns::<Host>::current().map_err(|e| refused(e, "/proc/thread-self/ns/net"))?;
+        let host = Netns::<Host>::current().map_err(|e| OpenError::refused(netns::OWN, &e))?;
         let pod = netns.map(|path| Ok((Netns::<Pod>::open(path)?, path))).transpose()?;
-        Ok(Box::new(RealKernel::new(host, pod)?))
+        let mut kernel = RealKernel::new(host, pod)?;
+        kernel.host.borrow_from(&self.idle);
+        Ok(Box::new(kernel))
     }
 }
 
@@ -46,9 +55,9 @@ impl RealKernel {
     /// # Errors
     /// A namespace cannot be entered or has no netlink.
     pub fn new(host: Netns<Host>, pod: Option<(Netns<Pod>, &str)>) -> Result<Self, OpenError> {
-        let host = Space::open(host.anywhere()).map_err(|e| refused(e, "/proc/thread-self/ns/net"))?;
+        let host = Space::open(host.anywhere()).map_err(|e| OpenError::refused(netns::OWN, &e))?;
         let pod = pod
-            .map(|(netns, path)| Space::open(netns.anywhere()).map_err(|e| refused(e, path)))
+            .map(|(netns, path)| Space::open(netns.anywhere()).map_err(|e| OpenError::refused(path, &e)))
             .transpose()?;
         Ok(Self { host, pod })
     }
@@ -149,10 +158,6 @@ impl Kernel for RealKernel {
     fn host_id(&self) -> NetnsId {
         self.host.id()
     }
-}
-
-fn refused(error: std::io::Error, path: &str) -> OpenError {
-    OpenError::Refused { path: path.to_owned(), why: error.to_string() }
 }
 
 /// Brings the loopback link of the calling thread's namespace up.

@@ -45,7 +45,7 @@ pub enum SandboxError {
 }
 
 /// Moves the process into namespaces of its own: network and mounts, with an empty /run and with /sys showing the new
-/// network; in a user namespace if it is not privileged. Whatever the process did before, like open sockets, stays where
+/// network (and nothing else that was mounted below); in a user namespace if it is not privileged. Whatever the process did before, like open sockets, stays where
 /// it was.
 ///
 /// # Errors
@@ -72,6 +72,7 @@ fn require_one_thread() -> Result<(), SandboxError> {
     if threads == 1 { Ok(()) } else { Err(SandboxError::Threads(threads)) }
 }
 
+#[allow(unsafe_code, reason = "unshare has no safe form")]
 fn unshare(flags: UnshareFlags) -> Result<(), SandboxError> {
     // SAFETY: the process has one thread (`require_one_thread`), and only that one could start another, so nobody else's
     // view of files, mounts or network changes. CLONE_FILES and CLONE_FS are not among the flags.

@@ -11,10 +11,11 @@
 //! #[test]
 //! fn something_about_the_kernel() {
 //!     let Some(scratch) = polynic_kernel::testing::scratch_netns() else { return };
-//!     let mut kernel = RealDoor.open(Some(&scratch.path)).unwrap();
+//!     let mut kernel = RealDoor::default().open(Some(&scratch.path)).unwrap();
 //! }
 //! ```
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -67,15 +68,21 @@ pub fn scratch_netns() -> Option<Scratch> {
     }
 }
 
-/// Says that the calling test cannot run here, or fails where the tier is required (see [`scratch_netns`]).
-///
-/// # Panics
-/// If `POLYNIC_REQUIRE_TIERS` names the tier `netns`.
-#[allow(clippy::print_stdout, reason = "a skipped test must be seen to be skipped")]
-pub fn skip(why: &str) {
+/// Says that the calling test cannot run for want of namespaces, or fails where the tier is required (see
+/// [`scratch_netns`]).
+fn skip(why: &str) {
     let required = std::env::var("POLYNIC_REQUIRE_TIERS").unwrap_or_default();
     assert!(!required.split(',').any(|t| t.trim() == "netns"), "tier netns is required but {why}");
-    println!("skipped: {why}");
+    say_skipped(why);
+}
+
+/// Says that the calling test is skipped because this machine lacks something. Printed past the capture of test output: what
+/// is not tested must be seen.
+pub fn say_skipped(why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    // Nothing can be done about a closed standard error.
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
 }
 
 fn make() -> std::io::Result<Scratch> {

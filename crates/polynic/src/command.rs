@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -24,7 +24,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let done = match args.as_slice() {
         [] | ["help" | "-h" | "--help"] => say(HELP),
         ["version" | "-V" | "--version"] => say(concat!("polynic ", env!("CARGO_PKG_VERSION"), "\n")),
-        ["plugins"] => polynic_plugins::types().try_for_each(|t| say(&format!("{t}\n"))),
+        ["plugins"] => plugins().try_for_each(|t| say(&format!("{t}\n"))),
         ["install", directory] => install(Path::new(directory)),
         _ => Err(io::Error::other(format!("unknown command: {}\n\n{HELP}", args.join(" ")))),
     };
@@ -37,21 +37,54 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// Every name under which the program is a CNI plugin.
+fn plugins() -> impl Iterator<Item = &'static str> {
+    polynic_plugins::types().chain([crate::multus::NAME])
+}
+
 fn say(text: &str) -> io::Result<()> {
     io::stdout().write_all(text.as_bytes())
 }
 
 /// Puts every plugin into a directory. Each file is complete at every instant: made under another name, then renamed.
+///
+/// All are one file under many names: by that a plugin knows that another one in the directory is built in and needs no process.
 fn install(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
-    let mut program = fs::canonicalize("/proc/self/exe")?;
-    for name in polynic_plugins::types().chain(std::iter::once("polynic")) {
-        let new = directory.join(format!(".{name}.new"));
-        let _ = fs::remove_file(&new);
-        // Another file system takes no link, but the second plugin can be one to the first: they know each other by the inode.
-        fs::hard_link(&program, &new).or_else(|_| fs::copy(&program, &new).map(drop))?;
-        program = directory.join(name);
-        fs::rename(&new, &program)?;
+    let program = fs::canonicalize("/proc/self/exe")?;
+    let own = place(&program, directory, "polynic")?;
+    plugins().try_for_each(|name| place(&own, directory, name).map(drop))
+}
+
+/// Puts `program` into a directory under a name.
+fn place(program: &Path, directory: &Path, name: &str) -> io::Result<PathBuf> {
+    let (file, new) = (directory.join(name), directory.join(format!(".{name}.new")));
+    let _ = fs::remove_file(&new);
+    // Another file system takes no link.
+    fs::hard_link(program, &new).or_else(|_| fs::copy(program, &new).map(drop))?;
+    fs::rename(&new, &file)?;
+    // Renaming over another name of the same file does nothing and leaves both (rename(2)).
+    let _ = fs::remove_file(&new);
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn installed_plugins_are_one_file_even_when_installed_twice() {
+        let directory = tempfile::tempdir().unwrap();
+        install(directory.path()).unwrap();
+        install(directory.path()).unwrap();
+        let files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|f| f.unwrap()).collect();
+        let mut names: Vec<_> = files.iter().map(|f| f.file_name().into_string().unwrap()).collect();
+        names.sort();
+        let mut expected: Vec<&str> = plugins().chain(["polynic"]).collect();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+        let inode = files[0].metadata().unwrap().ino();
+        assert!(files.iter().all(|f| f.metadata().unwrap().ino() == inode));
     }
-    Ok(())
 }

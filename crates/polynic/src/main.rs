@@ -1,18 +1,23 @@
 //! polynic: one program under many names.
 //!
-//! Called as a CNI plugin (`macvlan`, `bridge`, `host-local`, …) it is that plugin: argv[0] is looked at before any
+//! Called as a CNI plugin (`macvlan`, `bridge`, `host-local`, `multus`, …) it is that plugin: argv[0] is looked at before any
 //! runtime, logger or command line parser starts. Under its own name it is the command line tool.
 
 use std::path::Path;
 use std::process::ExitCode;
 
 mod command;
+mod multus;
 mod plugin;
+mod pod_netns;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     let name = Path::new(&name).file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    if name == multus::NAME {
+        return multus::run(args);
+    }
     match plugin::run(name) {
         Some(code) => code,
         None => command::run(args),

@@ -1,6 +1,7 @@
 //! The program as a CNI plugin executable.
 
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use polynic_cni::dispatch;
 use polynic_kernel::RealDoor;
 use polynic_plugins::{Host, Registry};
+use rustix::io::Errno;
 
 /// Directory of volatile state: records of attachments and locks.
 const STATE: &str = "/run/polynic";
@@ -17,16 +19,27 @@ pub(crate) fn run(name: &str) -> Option<ExitCode> {
     let registry = Registry::new(host());
     let plugin = registry.plugin(name)?;
     let answer = dispatch(&plugin, std::env::vars_os(), &mut io::stdin().lock() as &mut dyn Read);
-    // Nobody is left to tell when the runtime has closed our output.
-    let _ = io::stderr().write_all(answer.stderr.as_bytes());
-    let _ = io::stdout().write_all(answer.stdout.as_bytes());
+    print(io::stderr().as_fd(), answer.stderr.as_bytes());
+    print(io::stdout().as_fd(), answer.stdout.as_bytes());
     Some(ExitCode::from(u8::try_from(answer.code).unwrap_or(1)))
+}
+
+/// Writes in one go: the standard library's stdout would split the answer before its last line and wake the reader twice.
+pub(crate) fn print(to: BorrowedFd<'_>, mut text: &[u8]) {
+    while !text.is_empty() {
+        match rustix::io::write(to, text) {
+            Ok(written) => text = text.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            // Nobody is left to tell when the runtime has closed our output.
+            Err(_) => return,
+        }
+    }
 }
 
 /// What plugins need of this process.
 pub(crate) fn host() -> Host {
     Host {
-        door: Box::new(RealDoor),
+        door: Box::<RealDoor>::default(),
         state: PathBuf::from(STATE),
         executable: std::fs::metadata("/proc/self/exe").ok().map(|m| (m.dev(), m.ino())),
         seed: Box::new(seed),

@@ -120,6 +120,16 @@ fn an_ordered_failure_strikes_once_and_changes_nothing() {
 }
 
 #[test]
+fn a_forked_machine_goes_its_own_way() {
+    let mut m = Machine::new();
+    let other = m.door.fork();
+    let before = other.snapshot();
+    m.ok(veth());
+    assert_eq!(before, other.snapshot());
+    assert_eq!(other.operations(), 0);
+}
+
+#[test]
 fn after_a_crash_nothing_works_until_the_next_process() {
     let mut m = Machine::new();
     m.door.crash_at(2);

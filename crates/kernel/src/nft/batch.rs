@@ -3,9 +3,10 @@
 use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST};
 use netlink_packet_netfilter::none::ControlMessage;
 use netlink_packet_netfilter::{NetfilterHeader, NetfilterMessage, NetfilterProtoFamily};
-use polynic_net::FwTable;
+use polynic_net::{FwRule, FwTable};
 
-use super::{Refusal, handles};
+use super::Refusal;
+use super::read::{SeenRule, rules_in};
 use crate::Errno;
 use crate::netlink::{Fault, Socket, encode};
 
@@ -16,13 +17,14 @@ const NFTABLES: u16 = 10;
 pub(super) struct Batch<'a> {
     socket: &'a mut Socket,
     messages: Vec<(usize, NetfilterMessage, u16)>,
-    /// Rules that the batch removes already: a second rule with the same comment is another one.
-    taken: Vec<u64>,
+    /// The rules of the tables looked at so far, without those that the batch removes: a second removal with the same
+    /// comment means another rule.
+    rules: Vec<(FwTable, Vec<SeenRule>)>,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn new(socket: &'a mut Socket) -> Self {
-        Self { socket, messages: Vec::new(), taken: Vec::new() }
+        Self { socket, messages: Vec::new(), rules: Vec::new() }
     }
 
     /// Adds a message that carries out the change at `position`.
@@ -31,12 +33,25 @@ impl<'a> Batch<'a> {
     }
 
     /// The handle of the first rule with a comment in a chain that the batch does not remove yet.
-    pub(super) fn handle_of(&mut self, table: &FwTable, chain: &str, comment: &str) -> Result<u64, Fault> {
-        let found = handles(self.socket, table, chain, comment)?;
-        let handle = found.into_iter().find(|h| !self.taken.contains(h));
-        let handle = handle.ok_or_else(|| Fault::refused(Errno::ENOENT, "no such rule"))?;
-        self.taken.push(handle);
-        Ok(handle)
+    pub(super) fn handle_of(&mut self, rule: &FwRule) -> Result<u64, Fault> {
+        let rules = self.rules_of(&rule.table)?;
+        let found = rules.iter().position(|r| r.chain == rule.chain && r.comment == rule.comment);
+        match found {
+            Some(at) => Ok(rules.remove(at).handle),
+            None => Err(Fault::refused(Errno::ENOENT, "no such rule")),
+        }
+    }
+
+    fn rules_of(&mut self, table: &FwTable) -> Result<&mut Vec<SeenRule>, Fault> {
+        let at = match self.rules.iter().position(|(seen, _)| seen == table) {
+            Some(at) => at,
+            None => {
+                let rules = rules_in(self.socket, table)?;
+                self.rules.push((table.clone(), rules));
+                self.rules.len() - 1
+            }
+        };
+        Ok(&mut self.rules[at].1)
     }
 
     /// Sends the batch and waits for its outcome. Only the last message asks for an acknowledgement: errors come anyway, in

@@ -240,4 +240,26 @@ mod tests {
         ];
         assert_eq!(bytes, expected.concat());
     }
+
+    /// The way of older kernels, which this one does not take by itself.
+    #[test]
+    fn a_link_made_under_another_name_ends_under_its_own() {
+        let Some(scratch) = crate::testing::scratch_netns() else { return };
+        let mut kernel = RealKernel::new(scratch.host.clone(), Some((scratch.pod.clone(), "pod"))).unwrap();
+        let name = IfName::new("eth0").unwrap();
+        let parent = LinkRef { place: Place::Host, name: name.clone() };
+        let Ok(()) = kernel.create_link(Place::Host, &Link::new(name.clone(), LinkKind::Ifb)) else {
+            panic!("no ifb")
+        };
+        let kind = Macvlan { parent: parent.clone(), mode: MacvlanMode::Bridge, bc_queue_len: None };
+        let link = Link::new(name.clone(), LinkKind::Macvlan(kind));
+        let taken = Fault::refused(Errno::EEXIST, "taken");
+        assert!(kernel.create_under_other_name(Place::Pod, &link, &parent, taken.clone()).is_ok());
+        let pod = kernel.space(Place::Pod).ok().unwrap();
+        assert_eq!(pod.links().unwrap().len(), 2);
+        assert_eq!(pod.link(&name).unwrap().kind, "macvlan");
+        // Now the name is taken where it counts, and that is the error.
+        assert!(kernel.create_under_other_name(Place::Pod, &link, &parent, taken).is_err());
+        assert_eq!(kernel.space(Place::Pod).ok().unwrap().links().unwrap().len(), 2);
+    }
 }

@@ -1,7 +1,5 @@
 //! Removing links, several in one go.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use polynic_net::IfName;
@@ -41,36 +39,29 @@ impl Space {
     }
 
     /// Puts the links that still exist into a group of their own; nothing if there are none.
-    ///
-    /// Nobody else may have the group's number, as its members are deleted: it is made of a link's index, which is unique in
-    /// the namespace, and a counter for the case that this link's name comes back.
     fn group(&mut self, names: &[IfName]) -> Result<Option<u32>, Fault> {
-        static TURN: AtomicU32 = AtomicU32::new(0);
         let mut group = None;
         for name in names {
             self.forget(name);
-            let number = match group {
-                Some(number) => number,
-                None => match self.link(name) {
-                    Ok(link) => {
-                        let turn = TURN.fetch_add(1, Ordering::Relaxed) % 64;
-                        FIRST_GROUP | (turn << 24) | (link.index & 0x00ff_ffff)
-                    }
-                    Err(fault) if fault.is(Errno::ENODEV) => continue,
-                    Err(fault) => return Err(fault),
-                },
+            let link = match self.link(name) {
+                Err(fault) if fault.is(Errno::ENODEV) => continue,
+                link => link?,
             };
             self.forget(name);
-            let mut request = named(name);
+            let number = *group.get_or_insert_with(|| fresh_group(link.index));
+            let mut request = LinkMessage::default();
+            request.header.index = link.index;
             request.attributes.push(LinkAttribute::Group(number));
-            match self.route.change(RouteNetlinkMessage::NewLink(request), 0) {
-                Ok(()) => group = Some(number),
-                Err(fault) if fault.is(Errno::ENODEV) => {}
-                Err(fault) => return Err(fault),
-            }
+            gone_is_fine(self.route.change(RouteNetlinkMessage::NewLink(request), 0))?;
         }
         Ok(group)
     }
+}
+
+/// A number that no other group has, since all its members are deleted: it is made of the index of one of them, which is
+/// unique in the namespace.
+fn fresh_group(index: u32) -> u32 {
+    FIRST_GROUP | (index & (FIRST_GROUP - 1))
 }
 
 fn named(name: &IfName) -> LinkMessage {

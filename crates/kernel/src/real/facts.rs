@@ -210,8 +210,9 @@ mod fra {
     pub const TABLE: u16 = 15;
     pub const FWMASK: u16 = 16;
     pub const PROTOCOL: u16 = 21;
-    /// Attributes that say nothing of which packets a rule is for.
-    pub const PLAIN: [u16; 10] = [DST, SRC, IIFNAME, PRIORITY, FWMARK, TABLE, FWMASK, PROTOCOL, 13, 14];
+    /// What a rule may have and still be expressed in full.
+    pub const PLAIN: [u16; 10] =
+        [DST, SRC, IIFNAME, PRIORITY, FWMARK, TABLE, FWMASK, PROTOCOL, SUPPRESS_IFGROUP, SUPPRESS_PREFIXLEN];
     pub const TO_TABLE: u8 = 1;
     pub const INVERT: u32 = 2;
 }
@@ -262,4 +263,38 @@ pub(super) fn neighbour(payload: &[u8]) -> Option<RawNeighbour> {
     let ip = list.get(libc::NDA_DST).and_then(attrs::ip)?;
     let mac = list.get(libc::NDA_LLADDR)?.try_into().ok().map(Mac)?;
     Some(RawNeighbour { index, ip, mac })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (link(&bytes), address(&bytes), routes(&bytes), rule(&bytes), neighbour(&bytes));
+            let _ = next_hops(&bytes, &Route::new(IpNet::default(), &IfName::loopback()));
+        }
+    }
+
+    #[test]
+    fn a_rule_with_a_selector_of_its_own_is_not_taken_for_a_plain_one() {
+        let mut message = vec![libc::AF_INET as u8, 0, 0, 0, 254, 0, 0, 1, 0, 0, 0, 0];
+        message.extend([8, 0, 6, 0, 9, 0, 0, 0]);
+        assert_eq!(rule(&message).map(|r| (r.priority, r.table)), Some((9, 254)));
+        let suppressed = [message.clone(), vec![8, 0, 14, 0, 0, 0, 0, 0]].concat();
+        assert_eq!(rule(&suppressed), None);
+        let unsuppressed = [message.clone(), vec![8, 0, 14, 0, 255, 255, 255, 255]].concat();
+        assert!(rule(&unsuppressed).is_some());
+        let of_user = [message, vec![12, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
+        assert_eq!(rule(&of_user), None);
+    }
+
+    #[test]
+    fn operational_states_have_the_kernels_numbers() {
+        let states: Vec<_> = (0..=7).map(oper_state).collect();
+        use OperState::{Dormant, Down, LowerLayerDown, Unknown, Up};
+        assert_eq!(states, [Unknown, Down, Down, LowerLayerDown, Dormant, Dormant, Up, Unknown]);
+    }
 }

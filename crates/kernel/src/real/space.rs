@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::Arc;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
 use polynic_net::{IfName, LinkFact, Object};
 
+use super::idle::Idle;
 use super::{Failure, facts};
 use crate::netlink::{Fault, Socket};
 use crate::netns::{Anywhere, Netns};
@@ -17,6 +19,8 @@ use crate::{Errno, NetnsId};
 pub(super) struct Space {
     pub(super) route: Socket,
     firewall: Option<Socket>,
+    /// Where the firewall socket comes from and goes to, if it is to outlive this value.
+    idle: Option<Arc<Idle>>,
     pub(super) netns: Netns<Anywhere>,
     /// Indexes found so far. A name may come to mean another link; its old index is then refused with `ENODEV`, because the
     /// kernel hands out indexes in turn, and the name is looked up again (see [`Space::on_link`]).
@@ -27,7 +31,12 @@ impl Space {
     /// Opens the route socket from inside the namespace.
     pub(super) fn open(netns: Netns<Anywhere>) -> io::Result<Self> {
         let route = netns.run(|| Socket::open(netlink_sys::protocols::NETLINK_ROUTE))??;
-        Ok(Self { route, firewall: None, netns, indexes: HashMap::new() })
+        Ok(Self { route, firewall: None, idle: None, netns, indexes: HashMap::new() })
+    }
+
+    /// Takes the firewall socket from `idle` and gives it back in the end.
+    pub(super) fn borrow_from(&mut self, idle: &Arc<Idle>) {
+        self.idle = Some(Arc::clone(idle));
     }
 
     pub(super) fn id(&self) -> NetnsId {
@@ -39,13 +48,21 @@ impl Space {
         self.netns.as_fd().as_raw_fd()
     }
 
-    /// The firewall socket. It stays open: closing one after a deletion can wait 10-15 ms for the kernel's clean-up.
+    /// The firewall socket; it stays open as long as this value, or longer (see [`Idle`]).
     pub(super) fn firewall(&mut self) -> Result<&mut Socket, Fault> {
-        if self.firewall.is_none() {
-            let opened = self.netns.run(|| Socket::open(netlink_sys::protocols::NETLINK_NETFILTER));
-            self.firewall = Some(opened.and_then(|r| r).map_err(|e| Fault::io(&e))?);
+        let id = self.id();
+        match &mut self.firewall {
+            Some(socket) => Ok(socket),
+            none => {
+                let opened = match self.idle.as_ref().and_then(|idle| idle.take(id)) {
+                    Some(socket) => Ok(socket),
+                    None => {
+                        self.netns.run(|| Socket::open(netlink_sys::protocols::NETLINK_NETFILTER)).flatten()
+                    }
+                };
+                Ok(none.insert(opened.map_err(|e| Fault::io(&e))?))
+            }
         }
-        self.firewall.as_mut().ok_or_else(|| Fault::Talk("no firewall socket".into()))
     }
 
     /// Carries out a change that is about this namespace alone.
@@ -119,6 +136,14 @@ impl Space {
                 act(&mut self.route, index)
             }
             outcome => outcome,
+        }
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        if let (Some(idle), Some(socket)) = (&self.idle, self.firewall.take()) {
+            idle.keep(self.netns.id(), socket);
         }
     }
 }

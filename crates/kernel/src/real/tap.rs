@@ -46,6 +46,7 @@ fn exists(name: &IfName) -> io::Result<bool> {
     }
 }
 
+#[allow(unsafe_code, reason = "the C structure of an ioctl")]
 fn request(name: &IfName) -> libc::ifreq {
     // SAFETY: ifreq is a C structure of bytes, numbers and pointers, for all of which zero is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
@@ -56,6 +57,7 @@ fn request(name: &IfName) -> libc::ifreq {
     request
 }
 
+#[allow(unsafe_code, reason = "tap devices are configured by ioctl alone")]
 fn ioctl(tun: &File, code: libc::Ioctl, argument: libc::c_ulong) -> io::Result<()> {
     // SAFETY: the descriptor is open, and the argument of these requests is either a plain number or, for TUNSETIFF, the
     // address of an ifreq that outlives the call.

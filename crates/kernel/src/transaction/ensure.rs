@@ -1,9 +1,9 @@
 //! Steps that are satisfied by what is there already.
 
 use polynic_net::{
-    Attr, AttrChange, Change, Diff, LinkNeed, NsFacts, Object, Place, Plan, Step, Sysctl, check,
+    Attr, AttrChange, Change, Diff, FwObject, LinkNeed, Needs, NsFacts, Object, Place, Plan, Step, Sysctl,
+    check,
 };
-use polynic_net::{FwObject, Needs};
 
 use super::{ApplyError, batches, describe, is_firewall};
 use crate::{Errno, Kernel, KernelError};
@@ -51,6 +51,10 @@ fn restore(kernel: &mut dyn Kernel, change: &Change) -> Result<(), KernelError> 
             Some(change) => kernel.apply(&change),
             None => Err(stale),
         },
+        // The way to a gateway may have been deleted by a later step: then the kernel refuses a route that it has.
+        Err(e) if matches!(change.object, Object::Route(_)) && is_creation(change) => {
+            if holds(kernel, change)? { Ok(()) } else { Err(e) }
+        }
         other => other.map(drop),
     }
 }

@@ -1,9 +1,12 @@
 //! Taking changes back, whatever is left of their effect.
 
-use polynic_net::{Change, Diff, IfName, Link, LinkKind, Object, Place, Plan};
+use polynic_net::{Attr, Change, Diff, IfName, Link, LinkKind, Needs, Object, Place, Plan};
 
 use super::ensure::{is_creation, is_deletion};
 use crate::{Errno, Kernel, KernelError};
+
+/// `RTPROT_KERNEL`: routes that come with addresses.
+const BY_KERNEL: u8 = 2;
 
 /// Removes what an applied plan left, or one that a crash left half applied: its owned changes, last first. Whatever is
 /// gone is no error; a setting that somebody has changed since stays as it is. Goes on after errors and returns them all.
@@ -112,7 +115,21 @@ fn delete_firewall(kernel: &mut dyn Kernel, changes: &[Change]) -> Vec<KernelErr
 }
 
 fn tolerant(kernel: &mut dyn Kernel, change: &Change) -> Option<KernelError> {
+    if is_orphan(kernel, change) {
+        return None;
+    }
     kernel.apply(change).err().filter(|e| !is_forgivable(e, change))
+}
+
+/// Whether a connected route is to come back without the address it belongs to: the plan was never applied so far, or is
+/// taken back a second time. IPv6 would take such a route, and nobody would ever remove it.
+fn is_orphan(kernel: &mut dyn Kernel, change: &Change) -> bool {
+    let Object::Route(Diff { before: None, after: Some(route) }) = &change.object else { return false };
+    let Some(link) = route.link.as_ref().filter(|_| route.protocol == BY_KERNEL) else { return false };
+    let mut needs = Needs::default();
+    needs.at_mut(change.place).addresses.push(link.clone());
+    let Ok(facts) = kernel.observe(&needs) else { return false };
+    !facts.at(change.place).is_some_and(|ns| ns.addresses_of(link).any(|a| a.net.trunc() == route.dst))
 }
 
 fn is_forgivable(error: &KernelError, change: &Change) -> bool {
@@ -124,8 +141,18 @@ fn is_forgivable(error: &KernelError, change: &Change) -> bool {
         e if e.is_absent() => true,
         // What was to come back never went.
         e if e.errno() == Some(Errno::EEXIST) => is_creation(change),
+        // The link has left its bridge, and with it all that it was as a port.
+        e if e.errno() == Some(Errno::EOPNOTSUPP) => is_about_port(change),
         // The link of a route that was to come back is down: no route can be on it.
         e if e.errno() == Some(Errno::ENETDOWN) => matches!(change.object, Object::Route(_)),
+        _ => false,
+    }
+}
+
+fn is_about_port(change: &Change) -> bool {
+    match &change.object {
+        Object::PortVlan(_) => true,
+        Object::Attr(a) => matches!(a.after, Attr::Hairpin(_) | Attr::Isolated(_)),
         _ => false,
     }
 }

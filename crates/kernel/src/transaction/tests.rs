@@ -116,3 +116,283 @@ fn a_failure_at_any_step_leaves_the_kernel_as_it_was() {
     }
     assert_eq!(n, 14, "thirteen operations: the firewall steps go as two batches");
 }
+
+/// A machine, a kernel on it, and the snapshot from before.
+fn start() -> (FakeDoor, Box<dyn Kernel>, crate::Snapshot) {
+    let door = machine();
+    let kernel = door.open(Some(POD)).unwrap();
+    let before = door.snapshot();
+    (door, kernel, before)
+}
+
+fn owned(changes: impl IntoIterator<Item = Change>) -> Plan {
+    let mut plan = Plan::default();
+    changes.into_iter().for_each(|c| plan.own(c));
+    plan
+}
+
+fn ensured(changes: impl IntoIterator<Item = Change>) -> Plan {
+    let mut plan = Plan::default();
+    changes.into_iter().for_each(|c| plan.ensure(c));
+    plan
+}
+
+fn unchanged(before: &crate::Snapshot, door: &FakeDoor) {
+    assert_eq!(before.diff(&door.snapshot()), Vec::<String>::new());
+}
+
+#[test]
+fn what_exists_already_is_somebody_elses() {
+    let (door, mut kernel, _) = start();
+    apply(kernel.as_mut(), &owned([bridge()])).unwrap();
+    let before = door.snapshot();
+    let error = apply(kernel.as_mut(), &owned([veth(), bridge()])).unwrap_err();
+    assert!(error.is_stale());
+    assert_eq!((error.step, error.undo.len()), (1, 0));
+    assert_eq!(
+        error.to_string(),
+        "step 2 (add link bridge br0 in host): add link bridge br0 in host: File exists"
+    );
+    unchanged(&before, &door);
+}
+
+#[test]
+fn what_could_not_be_taken_back_is_said() {
+    let (door, mut kernel, _) = start();
+    let plan = owned([forwarding("1"), veth()]);
+    door.fail_at(2);
+    door.fail_at_with(3, Errno::EBUSY);
+    let error = apply(kernel.as_mut(), &plan).unwrap_err();
+    assert_eq!(error.undo.len(), 1);
+    assert!(
+        error.to_string().ends_with(
+            "; not taken back: change sysctl net/ipv4/ip_forward=0 in host: \
+        Device or resource busy (failure on order)"
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_failing_attempt_leaves_the_shared_things_of_others() {
+    let (door, mut kernel, _) = start();
+    let up = Change::up(Place::Host, &name("br0"));
+    let shared = [bridge(), up, forwarding("1"), Change::add_firewall(Place::Host, FwObject::Table(table()))];
+    apply(kernel.as_mut(), &ensured(shared.clone())).unwrap();
+    let before = door.snapshot();
+    let mut plan = ensured(shared);
+    plan.ensure(Change::add_firewall(Place::Host, chain("new")));
+    let applied = apply(kernel.as_mut(), &plan).unwrap();
+    assert_eq!(applied.created_links(), []);
+    assert!(!before.diff(&door.snapshot()).is_empty());
+    assert_eq!(applied.undo(kernel.as_mut(), &plan), []);
+    unchanged(&before, &door);
+}
+
+#[test]
+fn a_shared_setting_that_is_neither_old_nor_wanted_is_stale() {
+    let (door, mut kernel, _) = start();
+    door.host(|host| {
+        host.sysctl("net/ipv4/ip_forward", "2");
+    });
+    let error = apply(kernel.as_mut(), &ensured([forwarding("1")])).unwrap_err();
+    assert!(matches!(error.cause, KernelError::Stale { .. }), "{error}");
+}
+
+#[test]
+fn both_ends_of_a_pair_are_created_links() {
+    let (_, mut kernel, _) = start();
+    let applied = apply(kernel.as_mut(), &bridge_plan()).unwrap();
+    let links = [(Place::Host, "br0"), (Place::Pod, "net1"), (Place::Host, "veth1")];
+    assert_eq!(applied.created_links(), links.map(|(place, link)| (place, name(link))));
+}
+
+#[test]
+fn removal_keeps_what_is_shared_and_is_repeatable() {
+    let (door, mut kernel, _) = start();
+    let plan = bridge_plan();
+    let shared =
+        Plan { steps: plan.steps.iter().filter(|s| s.stake == Stake::Ensured).cloned().collect(), ..plan };
+    apply(kernel.as_mut(), &shared).unwrap();
+    let before = door.snapshot();
+    apply(kernel.as_mut(), &bridge_plan()).unwrap();
+    for _ in 0..2 {
+        assert_eq!(remove(kernel.as_mut(), &bridge_plan()), []);
+        unchanged(&before, &door);
+    }
+}
+
+#[test]
+fn links_of_one_place_are_removed_in_one_go() {
+    let (door, mut kernel, before) = start();
+    let parent = LinkRef { place: Place::Host, name: name("eth0") };
+    let kind = LinkKind::Macvlan(Macvlan { parent, mode: MacvlanMode::Bridge, bc_queue_len: None });
+    let links =
+        ["net1", "net2", "net3"].map(|n| Change::create_link(Place::Pod, Link::new(name(n), kind.clone())));
+    let plan = owned(links);
+    apply(kernel.as_mut(), &plan).unwrap();
+    let operations = door.operations();
+    assert_eq!(remove(kernel.as_mut(), &plan), []);
+    assert_eq!(door.operations() - operations, 1);
+    unchanged(&before, &door);
+}
+
+#[test]
+fn links_are_removed_one_by_one_if_not_together() {
+    let (door, mut kernel, before) = start();
+    let plan = owned([bridge(), Change::create_link(Place::Host, Link::new(name("ifb1"), LinkKind::Ifb))]);
+    apply(kernel.as_mut(), &plan).unwrap();
+    door.fail_at(1);
+    assert_eq!(remove(kernel.as_mut(), &plan), []);
+    unchanged(&before, &door);
+}
+
+#[test]
+fn firewall_objects_are_removed_even_if_some_are_gone() {
+    let (door, mut kernel, before) = start();
+    let objects = [FwObject::Table(table()), chain("a"), rule("a", "c", FwVerdict::Accept)];
+    let plan = owned(objects.map(|o| Change::add_firewall(Place::Host, o)));
+    apply(kernel.as_mut(), &plan).unwrap();
+    let gone = plan.steps[2].change.clone().inverse().unwrap();
+    kernel.apply(&gone).unwrap();
+    assert_eq!(remove(kernel.as_mut(), &plan), []);
+    unchanged(&before, &door);
+}
+
+#[test]
+fn removal_goes_on_after_an_error_and_returns_it() {
+    let (door, mut kernel, before) = start();
+    let rule =
+        Rule { family: Family::V4, priority: 9, from: None, to: None, iif: None, mark: None, table: 100 };
+    let plan = owned([forwarding("1"), Change::add_rule(Place::Pod, rule), veth()]);
+    apply(kernel.as_mut(), &plan).unwrap();
+    door.fail_at(2);
+    let errors = remove(kernel.as_mut(), &plan);
+    assert_eq!(errors.len(), 1);
+    assert_eq!(before.diff(&door.snapshot()).len(), 1, "the rule alone is left");
+}
+
+#[test]
+fn what_somebody_changed_since_stays() {
+    let (door, mut kernel, _) = start();
+    let plan = owned([forwarding("1")]);
+    apply(kernel.as_mut(), &plan).unwrap();
+    door.host(|host| {
+        host.sysctl("net/ipv4/ip_forward", "2");
+    });
+    let before = door.snapshot();
+    assert_eq!(remove(kernel.as_mut(), &plan), []);
+    unchanged(&before, &door);
+}
+
+#[test]
+fn without_the_pods_namespace_pairs_go_by_their_host_end() {
+    let (door, mut kernel, _) = start();
+    let rule =
+        Rule { family: Family::V4, priority: 9, from: None, to: None, iif: None, mark: None, table: 100 };
+    let plan = owned([veth(), Change::add_rule(Place::Pod, rule)]);
+    apply(kernel.as_mut(), &plan).unwrap();
+    door.unlink_netns(POD);
+    let mut kernel = door.open(None).unwrap();
+    let operations = door.operations();
+    assert_eq!(remove(kernel.as_mut(), &plan), []);
+    assert_eq!(door.operations() - operations, 1);
+    assert!(!door.snapshot().lines().iter().any(|l| l.contains("veth1") || l.contains("net1")));
+}
+
+#[test]
+fn a_pod_that_is_gone_needs_nothing() {
+    let (door, mut kernel, _) = start();
+    let plan = owned([veth(), Change::up(Place::Pod, &name("net1"))]);
+    apply(kernel.as_mut(), &plan).unwrap();
+    door.remove_netns(POD);
+    assert_eq!(remove(kernel.as_mut(), &plan), []);
+}
+
+#[test]
+fn a_way_to_a_gateway_comes_back_before_what_needs_it() {
+    let (door, mut kernel, before) = start();
+    let default = Route::new("0.0.0.0/0".parse().unwrap(), &name("eth0")).via("192.0.2.1".parse().unwrap());
+    let source = "192.0.2.10".parse().unwrap();
+    let connected = Route::new("192.0.2.0/24".parse().unwrap(), &name("eth0")).link_scope().from_src(source);
+    let connected = Route { protocol: 2, ..connected };
+    let plan = owned([connected, default].map(|r| Change::delete_route(Place::Host, r)));
+    let applied = apply(kernel.as_mut(), &plan).unwrap();
+    assert_eq!(applied.undo(kernel.as_mut(), &plan), []);
+    unchanged(&before, &door);
+}
+
+#[test]
+fn a_connected_route_does_not_come_back_without_its_address() {
+    let (door, mut kernel, before) = start();
+    let eth0 = name("eth0");
+    let connected = Route::new("fd00::/64".parse().unwrap(), &eth0);
+    let plan = owned([
+        Change::add_address(Place::Host, Address::new(&eth0, "fd00::1/64".parse().unwrap())),
+        Change::delete_route(Place::Host, Route { protocol: 2, priority: 256, ..connected }),
+    ]);
+    assert_eq!(remove(kernel.as_mut(), &plan), [], "before it was ever applied");
+    unchanged(&before, &door);
+    apply(kernel.as_mut(), &plan).unwrap();
+    assert_eq!(remove(kernel.as_mut(), &plan), []);
+    unchanged(&before, &door);
+}
+
+#[test]
+fn a_mac_that_cannot_be_restored_is_an_error() {
+    let (_, mut kernel, _) = start();
+    let mac = |from, to| Change::attr(Place::Pod, &name("lo"), Attr::Mac(Mac(from)), Attr::Mac(Mac(to)));
+    let plan = owned([mac([0; 6], [2; 6])]);
+    apply(kernel.as_mut(), &plan).unwrap();
+    assert_eq!(remove(kernel.as_mut(), &plan).len(), 1);
+}
+
+#[test]
+fn convergence_restores_values_whatever_they_are_now() {
+    let (door, mut kernel, _) = start();
+    let mtu = Change::attr(Place::Host, &name("eth0"), Attr::Mtu(1500), Attr::Mtu(1400));
+    let plan = owned([forwarding("1"), mtu]);
+    apply(kernel.as_mut(), &plan).unwrap();
+    let applied = door.snapshot();
+    door.host(|host| {
+        host.sysctl("net/ipv4/ip_forward", "2").mtu("eth0", 1400, 1300);
+    });
+    converge(kernel.as_mut(), &plan).unwrap();
+    unchanged(&applied, &door);
+}
+
+#[test]
+fn convergence_does_not_replay_what_the_plan_itself_undid() {
+    let (door, mut kernel, _) = start();
+    let up = Change::up(Place::Pod, &name("net1"));
+    let down = up.clone().inverse().unwrap();
+    let plan = owned([veth(), up.clone(), down, up]);
+    apply(kernel.as_mut(), &plan).unwrap();
+    door.pod(POD, |pod| {
+        pod.address("net1", "10.1.0.2/24").route("default", Some("10.1.0.1"), "net1");
+    });
+    let before = door.snapshot();
+    converge(kernel.as_mut(), &plan).unwrap();
+    unchanged(&before, &door);
+}
+
+#[test]
+fn convergence_names_the_step_that_fails() {
+    let (door, mut kernel, _) = start();
+    apply(kernel.as_mut(), &bridge_plan()).unwrap();
+    door.fail_at(4);
+    let error = converge(kernel.as_mut(), &bridge_plan()).unwrap_err();
+    assert_eq!((error.step, error.change.as_str()), (3, "add link veth net1 in pod"));
+}
+
+#[test]
+fn a_lost_rule_of_several_with_one_comment_comes_back_with_its_fellows() {
+    let (door, mut kernel, _) = start();
+    apply(kernel.as_mut(), &bridge_plan()).unwrap();
+    let applied = door.snapshot();
+    let rule = Change::add_firewall(Place::Host, rule("mine", "c1", FwVerdict::Drop));
+    kernel.apply(&rule.inverse().unwrap()).unwrap();
+    assert!(!applied.diff(&door.snapshot()).is_empty());
+    converge(kernel.as_mut(), &bridge_plan()).unwrap();
+    unchanged(&applied, &door);
+}

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use polynic_kernel::{Errno, KernelError};
+use polynic_kernel::testing::say_skipped;
+use polynic_kernel::{Door, Errno, KernelError, RealDoor};
 use polynic_net::{
     Change, Diff, FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable,
     FwVerdict, Mac, Object, Place,
@@ -194,6 +195,17 @@ fn a_batch_is_about_one_place() {
     bench.kernel.apply_firewall(&[]).unwrap();
 }
 
+#[test]
+fn one_attachment_after_another_changes_the_hosts_firewall() {
+    let Some(_bench) = Bench::new() else { return };
+    let door = RealDoor::default();
+    let change = Change::add_firewall(Place::Host, FwObject::Table(table(FwFamily::Inet)));
+    for _ in 0..3 {
+        door.open(None).unwrap().apply(&change).unwrap();
+        door.open(None).unwrap().apply(&change.clone().inverse().unwrap()).unwrap();
+    }
+}
+
 /// What the administrator sees. Where `nft` is not installed the kernel's acceptance has to do.
 #[test]
 fn rules_read_in_nft_as_they_were_meant() {
@@ -225,7 +237,9 @@ fn rules_read_in_nft_as_they_were_meant() {
         bench.apply(add(rule(table, chain, "c", exprs)));
     }
     let listing = bench.scratch.pod.run(|| Command::new("nft").args(["list", "ruleset"]).output());
-    let Ok(Ok(listing)) = listing else { return println!("skipped in part: nft is not installed") };
+    let Ok(Ok(listing)) = listing else {
+        return say_skipped("the listing cannot be compared, nft is not installed");
+    };
     let listing = String::from_utf8(listing.stdout).unwrap();
     let rules: Vec<_> = listing.lines().filter_map(|l| l.trim().strip_suffix(" comment \"c\"")).collect();
     let expected = [

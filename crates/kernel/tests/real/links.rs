@@ -1,6 +1,7 @@
 //! Every kind of link.
 
 use polynic_kernel::Errno;
+use polynic_kernel::testing::say_skipped;
 use polynic_net::{Change, Link, LinkKind, LinkRef, Mac, MacvlanMode, Place, Tap, Veth, Vxlan};
 
 use crate::support::{Bench, filtering_bridge, ifb, macvlan_on, name, remove_link, veth};
@@ -168,7 +169,7 @@ fn a_vxlan_sits_on_its_parent() {
 fn a_tap_persists_and_is_not_taken_over() {
     let Some(mut bench) = Bench::new() else { return };
     if std::fs::File::options().read(true).write(true).open("/dev/net/tun").is_err() {
-        return println!("skipped: /dev/net/tun cannot be opened by this user");
+        return say_skipped("/dev/net/tun cannot be opened by this user");
     }
     let tap = Tap { owner: Some(0), group: Some(0), multi_queue: false, vnet_hdr: true };
     let link = Link { mac: Some(MAC), mtu: Some(1400), ..Link::new(name("tap0"), LinkKind::Tap(tap)) };
@@ -191,7 +192,7 @@ fn a_name_that_came_back_means_the_new_link() {
     bench.apply(address("10.0.0.1/24"));
     // Somebody else replaces the link behind our back.
     let pod = bench.scratch.path.clone();
-    let mut other = polynic_kernel::Door::open(&polynic_kernel::RealDoor, Some(&pod)).unwrap();
+    let mut other = polynic_kernel::Door::open(&polynic_kernel::RealDoor::default(), Some(&pod)).unwrap();
     other.apply(&ifb(Place::Pod, "i0").inverse().unwrap()).unwrap();
     other.apply(&ifb(Place::Pod, "i0")).unwrap();
     bench.apply(address("10.0.0.2/24"));

@@ -10,7 +10,7 @@ use polynic_net::{Change, Place};
 use crate::support::name;
 
 fn open_error(path: &str) -> OpenError {
-    RealDoor.open(Some(path)).err().expect("the path is no namespace")
+    RealDoor::default().open(Some(path)).err().expect("the path is no namespace")
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_namespace_of_another_kind_is_refused() {
 #[test]
 fn identities_tell_namespaces_apart() {
     let Some(scratch) = scratch_netns() else { return };
-    let kernel = RealDoor.open(Some(&scratch.path)).unwrap();
+    let kernel = RealDoor::default().open(Some(&scratch.path)).unwrap();
     assert_eq!(kernel.host_id(), scratch.host.id());
     assert_eq!(kernel.pod_id(), Some(scratch.pod.id()));
     assert_ne!(scratch.host.id(), scratch.pod.id());
@@ -47,7 +47,7 @@ fn identities_tell_namespaces_apart() {
 #[test]
 fn the_host_is_where_the_thread_was_at_opening() {
     let Some(scratch) = scratch_netns() else { return };
-    let mut kernel = RealDoor.open(None).unwrap();
+    let mut kernel = RealDoor::default().open(None).unwrap();
     Netns::<Pod>::create().unwrap().enter().unwrap();
     kernel.apply(&crate::support::ifb(Place::Host, "i0")).unwrap();
     let seen = scratch.host.run(|| std::fs::read_to_string("/proc/thread-self/net/dev").unwrap()).unwrap();
@@ -57,7 +57,7 @@ fn the_host_is_where_the_thread_was_at_opening() {
 #[test]
 fn without_a_pod_its_changes_fail_as_absent() {
     let Some(_scratch) = scratch_netns() else { return };
-    let mut kernel = RealDoor.open(None).unwrap();
+    let mut kernel = RealDoor::default().open(None).unwrap();
     let error = kernel.apply(&Change::up(Place::Pod, &name("lo"))).unwrap_err();
     assert!(matches!(error, KernelError::NoPod { .. }), "{error}");
     assert_eq!(kernel.pod_id(), None);
@@ -83,6 +83,18 @@ fn work_runs_inside_and_a_panic_stays_there() {
     assert_eq!(inside().unwrap(), scratch.host.id().inode);
     assert!(scratch.pod.run(|| panic!("on purpose")).is_err());
     assert_eq!(scratch.pod.run(inside).unwrap().unwrap(), scratch.pod.id().inode);
+}
+
+#[test]
+fn who_may_not_enter_stays_at_home() {
+    let Some(scratch) = scratch_netns() else { return };
+    let mut mine = rustix::thread::capabilities(None).unwrap();
+    mine.effective.remove(rustix::thread::CapabilitySet::SYS_ADMIN);
+    rustix::thread::set_capabilities(None, mine).unwrap();
+    assert!(scratch.pod.run(|| ()).is_err());
+    let here = std::fs::metadata("/proc/thread-self/ns/net").map(|m| std::os::unix::fs::MetadataExt::ino(&m));
+    assert_eq!(here.unwrap(), scratch.host.id().inode);
+    assert!(scratch.host.run(|| ()).is_ok());
 }
 
 #[test]

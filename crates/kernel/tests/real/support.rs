@@ -1,6 +1,6 @@
 //! What every test here starts from.
 
-use polynic_kernel::testing::{Scratch, scratch_netns};
+use polynic_kernel::testing::{Scratch, say_skipped, scratch_netns};
 use polynic_kernel::{Door, Errno, Kernel, KernelError, RealDoor};
 use polynic_net::{
     Change, Diff, Facts, IfName, Link, LinkFact, LinkKind, LinkNeed, Macvlan, MacvlanMode, Needs, Object,
@@ -17,7 +17,7 @@ impl Bench {
     /// Nothing if the machine forbids namespaces.
     pub fn new() -> Option<Self> {
         let scratch = scratch_netns()?;
-        let kernel = RealDoor.open(Some(&scratch.path)).unwrap();
+        let kernel = RealDoor::default().open(Some(&scratch.path)).unwrap();
         Some(Self { kernel, scratch })
     }
 
@@ -72,7 +72,7 @@ pub fn filtering_bridge(bench: &mut Bench, bridge: &str) -> bool {
     let link = Link::new(name(bridge), LinkKind::Bridge { vlan_filtering: true });
     match bench.kernel.apply(&Change::create_link(Place::Pod, link)) {
         Err(e) if e.errno() == Some(Errno::EOPNOTSUPP) => {
-            println!("skipped: this kernel's bridges do not filter VLANs");
+            say_skipped("this kernel's bridges do not filter VLANs");
             false
         }
         outcome => {

@@ -1,0 +1,38 @@
+//! pods/binding: how a scheduler gives a pod its node.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Api, Target, WriteOptions};
+use crate::json::text;
+use crate::status::{Cause, Status};
+use crate::strategy;
+
+impl Api {
+    /// Binds the pod `target` to the node that `binding.target.name` names.
+    pub async fn bind(
+        &self,
+        target: &Target,
+        binding: Value,
+        options: WriteOptions,
+    ) -> Result<Value, Status> {
+        let node = text(&binding, "target.name").to_owned();
+        if node.is_empty() {
+            let causes = vec![Cause::required("target.name", "")];
+            return Err(Status::invalid(target.resource.subject_kind(&target.name), causes));
+        }
+        let target = target.clone();
+        self.store.transact(move |txn| {
+            if options.dry_run {
+                txn.discard();
+            }
+            let key = target.key();
+            let mut pod = txn.get(&key)?.ok_or_else(|| target.not_found())?;
+            super::update::check_uid(&target, text(&binding, "metadata.uid"), &pod)?;
+            let bound = strategy::bind_pod(&mut pod, &node, Timestamp::now());
+            bound.map_err(|why| Status::conflict(target.resource.subject(&target.name), &why))?;
+            txn.put(&key, pod)?;
+            Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
+        }).await
+    }
+}

@@ -1,0 +1,139 @@
+//! CustomResourceDefinitions: from the definition, an object like others, to the kinds that it makes.
+//!
+//! Schemas are kept and handed out; objects are not checked against them yet.
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use crate::json::{at, integer, items, text};
+use crate::resource::{Conversion, Resource};
+use crate::strategy;
+use crate::table::{Cell, Column, JsonPath};
+
+/// Keys of definitions start with this.
+pub(crate) const PREFIX: &str = "apiextensions.k8s.io/customresourcedefinitions/";
+
+/// The definition's name, `plural.group`.
+pub(crate) fn name(definition: &Value) -> String {
+    text(definition, "metadata.name").into()
+}
+
+/// Key of the definition that made `resource`.
+pub(crate) fn key(resource: &Resource) -> String {
+    format!("{PREFIX}{}.{}", resource.plural, resource.group)
+}
+
+/// One resource per served version; none while names are missing.
+pub(crate) fn resources(definition: &Value) -> Vec<Resource> {
+    let served = items(definition, "spec.versions").iter().filter(|v| v["served"] == true);
+    served.map(|version| resource(definition, version)).filter(|r| !r.plural.is_empty()).collect()
+}
+
+fn resource(definition: &Value, version: &Value) -> Resource {
+    let several = items(definition, "spec.versions").len() > 1;
+    let group = text(definition, "spec.group");
+    Resource {
+        group: group.into(),
+        version: text(version, "name").into(),
+        kind: text(definition, "spec.names.kind").into(),
+        list_kind: text(definition, "spec.names.listKind").into(),
+        plural: text(definition, "spec.names.plural").into(),
+        singular: text(definition, "spec.names.singular").into(),
+        short_names: strings(items(definition, "spec.names.shortNames")),
+        categories: strings(items(definition, "spec.names.categories")),
+        namespaced: text(definition, "spec.scope") == "Namespaced",
+        status: at(version, "subresources.status").is_some(),
+        generation: true,
+        custom: true,
+        storage_group: group.into(),
+        conversion: if several { Conversion::ApiVersion } else { Conversion::None },
+        field_labels: selectable_fields(version),
+        schema: at(version, "schema.openAPIV3Schema").cloned(),
+        columns: columns(version),
+        strategy: &strategy::Custom,
+    }
+}
+
+fn strings(values: &[Value]) -> Vec<String> {
+    values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn selectable_fields(version: &Value) -> Vec<String> {
+    let paths = items(version, "selectableFields").iter().map(|field| text(field, "jsonPath"));
+    paths.map(|path| path.trim_start_matches('.').to_owned()).collect()
+}
+
+/// The name, then the definition's own columns; the age alone if it has none.
+fn columns(version: &Value) -> Vec<Column> {
+    let own = items(version, "additionalPrinterColumns");
+    let mut columns = vec![Column::name()];
+    columns.extend(own.iter().filter_map(column));
+    if own.is_empty() {
+        columns.push(Column::age());
+    }
+    columns
+}
+
+fn column(own: &Value) -> Option<Column> {
+    let path = JsonPath::parse(text(own, "jsonPath")).ok()?;
+    let kind = text(own, "type");
+    Some(Column {
+        name: Cow::Owned(text(own, "name").into()),
+        kind: Cow::Owned(kind.into()),
+        format: Cow::Owned(text(own, "format").into()),
+        description: Cow::Owned(text(own, "description").into()),
+        priority: integer(own, "priority").unwrap_or(0),
+        cell: if kind == "date" { Cell::Age(path) } else { Cell::Path(path) },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::table::{Include, row};
+
+    fn definition() -> Value {
+        json!({
+            "metadata": {"name": "nads.k8s.cni.cncf.io"},
+            "spec": {
+                "group": "k8s.cni.cncf.io", "scope": "Namespaced",
+                "names": {"plural": "nads", "singular": "nad", "kind": "Nad", "listKind": "NadList", "shortNames": ["n"]},
+                "versions": [
+                    {"name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+                     "additionalPrinterColumns": [{"name": "Cfg", "type": "string", "jsonPath": ".spec.config"}]},
+                    {"name": "v1beta1", "served": false},
+                ],
+            },
+        })
+    }
+
+    #[test]
+    fn each_served_version_is_a_resource() {
+        let made = resources(&definition());
+        assert_eq!(made.len(), 1);
+        assert_eq!((made[0].version.as_str(), made[0].status, made[0].namespaced), ("v1", true, true));
+        assert_eq!(made[0].key("default", "x"), "k8s.cni.cncf.io/nads/default/x");
+        assert_eq!(key(&made[0]), format!("{PREFIX}nads.k8s.cni.cncf.io"));
+    }
+
+    #[test]
+    fn printer_columns_follow_the_name_and_replace_the_age() {
+        let made = resources(&definition());
+        let object = json!({"metadata": {"name": "a"}, "spec": {"config": "{}"}});
+        let shown = row(&made[0].columns, &object, Include::None, Timestamp::UNIX_EPOCH);
+        assert_eq!(shown["cells"], json!(["a", "{}"]));
+    }
+
+    #[test]
+    fn other_versions_are_served_under_their_own_name() {
+        let mut definition = definition();
+        definition["spec"]["versions"][1]["served"] = json!(true);
+        let made = resources(&definition);
+        let stored = serde_json::to_vec(&json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "Nad"})).unwrap();
+        assert_eq!(made[1].present(&stored).unwrap()["apiVersion"], "k8s.cni.cncf.io/v1beta1");
+    }
+}

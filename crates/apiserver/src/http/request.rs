@@ -1,0 +1,222 @@
+//! Requests about objects: method and path to verb, body to value, value to answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use serde_json::{Value, json};
+
+use super::body::Body;
+use super::query::Query;
+use super::route::ResourcePath;
+use super::{Answer, JSON, negotiate};
+use crate::api::{Api, DeleteOptions, Form, Part, Target, Watch};
+use crate::json::{integer, text};
+use crate::patch::PatchType;
+use crate::protobuf;
+use crate::status::Status;
+
+/// Bytes that a request's body may have.
+const BODY_LIMIT: usize = 3 << 20;
+/// Time that a client has to send the body.
+const BODY_PATIENCE: Duration = Duration::from_secs(60);
+/// Media types of patches.
+const PATCHES: [&str; 4] = [
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
+
+/// What a verb needs to know of a request.
+struct Call<'a> {
+    api: &'a Arc<Api>,
+    target: Target,
+    query: Query,
+    form: Form,
+    headers: HeaderMap,
+}
+
+pub(super) async fn answer(
+    api: &Arc<Api>,
+    path: ResourcePath,
+    request: Request<Incoming>,
+) -> Result<Answer, Status> {
+    let query = Query::parse(request.uri().query());
+    let form =
+        negotiate::form(request.headers(), query.get("includeObject")).ok_or_else(Status::not_acceptable)?;
+    let (parts, body) = request.into_parts();
+    let subresource = path.subresource.clone();
+    let target = target(api, path, &parts.method)?;
+    let call = Call { api, target, query, form, headers: parts.headers };
+    match subresource.as_str() {
+        "" => call.object(&parts.method, body).await,
+        "status" if call.target.resource.status => call.status(&parts.method, body).await,
+        "binding" if call.target.resource.plural == "pods" => call.binding(&parts.method, body).await,
+        _ => Err(Status::no_such_path()),
+    }
+}
+
+fn target(api: &Api, path: ResourcePath, method: &Method) -> Result<Target, Status> {
+    let kinds = api.registry().snapshot();
+    let resource = kinds.find(&path.group, &path.version, &path.plural).ok_or_else(Status::no_such_path)?;
+    let misplaced = !resource.namespaced && !path.namespace.is_empty();
+    let homeless = resource.namespaced
+        && path.namespace.is_empty()
+        && (!path.name.is_empty() || *method == Method::POST);
+    if misplaced || homeless {
+        return Err(Status::no_such_path());
+    }
+    Ok(Target { resource: resource.clone(), namespace: path.namespace, name: path.name })
+}
+
+impl Call<'_> {
+    async fn object(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {
+        match (method, self.target.name.is_empty()) {
+            (&Method::GET, true) if self.query.is_watch() => self.watch(),
+            (&Method::GET, true) => self.list(),
+            (&Method::GET, false) => Ok(Answer::json(StatusCode::OK, self.api.get(&self.target, self.form)?)),
+            (&Method::POST, true) => self.create(body).await,
+            (&Method::PUT, false) => self.update(Part::Main, body).await,
+            (&Method::PATCH, false) => self.patch(Part::Main, body).await,
+            (&Method::DELETE, false) => self.delete(body).await,
+            (&Method::DELETE, true) => self.delete_collection(body).await,
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    async fn status(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {
+        match *method {
+            Method::GET => Ok(Answer::json(StatusCode::OK, self.api.get(&self.target, self.form)?)),
+            Method::PUT => self.update(Part::Status, body).await,
+            Method::PATCH => self.patch(Part::Status, body).await,
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    async fn binding(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {
+        if *method != Method::POST {
+            return Err(Status::method_not_allowed());
+        }
+        let binding = self.json_body(body).await?;
+        let bound = self.api.bind(&self.target, binding, self.query.write()?).await?;
+        Ok(Answer::value(StatusCode::CREATED, &bound))
+    }
+
+    fn list(&self) -> Result<Answer, Status> {
+        let options = self.query.list(&self.target.resource)?;
+        Ok(Answer::json(StatusCode::OK, self.api.list(&self.target, &options, self.form)?))
+    }
+
+    fn watch(&self) -> Result<Answer, Status> {
+        let options = self.query.watch(&self.target.resource)?;
+        let watch = Watch::start(self.api.clone(), self.target.clone(), options, self.form)?;
+        Ok(Answer { code: StatusCode::OK, media_type: JSON, body: Body::watch(watch) })
+    }
+
+    async fn create(&self, body: Incoming) -> Result<Answer, Status> {
+        let options = self.query.write()?;
+        let created = self.api.create(&self.target, self.new_object(body).await?, options).await?;
+        self.show(StatusCode::CREATED, &created)
+    }
+
+    async fn update(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
+        let options = self.query.write()?;
+        let object = self.json_body(body).await?;
+        self.show(StatusCode::OK, &self.api.update(&self.target, part, object, options).await?)
+    }
+
+    async fn patch(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
+        let patch_type = PatchType::from_media_type(self.media_type());
+        let patch_type = patch_type.ok_or_else(|| Status::unsupported_media_type(&PATCHES))?;
+        let options = self.query.write()?;
+        let text = read(body).await?;
+        // The text of an apply patch is YAML; what becomes of it is not decided by its content.
+        let patch = if patch_type == PatchType::Apply { Value::Null } else { parse(&text)? };
+        self.show(StatusCode::OK, &self.api.patch(&self.target, part, (patch_type, patch), options).await?)
+    }
+
+    async fn delete(&self, body: Incoming) -> Result<Answer, Status> {
+        let options = self.delete_options(body).await?;
+        Ok(Answer::value(StatusCode::OK, &self.api.delete(&self.target, options).await?))
+    }
+
+    async fn delete_collection(&self, body: Incoming) -> Result<Answer, Status> {
+        let selector = self.query.list(&self.target.resource)?.selector;
+        let options = self.delete_options(body).await?;
+        let deleted = self.api.delete_collection(&self.target, selector, options).await?;
+        let resource = &self.target.resource;
+        let list = json!({
+            "kind": resource.list_kind, "apiVersion": resource.api_version(), "metadata": {}, "items": deleted,
+        });
+        Ok(Answer::value(StatusCode::OK, &list))
+    }
+
+    /// From the body, or from the query where there is none.
+    async fn delete_options(&self, body: Incoming) -> Result<DeleteOptions, Status> {
+        let mut options = DeleteOptions {
+            grace_seconds: self.query.number("gracePeriodSeconds")?,
+            dry_run: self.query.write()?.dry_run,
+            ..DeleteOptions::default()
+        };
+        let text_body = read(body).await?;
+        if text_body.is_empty() {
+            return Ok(options);
+        }
+        self.check_json()?;
+        let body = parse(&text_body)?;
+        options.grace_seconds = integer(&body, "gracePeriodSeconds").or(options.grace_seconds);
+        options.uid = text(&body, "preconditions.uid").into();
+        options.resource_version = text(&body, "preconditions.resourceVersion").into();
+        options.dry_run |= crate::json::items(&body, "dryRun").iter().any(|v| v == "All");
+        Ok(options)
+    }
+
+    fn show(&self, code: StatusCode, object: &Value) -> Result<Answer, Status> {
+        Ok(Answer::json(code, self.api.render(&self.target, object, self.form)?))
+    }
+
+    fn media_type(&self) -> &str {
+        self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    fn check_json(&self) -> Result<(), Status> {
+        let media_type = self.media_type().split(';').next().unwrap_or_default().trim();
+        if ["", "application/json"].contains(&media_type) {
+            return Ok(());
+        }
+        Err(Status::unsupported_media_type(&[JSON]))
+    }
+
+    /// The body of a create, which kubectl sends as protobuf for some kinds whatever the server says.
+    async fn new_object(&self, body: Incoming) -> Result<Value, Status> {
+        if self.media_type() != protobuf::MEDIA_TYPE {
+            return self.json_body(body).await;
+        }
+        protobuf::decode(&read(body).await?).ok_or_else(|| Status::unsupported_media_type(&[JSON]))
+    }
+
+    async fn json_body(&self, body: Incoming) -> Result<Value, Status> {
+        self.check_json()?;
+        parse(&read(body).await?)
+    }
+}
+
+fn parse(text: &[u8]) -> Result<Value, Status> {
+    serde_json::from_slice(text)
+        .map_err(|e| Status::bad_request(format!("the body of the request is not valid JSON: {e}")))
+}
+
+async fn read(body: Incoming) -> Result<Bytes, Status> {
+    let read = tokio::time::timeout(BODY_PATIENCE, Limited::new(body, BODY_LIMIT).collect());
+    let late = |_| Status::new(408, "Timeout", "the body of the request did not arrive in time");
+    match read.await.map_err(late)? {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Status::too_large(BODY_LIMIT)),
+        Err(error) => Err(Status::bad_request(format!("the body of the request cannot be read: {error}"))),
+    }
+}

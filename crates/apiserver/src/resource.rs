@@ -1,0 +1,150 @@
+//! What kinds there are: names, scope, sub-resources, columns and rules, as data. Adding a built-in kind is a row in
+//! `resource/builtin.rs`; custom kinds come from their definitions ([`crate::crd`]). Holds no objects.
+
+mod builtin;
+mod registry;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use crate::status::{Status, Subject};
+use crate::strategy::Strategy;
+use crate::table::Column;
+
+pub use self::registry::{Registry, Snapshot};
+
+/// How stored objects are turned into what this version's clients get, and back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conversion {
+    /// Stored as served.
+    None,
+    /// Only `apiVersion` differs: the versions of a custom kind.
+    ApiVersion,
+    /// events.k8s.io/v1, stored as core/v1 events.
+    Events,
+}
+
+/// One kind in one version, as discovery and the verbs know it.
+pub struct Resource {
+    /// API group; empty for the core group.
+    pub group: String,
+    /// API version, such as `v1`.
+    pub version: String,
+    /// Kind of the objects.
+    pub kind: String,
+    /// Kind of a list of them.
+    pub list_kind: String,
+    /// Name in paths.
+    pub plural: String,
+    /// Name of one, for kubectl.
+    pub singular: String,
+    /// Abbreviations, for kubectl.
+    pub short_names: Vec<String>,
+    /// Groups of resources that kubectl lists together, such as `all`.
+    pub categories: Vec<String>,
+    /// True if the objects live in namespaces.
+    pub namespaced: bool,
+    /// True if status is written through its own path only.
+    pub status: bool,
+    /// True if `metadata.generation` counts changes of the spec.
+    pub generation: bool,
+    /// True for kinds defined by a CustomResourceDefinition.
+    pub custom: bool,
+    /// Group under which the objects are stored.
+    pub storage_group: String,
+    /// From stored to served.
+    pub conversion: Conversion,
+    /// Field labels for selectors, besides `metadata.name` and `metadata.namespace`.
+    pub field_labels: Vec<String>,
+    /// OpenAPI schema of the objects, where one is known.
+    pub schema: Option<Value>,
+    /// Columns of its table.
+    pub columns: Vec<Column>,
+    /// Defaults, checks and deletion rules.
+    pub strategy: &'static dyn Strategy,
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}/{}", self.plural, self.group, self.version)
+    }
+}
+
+impl Resource {
+    /// `group/version`, or the version alone in the core group.
+    pub fn api_version(&self) -> String {
+        group_version(&self.group, &self.version)
+    }
+
+    /// Keys of all objects, or of those of one namespace, start with this.
+    pub fn prefix(&self, namespace: Option<&str>) -> String {
+        let group = if self.storage_group.is_empty() { "core" } else { &self.storage_group };
+        match namespace {
+            Some(namespace) => format!("{group}/{}/{namespace}/", self.plural),
+            None => format!("{group}/{}/", self.plural),
+        }
+    }
+
+    /// Key of one object; `namespace` is ignored for cluster-wide kinds.
+    pub fn key(&self, namespace: &str, name: &str) -> String {
+        let namespace = Some(namespace).filter(|_| self.namespaced);
+        format!("{}{name}", self.prefix(namespace))
+    }
+
+    /// What an error about `name` is about.
+    pub fn subject(&self, name: &str) -> Subject {
+        Subject { group: self.group.clone(), kind: self.plural.clone(), name: name.into() }
+    }
+
+    /// The same for 422 answers, which name the kind.
+    pub fn subject_kind(&self, name: &str) -> Subject {
+        Subject { group: self.group.clone(), kind: self.kind.clone(), name: name.into() }
+    }
+
+    /// A stored object as this version's clients see it.
+    pub fn present(&self, body: &[u8]) -> Result<Value, Status> {
+        let mut object: Value = serde_json::from_slice(body).map_err(Status::internal)?;
+        match self.conversion {
+            Conversion::None => {}
+            Conversion::ApiVersion => object["apiVersion"] = json!(self.api_version()),
+            Conversion::Events => crate::strategy::event::to_events_group(&mut object),
+        }
+        Ok(object)
+    }
+
+    /// The same as text; free of work where stored and served are the same.
+    pub fn present_text(&self, body: &Bytes) -> Result<Bytes, Status> {
+        if self.conversion == Conversion::None {
+            return Ok(body.clone());
+        }
+        let object = self.present(body)?;
+        serde_json::to_vec(&object).map(Bytes::from).map_err(Status::internal)
+    }
+
+    /// What a client of this version sent, as it is stored.
+    pub fn absorb(&self, mut object: Value) -> Value {
+        if self.conversion == Conversion::Events {
+            crate::strategy::event::to_core(&mut object);
+        }
+        object
+    }
+
+    /// True if field selectors may use `label`.
+    pub fn knows_field(&self, label: &str) -> bool {
+        let everywhere = label == "metadata.name" || (self.namespaced && label == "metadata.namespace");
+        everywhere || self.field_labels.iter().any(|known| known == label)
+    }
+}
+
+/// `group/version`, or the version alone in the core group.
+pub fn group_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.into() } else { format!("{group}/{version}") }
+}
+
+/// All kinds that exist without any definition.
+pub(crate) fn builtin() -> Vec<Arc<Resource>> {
+    builtin::ROWS.iter().map(|row| Arc::new(row.resource())).collect()
+}

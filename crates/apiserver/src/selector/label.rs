@@ -1,0 +1,230 @@
+//! Label selectors: `a=b,c!=d,e in (x,y),f notin (z),g,!h,i>1`.
+
+use serde_json::Value;
+
+use super::SelectorError;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Test {
+    Exists,
+    Absent,
+    In(Vec<String>),
+    NotIn(Vec<String>),
+    Greater(i64),
+    Less(i64),
+}
+
+/// Conditions that must all hold on `metadata.labels`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LabelSelector(Vec<(String, Test)>);
+
+impl LabelSelector {
+    /// Parses the value of the `labelSelector` query parameter.
+    pub fn parse(text: &str) -> Result<Self, SelectorError> {
+        let mut parser = Parser { rest: text.trim(), whole: text };
+        let mut requirements = Vec::new();
+        while !parser.rest.is_empty() {
+            requirements.push(parser.requirement()?);
+            if !parser.rest.is_empty() {
+                parser.expect(",")?;
+                parser.unless(parser.rest.is_empty())?;
+            }
+        }
+        Ok(Self(requirements))
+    }
+
+    /// True without conditions.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// True if all conditions hold on the labels of `object`.
+    pub fn matches(&self, object: &Value) -> bool {
+        let labels = &object["metadata"]["labels"];
+        self.0.iter().all(|(key, test)| test.holds(labels.get(key).and_then(Value::as_str)))
+    }
+}
+
+impl Test {
+    fn holds(&self, value: Option<&str>) -> bool {
+        let number = || value.and_then(|v| v.parse::<i64>().ok());
+        match self {
+            Self::Exists => value.is_some(),
+            Self::Absent => value.is_none(),
+            Self::In(allowed) => value.is_some_and(|v| allowed.iter().any(|a| a == v)),
+            Self::NotIn(refused) => value.is_none_or(|v| refused.iter().all(|r| r != v)),
+            Self::Greater(bound) => number().is_some_and(|n| n > *bound),
+            Self::Less(bound) => number().is_some_and(|n| n < *bound),
+        }
+    }
+}
+
+struct Parser<'a> {
+    rest: &'a str,
+    whole: &'a str,
+}
+
+impl<'a> Parser<'a> {
+    fn error(&self) -> SelectorError {
+        SelectorError(format!("found '{}' in '{}'", self.rest, self.whole))
+    }
+
+    fn unless(&self, wrong: bool) -> Result<(), SelectorError> {
+        if wrong { Err(self.error()) } else { Ok(()) }
+    }
+
+    fn take(&mut self, token: &str) -> bool {
+        let Some(rest) = self.rest.strip_prefix(token) else { return false };
+        self.rest = rest.trim_start();
+        true
+    }
+
+    fn expect(&mut self, token: &str) -> Result<(), SelectorError> {
+        if self.take(token) { Ok(()) } else { Err(self.error()) }
+    }
+
+    /// The longest run of characters that keys and values may have; possibly empty.
+    fn word(&mut self) -> &'a str {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+        let end = self.rest.find(|c| !allowed(c)).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest.trim_start();
+        word
+    }
+
+    fn key(&mut self) -> Result<String, SelectorError> {
+        let key = self.word();
+        self.unless(!is_key(key))?;
+        Ok(key.into())
+    }
+
+    fn value(&mut self) -> Result<String, SelectorError> {
+        let value = self.word();
+        self.unless(!is_value(value))?;
+        Ok(value.into())
+    }
+
+    fn number(&mut self) -> Result<i64, SelectorError> {
+        self.word().parse().map_err(|_| self.error())
+    }
+
+    fn requirement(&mut self) -> Result<(String, Test), SelectorError> {
+        if self.take("!") {
+            return Ok((self.key()?, Test::Absent));
+        }
+        let key = self.key()?;
+        if self.rest.is_empty() || self.rest.starts_with(',') {
+            return Ok((key, Test::Exists));
+        }
+        Ok((key, self.test()?))
+    }
+
+    fn test(&mut self) -> Result<Test, SelectorError> {
+        if self.take("!=") {
+            return Ok(Test::NotIn(vec![self.value()?]));
+        }
+        if self.take("==") || self.take("=") {
+            return Ok(Test::In(vec![self.value()?]));
+        }
+        if self.take(">") {
+            return Ok(Test::Greater(self.number()?));
+        }
+        if self.take("<") {
+            return Ok(Test::Less(self.number()?));
+        }
+        match self.word() {
+            "in" => Ok(Test::In(self.values()?)),
+            "notin" => Ok(Test::NotIn(self.values()?)),
+            _ => Err(self.error()),
+        }
+    }
+
+    fn values(&mut self) -> Result<Vec<String>, SelectorError> {
+        self.expect("(")?;
+        let mut values = vec![self.value()?];
+        while self.take(",") {
+            values.push(self.value()?);
+        }
+        self.expect(")")?;
+        Ok(values)
+    }
+}
+
+/// A label key: an optional DNS prefix and a slash, then a name as in [`is_value`], not empty.
+pub(crate) fn is_key(key: &str) -> bool {
+    let (prefix, name) = key.split_once('/').unwrap_or(("x", key));
+    let prefix_ok = !prefix.is_empty() && prefix.len() <= 253;
+    prefix_ok && !name.is_empty() && !name.contains('/') && is_value(name)
+}
+
+/// A label value: up to 63 of `[A-Za-z0-9_.-]`, alphanumeric at both ends; may be empty.
+pub(crate) fn is_value(value: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let edge = |b: Option<&u8>| b.is_none_or(u8::is_ascii_alphanumeric);
+    let bytes = value.as_bytes();
+    bytes.len() <= 63 && bytes.iter().all(|b| inner(*b)) && edge(bytes.first()) && edge(bytes.last())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn matches(selector: &str) -> bool {
+        let object =
+            json!({"metadata": {"labels": {"app": "web", "tier": "front", "n": "5", "k8s.io/x": ""}}});
+        LabelSelector::parse(selector).unwrap().matches(&object)
+    }
+
+    #[test]
+    fn equality_sets_and_existence_hold_as_documented() {
+        for selector in [
+            "",
+            "app=web",
+            "app==web,tier!=back",
+            "app in (web, db)",
+            "app notin (db)",
+            "app",
+            "!missing",
+            "missing!=x",
+            "missing notin (x)",
+            "n>4",
+            "n<6",
+            "k8s.io/x",
+            "k8s.io/x=",
+            " app = web , tier ",
+        ] {
+            assert!(matches(selector), "{selector}");
+        }
+        for selector in
+            ["app=db", "app!=web", "app in (db)", "app notin (web,db)", "missing", "!app", "n>5", "app>1"]
+        {
+            assert!(!matches(selector), "{selector}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in
+            ["=", "a=b,", "a in b", "a in (b", "a ? b", "a=b=c", "-a", "a=-b", "a b", ",a", "a>x", "/a"]
+        {
+            assert!(LabelSelector::parse(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(text in ".{0,40}") {
+            let _ = LabelSelector::parse(&text);
+        }
+
+        #[test]
+        fn in_and_notin_are_opposites(value in "[a-z]{1,3}", set in prop::collection::vec("[a-z]{1,3}", 1..4)) {
+            let object = json!({"metadata": {"labels": {"k": value}}});
+            let parse = |op: &str| LabelSelector::parse(&format!("k {op} ({})", set.join(","))).unwrap();
+            prop_assert_ne!(parse("in").matches(&object), parse("notin").matches(&object));
+        }
+    }
+}

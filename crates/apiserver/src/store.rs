@@ -1,0 +1,270 @@
+//! Objects, revisions and watches over one durable file. Pure key, value and JSON: no HTTP, no kinds.
+//!
+//! A key is a path such as `core/pods/default/samplepod`; a value is a JSON object whose `metadata.resourceVersion`
+//! the store sets. Every change of an object gets the next revision of the whole store. Writers hand in a function
+//! that decides on a [`Txn`]; one thread runs these functions one after another, so a decision never sees a half-done
+//! neighbour, and makes all that wait at that moment durable with one fsync (group commit). An answer is given only
+//! after the fsync. Readers use snapshots and never wait for writers. A watch sees every change of its prefix once, in
+//! order, or ends.
+
+mod hub;
+mod transaction;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use tokio::sync::oneshot;
+
+pub use self::hub::{Change, Event, Watcher};
+pub use self::transaction::Txn;
+
+use self::hub::Hub;
+use self::writer::{Job, Writer};
+
+/// Objects by key. The value is the JSON text that clients get.
+const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
+/// Numbers of the store itself: `revision`, `format`.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// Layout of the two tables; raised when they change meaning.
+const FORMAT: u64 = 1;
+/// Memory that redb may use for pages; everything else is the kernel's page cache.
+const CACHE_BYTES: usize = 16 << 20;
+
+/// What can go wrong beneath an object. Cloned to every writer of a failed group.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The file cannot be opened, or is not a store.
+    #[error("cannot open the object store {path}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Arc<redb::Error>,
+    },
+    /// The file was written by a later release.
+    #[error("the object store {path} has format {found}, this program knows {FORMAT}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What it says it is.
+        found: u64,
+    },
+    /// Reading failed.
+    #[error("cannot read the object store: {0}")]
+    Read(Arc<redb::Error>),
+    /// Nothing of the group was written.
+    #[error("cannot write the object store: {0}")]
+    Write(Arc<redb::Error>),
+    /// A value is no JSON object.
+    #[error("the stored object {key} is damaged: {detail}")]
+    Damaged {
+        /// Its key.
+        key: String,
+        /// The parser's words.
+        detail: String,
+    },
+    /// The writer thread cannot be started.
+    #[error("cannot start the store's writer thread: {0}")]
+    Thread(Arc<std::io::Error>),
+    /// The store is being shut down, or the decision itself failed badly.
+    #[error("the object store did not answer")]
+    Stopped,
+    /// The asked-for revision is older than what is held for watches.
+    #[error("too old resource version: {asked} ({oldest})")]
+    Compacted {
+        /// Where the client wanted to go on from.
+        asked: u64,
+        /// The oldest revision from which that is possible.
+        oldest: u64,
+    },
+}
+
+fn read_error(error: impl Into<redb::Error>) -> StoreError {
+    StoreError::Read(Arc::new(error.into()))
+}
+
+fn write_error(error: impl Into<redb::Error>) -> StoreError {
+    StoreError::Write(Arc::new(error.into()))
+}
+
+/// Bounds of what the store keeps in memory for watches.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Events kept so that a watch can start in the past.
+    pub window_events: usize,
+    /// Bytes of objects in these events.
+    pub window_bytes: usize,
+    /// Events that one slow watcher may be behind before it is ended.
+    pub watcher_buffer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { window_events: 10_000, window_bytes: 8 << 20, watcher_buffer: 1024 }
+    }
+}
+
+/// Called in the writer's thread after a commit, before its writers are answered.
+pub type Observer = Box<dyn FnMut(&[Arc<Event>]) + Send>;
+
+/// An object as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its key.
+    pub key: String,
+    /// Its JSON text.
+    pub body: Bytes,
+}
+
+/// A consistent part of the store.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// The revision of the snapshot.
+    pub revision: u64,
+    /// Objects in key order.
+    pub items: Vec<Stored>,
+    /// True if the limit cut the list.
+    pub more: bool,
+}
+
+/// The object store; closing happens on drop, after all writes that were accepted.
+pub struct Store {
+    db: Arc<Database>,
+    hub: Arc<Hub>,
+    jobs: Option<mpsc::Sender<Job>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Opens the store at `path`, creating it if it is not there.
+    pub fn open(path: &Path, limits: Limits, observer: Observer) -> Result<Self, StoreError> {
+        let db = open_database(path)?;
+        let revision = prepare(&db, path)?;
+        let db = Arc::new(db);
+        let hub = Arc::new(Hub::new(revision, limits));
+        let (jobs, queue) = mpsc::channel();
+        let writer = Writer { db: db.clone(), hub: hub.clone(), revision, observer };
+        let writer =
+            std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&queue));
+        let writer = writer.map_err(|e| StoreError::Thread(Arc::new(e)))?;
+        Ok(Self { db, hub, jobs: Some(jobs), writer: Some(writer) })
+    }
+
+    /// The object at `key`, as of the last commit.
+    pub fn get(&self, key: &str) -> Result<Option<Stored>, StoreError> {
+        let objects = self.db.begin_read().map_err(read_error)?.open_table(OBJECTS).map_err(read_error)?;
+        let found = objects.get(key).map_err(read_error)?;
+        Ok(found.map(|value| Stored { key: key.into(), body: Bytes::copy_from_slice(value.value()) }))
+    }
+
+    /// Up to `limit` objects (0: all) whose keys start with `prefix` and come after `after`.
+    pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Listing, StoreError> {
+        let snapshot = self.db.begin_read().map_err(read_error)?;
+        let revision = read_revision(&snapshot.open_table(META).map_err(read_error)?)?;
+        let objects = snapshot.open_table(OBJECTS).map_err(read_error)?;
+        let mut listing = Listing { revision, ..Listing::default() };
+        let start = after.filter(|key| *key >= prefix).unwrap_or(prefix);
+        for entry in objects.range(start..).map_err(read_error)? {
+            let (key, value) = entry.map_err(read_error)?;
+            if !key.value().starts_with(prefix) {
+                break;
+            }
+            if Some(key.value()) == after {
+                continue;
+            }
+            if limit > 0 && listing.items.len() == limit {
+                listing.more = true;
+                break;
+            }
+            let body = Bytes::copy_from_slice(value.value());
+            listing.items.push(Stored { key: key.value().into(), body });
+        }
+        Ok(listing)
+    }
+
+    /// Runs `decide` alone against the current state. If it returns `Ok`, what it staged is durable when this returns;
+    /// if it returns an error, nothing of it happened.
+    pub async fn transact<T, E, F>(&self, decide: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Txn<'_, '_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |txn| {
+            let result = decide(txn);
+            let keep = result.is_ok();
+            let tell = move |committed: Result<(), StoreError>| {
+                // The client may have gone meanwhile; what it asked for is done all the same.
+                let _ = reply.send(match committed {
+                    Ok(()) => result,
+                    Err(error) => result.and(Err(error.into())),
+                });
+            };
+            (keep, Box::new(tell))
+        });
+        let jobs = self.jobs.as_ref().ok_or(StoreError::Stopped)?;
+        jobs.send(job).map_err(|_| StoreError::Stopped)?;
+        answer.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Every change after revision `since` of objects whose keys start with `prefix`.
+    pub fn watch(&self, prefix: &str, since: u64) -> Result<Watcher, StoreError> {
+        self.hub.watch(prefix, since)
+    }
+
+    /// The last revision whose events every watcher has in its buffer.
+    pub fn published(&self) -> u64 {
+        self.hub.published()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.jobs = None;
+        if let Some(writer) = self.writer.take() {
+            // A writer that panicked has already failed its callers; there is nobody to tell here.
+            let _ = writer.join();
+        }
+    }
+}
+
+fn open_database(path: &Path) -> Result<Database, StoreError> {
+    let failed = |source: redb::Error| StoreError::Open { path: path.into(), source: Arc::new(source) };
+    let mut options = OpenOptions::new();
+    // Secrets are in there.
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let file = file.map_err(|e| failed(redb::Error::Io(e)))?;
+    Database::builder().set_cache_size(CACHE_BYTES).create_file(file).map_err(|e| failed(e.into()))
+}
+
+/// Makes the tables of a new store; answers the last revision of an old one.
+fn prepare(db: &Database, path: &Path) -> Result<u64, StoreError> {
+    let setup = db.begin_write().map_err(write_error)?;
+    let revision = {
+        let mut meta = setup.open_table(META).map_err(write_error)?;
+        setup.open_table(OBJECTS).map_err(write_error)?;
+        let found = meta.get("format").map_err(read_error)?.map_or(FORMAT, |v| v.value());
+        if found != FORMAT {
+            return Err(StoreError::Format { path: path.into(), found });
+        }
+        meta.insert("format", FORMAT).map_err(write_error)?;
+        read_revision(&meta)?
+    };
+    setup.commit().map_err(write_error)?;
+    Ok(revision)
+}
+
+fn read_revision(meta: &impl ReadableTable<&'static str, u64>) -> Result<u64, StoreError> {
+    Ok(meta.get("revision").map_err(read_error)?.map_or(0, |value| value.value()))
+}

@@ -1,0 +1,38 @@
+//! Namespaces. Their content is deleted with them (`api::cascade`).
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{NameRule, Strategy};
+use crate::json::{child, default};
+
+pub(crate) struct Namespace;
+
+impl Strategy for Namespace {
+    fn name_rule(&self) -> NameRule {
+        NameRule::Label
+    }
+
+    fn default(&self, object: &mut Value) {
+        let name = object["metadata"]["name"].clone();
+        child(child(object, "metadata"), "labels")["kubernetes.io/metadata.name"] = name;
+        default(child(object, "spec"), "finalizers", json!(["kubernetes"]));
+    }
+
+    fn begin(&self, object: &mut Value, _has_status: bool, _now: Timestamp) {
+        object["status"] = json!({"phase": "Active"});
+    }
+
+    /// The real server guards the same three.
+    fn is_protected(&self, name: &str) -> bool {
+        ["default", "kube-system", "kube-public"].contains(&name)
+    }
+
+    fn answers_with_object(&self) -> bool {
+        true
+    }
+
+    fn begin_deletion(&self, object: &mut Value) {
+        child(object, "status")["phase"] = json!("Terminating");
+    }
+}

@@ -1,0 +1,265 @@
+//! Pods: the defaults that kubelets and `kubectl describe` rely on, what may change in a pod, and its graceful end.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Strategy, moment};
+use crate::json::{at, carry, child, default, integer, items, text};
+use crate::status::Cause;
+
+pub(crate) struct Pod;
+
+const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+
+impl Strategy for Pod {
+    fn default(&self, object: &mut Value) {
+        let spec = child(object, "spec");
+        default(spec, "restartPolicy", "Always");
+        default(spec, "dnsPolicy", "ClusterFirst");
+        default(spec, "terminationGracePeriodSeconds", 30);
+        default(spec, "schedulerName", "default-scheduler");
+        default(spec, "securityContext", json!({}));
+        default(spec, "enableServiceLinks", true);
+        default(spec, "serviceAccountName", "default");
+        for list in CONTAINER_LISTS {
+            let containers = spec.get_mut(list).and_then(Value::as_array_mut);
+            containers.into_iter().flatten().for_each(default_container);
+        }
+    }
+
+    fn begin(&self, object: &mut Value, _has_status: bool, _now: Timestamp) {
+        object["status"] = json!({"phase": "Pending", "qosClass": qos_class(object)});
+    }
+
+    fn validate(&self, object: &Value) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        if items(object, "spec.containers").is_empty() {
+            causes.push(Cause::required("spec.containers", ""));
+        }
+        for list in CONTAINER_LISTS {
+            causes.extend(containers(list, items(object, &format!("spec.{list}"))));
+        }
+        causes
+    }
+
+    fn validate_update(&self, new: &Value, old: &Value) -> Vec<Cause> {
+        if fixed_part(new, old) == *old.get("spec").unwrap_or(&Value::Null) {
+            return Vec::new();
+        }
+        let detail = "pod updates may not change fields other than `spec.containers[*].image`,\
+            `spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),\
+            `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+        vec![Cause::forbidden("spec", detail)]
+    }
+
+    /// Annotations and labels go through /status, the spec and the owners do not
+    /// (`pkg/registry/core/pod/strategy.go`). Multus relies on the former.
+    fn restrict_status_update(&self, new: &mut Value, old: &Value) {
+        carry("spec", old, new);
+        carry("ownerReferences", &old["metadata"], child(new, "metadata"));
+        default(new, "status", json!({}));
+        carry_qos_class(new, old);
+    }
+
+    fn grace_seconds(&self, object: &Value, asked: Option<i64>) -> i64 {
+        let ended = ["Succeeded", "Failed"].contains(&text(object, "status.phase"));
+        if ended || text(object, "spec.nodeName").is_empty() {
+            return 0;
+        }
+        let own = integer(object, "spec.terminationGracePeriodSeconds").unwrap_or(30);
+        asked.unwrap_or(own).max(0)
+    }
+
+    fn answers_with_object(&self) -> bool {
+        true
+    }
+}
+
+fn default_container(container: &mut Value) {
+    let image = text(container, "image").to_owned();
+    default(container, "imagePullPolicy", if is_latest(&image) { "Always" } else { "IfNotPresent" });
+    default(container, "terminationMessagePath", "/dev/termination-log");
+    default(container, "terminationMessagePolicy", "File");
+    default(container, "resources", json!({}));
+    for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
+        default(port, "protocol", "TCP");
+    }
+}
+
+/// No tag, or the tag `latest`; a digest pins the image.
+fn is_latest(image: &str) -> bool {
+    let last = image.rsplit('/').next().unwrap_or_default();
+    !last.contains('@') && last.split_once(':').is_none_or(|(_, tag)| tag == "latest")
+}
+
+fn containers(list: &str, containers: &[Value]) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (c, container) in containers.iter().enumerate() {
+        let (field, name) = (format!("spec.{list}[{c}]"), text(container, "name"));
+        if name.is_empty() {
+            causes.push(Cause::required(format!("{field}.name"), ""));
+        } else if let Some(complaint) = super::NameRule::Label.complaint(name) {
+            causes.push(Cause::invalid(format!("{field}.name"), name, &complaint));
+        }
+        if text(container, "image").is_empty() {
+            causes.push(Cause::required(format!("{field}.image"), ""));
+        }
+        if containers[..c].iter().any(|other| text(other, "name") == name) {
+            let message = format!("Duplicate value: {name:?}");
+            causes.push(Cause { field: format!("{field}.name"), reason: "FieldValueDuplicate", message });
+        }
+    }
+    causes
+}
+
+/// The spec of `new` with everything that may change put back to what it is in `old`.
+fn fixed_part(new: &Value, old: &Value) -> Value {
+    let mut spec = new.get("spec").cloned().unwrap_or_default();
+    let was = &old["spec"];
+    carry("activeDeadlineSeconds", was, &mut spec);
+    carry("terminationGracePeriodSeconds", was, &mut spec);
+    if items(was, "tolerations").iter().all(|t| items(&spec, "tolerations").contains(t)) {
+        carry("tolerations", was, &mut spec);
+    }
+    for list in ["initContainers", "containers"] {
+        let containers = spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten();
+        for (container, before) in containers.zip(items(was, list)) {
+            carry("image", before, container);
+        }
+    }
+    spec
+}
+
+/// The class is decided at creation.
+fn carry_qos_class(new: &mut Value, old: &Value) {
+    if at(old, "status.qosClass").is_some() {
+        let class = old["status"]["qosClass"].clone();
+        child(new, "status")["qosClass"] = class;
+    }
+}
+
+/// Guaranteed if every container limits cpu and memory to what it requests, BestEffort if none says anything.
+fn qos_class(pod: &Value) -> &'static str {
+    let containers =
+        || ["spec.containers", "spec.initContainers"].into_iter().flat_map(|list| items(pod, list));
+    let says = |c: &Value, which: &str, what: &str| at(c, &format!("resources.{which}.{what}")).cloned();
+    let what = ["cpu", "memory"];
+    let mentions = |c: &Value| what.iter().any(|w| says(c, "limits", w).or(says(c, "requests", w)).is_some());
+    if !containers().any(mentions) {
+        return "BestEffort";
+    }
+    let fixed = |c: &Value| {
+        what.iter().all(|w| {
+            let limit = says(c, "limits", w);
+            limit.is_some() && says(c, "requests", w).is_none_or(|request| Some(request) == limit)
+        })
+    };
+    if containers().all(fixed) { "Guaranteed" } else { "Burstable" }
+}
+
+/// Gives `pod` its node, once, as the scheduler asks through pods/binding.
+pub(crate) fn bind(pod: &mut Value, node: &str, now: Timestamp) -> Result<(), String> {
+    let bound = text(pod, "spec.nodeName");
+    if !bound.is_empty() {
+        return Err(format!("pod {} is already assigned to node {bound:?}", text(pod, "metadata.name")));
+    }
+    child(pod, "spec")["nodeName"] = json!(node);
+    let condition = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": moment(now)});
+    let mut conditions = items(pod, "status.conditions").to_vec();
+    conditions.retain(|c| text(c, "type") != "PodScheduled");
+    conditions.push(condition);
+    child(pod, "status")["conditions"] = json!(conditions);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod() -> Value {
+        let mut pod =
+            json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "alpine"}]}});
+        Pod.default(&mut pod);
+        Pod.begin(&mut pod, true, Timestamp::UNIX_EPOCH);
+        pod
+    }
+
+    #[test]
+    fn a_new_pod_has_the_defaults_and_is_pending() {
+        let pod = pod();
+        assert_eq!((text(&pod, "spec.restartPolicy"), text(&pod, "status.phase")), ("Always", "Pending"));
+        assert_eq!(text(&pod, "status.qosClass"), "BestEffort");
+        assert_eq!(pod["spec"]["containers"][0]["imagePullPolicy"], "Always");
+        assert_eq!(Pod.validate(&pod), []);
+    }
+
+    #[test]
+    fn an_image_with_a_tag_is_not_pulled_again() {
+        for (image, latest) in
+            [("a", true), ("r:5000/a", true), ("a:latest", true), ("a:1", false), ("a@sha256:x", false)]
+        {
+            assert_eq!(is_latest(image), latest, "{image}");
+        }
+    }
+
+    #[test]
+    fn wrong_containers_are_named() {
+        let bad =
+            json!({"spec": {"containers": [{"name": "A"}, {"image": "x"}, {"name": "A", "image": "x"}]}});
+        let fields: Vec<String> = Pod.validate(&bad).into_iter().map(|c| c.field).collect();
+        let c = |n: usize, f: &str| format!("spec.containers[{n}].{f}");
+        assert_eq!(fields, [c(0, "name"), c(0, "image"), c(1, "name"), c(2, "name"), c(2, "name")]);
+    }
+
+    #[test]
+    fn only_images_deadlines_and_new_tolerations_may_change() {
+        let old = pod();
+        let mut new = old.clone();
+        new["spec"]["containers"][0]["image"] = json!("busybox");
+        new["spec"]["tolerations"] = json!([{"key": "x"}]);
+        assert_eq!(Pod.validate_update(&new, &old), []);
+        new["spec"]["nodeName"] = json!("n");
+        assert_eq!(Pod.validate_update(&new, &old).len(), 1);
+    }
+
+    #[test]
+    fn annotations_pass_through_status_and_spec_does_not() {
+        let old = pod();
+        let mut new = old.clone();
+        new["metadata"]["annotations"] = json!({"a": "b"});
+        new["spec"]["nodeName"] = json!("n");
+        new["status"] = json!({"phase": "Running"});
+        Pod.restrict_status_update(&mut new, &old);
+        assert_eq!(new["metadata"]["annotations"]["a"], "b");
+        assert_eq!(new["spec"], old["spec"]);
+        assert_eq!(new["status"], json!({"phase": "Running", "qosClass": "BestEffort"}));
+    }
+
+    #[test]
+    fn only_a_pod_on_a_node_is_given_time_to_end() {
+        let mut pod = pod();
+        assert_eq!(Pod.grace_seconds(&pod, None), 0);
+        bind(&mut pod, "n1", Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!((Pod.grace_seconds(&pod, None), Pod.grace_seconds(&pod, Some(5))), (30, 5));
+        pod["status"]["phase"] = json!("Succeeded");
+        assert_eq!(Pod.grace_seconds(&pod, None), 0);
+    }
+
+    #[test]
+    fn a_pod_is_bound_once() {
+        let mut pod = pod();
+        bind(&mut pod, "n1", Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(items(&pod, "status.conditions").len(), 1);
+        assert!(bind(&mut pod, "n2", Timestamp::UNIX_EPOCH).is_err());
+    }
+
+    #[test]
+    fn qos_follows_requests_and_limits() {
+        let class =
+            |resources: Value| qos_class(&json!({"spec": {"containers": [{"resources": resources}]}}));
+        let both = json!({"cpu": "1", "memory": "1Gi"});
+        assert_eq!(class(json!({"limits": both})), "Guaranteed");
+        assert_eq!(class(json!({"limits": both, "requests": {"cpu": "500m"}})), "Burstable");
+        assert_eq!(class(json!({})), "BestEffort");
+    }
+}

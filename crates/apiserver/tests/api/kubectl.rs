@@ -1,0 +1,151 @@
+//! The real kubectl against the server. Needs kubectl in PATH; says so where there is none.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use super::client::*;
+
+const DEFINITION: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../api/crds/k8s.cni.cncf.io_network-attachment-definitions.yaml");
+const STORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/multus-quickstart/manifests.yaml");
+
+struct Kubectl<'a> {
+    server: &'a TestServer,
+}
+
+impl Kubectl<'_> {
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new("kubectl");
+        command
+            .env("HOME", self.server.dir.path())
+            .env("KUBECONFIG", self.server.running.kubeconfig_path())
+            .env("KUBECACHEDIR", self.server.dir.path().join("cache"))
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .args(line.split_whitespace());
+        command
+    }
+
+    /// What a command prints; it must succeed.
+    async fn run(&self, line: &str) -> String {
+        let output = self.command(line).output();
+        let output =
+            tokio::time::timeout(Duration::from_secs(60), output).await.expect("kubectl hangs").unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kubectl {line}: {errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+fn is_missing() -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let missing =
+        !std::env::split_paths(&path).any(|dir: std::path::PathBuf| Path::new(&dir).join("kubectl").exists());
+    if missing {
+        eprintln!("skipped: no kubectl");
+    }
+    missing
+}
+
+#[tokio::test]
+async fn the_quickstart_manifests_are_applied_shown_and_deleted() {
+    if is_missing() {
+        return;
+    }
+    let server = TestServer::start().await;
+    let kubectl = Kubectl { server: &server };
+    assert!(kubectl.run(&format!("apply -f {DEFINITION}")).await.contains("created"));
+    kubectl.run("wait --for=condition=Established crd/network-attachment-definitions.k8s.cni.cncf.io --timeout=10s").await;
+    let applied = kubectl.run(&format!("apply -f {STORY}")).await;
+    assert_eq!(applied.matches("created").count(), 3, "{applied}");
+    let again = kubectl.run(&format!("apply -f {STORY}")).await;
+    assert_eq!(again.matches("unchanged").count(), 3, "{again}");
+    let table = kubectl.run("get pods").await;
+    assert!(table.starts_with("NAME            READY   STATUS    RESTARTS   AGE\n"), "{table}");
+    assert!(kubectl.run("get pods -o wide").await.contains("NOMINATED NODE"));
+    assert!(kubectl.run("get net-attach-def").await.contains("macvlan-conf"));
+    assert!(kubectl.run("get nad -A").await.contains("default     macvlan-conf"));
+    assert!(kubectl.run("get pod samplepod -o json").await.contains("\"phase\": \"Pending\""));
+    assert!(
+        kubectl.run("get pod samplepod -o yaml").await.contains("k8s.v1.cni.cncf.io/networks: macvlan-conf")
+    );
+    assert!(kubectl.run("describe pod samplepod").await.contains("QoS Class:        BestEffort"));
+    assert!(kubectl.run("explain nad.spec.config").await.contains("JSON of one CNI configuration"));
+    kubectl.run(&format!("delete -f {STORY}")).await;
+    assert_eq!(kubectl.run("get pods").await, "");
+}
+
+#[tokio::test]
+async fn pods_are_annotated_labelled_edited_and_waited_for() {
+    if is_missing() {
+        return;
+    }
+    let server = TestServer::start().await;
+    let kubectl = Kubectl { server: &server };
+    kubectl.run("run p --image=alpine:3").await;
+    kubectl.run("annotate pod p note=here").await;
+    kubectl.run("label pod p tier=front").await;
+    assert_eq!(kubectl.run("get pods -l tier=front -o name").await, "pod/p\n");
+    kubectl.run("label pod p tier-").await;
+    kubectl.run("set image pod/p p=busybox:1").await;
+    assert_eq!(kubectl.run("get pod p -o jsonpath={.spec.containers[0].image}").await, "busybox:1");
+    let wait = kubectl
+        .command("wait --for=condition=Ready pod/p --timeout=30s")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    let mut client = server.client().await;
+    client.patch("strategic-merge", &format!("{PODS}/p/status"), ready).await.expect(200);
+    let output = wait.wait_with_output().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "pod/p condition met\n");
+}
+
+#[tokio::test]
+async fn a_watched_table_follows_the_pod() {
+    if is_missing() {
+        return;
+    }
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    client.post(PODS, pod("p")).await.expect(201);
+    let kubectl = Kubectl { server: &server };
+    let mut watching =
+        kubectl.command("get pods --watch --no-headers").stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    assert!(lines.next_line().await.unwrap().unwrap().contains("Pending"));
+    client
+        .patch("merge", &format!("{PODS}/p/status"), json!({"status": {"phase": "Running"}}))
+        .await
+        .expect(200);
+    let next =
+        tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.expect("no second line");
+    assert!(next.unwrap().unwrap().contains("Running"));
+}
+
+#[tokio::test]
+async fn what_kubectl_creates_by_protobuf_is_stored() {
+    if is_missing() {
+        return;
+    }
+    let server = TestServer::start().await;
+    let kubectl = Kubectl { server: &server };
+    kubectl.run("create namespace team").await;
+    kubectl.run("create configmap c -n team --from-literal=k=v --from-literal=l=w --save-config").await;
+    kubectl.run("create secret generic s -n team --from-literal=k=v").await;
+    kubectl.run("create serviceaccount robot -n team").await;
+    let mut client = server.client().await;
+    let map = client.get("/api/v1/namespaces/team/configmaps/c").await.expect(200);
+    assert_eq!(map["data"], json!({"k": "v", "l": "w"}));
+    assert!(map["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"].is_string());
+    let secret = client.get("/api/v1/namespaces/team/secrets/s").await.expect(200);
+    assert_eq!((&secret["data"]["k"], &secret["type"]), (&json!("dg=="), &json!("Opaque")));
+    client.get("/api/v1/namespaces/team/serviceaccounts/robot").await.expect(200);
+    kubectl.run("delete namespace team").await;
+    client.get("/api/v1/namespaces/team").await.expect(404);
+}

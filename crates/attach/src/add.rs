@@ -1,0 +1,296 @@
+//! ADD (spec/multus.md 8.1): every delegate in order, or none at all.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use polynic_api::{NetworkStatus, PodEvent, annotation, status};
+use polynic_cni::cache::{Cache, Key};
+use polynic_cni::result::go_net;
+use polynic_cni::{Error, Interface, Invocation, Ip, Runtime, RuntimeConf, Success, Version, code};
+
+use crate::cause;
+use crate::cluster::{Patience, PodInfo, PodRef, StatusError};
+use crate::config::Config;
+use crate::context::Context;
+use crate::default_route;
+use crate::delegate_conf::DelegateConf;
+use crate::pod_args::PodArgs;
+use crate::readiness;
+use crate::rows::rows;
+use crate::runtime_conf::{Call, missing_capabilities};
+use crate::scratch::Scratch;
+use crate::select::{self, SelectError};
+
+mod undo;
+
+use undo::Undo;
+
+/// Attaches a pod to all its networks and answers with the result of the first.
+///
+/// On an error everything that was done is undone in reverse order, and the pod gets an Event with the cause.
+pub fn add(context: &Context<'_>, invocation: &Invocation, config: &Config) -> Result<Success, Error> {
+    let args = PodArgs::parse(&invocation.args)?;
+    let attempt = Attempt { context, invocation, config, pod: args.pod(), args: &args };
+    let done = attempt.run();
+    if let Err(failure) = &done {
+        context.log.error(&failure.error.to_string());
+        context.tell(&attempt.pod, &failure.event);
+    }
+    context.flush();
+    done.map_err(|failure| failure.error)
+}
+
+/// Why an ADD failed, and what its pod is told.
+struct Failure {
+    error: Error,
+    event: PodEvent,
+}
+
+struct Attempt<'a> {
+    context: &'a Context<'a>,
+    invocation: &'a Invocation,
+    config: &'a Config,
+    args: &'a PodArgs,
+    pod: PodRef,
+}
+
+/// What one delegate answered.
+struct Attached {
+    result: Success,
+    interface: String,
+    display_name: String,
+}
+
+enum Found {
+    Pod(PodInfo),
+    NobodyToAsk,
+    Gone,
+}
+
+impl Attempt<'_> {
+    fn run(&self) -> Result<Success, Failure> {
+        let ready = readiness::wait(self.config.readiness_file.as_deref(), self.context.readiness);
+        ready.map_err(|why| self.failure(why))?;
+        let pod = match self.find_pod()? {
+            Found::Pod(pod) => Some(pod),
+            Found::NobodyToAsk => None,
+            Found::Gone => return Ok(self.placeholder()),
+        };
+        let delegates = self.delegates(pod.as_ref()).map_err(|why| self.selection_failure(&why))?;
+        let warnings = self.capability_warnings(&delegates)?;
+        let scratch = Scratch::new(&self.config.cni_dir, &self.invocation.container_id);
+        let mut undo = Undo::new(scratch).map_err(|why| self.failure(why))?;
+        let attached = self.attach(&delegates, &mut undo).and_then(|attached| {
+            self.write_status(pod.as_ref(), &attached)?;
+            Ok(attached)
+        });
+        match attached {
+            Ok(attached) => Ok(self.finish(attached, &warnings)),
+            Err(failure) => {
+                undo.run(&self.runtime(), self.call(), &delegates, self.context.log);
+                Err(failure)
+            }
+        }
+    }
+
+    fn find_pod(&self) -> Result<Found, Failure> {
+        let Some(cluster) = self.context.cluster.filter(|_| !self.pod.name.is_empty()) else {
+            return Ok(Found::NobodyToAsk);
+        };
+        let answer = cluster.pod(&self.pod, Patience::Patient);
+        let pod = answer.map_err(|why| self.failure(Error::internal(why.to_string())))?;
+        let Some(pod) = pod else { return Ok(Found::Gone) };
+        if !pod.is(&self.pod) {
+            let (wanted, found) = (&self.pod.uid, &pod.uid);
+            let text = format!("expected pod UID {wanted:?} but got {found:?} from Kube API");
+            return Err(self.failure(Error::internal(text)));
+        }
+        Ok(Found::Pod(pod))
+    }
+
+    /// The pod is gone before it was attached: the runtime gets a result that says nothing, and will delete it.
+    fn placeholder(&self) -> Success {
+        self.context.log.verbose(|| format!("pod {} is gone, nothing is attached", self.pod_text()));
+        let nowhere =
+            Ip { gateway: Some(Ipv4Addr::UNSPECIFIED.into()), ..Ip::new(Ipv4Net::default().into()) };
+        let interface = Interface {
+            name: self.invocation.ifname.clone(),
+            sandbox: self.invocation.netns.clone(),
+            ..Interface::default()
+        };
+        Success {
+            cni_version: Version::or_oldest(&self.config.cni_version).unwrap_or(Version::NEWEST),
+            interfaces: vec![interface],
+            ips: vec![nowhere],
+            ..Success::default()
+        }
+    }
+
+    fn delegates(&self, pod: Option<&PodInfo>) -> Result<Vec<DelegateConf>, SelectError> {
+        let mut delegates = select::delegates(self.config, self.context.cluster, pod)?;
+        delegates.extend(select::auxiliary(self.config)?);
+        Ok(delegates)
+    }
+
+    /// What the pod asks for and no plugin declares: an error if the configuration is strict, else an Event.
+    fn capability_warnings(&self, delegates: &[DelegateConf]) -> Result<Vec<PodEvent>, Failure> {
+        let mut warnings = Vec::new();
+        for (index, delegate) in delegates.iter().enumerate() {
+            let missing = missing_capabilities(delegate);
+            if missing.is_empty() {
+                continue;
+            }
+            let interface = delegate.interface_at(index, &self.invocation.ifname);
+            let event = PodEvent::missing_capability(&delegate.display_name, &interface, &missing);
+            if self.config.strict_capabilities {
+                return Err(self.failure(Error::internal(event.message)));
+            }
+            warnings.push(event);
+        }
+        Ok(warnings)
+    }
+
+    fn attach(&self, delegates: &[DelegateConf], undo: &mut Undo) -> Result<Vec<Attached>, Failure> {
+        undo.write_scratch(delegates).map_err(|why| self.failure(why))?;
+        let mut attached = Vec::with_capacity(delegates.len());
+        for (index, delegate) in delegates.iter().enumerate() {
+            let conf = self.call().add_conf(index, delegate);
+            let done = self.attach_one(index, delegate, &conf, undo);
+            attached.push(done.map_err(|why| self.delegate_failure(delegate, &conf, why))?);
+        }
+        Ok(attached)
+    }
+
+    fn attach_one(
+        &self,
+        index: usize,
+        delegate: &DelegateConf,
+        conf: &RuntimeConf,
+        undo: &mut Undo,
+    ) -> Result<Attached, Error> {
+        let netns = self.context.netns;
+        if netns.has_interface(&conf.netns, &conf.ifname)? {
+            // A repeated ADD converges: the plugin knows its own interface again, and keeps it if this ADD fails.
+            if !self.is_attached(delegate, conf) {
+                return Err(Error::internal(format!("interface name {} already exists", conf.ifname)));
+            }
+        } else {
+            undo.started(index);
+        }
+        let result = self.runtime().add_list(&delegate.list, conf)?;
+        self.log_added(delegate, conf, &result);
+        let has_anything = !result.interfaces.is_empty() || !result.ips.is_empty();
+        if has_anything && default_route::concerns(delegate) {
+            default_route::apply(netns, delegate, conf)?;
+            default_route::edit_cache(&Cache::new(&self.config.cni_dir), delegate, conf)?;
+        }
+        Ok(Attached { result, interface: conf.ifname.clone(), display_name: delegate.display_name.clone() })
+    }
+
+    /// Did an earlier ADD of this very attachment succeed?
+    fn is_attached(&self, delegate: &DelegateConf, conf: &RuntimeConf) -> bool {
+        let cache = Cache::new(&self.config.cni_dir);
+        let key =
+            Key { network: &delegate.list.name, container_id: &conf.container_id, ifname: &conf.ifname };
+        cache.read(key).ok().flatten().is_some_and(|entry| entry.netns == conf.netns)
+    }
+
+    fn write_status(&self, pod: Option<&PodInfo>, attached: &[Attached]) -> Result<(), Failure> {
+        let rows: Vec<NetworkStatus> = attached
+            .iter()
+            .enumerate()
+            .flat_map(|(index, attached)| rows(&attached.result, &attached.display_name, index == 0))
+            .collect();
+        let Some(cluster) = self.context.cluster.filter(|_| pod.is_some() && !rows.is_empty()) else {
+            return Ok(());
+        };
+        let text = status::print(&rows);
+        let keys =
+            [annotation::NETWORK_STATUS, annotation::NETWORKS_STATUS_LEGACY].map(|key| (key, text.as_str()));
+        let keys = if self.config.legacy_status_key { &keys[..] } else { &keys[..1] };
+        match cluster.set_pod_annotations(&self.pod, keys) {
+            Err(StatusError::NotFound(pod)) => {
+                self.context.log.error(&format!("pod {pod} is gone, its network status is not written"));
+                Ok(())
+            }
+            Err(why) => {
+                let text = format!("error setting the networks status: {}", cause::chain(&why));
+                Err(self.failure(Error::internal(text)))
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Tells the pod what it has, and the runtime what the master answered.
+    fn finish(&self, attached: Vec<Attached>, warnings: &[PodEvent]) -> Success {
+        for attached in &attached {
+            let Attached { result, interface, display_name } = attached;
+            if !result.interfaces.is_empty() || !result.ips.is_empty() {
+                let addresses: Vec<String> = result.ips.iter().map(|ip| go_net(ip.address)).collect();
+                let event = PodEvent::added_interface(interface, &addresses, display_name);
+                self.context.tell(&self.pod, &event);
+            }
+        }
+        for warning in warnings {
+            self.context.tell(&self.pod, warning);
+        }
+        attached.into_iter().next().map(|master| master.result).unwrap_or_default()
+    }
+
+    fn runtime(&self) -> Runtime<'_> {
+        self.context.runtime(self.invocation, self.config)
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call { invocation: self.invocation, args: self.args, supplied: &self.config.runtime_config }
+    }
+
+    fn log_added(&self, delegate: &DelegateConf, conf: &RuntimeConf, result: &Success) {
+        self.context.log.verbose(|| {
+            let printed = result.to_value(result.cni_version).unwrap_or_default();
+            let (display, name) = (&delegate.display_name, &delegate.list.name);
+            format!("Add: {}:{display}({name}):{} {printed}", self.pod_text().replace('/', ":"), conf.ifname)
+        });
+    }
+
+    fn pod_text(&self) -> String {
+        pod_text(&self.pod)
+    }
+
+    fn failure(&self, why: Error) -> Failure {
+        let error = as_plain(why).within(format!("Multus: [{}]", self.pod_text()));
+        Failure { event: PodEvent::add_failed(&error.to_string()), error }
+    }
+
+    fn selection_failure(&self, why: &SelectError) -> Failure {
+        let failure = self.failure(Error::internal(cause::chain(why)));
+        match why.missing_nad() {
+            Some((name, namespace, cause)) => {
+                Failure { event: PodEvent::no_network_found(name, namespace, cause), ..failure }
+            }
+            None => failure,
+        }
+    }
+
+    fn delegate_failure(&self, delegate: &DelegateConf, conf: &RuntimeConf, why: Error) -> Failure {
+        let (name, display) = (&delegate.list.name, &delegate.display_name);
+        let step = format!("[{}:{name}]: error adding container to network {name:?}", self.pod_text());
+        let mut error = as_plain(why).within(step);
+        error.msg.push_str(&format!(" (network {display}, interface {})", conf.ifname));
+        Failure { event: PodEvent::add_failed(&error.to_string()), error }
+    }
+}
+
+/// `namespace/name/uid`.
+pub(crate) fn pod_text(pod: &PodRef) -> String {
+    format!("{}/{}/{}", pod.namespace, pod.name, pod.uid)
+}
+
+/// Whatever a delegate's number was, this call's is 999; only "try again later" means the same here.
+fn as_plain(why: Error) -> Error {
+    let code = if why.code == code::TRY_AGAIN_LATER { why.code } else { code::INTERNAL };
+    Error { code, ..why }
+}
+
+#[cfg(test)]
+mod tests;

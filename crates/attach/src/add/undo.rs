@@ -1,0 +1,53 @@
+//! Taking back what a failing ADD did, in reverse order.
+
+use polynic_cni::{Error, Runtime};
+
+use crate::cause;
+use crate::delegate_conf::DelegateConf;
+use crate::log::Log;
+use crate::runtime_conf::Call;
+use crate::scratch::{Scratch, ScratchError};
+
+/// What there is to take back.
+pub(super) struct Undo {
+    scratch: Scratch,
+    before: Option<Vec<u8>>,
+    started: Vec<usize>,
+}
+
+impl Undo {
+    /// Remembers the scratch file as it is.
+    pub(super) fn new(scratch: Scratch) -> Result<Undo, Error> {
+        let before = scratch.bytes().map_err(|why| plain(&why))?;
+        Ok(Undo { scratch, before, started: Vec::new() })
+    }
+
+    /// Writes the scratch file: before the first delegate runs, so that DEL knows of all of them whatever happens to us.
+    pub(super) fn write_scratch(&self, delegates: &[DelegateConf]) -> Result<(), Error> {
+        self.scratch.write(delegates).map_err(|why| plain(&why))
+    }
+
+    /// A delegate is about to run.
+    pub(super) fn started(&mut self, index: usize) {
+        self.started.push(index);
+    }
+
+    /// Deletes what was started, the failing one included. If one of them fails again, the scratch file stays for the runtime's DEL.
+    pub(super) fn run(self, runtime: &Runtime<'_>, call: Call<'_>, delegates: &[DelegateConf], log: &Log) {
+        let mut failed = false;
+        let started = self.started.iter().rev();
+        for (index, delegate) in started.filter_map(|index| Some((*index, delegates.get(*index)?))) {
+            if let Err(why) = runtime.del_list(&delegate.list, &call.conf(index, delegate)) {
+                log.error(&format!("undoing {}: {why}", delegate.display_name));
+                failed = true;
+            }
+        }
+        if !failed && let Err(why) = self.scratch.restore(self.before.as_deref()) {
+            log.error(&cause::chain(&why));
+        }
+    }
+}
+
+fn plain(why: &ScratchError) -> Error {
+    Error::internal(cause::chain(why))
+}

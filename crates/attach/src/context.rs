@@ -1,0 +1,65 @@
+//! Everything that one call works with beside its input.
+
+use std::time::Duration;
+
+use polynic_api::PodEvent;
+use polynic_cni::{Delegate, Invocation, Runtime};
+
+use crate::cluster::{Cluster, PodNetns, PodRef};
+use crate::config::Config;
+use crate::log::Log;
+
+/// The world as one call sees it.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// Who calls the plugins.
+    pub delegate: &'a dyn Delegate,
+    /// The API server; `None` without credentials: annotations are not looked at then, and nobody is told.
+    pub cluster: Option<&'a dyn Cluster>,
+    /// The pod's network namespace.
+    pub netns: &'a dyn PodNetns,
+    /// Where the log goes.
+    pub log: &'a Log,
+    /// How often and how long the readiness file is waited for.
+    pub readiness: Wait,
+}
+
+/// A wait for something that shows only when looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// Between two looks.
+    pub interval: Duration,
+    /// All in all.
+    pub limit: Duration,
+}
+
+impl Wait {
+    /// What spec/multus.md 8.1 says about the readiness file: every second, 45 s.
+    pub const READINESS: Wait = Wait { interval: Duration::from_secs(1), limit: Duration::from_secs(45) };
+}
+
+impl<'a> Context<'a> {
+    /// Runs the plugins of this call.
+    pub(crate) fn runtime(&self, invocation: &Invocation, config: &Config) -> Runtime<'a> {
+        Runtime {
+            cache_dir: config.cni_dir.clone(),
+            delegate: self.delegate,
+            path: config.plugin_path(&invocation.path),
+            env: invocation.env.clone(),
+        }
+    }
+
+    /// Tells the pod, if there is somebody to tell.
+    pub(crate) fn tell(&self, pod: &PodRef, event: &PodEvent) {
+        if let Some(cluster) = self.cluster.filter(|_| !pod.name.is_empty()) {
+            cluster.event(pod, event);
+        }
+    }
+
+    /// Lets what was told get out.
+    pub(crate) fn flush(&self) {
+        if let Some(cluster) = self.cluster {
+            cluster.flush();
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! DEL (spec/multus.md 8.2): from what is on disk, in reverse order, whatever else is gone.
+
+use polynic_cni::cache::{Cache, Entry};
+use polynic_cni::{ConfList, Error, Invocation, Runtime, RuntimeConf};
+
+use crate::add::pod_text;
+use crate::cause;
+use crate::cluster::{Patience, PodInfo};
+use crate::config::Config;
+use crate::context::Context;
+use crate::delegate_conf::DelegateConf;
+use crate::pod_args::PodArgs;
+use crate::runtime_conf::Call;
+use crate::scratch::Scratch;
+use crate::select;
+
+/// Detaches a pod from all its networks. Nothing known about it is success; so is an API server that does not answer.
+///
+/// Every delegate is tried; an error has what each of them said.
+pub fn del(context: &Context<'_>, invocation: &Invocation, config: &Config) -> Result<(), Error> {
+    note_readiness(context, config);
+    let args = PodArgs::parse(&invocation.args).unwrap_or_else(|why| {
+        context.log.error(&format!("CNI_ARGS: {why}"));
+        PodArgs::default()
+    });
+    let detaching = Detaching { context, invocation, config, args: &args };
+    let errors = detaching.delete_all(detaching.known());
+    let joined = format!("errors: {}", errors.join(" / "));
+    if errors.is_empty() || !config.retry_delete_on_error || joined.contains("no such file or directory") {
+        detaching.forget();
+    }
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let error = Error::internal(format!("Multus: [{}]: {joined}", pod_text(&args.pod())));
+    context.log.error(&error.to_string());
+    Err(error)
+}
+
+/// A default network that is not ready does not keep anything from being deleted.
+fn note_readiness(context: &Context<'_>, config: &Config) {
+    if let Some(file) = config.readiness_file.as_ref().filter(|file| !file.exists()) {
+        context.log.error(&format!("readinessindicatorfile @ {} is missing, going on", file.display()));
+    }
+}
+
+struct Detaching<'a> {
+    context: &'a Context<'a>,
+    invocation: &'a Invocation,
+    config: &'a Config,
+    args: &'a PodArgs,
+}
+
+/// One delegate to delete.
+struct Deletion {
+    delegate: DelegateConf,
+    conf: RuntimeConf,
+}
+
+impl Detaching<'_> {
+    /// What the container got: by the scratch cache, else by the cached results, else by what its pod would get now.
+    fn known(&self) -> Vec<Deletion> {
+        let delegates = match self.scratch().read() {
+            Ok(Some(delegates)) => delegates,
+            Ok(None) => return self.by_results().unwrap_or_else(|| self.rebuilt()),
+            Err(why) => {
+                self.context.log.error(&cause::chain(&why));
+                return self.by_results().unwrap_or_default();
+            }
+        };
+        let complete = |delegate| self.with_version(self.completed(delegate));
+        self.in_order(delegates.into_iter().map(complete))
+    }
+
+    fn in_order(&self, delegates: impl Iterator<Item = DelegateConf>) -> Vec<Deletion> {
+        let call = self.call();
+        delegates
+            .enumerate()
+            .map(|(index, delegate)| Deletion { conf: call.conf(index, &delegate), delegate })
+            .collect()
+    }
+
+    /// Lists of old releases lost keys on their way into the scratch file; the result cache has them whole.
+    fn completed(&self, delegate: DelegateConf) -> DelegateConf {
+        let types = |list: &ConfList| {
+            list.plugins.iter().map(|plugin| plugin.plugin_type.clone()).collect::<Vec<_>>()
+        };
+        let entries =
+            Cache::new(&self.config.cni_dir).list(Some(&self.invocation.container_id)).unwrap_or_default();
+        let cached = entries.iter().filter(|entry| entry.network == delegate.list.name);
+        let cached = cached.filter_map(|entry| DelegateConf::from_bytes(&entry.config).ok());
+        let same = |other: &DelegateConf| {
+            other.list.name == delegate.list.name && types(&other.list) == types(&delegate.list)
+        };
+        match cached.filter(|_| delegate.is_list).find(same) {
+            Some(other) => DelegateConf { list: other.list, ..delegate },
+            None => delegate,
+        }
+    }
+
+    /// A list without a version has that of our own configuration.
+    fn with_version(&self, delegate: DelegateConf) -> DelegateConf {
+        if !delegate.is_list || !delegate.list.cni_version.is_empty() {
+            return delegate;
+        }
+        let list = ConfList { cni_version: self.config.cni_version.clone(), ..delegate.list };
+        DelegateConf { list, ..delegate }
+    }
+
+    /// Results outlive a lost or broken scratch file, and say everything that is needed. The primary interface comes first.
+    fn by_results(&self) -> Option<Vec<Deletion>> {
+        let entries = Cache::new(&self.config.cni_dir).list(Some(&self.invocation.container_id)).ok()?;
+        let mut entries: Vec<Entry> = entries;
+        entries.sort_by_key(|entry| (entry.ifname != self.invocation.ifname, entry.ifname.clone()));
+        let deletions: Vec<Deletion> =
+            entries.into_iter().filter_map(|entry| self.by_result(entry)).collect();
+        Some(deletions).filter(|deletions| !deletions.is_empty())
+    }
+
+    fn by_result(&self, entry: Entry) -> Option<Deletion> {
+        let delegate = DelegateConf::from_bytes(&entry.config).ok()?;
+        let conf = RuntimeConf {
+            container_id: entry.container_id,
+            netns: self.invocation.netns.clone(),
+            ifname: entry.ifname,
+            args: entry.args,
+            capability_args: entry.capability_args,
+        };
+        Some(Deletion { delegate: self.with_version(delegate), conf })
+    }
+
+    /// Without any cache: what the pod would get now, if it is known; without its NADs at least the configured delegates.
+    fn rebuilt(&self) -> Vec<Deletion> {
+        let Some(pod) = self.pod() else { return Vec::new() };
+        let (config, cluster) = (self.config, self.context.cluster);
+        let bare = PodInfo { annotations: Default::default(), ..pod.clone() };
+        let delegates = select::delegates(config, cluster, Some(&pod))
+            .or_else(|_| select::delegates(config, cluster, Some(&bare)));
+        match delegates {
+            Ok(delegates) => self.in_order(delegates.into_iter()),
+            Err(why) => {
+                self.context.log.error(&format!("failed to get delegates: {}", cause::chain(&why)));
+                Vec::new()
+            }
+        }
+    }
+
+    fn pod(&self) -> Option<PodInfo> {
+        let pod = self.args.pod();
+        let cluster = self.context.cluster.filter(|_| !pod.name.is_empty())?;
+        let answer = cluster.pod(&pod, Patience::Brief).unwrap_or_else(|why| {
+            self.context.log.error(&format!("{why}, going on without the pod"));
+            None
+        });
+        answer.filter(|info| info.is(&pod))
+    }
+
+    /// From last to first; what went wrong, in that order.
+    fn delete_all(&self, deletions: Vec<Deletion>) -> Vec<String> {
+        let runtime = self.context.runtime(self.invocation, self.config);
+        deletions.iter().rev().filter_map(|deletion| self.delete(&runtime, deletion).err()).collect()
+    }
+
+    fn delete(&self, runtime: &Runtime<'_>, deletion: &Deletion) -> Result<(), String> {
+        let Deletion { delegate, conf } = deletion;
+        self.context.log.verbose(|| {
+            let (pod, name) = (pod_text(&self.args.pod()).replace('/', ":"), &delegate.list.name);
+            format!("Del: {pod}:{name}:{} {}", conf.ifname, String::from_utf8_lossy(&delegate.list.bytes))
+        });
+        let list = self.callable(runtime, deletion);
+        if list.plugins.is_empty() {
+            return Ok(());
+        }
+        runtime.del_list(&list, conf).map_err(|why| {
+            if delegate.is_list {
+                format!("DelegateDel: error invoking ConflistDel - {:?}: {why}", delegate.list.name)
+            } else {
+                format!("DelegateDel: error invoking DelegateDel - {:?}: {why}", delegate.plugin_type())
+            }
+        })
+    }
+
+    /// The plugins to call. Where no result is cached ADD did not come to its end, and a plugin that cannot be found has done nothing
+    /// that waits for it; one that a completed ADD has called is insisted on.
+    fn callable(&self, runtime: &Runtime<'_>, Deletion { delegate, conf }: &Deletion) -> ConfList {
+        let mut list = delegate.list.clone();
+        if runtime.cached_result(&list, conf).is_ok_and(|cached| cached.is_some()) {
+            return list;
+        }
+        list.plugins.retain(|plugin| match self.context.delegate.find(&plugin.plugin_type, &runtime.path) {
+            Ok(()) => true,
+            Err(why) => {
+                self.context
+                    .log
+                    .error(&format!("nothing to delete of network {:?}: {why}", delegate.list.name));
+                false
+            }
+        });
+        list
+    }
+
+    fn forget(&self) {
+        if let Err(why) = self.scratch().remove() {
+            self.context.log.error(&cause::chain(&why));
+        }
+    }
+
+    fn scratch(&self) -> Scratch {
+        Scratch::new(&self.config.cni_dir, &self.invocation.container_id)
+    }
+
+    fn call(&self) -> Call<'_> {
+        Call { invocation: self.invocation, args: self.args, supplied: &self.config.runtime_config }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,47 @@
+//! The multi-network attachment of one pod: what the `multus` plugin does, apart from how it is started (spec/multus.md).
+//!
+//! A call goes through these steps: [`Config`] is read, the pod and its NADs are read through the trait [`Cluster`], [`select`] makes
+//! the list of [`DelegateConf`]s, and [`add`], [`del`], [`check`], [`status`] or [`gc`] runs them in order through
+//! [`polynic_cni::Runtime`] and a [`Delegate`](polynic_cni::Delegate). What needs the kernel (default routes, free names) goes through
+//! the trait [`PodNetns`].
+//!
+//! ADD is all or nothing: whatever fails after the first delegate ran (a later one, a default route, the status annotation), all of
+//! them are deleted in reverse order. DEL and CHECK work from the caches on disk and need no API server.
+//!
+//! No sockets, no daemon, no netlink, no async runtime here. [`Thin`] makes the executable of these functions.
+
+mod add;
+mod cause;
+mod check;
+pub mod cluster;
+pub mod config;
+mod context;
+mod default_route;
+mod del;
+pub mod delegate_conf;
+mod gc;
+pub mod log;
+mod pod_args;
+mod readiness;
+mod rows;
+mod runtime_conf;
+pub mod scratch;
+pub mod select;
+mod status;
+pub mod thin;
+
+pub use add::add;
+pub use check::check;
+pub use cluster::{Cluster, NadError, NadRef, Patience, PodError, PodInfo, PodNetns, PodRef, StatusError};
+pub use config::{Config, ConfigError, RuntimeConfig};
+pub use context::Context;
+pub use del::del;
+pub use delegate_conf::DelegateConf;
+pub use gc::gc;
+pub use log::Log;
+pub use rows::rows;
+pub use status::status;
+pub use thin::Thin;
+
+#[cfg(test)]
+mod fake;

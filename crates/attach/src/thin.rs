@@ -1,0 +1,116 @@
+//! The executable `multus` as a value: from environment and stdin to what is printed, once per call.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::panic::{self, AssertUnwindSafe};
+
+use polynic_cni::{Answer, Delegate, Error, Invocation, Verb, Version, VersionInfo, conf, gate};
+
+use crate::cluster::{Cluster, PodNetns};
+use crate::config::Config;
+use crate::context::{Context, Wait};
+use crate::log::Log;
+use crate::{add, check, del, gc, status};
+
+/// How to get at the API server: `None` without credentials. The configuration says which.
+pub type Connect<'a> = &'a dyn Fn(&Config) -> Result<Option<Box<dyn Cluster>>, Error>;
+
+/// The executable, with what it needs of the machine.
+#[derive(Clone, Copy)]
+pub struct Thin<'a> {
+    /// Who calls the plugins.
+    pub delegate: &'a dyn Delegate,
+    /// The pod's network namespace.
+    pub netns: &'a dyn PodNetns,
+    /// How to get at the API server; asked only by verbs that need it.
+    pub connect: Connect<'a>,
+    /// Version of the program, for the about text.
+    pub version: &'a str,
+}
+
+impl Thin<'_> {
+    /// Serves one call. Every failure, a defect of ours included, is a CNI error object.
+    pub fn answer(
+        &self,
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+        stdin: &mut dyn Read,
+    ) -> Answer {
+        let vars: Vec<(OsString, OsString)> = vars.into_iter().collect();
+        if vars.iter().all(|(name, value)| name != "CNI_COMMAND" || value.is_empty()) {
+            return Answer { stderr: self.about(), ..Answer::default() };
+        }
+        let serve = || Invocation::from_env(vars, stdin).and_then(|(verb, call)| self.serve(verb, &call));
+        let served = panic::catch_unwind(AssertUnwindSafe(serve)).unwrap_or_else(|_| {
+            Err(Error::internal("multus panicked; this is a defect, its message is on stderr"))
+        });
+        match served {
+            Ok(stdout) => Answer { stdout, ..Answer::default() },
+            Err(error) => Answer { stdout: error.to_json(), code: 1, ..Answer::default() },
+        }
+    }
+
+    fn about(&self) -> String {
+        let versions = Version::ALL.map(Version::as_str).join(", ");
+        format!("CNI multus plugin {}\nCNI protocol versions supported: {versions}\n", self.version)
+    }
+
+    fn serve(&self, verb: Verb, invocation: &Invocation) -> Result<String, Error> {
+        if verb == Verb::Version {
+            return Ok(VersionInfo::of(&Version::ALL).to_json());
+        }
+        let request = conf::check_stdin(&invocation.stdin)?;
+        gate::check(verb, conf::version_text(&request)?, &Version::ALL)?;
+        let config = Config::parse(&invocation.stdin).map_err(|why| load_error(verb, why.into()))?;
+        let log = Log::open(&config.log);
+        let cluster = self.cluster(verb, &config, &log)?;
+        let context = Context {
+            delegate: self.delegate,
+            cluster: cluster.as_deref(),
+            netns: self.netns,
+            log: &log,
+            readiness: Wait::READINESS,
+        };
+        serve(verb, &context, invocation, &config)
+    }
+
+    /// Bad credentials fail an ADD; a DEL goes on without them.
+    fn cluster(&self, verb: Verb, config: &Config, log: &Log) -> Result<Option<Box<dyn Cluster>>, Error> {
+        if verb == Verb::Check {
+            return Ok(None);
+        }
+        match (self.connect)(config) {
+            Err(why) if verb == Verb::Del => {
+                log.error(&format!("{why}, going on without the API server"));
+                Ok(None)
+            }
+            connected => connected,
+        }
+    }
+}
+
+fn serve(
+    verb: Verb,
+    context: &Context<'_>,
+    invocation: &Invocation,
+    config: &Config,
+) -> Result<String, Error> {
+    let done = match verb {
+        // In the version that the master delegate answered with, whatever our own is (spec/multus.md 8.1 step 8).
+        Verb::Add => {
+            return add(context, invocation, config).and_then(|result| result.print(result.cni_version));
+        }
+        Verb::Del => del(context, invocation, config),
+        Verb::Check => check(context, invocation, config),
+        Verb::Status => status(context, invocation, config),
+        Verb::Gc => gc(context, invocation, config),
+        Verb::Version => Ok(()),
+    };
+    done.map(|()| String::new())
+}
+
+fn load_error(verb: Verb, why: Error) -> Error {
+    if verb == Verb::Add { why.within("Multus: error loading netconf") } else { why }
+}
+
+#[cfg(test)]
+mod tests;

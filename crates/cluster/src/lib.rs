@@ -1,0 +1,22 @@
+//! [`polynic_attach::Cluster`] with kube: the only way from a thin `multus` to a real API server (spec/multus.md 10.3 and 12).
+//!
+//! [`client_from`] chooses and makes a client; [`KubeCluster`] answers the questions of an attachment over it, synchronously, on a
+//! current-thread runtime of its own that is made together with the connection when the first question is asked. Requests are built from
+//! plain paths and JSON values, so a pod that is written back keeps every field, known to us or not.
+//!
+//! TLS is rustls with ring, and trusts only the kubeconfig's or the service account's CA, never the machine's. Names are looked up in
+//! /etc/hosts; see [`connect`].
+
+pub mod connect;
+mod kube_cluster;
+mod objects;
+mod pod_event;
+mod request;
+mod retry;
+
+pub use connect::{ConnectError, client_from};
+pub use kube_cluster::KubeCluster;
+pub use retry::Limits;
+
+#[cfg(test)]
+mod fake_server;

@@ -1,0 +1,69 @@
+//! The lab's use of the embedded API server, and clients of it.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use polynic_apiserver::{Running, Server};
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use crate::state::State;
+use crate::{manifest, relay};
+
+/// Namespaces that every cluster has.
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// The definitions that come with polynic.
+const CRDS: [&str; 1] = [include_str!("../../api/crds/k8s.cni.cncf.io_network-attachment-definitions.yaml")];
+
+/// Starts the server on the last of `listeners`; the others lead there.
+pub async fn serve(state: &State, mut listeners: Vec<TcpListener>) -> Result<Running> {
+    let own = listeners.pop().ok_or_else(|| Error::Input("no socket for the API server".to_owned()))?;
+    let address = own.local_addr().map_err(Error::io("look at the API socket"))?;
+    let mut config = polynic_apiserver::Config::new(state.api_directory());
+    config.context = format!("polynic-lab-{}", state.name());
+    let server = Server::start_on(config, own).await.map_err(|why| {
+        use std::error::Error as _;
+        let cause = why.source().map(|source| format!(": {source}")).unwrap_or_default();
+        Error::Start(format!("{why}{cause}"))
+    })?;
+    for listener in listeners {
+        relay::start(listener, address)?;
+    }
+    Ok(server)
+}
+
+/// What a cluster has before anybody uses it.
+pub async fn seed(client: &Client) -> Result<()> {
+    for name in NAMESPACES {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        manifest::apply(client, &namespace, "").await?;
+    }
+    for definition in CRDS {
+        for object in manifest::parse(definition)? {
+            manifest::apply(client, &object, "").await?;
+            wait_until_served(client, &object).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A definition is of use once its kind can be looked up.
+async fn wait_until_served(client: &Client, definition: &Value) -> Result<()> {
+    let text =
+        |pointer: &str| definition.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (group, version, kind) =
+        (text("/spec/group"), text("/spec/versions/0/name"), text("/spec/names/kind"));
+    manifest::look_up(client, &kube::core::GroupVersionKind::gvk(&group, &version, &kind)).await.map(drop)
+}
+
+/// A client with the credentials of a kubeconfig file.
+pub async fn client(kubeconfig: &Path) -> Result<Client> {
+    let bad = |why: String| Error::Input(format!("{}: {why}", kubeconfig.display()));
+    let parsed = Kubeconfig::read_from(kubeconfig).map_err(|why| bad(why.to_string()))?;
+    let config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await;
+    Client::try_from(config.map_err(|why| bad(why.to_string()))?)
+        .map_err(Error::api("connect to the API server"))
+}

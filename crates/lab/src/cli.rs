@@ -1,0 +1,179 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use ipnet::Ipv4Net;
+
+use crate::state::DEFAULT_NAME;
+
+/// A Kubernetes-shaped cluster on this machine: nodes are network namespaces, wires are real, kubectl works.
+///
+/// Nothing of it touches the machine's own network, and nothing is left after `down`. It needs no root where user namespaces are
+/// allowed. Container images are not run: a pause process stands in for each pod, and `exec` runs this machine's tools in the
+/// pod's network.
+#[derive(Debug, Parser)]
+#[command(name = "polynic-lab", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Which lab.
+#[derive(Clone, Debug, Args)]
+pub struct Which {
+    /// The lab's name, to have several at once.
+    #[arg(long = "name", value_name = "LAB", default_value = DEFAULT_NAME)]
+    pub name: String,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a cluster.
+    Up(Up),
+    /// End a cluster, or remove what is left of one.
+    Down(Which),
+    /// Create or change objects from a YAML or JSON file, as `kubectl apply` does.
+    Apply {
+        #[command(flatten)]
+        which: Which,
+        /// The file, or - for standard input. May be given several times.
+        #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Namespace of objects that name none.
+        #[arg(short = 'n', long, default_value = "default")]
+        namespace: String,
+    },
+    /// Run this machine's kubectl against the cluster.
+    Kubectl {
+        #[command(flatten)]
+        which: Which,
+        /// kubectl's own arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Print the path of the cluster's kubeconfig.
+    Kubeconfig(Which),
+    /// Run one of this machine's programs in a pod's network (images are not run: a pause process stands in for each pod).
+    Exec {
+        #[command(flatten)]
+        which: Which,
+        /// The pod; or node/node1, host/router, host/outside.
+        #[arg(value_name = "POD")]
+        target: String,
+        /// The pod's namespace.
+        #[arg(short = 'n', long, default_value = "default")]
+        namespace: String,
+        /// The program and its arguments.
+        #[arg(last = true, required = true, value_name = "CMD")]
+        program: Vec<String>,
+    },
+    /// Print the logs of the lab's own processes.
+    Logs {
+        #[command(flatten)]
+        which: Which,
+        /// supervisor (with the API server), node1, ...; all of them if left out.
+        component: Option<String>,
+    },
+    /// Show which labs run, and what is in this one.
+    Status(Which),
+    /// Run a story of scenarios/ in a cluster of its own and check every fact it promises.
+    Run {
+        /// The story's folder, such as multus-quickstart.
+        scenario: String,
+        /// Leave the cluster running when a fact does not hold.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Show the quickstart: a pod with two networks, with packets to prove it.
+    Demo,
+    /// The lab's own processes.
+    #[command(flatten)]
+    Own(Own),
+}
+
+/// Options of `up`.
+#[derive(Debug, Args)]
+pub struct Up {
+    #[command(flatten)]
+    pub which: Which,
+    /// Number of nodes.
+    #[arg(long, default_value_t = 1)]
+    pub nodes: u16,
+    /// IPv4 network of the nodes' eth0; again for eth1, and so on. [default: 192.168.1.0/24]
+    #[arg(long = "underlay", value_name = "CIDR")]
+    pub underlays: Vec<Ipv4Net>,
+    /// Have nodes drop what fails a strict reverse-path check on pods' links, as Calico does.
+    #[arg(long)]
+    pub strict_reverse_path: bool,
+}
+
+/// Commands by which the lab starts its own processes.
+#[derive(Debug, Subcommand)]
+pub enum Own {
+    /// Leaves the machine's namespaces.
+    #[command(name = "__launch", hide = true)]
+    Launch { spec: String },
+    /// Is the first process of a lab.
+    #[command(name = "__init", hide = true)]
+    Init { state: PathBuf },
+    /// Makes and serves the cluster.
+    #[command(name = "__supervise", hide = true)]
+    Supervise { state: PathBuf },
+    /// Keeps namespaces alive.
+    #[command(name = "__hold", hide = true)]
+    Hold { name: String, kind: String, state: Option<PathBuf> },
+    /// Serves a node.
+    #[command(name = "__kubelet", hide = true)]
+    Kubelet { number: u16, holder: u32 },
+    /// Goes into a lab and runs the rest there.
+    #[command(name = "__inside", hide = true)]
+    Inside {
+        init: u32,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Becomes a program in the namespaces of another process.
+    #[command(name = "__become", hide = true)]
+    Become {
+        process: u32,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        program: Vec<String>,
+    },
+    /// Tells a story from within a lab.
+    #[command(name = "__tell", hide = true)]
+    Tell { state: PathBuf, story: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_of_other_programs_are_theirs() {
+        let parse = |args: &[&str]| Cli::try_parse_from([&["polynic-lab"], args].concat()).unwrap().command;
+        let Command::Kubectl { args, which } = parse(&["kubectl", "get", "pods", "-A", "--name", "x"]) else {
+            panic!()
+        };
+        assert_eq!((args.join(" ").as_str(), which.name.as_str()), ("get pods -A --name x", "lab"));
+        let Command::Exec { program, namespace, .. } =
+            parse(&["exec", "p", "-n", "a", "--", "ip", "-n", "b"])
+        else {
+            panic!()
+        };
+        assert_eq!((program.join(" ").as_str(), namespace.as_str()), ("ip -n b", "a"));
+    }
+
+    #[test]
+    fn own_commands_are_not_in_the_help() {
+        assert!(!Cli::command().render_long_help().to_string().contains("__"));
+    }
+}

@@ -1,0 +1,62 @@
+//! Running this machine's programs inside a pod or on a node.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitCode};
+
+use crate::error::{Error, Result};
+use crate::launch;
+use crate::namespaces::{self, Join};
+use crate::registry;
+use crate::state::State;
+
+/// Runs `program` in the network, host name and file system of a pod, or of a host of the lab (`node/NAME`, `host/NAME`).
+/// Its exit status becomes ours.
+pub fn exec(state: &State, target: &str, namespace: &str, program: &[String]) -> Result<ExitCode> {
+    if !state.is_alive()? {
+        return Err(Error::NotRunning(state.name().to_owned()));
+    }
+    let process = find(state, target, namespace)?.to_string();
+    let mut args = vec!["__become", &process, "--"];
+    args.extend(program.iter().map(String::as_str));
+    let child = launch::inside(state, &args)?.spawn().map_err(Error::io("start a process in the lab"))?;
+    wait_deaf_to_interrupts(child)
+}
+
+/// The process, as numbered inside the lab, that holds the target's namespaces.
+fn find(state: &State, target: &str, namespace: &str) -> Result<u32> {
+    if let Some(host) = target.strip_prefix("node/").or_else(|| target.strip_prefix("host/")) {
+        return Ok(registry::host(state, host)?.pid);
+    }
+    let sandbox = registry::sandbox_of(state, namespace, target.strip_prefix("pod/").unwrap_or(target));
+    let pause = sandbox.and_then(|sandbox| sandbox.pause);
+    let missing = || Error::Input(format!("no running pod {target:?} in namespace {namespace:?}"));
+    pause.map(|pause| pause.pid).ok_or_else(missing)
+}
+
+/// Ctrl-C is for the program in the foreground, which gets it as well: we only pass on how it ends.
+fn wait_deaf_to_interrupts(mut child: Child) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(Error::io("start the runtime"))?.block_on(async {
+        let waiting = tokio::task::spawn_blocking(move || child.wait());
+        let mut waiting = std::pin::pin!(waiting);
+        loop {
+            tokio::select! {
+                done = &mut waiting => {
+                    let status = done.map_err(std::io::Error::from).and_then(|status| status);
+                    return Ok(launch::exit_code(status.map_err(Error::io("wait for the program"))?));
+                }
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+    })
+}
+
+/// `__become`: turns into the program. Only the error comes back.
+pub fn become_program(process: u32, program: &[String]) -> Result<ExitCode> {
+    namespaces::join(process, Join::Inner)?;
+    let Some((name, args)) = program.split_first() else {
+        return Err(Error::Input("no program given".to_owned()));
+    };
+    let why = Command::new(name).args(args).current_dir("/").exec();
+    Err(Error::io(format!("run {name}"))(why))
+}

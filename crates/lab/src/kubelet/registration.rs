@@ -1,0 +1,148 @@
+//! The Node object: made when the kubelet starts, Ready for as long as the default network's configuration can be loaded and says so.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Node as NodeObject;
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use super::{Kubelet, sandbox};
+use crate::backoff::Backoff;
+use crate::error::{Error, Result};
+use crate::underlay::{Layout, Node};
+
+/// How often readiness is looked at; the object is only written when it changes, and now and then as a sign of life.
+const GLANCE: Duration = Duration::from_secs(2);
+const HEARTBEATS: u32 = 15;
+
+impl Kubelet {
+    /// The node's own addresses.
+    pub(super) fn host_ips(&self) -> Vec<IpAddr> {
+        addresses(&self.layout, self.node)
+    }
+}
+
+fn addresses(layout: &Layout, node: Node) -> Vec<IpAddr> {
+    layout.address(node, 0).into_iter().flatten().map(|net| net.addr()).collect()
+}
+
+/// Makes the Node object; one that an earlier kubelet made is fine.
+pub async fn register(kubelet: &Kubelet) -> Result<()> {
+    let nodes: Api<NodeObject> = Api::all(kubelet.client());
+    let object = serde_json::from_value(object(kubelet.node)).map_err(|why| Error::Input(why.to_string()))?;
+    let mut backoff = Backoff::of_requests();
+    for _ in 0..20 {
+        match nodes.create(&PostParams::default(), &object).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => break,
+            Ok(_) => break,
+            Err(why) => tracing::warn!(%why, "cannot register the node"),
+        }
+        tokio::time::sleep(backoff.wait()).await;
+    }
+    post(kubelet, &readiness().await).await.map_err(Error::api(format!("register {}", kubelet.node.name())))
+}
+
+/// Keeps the Ready condition true to the facts.
+pub async fn keep(kubelet: Arc<Kubelet>) {
+    let mut posted = readiness().await;
+    let mut glances = 0;
+    loop {
+        tokio::time::sleep(GLANCE).await;
+        glances += 1;
+        let now = readiness().await;
+        if now == posted && glances % HEARTBEATS != 0 {
+            continue;
+        }
+        match post(&kubelet, &now).await {
+            Ok(()) => posted = now,
+            Err(why) => tracing::warn!(%why, "cannot post the node's status"),
+        }
+    }
+}
+
+async fn readiness() -> Result<(), String> {
+    match tokio::task::spawn_blocking(sandbox::network_is_ready).await {
+        Ok(result) => result,
+        Err(why) => Err(why.to_string()),
+    }
+}
+
+async fn post(kubelet: &Kubelet, ready: &Result<(), String>) -> Result<(), kube::Error> {
+    let nodes: Api<NodeObject> = Api::all(kubelet.client());
+    let status = status(&kubelet.layout, kubelet.node, ready);
+    nodes.patch_status(&kubelet.node.name(), &PatchParams::default(), &Patch::Merge(status)).await.map(drop)
+}
+
+fn object(node: Node) -> Value {
+    let [v4, v6] = node.pod_networks();
+    json!({
+        "metadata": {
+            "name": node.name(),
+            "labels": {
+                "kubernetes.io/hostname": node.name(),
+                "kubernetes.io/os": "linux",
+                "kubernetes.io/arch": std::env::consts::ARCH.replace("x86_64", "amd64").replace("aarch64", "arm64"),
+            },
+        },
+        "spec": {"podCIDR": v4, "podCIDRs": [v4, v6]},
+    })
+}
+
+fn status(layout: &Layout, node: Node, ready: &Result<(), String>) -> Value {
+    let mut all: Vec<Value> =
+        addresses(layout, node).iter().map(|ip| json!({"type": "InternalIP", "address": ip})).collect();
+    all.push(json!({"type": "Hostname", "address": node.name()}));
+    let now = Timestamp::now().to_string();
+    let (status, reason, message) = match ready {
+        Ok(()) => ("True", "KubeletReady", "kubelet is posting ready status".to_owned()),
+        Err(why) => ("False", "KubeletNotReady", format!("container runtime network not ready: {why}")),
+    };
+    let condition = json!({
+        "type": "Ready", "status": status, "reason": reason, "message": message,
+        "lastHeartbeatTime": now, "lastTransitionTime": now,
+    });
+    json!({"status": {
+        "addresses": all,
+        "conditions": [condition],
+        "capacity": {"pods": "110"},
+        "allocatable": {"pods": "110"},
+        "nodeInfo": {
+            "kubeletVersion": concat!("polynic-lab/", env!("CARGO_PKG_VERSION")), "containerRuntimeVersion": "lab://1",
+            "osImage": "the machine's own", "kernelVersion": "", "architecture": std::env::consts::ARCH,
+            "operatingSystem": "linux", "bootID": "", "machineID": "", "systemUUID": "", "kubeProxyVersion": "",
+        },
+    }})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_node_is_ready_as_long_as_its_network_is() {
+        let layout = Layout::new(2, &[]).unwrap();
+        let node = Node { number: 2 };
+        let condition = |ready| status(&layout, node, &ready)["status"]["conditions"][0].clone();
+        assert_eq!(condition(Ok(()))["status"], "True");
+        let not = condition(Err("no net configurations".into()));
+        assert_eq!(not["status"], "False");
+        assert!(not["message"].as_str().unwrap().contains("no net configurations"));
+    }
+
+    #[test]
+    fn the_object_carries_addresses_and_the_share_of_pod_addresses() {
+        let layout = Layout::new(2, &[]).unwrap();
+        let node = Node { number: 2 };
+        assert_eq!(object(node)["spec"]["podCIDRs"], json!(["10.244.2.0/24", "fd00:10:244:2::/64"]));
+        let all = status(&layout, node, &Ok(()))["status"]["addresses"].clone();
+        assert_eq!(all[0], json!({"type": "InternalIP", "address": "192.168.1.11"}));
+        assert_eq!(all[2], json!({"type": "Hostname", "address": "node2"}));
+        let mut merged = object(node);
+        merged["status"] = status(&layout, node, &Ok(()))["status"].clone();
+        serde_json::from_value::<NodeObject>(merged).unwrap();
+    }
+}

@@ -1,0 +1,48 @@
+//! A cluster on one machine: nodes as namespaces, an underlay with a router, a small kubelet, and stories to run in it.
+//!
+//! The lab runs the same programs as a real cluster: plugins are executed by their names from /opt/cni/bin as containerd does, objects
+//! live in the embedded API server, and packets travel over veth pairs, bridges and a router. Only the containers are missing:
+//! a pause process holds each pod's network.
+//!
+//! - [`launch`] takes processes out of the machine's namespaces, and ends labs; [`state`] is what they keep on disk.
+//! - [`supervisor`] makes everything: [`underlay`], nodes ([`hold`], [`node`]), the API server ([`api`]), [`kubelet`]s and [`binder`].
+//! - [`exec`] runs a tool in a pod, [`manifest`] applies YAML.
+//! - [`scenario`] checks the stories of `scenarios/`, [`demo`] shows the first one.
+//!
+//! The crate is a program: [`main`] is its interface.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod api;
+mod backoff;
+mod binder;
+mod cli;
+mod command;
+mod demo;
+mod diagnose;
+mod error;
+mod exec;
+mod hold;
+mod kubelet;
+mod launch;
+mod manifest;
+mod mounts;
+mod namespaces;
+mod node;
+mod process;
+mod progress;
+mod random;
+mod registry;
+mod relay;
+mod scenario;
+mod state;
+mod supervisor;
+mod ui;
+mod underlay;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    command::run(cli::Cli::parse())
+}

@@ -1,0 +1,196 @@
+//! Packets of our own, sent from inside a network namespace: ICMP echo, and TCP connections. No `ping` needed.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use polynic_kernel::netns::{Netns, Pod};
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, bind, ipproto, recv, sendto, socket};
+
+/// How long one echo may take before it is sent again.
+const PATIENCE: Duration = Duration::from_millis(700);
+/// How often it is sent: the first may get lost while neighbours are looked for.
+const ATTEMPTS: u16 = 6;
+
+/// Sends ICMP echo requests to `to` from inside `network`, with the source address `from` if given, until one is answered.
+pub fn ping(network: &Netns<Pod>, from: Option<IpAddr>, to: IpAddr) -> Result<Duration, String> {
+    let what = from.map(|ip| format!(" from {ip}")).unwrap_or_default();
+    let echoed = network.run(move || echo(from, to)).map_err(|why| format!("enter the namespace: {why}"))?;
+    echoed.map_err(|why| format!("{to} does not answer ping{what}: {why}"))
+}
+
+fn echo(from: Option<IpAddr>, to: IpAddr) -> Result<Duration, String> {
+    let socket = open(from, to).map_err(|why| format!("make an ICMP socket: {why}"))?;
+    // Other processes' answers arrive here as well: the identifier tells them apart.
+    let id = (std::process::id() & 0xffff) as u16;
+    let mut last = String::new();
+    for sequence in 1..=ATTEMPTS {
+        let sent = Instant::now();
+        let request = request(to, id, sequence);
+        match sendto(&socket, &request, SendFlags::empty(), &SocketAddr::new(to, 0)) {
+            Ok(_) => {}
+            Err(why) => {
+                last = why.to_string();
+                std::thread::sleep(Duration::from_millis(100));
+                continue;
+            }
+        }
+        match answer(&socket, to, id, sequence, sent) {
+            Ok(time) => return Ok(time),
+            Err(why) => last = why,
+        }
+    }
+    Err(last)
+}
+
+fn open(from: Option<IpAddr>, to: IpAddr) -> Result<OwnedFd, Errno> {
+    let (family, protocol) = match to {
+        IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP),
+        IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6),
+    };
+    let socket = socket(family, SocketType::RAW, Some(protocol))?;
+    if let Some(from) = from {
+        bind(&socket, &SocketAddr::new(from, 0))?;
+    }
+    set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+    Ok(socket)
+}
+
+const ECHO_REQUEST: [u8; 2] = [8, 128];
+const ECHO_REPLY: [u8; 2] = [0, 129];
+
+/// RFC 792 and RFC 4443 4.1; the kernel fills in the checksum of ICMPv6 only.
+fn request(to: IpAddr, id: u16, sequence: u16) -> Vec<u8> {
+    let kind = ECHO_REQUEST[usize::from(to.is_ipv6())];
+    let mut packet = vec![kind, 0, 0, 0];
+    packet.extend(id.to_be_bytes());
+    packet.extend(sequence.to_be_bytes());
+    packet.extend(b"polynic-lab says hello, expects the same");
+    if to.is_ipv4() {
+        let sum = checksum(&packet).to_be_bytes();
+        packet[2..4].copy_from_slice(&sum);
+    }
+    packet
+}
+
+/// The internet checksum (RFC 1071).
+fn checksum(packet: &[u8]) -> u16 {
+    let mut sum: u32 = packet
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)])))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}
+
+fn answer(socket: &OwnedFd, to: IpAddr, id: u16, sequence: u16, sent: Instant) -> Result<Duration, String> {
+    let mut buffer = [0; 2048];
+    while sent.elapsed() < PATIENCE {
+        let length = match recv(socket, &mut buffer, RecvFlags::empty()) {
+            Ok((length, _)) => length,
+            Err(Errno::AGAIN | Errno::INTR) => continue,
+            Err(why) => return Err(why.to_string()),
+        };
+        if is_answer(&buffer[..length.min(2048)], to, id, sequence) {
+            return Ok(sent.elapsed());
+        }
+    }
+    Err("no answer".to_owned())
+}
+
+/// IPv4 raw sockets deliver the IP header as well.
+fn is_answer(packet: &[u8], to: IpAddr, id: u16, sequence: u16) -> bool {
+    let header = match (to, packet.first()) {
+        (IpAddr::V4(_), Some(first)) => usize::from(first & 0x0f) * 4,
+        _ => 0,
+    };
+    let Some([kind, _, _, _, a, b, c, d, ..]) = packet.get(header..) else { return false };
+    let expected = [id.to_be_bytes(), sequence.to_be_bytes()].concat();
+    *kind == ECHO_REPLY[usize::from(to.is_ipv6())] && [*a, *b, *c, *d] == expected[..]
+}
+
+/// Opens a TCP connection from one namespace to `to` in another and carries a few bytes both ways. Returns the address that the server
+/// saw: the source of the packets.
+pub fn tcp(client: &Netns<Pod>, server: &Netns<Pod>, to: IpAddr) -> Result<IpAddr, String> {
+    let any =
+        if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let listener = server.run(move || TcpListener::bind((any, 0))).and_then(|l| l);
+    let listener = listener.map_err(|why| format!("listen for {to}: {why}"))?;
+    let port = listener.local_addr().map_err(|why| why.to_string())?.port();
+    let serving = std::thread::spawn(move || serve_one(&listener));
+    let asked = client.run(move || ask(SocketAddr::new(to, port))).and_then(|answer| answer);
+    if let Err(why) = asked {
+        // Frees the server from waiting for somebody who will not come.
+        let _ = server.run(move || TcpStream::connect(SocketAddr::new(to, port)).map(drop));
+        return Err(format!("TCP to {to}: {why}"));
+    }
+    match serving.join() {
+        Ok(seen) => seen.map_err(|why| format!("TCP to {to}: {why}")),
+        Err(_) => Err("the server failed".to_owned()),
+    }
+}
+
+const WORDS: &[u8; 12] = b"both ways ok";
+
+fn serve_one(listener: &TcpListener) -> std::io::Result<IpAddr> {
+    let (mut stream, peer) = listener.accept()?;
+    let mut words = [0; WORDS.len()];
+    stream.read_exact(&mut words)?;
+    stream.write_all(&words)?;
+    Ok(peer.ip())
+}
+
+fn ask(server: SocketAddr) -> std::io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(3))?;
+    stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+    stream.write_all(WORDS)?;
+    let mut words = [0; WORDS.len()];
+    stream.read_exact(&mut words)?;
+    if &words == WORDS { Ok(()) } else { Err(std::io::Error::other("other bytes came back")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// What a host makes of a request: RFC 792.
+    fn reply_to(request: &[u8]) -> Vec<u8> {
+        let mut reply = vec![0x45; 20];
+        reply.extend(request);
+        reply[20] = 0;
+        reply
+    }
+
+    #[test]
+    fn only_the_answer_to_this_very_request_counts() {
+        let reply = reply_to(&request(V4, 7, 9));
+        assert!(is_answer(&reply, V4, 7, 9));
+        assert!(!is_answer(&reply, V4, 7, 8));
+        assert!(!is_answer(&reply, V4, 6, 9));
+        let mut question = reply.clone();
+        question[20] = 8;
+        assert!(!is_answer(&question, V4, 7, 9));
+    }
+
+    #[test]
+    fn a_packet_with_its_checksum_sums_to_zero() {
+        assert_eq!(checksum(&request(V4, 0x1234, 1)), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_can_arrive(packet in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = is_answer(&packet, V4, 1, 1);
+            let _ = is_answer(&packet, IpAddr::V6(Ipv6Addr::LOCALHOST), 1, 1);
+            let _ = checksum(&packet);
+        }
+    }
+}

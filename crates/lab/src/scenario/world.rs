@@ -1,0 +1,303 @@
+//! A story's view of its lab, from within: the cluster through its API, hosts and pods through the kernel.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Event, Node as NodeObject, Pod as PodObject};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, Client};
+use polynic_kernel::netns::{Netns, Pod};
+use polynic_kernel::{Door, RealDoor};
+use polynic_net::{AddressFact, Family, IfName, LinkFact, LinkNeed, Needs, NsFacts, Route, TABLE_MAIN};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::{Finding, eventually};
+use crate::error::{Error, Result};
+use crate::process::network_of;
+use crate::registry::{self, Sandbox};
+use crate::state::State;
+use crate::underlay::Layout;
+use crate::{api, manifest};
+
+/// The namespace of all stories.
+pub const NAMESPACE: &str = "default";
+/// The annotation with the networks' status.
+pub const STATUS_ANNOTATION: &str = "k8s.v1.cni.cncf.io/network-status";
+/// The annotation that selects networks.
+pub const NETWORKS_ANNOTATION: &str = "k8s.v1.cni.cncf.io/networks";
+/// How long a pod may take to start or go.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running lab.
+pub struct World {
+    state: State,
+    layout: Layout,
+    client: Client,
+    runtime: Runtime,
+}
+
+impl World {
+    /// Opens the lab from one of its own processes.
+    pub fn enter(state: &State) -> Result<World> {
+        let spec = state.spec()?;
+        let layout = Layout::new(spec.nodes, &spec.underlays)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(Error::io("start the runtime"))?;
+        let client = runtime.block_on(api::client(&state.inner_kubeconfig()))?;
+        Ok(World { state: state.clone(), layout, client, runtime })
+    }
+
+    /// Names and addresses of the wires.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Applies manifests.
+    pub fn apply(&self, yaml: &str) -> Finding {
+        let objects = manifest::parse(yaml).map_err(|why| why.to_string())?;
+        self.runtime.block_on(async {
+            let mut done = Vec::new();
+            for object in &objects {
+                let applied = manifest::apply(&self.client, object, NAMESPACE).await;
+                done.push(applied.map_err(|why| why.to_string())?);
+            }
+            Ok(done.join(", "))
+        })
+    }
+
+    /// Creates a pod with a networks annotation, on a node of one's own choice if given.
+    pub fn create_pod(&self, name: &str, networks: Option<&str>, node: Option<&str>) -> Finding {
+        let annotations = networks.map(|networks| json!({NETWORKS_ANNOTATION: networks}));
+        let pod = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "annotations": annotations},
+            "spec": {"nodeName": node, "containers": [{"name": "c", "image": "alpine"}]},
+        });
+        self.apply(&pod.to_string())
+    }
+
+    /// Creates or changes a NetworkAttachmentDefinition.
+    pub fn define_network(&self, name: &str, config: &Value) -> Finding {
+        let definition = json!({
+            "apiVersion": "k8s.cni.cncf.io/v1",
+            "kind": "NetworkAttachmentDefinition",
+            "metadata": {"name": name},
+            "spec": {"config": config.to_string()},
+        });
+        self.apply(&definition.to_string())
+    }
+
+    /// No new pods for a node, as `kubectl cordon` does it.
+    pub fn cordon(&self, node: &str) -> Finding {
+        let nodes: Api<NodeObject> = Api::all(self.client.clone());
+        let patch = Patch::Merge(json!({"spec": {"unschedulable": true}}));
+        let patched = self.runtime.block_on(nodes.patch(node, &PatchParams::default(), &patch));
+        patched.map(|_| format!("{node} cordoned")).map_err(|why| why.to_string())
+    }
+
+    fn pods(&self) -> Api<PodObject> {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    /// A pod's object.
+    pub fn pod(&self, name: &str) -> Result<PodObject, String> {
+        self.runtime.block_on(self.pods().get(name)).map_err(|why| format!("pod {name}: {why}"))
+    }
+
+    /// Waits until pods run.
+    pub fn wait_running(&self, names: &[&str]) -> Finding {
+        let running = |name: &str| {
+            let pod = self.pod(name)?;
+            let phase = pod.status.as_ref().and_then(|status| status.phase.clone()).unwrap_or_default();
+            if phase == "Running" {
+                Ok(())
+            } else {
+                Err(format!("{name} is {phase}: {}", self.last_event(name)))
+            }
+        };
+        eventually(PATIENCE, || {
+            names.iter().try_for_each(|name| running(name)).map(|()| format!("running: {}", names.join(", ")))
+        })
+    }
+
+    /// Deletes pods and waits until their objects are gone.
+    pub fn delete(&self, names: &[&str]) -> Finding {
+        for name in names {
+            let deleted = self.runtime.block_on(self.pods().delete(name, &DeleteParams::default()));
+            deleted.map_err(|why| format!("delete {name}: {why}"))?;
+        }
+        eventually(PATIENCE, || {
+            let present = |name: &&&str| {
+                self.runtime.block_on(self.pods().get_opt(name)).map_or(true, |pod| pod.is_some())
+            };
+            match names.iter().find(present) {
+                None => Ok(format!("gone: {}", names.join(", "))),
+                Some(name) => Err(format!("pod {name} is still there")),
+            }
+        })
+    }
+
+    /// The messages of a pod's events with a reason, oldest first.
+    pub fn events(&self, pod: &str, reason: &str) -> Result<Vec<String>, String> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let list =
+            self.runtime.block_on(events.list(&ListParams::default())).map_err(|why| why.to_string())?;
+        let about = |event: &Event| {
+            event.involved_object.name.as_deref() == Some(pod) && event.reason.as_deref() == Some(reason)
+        };
+        Ok(list.items.into_iter().filter(about).filter_map(|event| event.message).collect())
+    }
+
+    fn last_event(&self, pod: &str) -> String {
+        let events = self.events(pod, "FailedCreatePodSandBox");
+        events.ok().and_then(|mut all| all.pop()).unwrap_or_else(|| "no event".to_owned())
+    }
+
+    /// The network-status annotation as text and as rows.
+    pub fn network_status(&self, pod: &str) -> Result<(String, Vec<Value>), String> {
+        let object = self.pod(pod)?;
+        let text = object.metadata.annotations.as_ref().and_then(|all| all.get(STATUS_ANNOTATION));
+        let text = text.ok_or_else(|| format!("pod {pod} has no annotation {STATUS_ANNOTATION}"))?;
+        let rows =
+            serde_json::from_str(text).map_err(|why| format!("{STATUS_ANNOTATION} of {pod}: {why}"))?;
+        Ok((text.clone(), rows))
+    }
+
+    /// A running pod's sandbox.
+    pub fn sandbox(&self, pod: &str) -> Result<Sandbox, String> {
+        registry::sandbox_of(&self.state, NAMESPACE, pod).ok_or_else(|| format!("pod {pod} has no sandbox"))
+    }
+
+    /// All sandboxes there are records of.
+    pub fn sandboxes(&self) -> Vec<Sandbox> {
+        registry::sandboxes(&self.state)
+    }
+
+    fn network_path(&self, host_or_pod: Place<'_>) -> Result<PathBuf, String> {
+        let process = match host_or_pod {
+            Place::Host(name) => registry::host(&self.state, name).map_err(|why| why.to_string())?,
+            Place::Pod(name) => {
+                self.sandbox(name)?.pause.ok_or_else(|| format!("pod {name} has no process"))?
+            }
+        };
+        Ok(network_of(process.pid))
+    }
+
+    /// An open namespace, to send packets from.
+    pub fn network(&self, place: Place<'_>) -> Result<Netns<Pod>, String> {
+        let path = self.network_path(place)?;
+        Netns::open(&path.to_string_lossy()).map_err(|why| why.to_string())
+    }
+
+    /// What the kernel shows in a namespace: links, addresses, routes.
+    pub fn look(&self, place: Place<'_>) -> Result<View, String> {
+        let path = self.network_path(place)?.to_string_lossy().into_owned();
+        let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
+        let mut needs = Needs::default();
+        needs.pod.links = LinkNeed::All;
+        needs.pod.routes = true;
+        let links = kernel.observe(&needs).map_err(|why| why.to_string())?.pod.unwrap_or_default();
+        needs.pod.addresses = links.links.iter().map(|link| link.name.clone()).collect();
+        let facts = kernel.observe(&needs).map_err(|why| why.to_string())?.pod.unwrap_or_default();
+        Ok(View(facts))
+    }
+
+    /// The addresses that a node's host-local store holds for a network, in order.
+    pub fn stored_addresses(&self, node: &str, network: &str) -> Vec<String> {
+        let directory = self.state.node(node).join("var/lib/cni/networks").join(network);
+        let mut names = file_names(&directory);
+        names.retain(|name| name.parse::<IpAddr>().is_ok());
+        names.sort();
+        names
+    }
+
+    /// How many network namespaces a node has pinned.
+    pub fn pinned_networks(&self, node: &str) -> Result<usize, String> {
+        let process = registry::host(&self.state, node).map_err(|why| why.to_string())?;
+        // The node's own view of /run, through the process that holds it.
+        Ok(file_names(&PathBuf::from(format!("/proc/{}/root/run/netns", process.pid))).len())
+    }
+
+    /// The names of files below one of the CNI directories of a node, such as `var/lib/cni/results`.
+    pub fn node_files(&self, node: &str, below: &str) -> Vec<String> {
+        file_names(&self.state.node(node).join(below))
+    }
+}
+
+fn file_names(directory: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// Whose network namespace.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// A pod of [`NAMESPACE`].
+    Pod(&'a str),
+    /// A node, the router, or the host behind it.
+    Host(&'a str),
+}
+
+/// What was seen in a namespace.
+pub struct View(NsFacts);
+
+impl View {
+    /// The names of all links, in the order of their making.
+    pub fn link_names(&self) -> Vec<String> {
+        let mut links: Vec<&LinkFact> = self.0.links.iter().collect();
+        links.sort_by_key(|link| link.index);
+        links.iter().map(|link| link.name.to_string()).collect()
+    }
+
+    /// A link.
+    pub fn link(&self, name: &str) -> Result<&LinkFact, String> {
+        let found = self.0.links.iter().find(|link| link.name.as_str() == name);
+        found.ok_or_else(|| format!("there is no link {name}, only {}", self.link_names().join(", ")))
+    }
+
+    /// A link's hardware address as `ip link` shows it.
+    pub fn mac(&self, name: &str) -> Result<String, String> {
+        self.link(name)?
+            .mac
+            .map(|mac| mac.to_string())
+            .ok_or_else(|| format!("{name} has no hardware address"))
+    }
+
+    /// A link's addresses of one family that are of use beyond the link.
+    pub fn addresses(&self, name: &str, family: Family) -> Vec<&AddressFact> {
+        let on_link = self.0.addresses.iter().filter(|address| address.link.as_str() == name);
+        on_link.filter(|a| a.is_global() && Family::of(a.net.addr()) == family).collect()
+    }
+
+    /// The only such address of a link.
+    pub fn address(&self, name: &str, family: Family) -> Result<IpAddr, String> {
+        match self.addresses(name, family).as_slice() {
+            [only] => Ok(only.net.addr()),
+            several => Err(format!("{name} has {} {family} addresses", several.len())),
+        }
+    }
+
+    /// All addresses of a link.
+    pub fn all_addresses(&self, name: &str) -> Vec<String> {
+        let on_link = self.0.addresses.iter().filter(|address| address.link.as_str() == name);
+        on_link.map(|address| address.net.to_string()).collect()
+    }
+
+    /// Routes of the main table, in the kernel's order.
+    pub fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.0.routes.iter().filter(|route| route.table == TABLE_MAIN)
+    }
+
+    /// Default routes of the main table as text, in the kernel's order.
+    pub fn defaults(&self, family: Family) -> Vec<String> {
+        self.routes().filter(|r| r.is_default() && r.family() == family).map(ToString::to_string).collect()
+    }
+
+    /// The name of a link by its index.
+    pub fn name_of(&self, index: u32) -> Option<&IfName> {
+        self.0.link_by_index(index).map(|link| &link.name)
+    }
+}

@@ -1,0 +1,200 @@
+//! The lab's second process: makes nodes and wires, serves the API, restarts kubelets, binds pods.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Child, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Node as NodeObject;
+use kube::api::ListParams;
+use kube::{Api, Client};
+use polynic_apiserver::Running;
+use polynic_kernel::netns::{Netns, Pod};
+
+use crate::backoff::Backoff;
+use crate::error::{Error, Result};
+use crate::hold::{self, Holder};
+use crate::process::{self, Identity};
+use crate::progress::{self, Progress};
+use crate::registry::{self, Hosts, OUTSIDE, ROUTER};
+use crate::state::{Spec, State, write_whole};
+use crate::underlay::{Layout, Node, build, plan};
+use crate::{api, binder, launch, node};
+
+/// How long nodes may take to become ready.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// `__supervise`: reports progress on stdout; stdin is the socket on the machine's network.
+pub fn supervise(directory: &Path) -> ExitCode {
+    match try_supervise(directory) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            tracing::error!(%why, "the lab ends");
+            Progress::failed(&why).report();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_supervise(directory: &Path) -> Result<()> {
+    let state = State::at(directory)?;
+    let spec = state.spec()?;
+    end_with_reader(&state, spec.tied);
+    let outer =
+        std::io::stdin().as_fd().try_clone_to_owned().map_err(Error::io("take over the API socket"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(Error::io("start the runtime"))?.block_on(run(state, spec, TcpListener::from(outer)))
+}
+
+/// The lab ends with whoever waits for it to start; a tied one also later, and then without leaving its directory.
+fn end_with_reader(state: &State, tied: bool) {
+    let state = state.clone();
+    std::thread::spawn(move || {
+        progress::wait_for_reader_to_go();
+        if !tied && READY.load(std::sync::atomic::Ordering::Acquire) {
+            return;
+        }
+        tracing::info!("nobody waits for the lab any more: it ends");
+        if let Ok(guard) = state.guard() {
+            let _ = state.remove(&guard);
+        }
+        std::process::exit(0);
+    });
+}
+
+static READY: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
+    let layout = Layout::new(spec.nodes, &spec.underlays)?;
+    let hosts = start_hosts(&state, &layout)?;
+    build::build(&plan::stages(&layout)?, &hosts)?;
+    registry::save_hosts(&state, &hosts)?;
+    step(format!("underlay: {}", describe(&layout)));
+    let (_server, client) = serve_api(&state, &hosts, outer).await?;
+    step("API server: namespaces and NetworkAttachmentDefinitions".to_owned());
+    for node in layout.nodes() {
+        let kubeconfig = fs::read_to_string(state.inner_kubeconfig());
+        node::prepare(&state, node, &kubeconfig.map_err(Error::io("read the kubeconfig"))?)?;
+        tokio::spawn(keep_kubelet(state.clone(), node, host(&hosts, &node.name())?));
+    }
+    tokio::spawn(binder::run(client.clone()));
+    wait_until_ready(&client, spec.nodes).await?;
+    step(format!(
+        "nodes: {} ready, default network k8s-pod-network (10.244.0.0/16, fd00:10:244::/48)",
+        spec.nodes
+    ));
+    READY.store(true, std::sync::atomic::Ordering::Release);
+    Progress::Ready.report();
+    std::future::pending::<()>().await;
+    Ok(())
+}
+
+fn step(text: String) {
+    tracing::info!("{text}");
+    Progress::Step(text).report();
+}
+
+fn describe(layout: &Layout) -> String {
+    let nets: Vec<String> =
+        layout.segments().iter().enumerate().map(|(n, segment)| format!("eth{n} {}", segment.v4)).collect();
+    format!("{}, router, and {} behind it", nets.join(", "), layout.outside().v4)
+}
+
+/// Starts the holders of the router, the host behind it, and the nodes. They last as long as the lab, so nobody waits for them.
+fn start_hosts(state: &State, layout: &Layout) -> Result<Hosts> {
+    let mut hosts = Hosts::new();
+    let mut keep = |name: &str, child: Child| -> Result<()> {
+        hosts.insert(name.to_owned(), hold::identity(&child)?);
+        Ok(())
+    };
+    for name in [ROUTER, OUTSIDE] {
+        keep(name, hold::start(name, &Holder::Host)?)?;
+    }
+    for node in layout.nodes() {
+        hold::make_node_directories(state, &node.name(), &node::PLUGINS)?;
+        keep(&node.name(), hold::start(&node.name(), &Holder::Node(state))?)?;
+    }
+    Ok(hosts)
+}
+
+fn host(hosts: &Hosts, name: &str) -> Result<Identity> {
+    hosts.get(name).copied().ok_or_else(|| Error::Input(format!("no host {name}")))
+}
+
+/// One server, many sockets: on the machine, here among the switches, and on every node's loopback address.
+async fn serve_api(state: &State, hosts: &Hosts, outer: TcpListener) -> Result<(Running, Client)> {
+    let address = outer.local_addr().map_err(Error::io("look at the API socket"))?;
+    let mut listeners = vec![outer];
+    for (name, process) in hosts.iter().filter(|(name, _)| name.starts_with("node")) {
+        let failed = |why: String| Error::Kernel { what: format!("listen for API requests on {name}"), why };
+        let network = Netns::<Pod>::of_process(process.pid).map_err(|why| failed(why.to_string()))?;
+        listeners.push(network.run(listen).map_err(|why| failed(why.to_string()))??);
+    }
+    listeners.push(listen()?);
+    let server = api::serve(state, listeners).await?;
+    let kubeconfig = server.kubeconfig();
+    let outside = node::readdressed(kubeconfig, &format!("https://{address}"))?;
+    write_whole(&state.kubeconfig(), outside.as_bytes())?;
+    let inside = node::readdressed(kubeconfig, node::API_INSIDE)?;
+    write_whole(&state.inner_kubeconfig(), inside.as_bytes())?;
+    let client = api::client(&state.inner_kubeconfig()).await?;
+    api::seed(&client).await?;
+    Ok((server, client))
+}
+
+fn listen() -> Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", 6443)).map_err(Error::io("listen on 127.0.0.1:6443"))
+}
+
+/// Runs a node's kubelet, again and again if it must be: pods survive it, because their processes are not its children for long.
+async fn keep_kubelet(state: State, node: Node, holder: Identity) {
+    let mut backoff = Backoff::of_sandboxes();
+    loop {
+        let started = Instant::now();
+        match start_kubelet(&state, node, holder) {
+            Ok(mut child) => {
+                let status = child.wait().await;
+                tracing::warn!(node = %node.name(), ?status, "the kubelet ended: starting it again");
+            }
+            Err(why) => tracing::warn!(node = %node.name(), %why, "cannot start the kubelet"),
+        }
+        if started.elapsed() > PATIENCE {
+            backoff.reset();
+        }
+        tokio::time::sleep(backoff.wait()).await;
+    }
+}
+
+fn start_kubelet(state: &State, node: Node, holder: Identity) -> Result<tokio::process::Child> {
+    let log = launch::log_file(state, &node.name())?;
+    let mut command = process::again(["__kubelet", &node.number.to_string(), &holder.pid.to_string()]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let what = format!("start the kubelet of {}", node.name());
+    tokio::process::Command::from(command).spawn().map_err(Error::io(what))
+}
+
+async fn wait_until_ready(client: &Client, nodes: u16) -> Result<()> {
+    let api: Api<NodeObject> = Api::all(client.clone());
+    let deadline = Instant::now() + PATIENCE;
+    let mut last = String::new();
+    while Instant::now() < deadline {
+        let list = api.list(&ListParams::default()).await.map_err(Error::api("list nodes"))?;
+        let ready = list.items.iter().filter(|node| is_ready(node, &mut last)).count();
+        if ready == usize::from(nodes) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(Error::Waited(format!("the nodes are not ready after {PATIENCE:?}: {last}")))
+}
+
+fn is_ready(node: &NodeObject, problem: &mut String) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let Some(ready) = conditions.into_iter().find(|c| c.type_ == "Ready") else { return false };
+    if ready.status != "True" {
+        *problem = ready.message.clone().unwrap_or_default();
+    }
+    ready.status == "True"
+}

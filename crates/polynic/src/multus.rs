@@ -1,0 +1,56 @@
+//! The program as the thin meta-plugin `multus` (spec/multus.md 1, 12).
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use polynic_attach::{Cluster, Config, Thin};
+use polynic_cluster::{ConnectError, KubeCluster};
+use polynic_cni::Error;
+use polynic_kernel::RealDoor;
+use polynic_plugins::Registry;
+
+use crate::plugin::{host, print};
+use crate::pod_netns::Namespaces;
+
+/// The name it is called by.
+pub(crate) const NAME: &str = "multus";
+
+const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+
+/// Serves one call with this process's environment and stdin, or one of the version flags of the replaced program.
+pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
+    if args.any(|a| ["-v", "-version", "--version"].iter().any(|flag| a == *flag)) {
+        print(
+            io::stdout().as_fd(),
+            format!("{NAME}: version:{VERSION}(released), commit:, date:\n").as_bytes(),
+        );
+        return ExitCode::SUCCESS;
+    }
+    let registry = Registry::new(host());
+    let door = RealDoor::default();
+    let netns = Namespaces { door: &door };
+    let thin = Thin { delegate: &registry, netns: &netns, connect: &connect, version: VERSION };
+    let answer = thin.answer(std::env::vars_os(), &mut io::stdin().lock() as &mut dyn Read);
+    print(io::stderr().as_fd(), answer.stderr.as_bytes());
+    print(io::stdout().as_fd(), answer.stdout.as_bytes());
+    ExitCode::from(u8::try_from(answer.code).unwrap_or(1))
+}
+
+/// The API server that the configuration or the environment names, if any.
+fn connect(config: &Config) -> Result<Option<Box<dyn Cluster>>, Error> {
+    let connected = KubeCluster::select(&config.kubeconfig);
+    let cluster = connected.map_err(|e| Error::internal(with_sources(&e)))?;
+    Ok(cluster.map(|c| Box::new(c) as Box<dyn Cluster>))
+}
+
+fn with_sources(error: &ConnectError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
