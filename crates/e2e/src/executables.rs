@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-use polynic_kernel::testing::skip;
+use polynic_kernel::testing::say_skipped;
 
 /// Where Debian's `containernetworking-plugins` has its executables.
 const REFERENCE: &str = "/usr/lib/cni";
@@ -39,7 +39,7 @@ pub fn reference_plugins() -> Option<&'static str> {
     if Path::new(REFERENCE).join("macvlan").exists() {
         return Some(REFERENCE);
     }
-    skip(&format!("no reference plugins in {REFERENCE} (Debian: containernetworking-plugins)"));
+    say_skipped(&format!("no reference plugins in {REFERENCE} (Debian: containernetworking-plugins)"));
     None
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::{fs, io::Write};
 
 use polynic_kernel::netns::{self, Host, Netns, Pod as PodSide};
-use polynic_kernel::testing::{Scratch, scratch_netns, skip};
+use polynic_kernel::testing::{Scratch, say_skipped, scratch_netns};
 use tempfile::TempDir;
 
 use crate::State;
@@ -71,7 +71,7 @@ impl Node {
     pub fn new() -> Option<Self> {
         let scratch = scratch_netns()?;
         if Command::new("ip").arg("-V").stdout(Stdio::null()).status().is_err() {
-            skip("there is no `ip` (Debian: iproute2)");
+            say_skipped("there is no `ip` (Debian: iproute2)");
             return None;
         }
         let wire = Pod::new();

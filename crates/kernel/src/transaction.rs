@@ -104,7 +104,7 @@ pub fn apply(kernel: &mut dyn Kernel, plan: &Plan) -> Result<Applied, ApplyError
 fn apply_batch(kernel: &mut dyn Kernel, steps: &[Step]) -> Result<Vec<bool>, KernelError> {
     match steps {
         [step] if step.stake == Stake::Owned => kernel.apply(&step.change).map(|()| vec![true]),
-        [step] if !is_firewall(step) => ensure::ensure(kernel, &step.change).map(|made| vec![made]),
+        [step] if !is_firewall(step) => ensure::ensure_new(kernel, &step.change).map(|made| vec![made]),
         [Step { stake: Stake::Ensured, .. }, ..] => ensure::ensure_firewall(kernel, steps),
         _ => kernel.apply_firewall(&changes_of(steps)).map(|()| vec![true; steps.len()]),
     }

@@ -173,9 +173,10 @@ fn status(state: &State) -> Result<ExitCode> {
     let mut rows = vec![["LAB", "STATE", "NODES", "UNDERLAY"].map(str::to_owned).to_vec()];
     for lab in State::all() {
         let Ok(spec) = lab.spec() else { continue };
-        let alive = if lab.is_alive()? { "running" } else { "dead (remove it with: polynic-lab down)" };
+        let dead = format!("dead (remove it with: polynic-lab down{})", name_option(&spec.name));
+        let alive = if lab.is_alive()? { "running".to_owned() } else { dead };
         let nets: Vec<String> = spec.underlays.iter().map(ToString::to_string).collect();
-        rows.push(vec![spec.name, alive.to_owned(), spec.nodes.to_string(), nets.join(" ")]);
+        rows.push(vec![spec.name, alive, spec.nodes.to_string(), nets.join(" ")]);
     }
     if rows.len() == 1 {
         ui.line("no labs");

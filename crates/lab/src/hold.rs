@@ -91,7 +91,7 @@ fn node_directories(state: &State, node: &str) -> [PathBuf; 3] {
 }
 
 /// Makes the directories of a node and puts our program there under the name of every plugin.
-pub fn make_node_directories(state: &State, node: &str, plugins: &[&str]) -> Result<()> {
+pub fn make_node_directories(state: &State, node: &str, plugins: &[String]) -> Result<()> {
     for directory in node_directories(state, node) {
         fs::create_dir_all(&directory).map_err(Error::io(format!("create {}", directory.display())))?;
     }

@@ -4,10 +4,10 @@
 //! live in the embedded API server, and packets travel over veth pairs, bridges and a router. Only the containers are missing:
 //! a pause process holds each pod's network.
 //!
-//! - [`launch`] takes processes out of the machine's namespaces, and ends labs; [`state`] is what they keep on disk.
-//! - [`supervisor`] makes everything: [`underlay`], nodes ([`hold`], [`node`]), the API server ([`api`]), [`kubelet`]s and [`binder`].
-//! - [`exec`] runs a tool in a pod, [`manifest`] applies YAML.
-//! - [`scenario`] checks the stories of `scenarios/`, [`demo`] shows the first one.
+//! - `launch` takes processes out of the machine's namespaces, and ends labs; `state` is what they keep on disk.
+//! - `supervisor` makes everything: `underlay`, nodes (`hold`, `node`), the API server (`api`), `kubelet`s and `binder`.
+//! - `exec` runs a tool in a pod, `manifest` applies YAML.
+//! - `scenario` checks the stories of `scenarios/`, `demo` shows the first one.
 //!
 //! The crate is a program: [`main`] is its interface.
 

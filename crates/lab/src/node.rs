@@ -1,7 +1,8 @@
 //! What a node has on disk before its kubelet starts: the plugins, the default network's list, Multus' configuration.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
@@ -10,54 +11,34 @@ use crate::error::{Error, Result};
 use crate::state::{State, write_json, write_whole};
 use crate::underlay::Node;
 
-/// The names under which our program is called on a node. Plugins that it does not know yet are a clear error when called.
-pub const PLUGINS: [&str; 38] = [
-    "bandwidth",
-    "bond",
-    "bridge",
-    "calico-like",
-    "coordinator",
-    "dhcp",
-    "dummy",
-    "firewall",
-    "flannel",
-    "host-device",
-    "host-local",
-    "ib-sriov",
-    "ifacer",
-    "ipvlan",
-    "loopback",
-    "macvlan",
-    "multus",
-    "multus-shim",
-    "ovs",
-    "passthru",
-    "portmap",
-    "ptp",
-    "rdma",
-    "router",
-    "route-override",
-    "sbr",
-    "spiderpool",
-    "sriov",
-    "static",
-    "tap",
-    "tuning",
-    "veth",
-    "vlan",
-    "vrf",
-    "vxlan",
-    "whereabouts",
-    "cnitool",
-    "macvtap",
-];
-
 /// The address at which every process of the lab reaches the API server: each node has a socket there.
 pub const API_INSIDE: &str = "https://127.0.0.1:6443";
 
 /// The default network's list, which Multus' configuration carries as its delegate.
 const PRIMARY: &str = "10-calico.conflist";
 const MULTUS: &str = "00-multus.conf";
+
+/// The names under which the program serves as a plugin; it knows them best.
+pub fn plugins(polynic: &Path) -> Result<Vec<String>> {
+    let what = || format!("ask {} for its plugins", polynic.display());
+    let answer =
+        Command::new(polynic).arg("plugins").stdin(Stdio::null()).output().map_err(Error::io(what()))?;
+    if !answer.status.success() {
+        return Err(Error::Waited(format!("{}: it ended with {}", what(), answer.status)));
+    }
+    Ok(plugin_names(&String::from_utf8_lossy(&answer.stdout)))
+}
+
+/// A name per line. What could not be a file's name is no plugin's.
+fn plugin_names(text: &str) -> Vec<String> {
+    let fine = |name: &&str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') && *name != PROGRAM
+    };
+    text.lines().map(str::trim).filter(fine).map(str::to_owned).collect()
+}
+
+/// The program's own name among the plugins.
+const PROGRAM: &str = "polynic";
 
 /// Fills the node's directories.
 pub fn prepare(state: &State, node: Node, kubeconfig: &str) -> Result<()> {
@@ -69,7 +50,7 @@ pub fn prepare(state: &State, node: Node, kubeconfig: &str) -> Result<()> {
     write_json(&conf.join(MULTUS), &multus(&primary))
 }
 
-fn write_private(path: &std::path::Path, text: &str) -> Result<()> {
+fn write_private(path: &Path, text: &str) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     write_whole(path, text.as_bytes())?;
     let private = fs::Permissions::from_mode(0o600);
@@ -136,6 +117,13 @@ mod tests {
         assert_eq!(single.plugins[0].plugin_type, "multus");
         assert_eq!(multus["delegates"][0], primary);
         assert!(MULTUS < PRIMARY);
+    }
+
+    #[test]
+    fn plugins_are_what_the_program_says_one_per_line() {
+        assert_eq!(plugin_names("macvlan\nhost-local\n\n../x\npolynic\n"), ["macvlan", "host-local"]);
+        let why = plugins(Path::new("/bin/false")).unwrap_err().to_string();
+        assert!(why.contains("ask /bin/false for its plugins"), "{why}");
     }
 
     #[test]

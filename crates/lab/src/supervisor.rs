@@ -68,7 +68,7 @@ static READY: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new
 
 async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
     let layout = Layout::new(spec.nodes, &spec.underlays)?;
-    let hosts = start_hosts(&state, &layout)?;
+    let hosts = start_hosts(&state, &layout, &node::plugins(&spec.polynic)?)?;
     build::build(&plan::stages(&layout)?, &hosts)?;
     registry::save_hosts(&state, &hosts)?;
     step(format!("underlay: {}", describe(&layout)));
@@ -87,8 +87,16 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
     ));
     READY.store(true, std::sync::atomic::Ordering::Release);
     Progress::Ready.report();
-    std::future::pending::<()>().await;
+    wait_until_removed(&state).await;
     Ok(())
+}
+
+/// Somebody removed the directory without `down`, which would not find the lab any more: it must not live on unseen.
+async fn wait_until_removed(state: &State) {
+    while state.directory().exists() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    tracing::warn!("the lab's directory is gone: the lab ends");
 }
 
 fn step(text: String) {
@@ -103,7 +111,7 @@ fn describe(layout: &Layout) -> String {
 }
 
 /// Starts the holders of the router, the host behind it, and the nodes. They last as long as the lab, so nobody waits for them.
-fn start_hosts(state: &State, layout: &Layout) -> Result<Hosts> {
+fn start_hosts(state: &State, layout: &Layout, plugins: &[String]) -> Result<Hosts> {
     let mut hosts = Hosts::new();
     let mut keep = |name: &str, child: Child| -> Result<()> {
         hosts.insert(name.to_owned(), hold::identity(&child)?);
@@ -113,7 +121,7 @@ fn start_hosts(state: &State, layout: &Layout) -> Result<Hosts> {
         keep(name, hold::start(name, &Holder::Host)?)?;
     }
     for node in layout.nodes() {
-        hold::make_node_directories(state, &node.name(), &node::PLUGINS)?;
+        hold::make_node_directories(state, &node.name(), plugins)?;
         keep(&node.name(), hold::start(&node.name(), &Holder::Node(state))?)?;
     }
     Ok(hosts)

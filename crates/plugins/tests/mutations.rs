@@ -1,5 +1,7 @@
 //! Whatever a plugin is fed, it answers with a result or an error object, and a refused ADD changes nothing.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::ffi::OsString;
 
 use polynic_cni::dispatch;

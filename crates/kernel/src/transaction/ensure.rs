@@ -1,8 +1,8 @@
 //! Steps that are satisfied by what is there already.
 
 use polynic_net::{
-    Attr, AttrChange, Change, Diff, FwObject, LinkNeed, Needs, NsFacts, Object, Place, Plan, Step, Sysctl,
-    check,
+    Attr, AttrChange, Change, Diff, FwObject, LinkKind, LinkNeed, Needs, NsFacts, Object, Place, Plan, Step,
+    Sysctl, check,
 };
 
 use super::{ApplyError, batches, describe, is_firewall};
@@ -74,6 +74,27 @@ pub(super) fn ensure(kernel: &mut dyn Kernel, change: &Change) -> Result<bool, K
         }
         Err(e) => Err(e),
     }
+}
+
+/// As [`ensure`], for a plan that was just made. An end of a shared cable has a name chosen at random: where only one of the
+/// ends is there, it is another cable's, and the plan has to be made anew with other names.
+pub(super) fn ensure_new(kernel: &mut dyn Kernel, change: &Change) -> Result<bool, KernelError> {
+    let made = ensure(kernel, change)?;
+    if !made && is_half_there(kernel, change)? {
+        return Err(KernelError::Stale { what: change.to_string(), found: "an end of another cable".into() });
+    }
+    Ok(made)
+}
+
+/// Whether a change makes a cable of which one end is there and one is not.
+fn is_half_there(kernel: &mut dyn Kernel, change: &Change) -> Result<bool, KernelError> {
+    let Object::Link(Diff { before: None, after: Some(link) }) = &change.object else { return Ok(false) };
+    let LinkKind::Veth(peer) = &link.kind else { return Ok(false) };
+    let mut needs = Needs::default();
+    needs.at_mut(change.place).link(&link.name);
+    needs.at_mut(peer.place).link(&peer.name);
+    let facts = kernel.observe(&needs)?;
+    Ok(facts.link(change.place, &link.name).is_some() != facts.link(peer.place, &peer.name).is_some())
 }
 
 fn holds(kernel: &mut dyn Kernel, change: &Change) -> Result<bool, KernelError> {

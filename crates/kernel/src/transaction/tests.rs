@@ -96,6 +96,26 @@ pub(super) fn machine() -> FakeDoor {
     door
 }
 
+/// Found by the fuzz target `plugin`: the cable of another VLAN was taken for the wanted one.
+#[test]
+fn a_shared_cable_is_not_satisfied_by_an_end_of_another() {
+    let door = FakeDoor::new();
+    let mut kernel = door.open(None).unwrap();
+    let cable = |gateway: &str| {
+        let peer = Veth { place: Place::Host, name: name("vethspare"), mac: None, mtu: None };
+        Change::create_link(Place::Host, Link::new(name(gateway), LinkKind::Veth(peer)))
+    };
+    let mut first = Plan::default();
+    first.ensure(cable("br0.5"));
+    apply(kernel.as_mut(), &first).unwrap();
+    apply(kernel.as_mut(), &first).unwrap();
+    let before = door.snapshot();
+    let mut second = Plan::default();
+    second.ensure(cable("br0.6"));
+    assert!(apply(kernel.as_mut(), &second).unwrap_err().is_stale());
+    assert_eq!(before.diff(&door.snapshot()), Vec::<String>::new());
+}
+
 #[test]
 fn a_failure_at_any_step_leaves_the_kernel_as_it_was() {
     let mut n = 0;

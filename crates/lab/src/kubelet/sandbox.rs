@@ -82,7 +82,7 @@ pub struct Failure {
     /// For the pod's Event and status.
     pub message: String,
     /// The sandbox, if removing it failed as well.
-    pub remains: Option<Sandbox>,
+    pub remains: Option<Box<Sandbox>>,
 }
 
 /// Makes a sandbox with a container id of its own. On failure everything is taken back.
@@ -99,7 +99,7 @@ pub fn make(state: &State, node: &str, request: &Request) -> Result<Sandbox, Fai
                 Ok(()) => message,
                 Err(why) => format!("{message}; then removing it failed as well: {why}"),
             };
-            Err(Failure { message, remains: removed.is_err().then_some(sandbox) })
+            Err(Failure { message, remains: removed.is_err().then(|| Box::new(sandbox)) })
         }
     }
 }

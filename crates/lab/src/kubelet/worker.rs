@@ -121,7 +121,9 @@ impl Worker {
 
     async fn report(&mut self, pod: &Pod, failure: Failure) {
         tracing::warn!(pod = %self.name(), why = %failure.message, "cannot make the sandbox");
-        self.remains.extend(failure.remains);
+        self.remains.extend(failure.remains.map(|sandbox| *sandbox));
+        // A DEL that failed often succeeds the second time; nothing should lie about while we wait.
+        self.remove_remains().await;
         events::failed_sandbox(&self.kubelet, pod, &failure.message).await;
         let status = status::waiting(pod, &self.kubelet.host_ips(), &failure.message, self.started);
         self.post(pod, status).await;

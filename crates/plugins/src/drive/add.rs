@@ -52,13 +52,16 @@ impl<'a> Attempt<'a> {
 
     /// The same attachment again: what is missing of the recorded plan is made, the recorded result answered.
     fn converge(&mut self, record: &Record) -> Result<Success, Error> {
+        let result =
+            Success::parse_as(Version::NEWEST, &record.result).map_err(|e| self.call().explain(e))?;
+        // The version may be another one than the first time. Found out now, an answer that cannot be given changes nothing.
+        result.check_convertible(self.call().conf.cni_version)?;
         let promised = promises([&record.plan]);
         let facts = self.kernel.observe(&needs(&promised)).map_err(|e| self.call().error(e))?;
         if !violations(&promised, &facts).is_empty() {
             transaction::converge(self.kernel, &record.plan).map_err(|e| self.call().error(e))?;
         }
-        let result = Success::parse_as(Version::NEWEST, &record.result);
-        result.map_err(|e| self.call().explain(e))
+        Ok(result)
     }
 
     /// Removes what an attempt left that never came to its end (a crash), or that was made in another namespace.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use polynic_cni::{Error, Invocation, Output, Success, Verb};
-use polynic_kernel::FakeDoor;
 use polynic_kernel::fake::Snapshot;
+use polynic_kernel::{Door, FakeDoor};
 use polynic_net::{Change, IfName, Place};
 use serde_json::{Value, json};
 
@@ -220,6 +220,20 @@ fn the_same_add_again_answers_the_same_and_changes_nothing() {
         assert_eq!(world.add(&conf).unwrap(), first, "{conf}");
         assert_same(&state, &world.state(), &conf.to_string());
     }
+}
+
+/// Found by the fuzz target `plugin`.
+#[test]
+fn the_same_add_again_in_a_version_that_cannot_express_its_answer_changes_nothing() {
+    let world = World::new();
+    let mut conf = json!({"cniVersion": "1.1.0", "name": "lab", "type": "macvlan", "master": "eth0"});
+    world.add(&conf).unwrap();
+    world.door.open(Some(NETNS)).unwrap().delete_links(Place::Pod, &["net1".parse().unwrap()]).unwrap();
+    conf["cniVersion"] = json!("0.2.0");
+    let before = world.state();
+    let error = world.add(&conf).unwrap_err();
+    assert!(error.msg.contains("cannot convert"), "{error}");
+    assert_same(&before, &world.state(), "the link stays away");
 }
 
 #[test]

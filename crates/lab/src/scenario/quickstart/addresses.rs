@@ -69,6 +69,8 @@ pub fn all_held(world: &World) -> Finding {
         for link in view.link_names().iter().filter(|name| name.starts_with("net")) {
             on_links.push(view.address(link, Family::V4)?.to_string());
         }
+        // The failure stories have networks of their own.
+        on_links.retain(|address| address.starts_with("192.168.1."));
     }
     let distinct: BTreeSet<String> = on_links.iter().cloned().collect();
     let wanted: BTreeSet<String> = range().into_iter().collect();

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::super::world::Place::{Host, Pod};
 use super::super::{Finding, eventually, same, world::World};
 use super::addresses::NETWORK;
+use super::links::CHOSEN;
 use super::{NODE, ONE, REPAIRED, TWO};
 
 const MISSING: &str = REPAIRED[0];
@@ -110,6 +111,7 @@ fn other_network(plugin: &str, third: u8) -> Value {
 }
 
 pub fn ask_for_nothing(world: &World) -> Finding {
+    world.delete(&[CHOSEN])?;
     world.create_pod(MISSING, Some(NO_NETWORK), None)
 }
 

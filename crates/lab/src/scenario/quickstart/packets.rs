@@ -85,7 +85,5 @@ pub fn chosen_reaches_outside(world: &World) -> Finding {
 }
 
 pub fn chosen_reaches_gateway(world: &World) -> Finding {
-    let reached = ping(world, CHOSEN, "net1", router(world)?)?;
-    world.delete(&[CHOSEN])?;
-    Ok(reached)
+    ping(world, CHOSEN, "net1", router(world)?)
 }

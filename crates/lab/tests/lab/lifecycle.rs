@@ -1,86 +1,12 @@
-//! A lab comes and goes, and leaves nothing behind. Skipped, loudly, where namespaces are not allowed.
+//! A lab comes and goes, and leaves nothing behind.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-/// The program, built as an example of this crate beside the tests.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let target = test.parent().and_then(Path::parent).unwrap();
-    target.join("examples/polynic-lab")
-}
+use crate::labs::{Labs, text, wait_until};
 
-/// Labs of one test, in a runtime directory of their own.
-struct Labs {
-    runtime: tempfile::TempDir,
-}
-
-impl Labs {
-    /// None, with a word about it, where labs cannot be had.
-    fn new() -> Option<Labs> {
-        let labs = Labs { runtime: tempfile::tempdir().unwrap() };
-        let up = labs.run(&["up", "--name", "probe"]);
-        let words = text(&up.stderr);
-        if !up.status.success() && words.contains("namespace") {
-            assert!(std::env::var_os("POLYNIC_INSIST").is_none(), "labs cannot be had here: {words}");
-            eprintln!("skipped: no lab on this machine: {words}");
-            return None;
-        }
-        assert!(up.status.success(), "{words}");
-        labs.ok(&["down", "--name", "probe"]);
-        Some(labs)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(program());
-        // The node program need not be there for nodes to come up.
-        command.args(args).env("XDG_RUNTIME_DIR", self.runtime.path()).env("POLYNIC_BIN", "/bin/true");
-        command.stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    fn init(&self, lab: &str) -> u32 {
-        let path = self.runtime.path().join("polynic-lab").join(lab).join("init.json");
-        let record: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-        record["pid"].as_u64().unwrap() as u32
-    }
-
-    /// The ids of all processes that were given something of this test on their command line.
-    fn processes(&self) -> Vec<String> {
-        let needle = self.runtime.path().to_str().unwrap().to_owned();
-        let all = fs::read_dir("/proc").unwrap().flatten();
-        let ours = all.filter(|entry| {
-            let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            entry.file_name().to_string_lossy().parse::<u32>().is_ok() && text(&line).contains(&needle)
-        });
-        ours.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
-    }
-
-    fn nothing_left(&self) {
-        let left: Vec<_> = fs::read_dir(self.runtime.path()).unwrap().flatten().map(|e| e.path()).collect();
-        assert_eq!(left, Vec::<PathBuf>::new(), "files");
-        assert_eq!(self.processes(), Vec::<String>::new(), "processes");
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// What must be the same before and after: links, mounts, network namespaces that are in use.
+/// What must be the same before and after: links, mounts, routes.
 #[derive(Debug, PartialEq)]
 struct Machine {
     links: String,
@@ -100,14 +26,6 @@ impl Machine {
             mounts: fs::read_to_string("/proc/self/mounts").unwrap(),
             routes: fs::read_to_string("/proc/net/route").unwrap(),
         }
-    }
-}
-
-fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -147,7 +65,7 @@ fn exec_passes_on_exit_status_and_shows_the_node() {
     assert_eq!(labs.run(&["exec", "node/node1", "--", "sh", "-c", "exit 7"]).status.code(), Some(7));
     assert_eq!(labs.run(&["exec", "node/node1", "--", "sh", "-c", "kill -9 $$"]).status.code(), Some(137));
     let files = labs.ok(&["exec", "node/node1", "--", "ls", "/etc/cni/net.d", "/opt/cni/bin"]);
-    assert!(files.contains("00-multus.conf") && files.contains("macvlan"), "{files}");
+    assert!(files.contains("00-multus.conf") && files.contains("polynic"), "{files}");
     let missing = labs.run(&["exec", "nobody", "--", "true"]);
     assert!(text(&missing.stderr).contains("no running pod \"nobody\""), "{}", text(&missing.stderr));
     labs.ok(&["down"]);
@@ -159,7 +77,7 @@ fn killing_the_first_process_takes_everything_along_and_down_cleans_up() {
     let Some(labs) = Labs::new() else { return };
     labs.ok(&["up"]);
     assert!(!labs.processes().is_empty());
-    let killed = Command::new("kill").args(["-9", &labs.init("lab").to_string()]).status().unwrap();
+    let killed = Command::new("kill").args(["-9", &labs.init("lab")]).status().unwrap();
     assert!(killed.success());
     wait_until("processes stay", || labs.processes().is_empty());
     assert!(labs.ok(&["status"]).contains("dead"));
@@ -173,11 +91,20 @@ fn killing_the_first_process_takes_everything_along_and_down_cleans_up() {
 fn a_command_that_is_killed_while_the_lab_starts_takes_it_along() {
     let Some(labs) = Labs::new() else { return };
     let mut up = labs.command(&["up", "--nodes", "3"]).stdout(Stdio::null()).spawn().unwrap();
-    wait_until("nothing starts", || labs.runtime.path().join("polynic-lab/lab/init.json").exists());
+    wait_until("nothing starts", || labs.root().join("lab/init.json").exists());
     up.kill().unwrap();
     up.wait().unwrap();
     // It may have been ready just before: then it lives on, and is ended by `down` like any other.
     labs.ok(&["down"]);
+    wait_until("processes stay", || labs.processes().is_empty());
+    labs.nothing_left();
+}
+
+#[test]
+fn a_lab_whose_directory_is_removed_ends_by_itself() {
+    let Some(labs) = Labs::new() else { return };
+    labs.ok(&["up"]);
+    fs::remove_dir_all(labs.root()).unwrap();
     wait_until("processes stay", || labs.processes().is_empty());
     labs.nothing_left();
 }
@@ -198,7 +125,7 @@ fn two_labs_run_side_by_side_and_a_name_is_taken_once() {
 
 #[test]
 fn mistakes_are_told_before_anything_is_made() {
-    let labs = Labs { runtime: tempfile::tempdir().unwrap() };
+    let labs = Labs::unchecked();
     for (args, word) in [
         (&["up", "--nodes", "0"][..], "nodes"),
         (&["up", "--underlay", "10.244.0.0/16"], "pods"),

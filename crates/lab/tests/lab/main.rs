@@ -1,0 +1,9 @@
+//! Whole labs: how they come and go, and the stories told in them.
+//!
+//! Where the machine forbids namespaces these tests say that they are skipped; with `scenarios` in `POLYNIC_REQUIRE_TIERS` they fail.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod labs;
+mod lifecycle;
+mod stories;
