@@ -1,5 +1,5 @@
 //! What kinds there are: names, scope, sub-resources, columns and rules, as data. Adding a built-in kind is a row in
-//! `resource/builtin.rs`; custom kinds come from their definitions ([`crate::crd`]). Holds no objects.
+//! `resource/builtin.rs`; custom kinds come from their definitions (`crate::crd`). Holds no objects.
 
 mod builtin;
 mod registry;
