@@ -51,7 +51,7 @@ impl Applied {
 
 /// A step that failed, after everything before it was taken back.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("step {} ({change}): {cause}{}", .step + 1, undo_text(.undo))]
+#[error("step {}{}: {cause}{}", .step + 1, unsaid(.change, .cause), undo_text(.undo))]
 pub struct ApplyError {
     /// The step, counted from 0; of a batch its first.
     pub step: usize,
@@ -68,6 +68,11 @@ impl ApplyError {
     pub fn is_stale(&self) -> bool {
         self.cause.is_stale()
     }
+}
+
+/// The change in brackets, unless the cause begins with it.
+fn unsaid(change: &str, cause: &KernelError) -> String {
+    if cause.to_string().starts_with(change) { String::new() } else { format!(" ({change})") }
 }
 
 fn undo_text(errors: &[KernelError]) -> String {

@@ -91,10 +91,7 @@ pub fn polynic() -> Result<PathBuf> {
     let own = std::env::current_exe().map_err(Error::io("find this program's file"))?;
     let directory = own.parent().unwrap_or(Path::new("/"));
     let beside = directory.join("polynic");
-    // Examples and tests are one directory further down.
-    let candidates = [beside.clone(), directory.join("../polynic")];
-    let found = candidates.iter().find(|path| path.is_file()).ok_or_else(|| missing(beside))?;
-    found.canonicalize().map_err(Error::io(format!("find {}", found.display())))
+    beside.canonicalize().map_err(|_| missing(beside))
 }
 
 fn up(options: &Up) -> Result<()> {

@@ -97,6 +97,8 @@ fn start_init(state: &State) -> Result<()> {
     let log = log_file(state, "supervisor")?;
     // Away from the terminal, so that Ctrl-C reaches only the command in the foreground.
     rustix::process::setsid().map_err(Error::sys("start a session"))?;
+    // Init has this mount namespace too, and covers /proc as soon as it runs.
+    let proc = File::open("/proc").map_err(Error::io("open /proc"))?;
     namespaces::leave_machine()?;
     let init = process::again(["__init".as_ref(), state.directory().as_os_str()])
         .stdin(Stdio::from(OwnedFd::from(listener)))
@@ -104,7 +106,7 @@ fn start_init(state: &State) -> Result<()> {
         .current_dir("/")
         .spawn()
         .map_err(Error::io("start the lab's first process"))?;
-    state.set_init(&Identity::of(init.id())?)
+    state.set_init(&Identity::within(&proc, init.id())?)
 }
 
 /// The log file of a component, for appending.

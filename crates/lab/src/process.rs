@@ -1,7 +1,8 @@
 //! Processes of the lab: telling them apart from others with the same number, starting them, ending them.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
@@ -27,8 +29,17 @@ pub struct Identity {
 impl Identity {
     /// The process that has this number now.
     pub fn of(pid: u32) -> Result<Identity> {
-        let path = format!("/proc/{pid}/stat");
-        let stat = fs::read_to_string(&path).map_err(Error::io(format!("read {path}")))?;
+        let proc = File::open("/proc").map_err(Error::io("open /proc"))?;
+        Identity::within(&proc, pid)
+    }
+
+    /// As [`Identity::of`], by the numbers of an open /proc: another one may be mounted over it by now.
+    pub fn within(proc: &File, pid: u32) -> Result<Identity> {
+        let path = format!("{pid}/stat");
+        let what = || format!("read /proc/{path}");
+        let file = openat(proc, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(Error::sys(what()))?;
+        let stat = io::read_to_string(File::from(file)).map_err(Error::io(what()))?;
         let started = start_time(&stat).ok_or_else(|| Error::Input(format!("{path}: no start time")))?;
         Ok(Identity { pid, started })
     }

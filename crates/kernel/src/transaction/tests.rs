@@ -169,10 +169,7 @@ fn what_exists_already_is_somebody_elses() {
     let error = apply(kernel.as_mut(), &owned([veth(), bridge()])).unwrap_err();
     assert!(error.is_stale());
     assert_eq!((error.step, error.undo.len()), (1, 0));
-    assert_eq!(
-        error.to_string(),
-        "step 2 (add link bridge br0 in host): add link bridge br0 in host: File exists"
-    );
+    assert_eq!(error.to_string(), "step 2: add link bridge br0 in host: File exists");
     unchanged(&before, &door);
 }
 

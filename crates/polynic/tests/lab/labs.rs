@@ -1,15 +1,13 @@
 //! Labs for one test, apart from those of other tests and of the user.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// Where cargo puts programs: the tests are one directory further down.
-fn programs() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().to_owned()
-}
+/// The lab's program and the nodes', as cargo built them for these tests.
+const POLYNIC_LAB: &str = env!("CARGO_BIN_EXE_polynic-lab");
+const POLYNIC: &str = env!("CARGO_BIN_EXE_polynic");
 
 /// Labs of one test, in a runtime directory of their own.
 pub struct Labs {
@@ -32,12 +30,7 @@ impl Labs {
 
     /// Labs whose nodes have the real plugins.
     pub fn with_plugins() -> Option<Labs> {
-        let polynic = programs().join("polynic");
-        if !polynic.is_file() {
-            skip("the program polynic is not built (cargo build -p polynic)");
-            return None;
-        }
-        Labs::with(polynic)
+        Labs::with(PathBuf::from(POLYNIC))
     }
 
     /// Not asked whether labs can be had.
@@ -63,7 +56,7 @@ impl Labs {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(programs().join("examples/polynic-lab"));
+        let mut command = Command::new(POLYNIC_LAB);
         command.args(args).env("XDG_RUNTIME_DIR", self.runtime.path()).env("POLYNIC_BIN", &self.polynic);
         command.stdin(Stdio::null());
         command
