@@ -18,7 +18,7 @@ pub(crate) fn table() -> FwTable {
 }
 
 /// Refuses an `ipMasqBackend` that does not exist. Both backends get the objects of the nftables one: what they do to packets is
-/// the same (ARCHITECTURE.md, decision 4).
+/// the same (ARCHITECTURE.md, decision 11).
 pub(crate) fn check_backend(call: &Call<'_>, backend: &str) -> Result<(), Error> {
     match backend {
         "" | "iptables" | "nftables" => Ok(()),

@@ -4,8 +4,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The most a program may weigh, in bytes.
-const LARGEST: usize = 15_000_000;
+/// The most a program that goes onto nodes may weigh, in bytes.
+pub const LARGEST: usize = 15_000_000;
+
+/// The most the lab may weigh: it has an API server inside and goes nowhere.
+pub const LARGEST_LAB: usize = 20_000_000;
 
 const ET_EXEC: u16 = 2;
 const PT_DYNAMIC: u32 = 2;
@@ -13,11 +16,11 @@ const PT_INTERP: u32 = 3;
 const DT_NEEDED: u64 = 1;
 const SHT_SYMTAB: u32 = 2;
 
-/// What is wrong with the program in `bytes`; nothing for a static, stripped, small one at a fixed address.
+/// What is wrong with the program in `bytes`; nothing for a static, stripped one at a fixed address of at most `largest` bytes.
 ///
 /// # Errors
 /// The bytes are no little-endian 64-bit ELF file, or its headers point outside of it.
-pub fn problems(bytes: &[u8]) -> Result<Vec<String>> {
+pub fn problems(bytes: &[u8], largest: usize) -> Result<Vec<String>> {
     ensure!(bytes.starts_with(b"\x7fELF\x02\x01"), "no little-endian 64-bit ELF file");
     let file = File { bytes };
     let rules = [
@@ -25,7 +28,7 @@ pub fn problems(bytes: &[u8]) -> Result<Vec<String>> {
         (file.has_segment(PT_INTERP)?, "asks for a dynamic loader".to_owned()),
         (file.needed()? > 0, format!("needs {} shared libraries", file.needed()?)),
         (file.has_section(SHT_SYMTAB)?, "is not stripped".to_owned()),
-        (bytes.len() > LARGEST, format!("weighs {} bytes, more than {LARGEST}", bytes.len())),
+        (bytes.len() > largest, format!("weighs {} bytes, more than {largest}", bytes.len())),
     ];
     Ok(rules.into_iter().filter(|(broken, _)| *broken).map(|(_, what)| what).collect())
 }
@@ -133,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_static_stripped_program_passes() {
-        assert_eq!(problems(&elf(ET_EXEC, 1, 0, 1)).unwrap(), Vec::<String>::new());
+        assert_eq!(problems(&elf(ET_EXEC, 1, 0, 1), LARGEST).unwrap(), Vec::<String>::new());
     }
 
     #[test]
@@ -145,7 +148,7 @@ mod tests {
             (elf(ET_EXEC, 1, 0, SHT_SYMTAB), "not stripped"),
         ];
         for (file, expected) in faults {
-            let found = problems(&file).unwrap();
+            let found = problems(&file, LARGEST).unwrap();
             assert!(found.len() == 1 && found[0].contains(expected), "{expected}: {found:?}");
         }
     }
@@ -154,14 +157,14 @@ mod tests {
     fn a_heavy_program_is_refused() {
         let mut file = elf(ET_EXEC, 1, 0, 1);
         file.resize(LARGEST + 1, 0);
-        assert!(problems(&file).unwrap()[0].contains("15000001 bytes"));
+        assert!(problems(&file, LARGEST).unwrap()[0].contains("15000001 bytes"));
     }
 
     #[test]
     fn a_file_cut_anywhere_is_an_error_and_no_panic() {
         let file = elf(ET_EXEC, PT_DYNAMIC, DT_NEEDED, SHT_SYMTAB);
         for length in 0..144 {
-            assert!(problems(&file[..length]).is_err(), "{length} bytes");
+            assert!(problems(&file[..length], LARGEST).is_err(), "{length} bytes");
         }
     }
 
@@ -169,12 +172,12 @@ mod tests {
     fn offsets_beyond_the_file_are_an_error() {
         let mut file = elf(ET_EXEC, 1, 0, 1);
         file[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
-        assert!(problems(&file).is_err());
+        assert!(problems(&file, LARGEST).is_err());
     }
 
     #[test]
     fn the_running_test_is_itself_an_elf_file() {
         let itself = std::fs::read("/proc/self/exe").unwrap();
-        assert!(problems(&itself).unwrap().iter().any(|problem| problem.contains("not stripped")));
+        assert!(problems(&itself, LARGEST).unwrap().iter().any(|problem| problem.contains("not stripped")));
     }
 }

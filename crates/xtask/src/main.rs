@@ -16,7 +16,7 @@ const USAGE: &str = "\
 cargo xtask <task>
 
   tidy                   check dependency directions, file lengths, layout, child processes and docs/compatibility.md
-  static-check BINARY... check that a program is static, stripped, at a fixed address and under 15 MB
+  static-check BINARY... check that a program is static, stripped, at a fixed address and under 15 MB (the lab: 20)
 ";
 
 fn main() -> ExitCode {
@@ -42,8 +42,9 @@ fn run(arguments: &[String]) -> Result<()> {
 fn static_check(binaries: &[&str]) -> Result<()> {
     for binary in binaries {
         let bytes = std::fs::read(binary).with_context(|| format!("reading {binary}"))?;
+        let largest = if binary.ends_with("polynic-lab") { elf::LARGEST_LAB } else { elf::LARGEST };
         let problems =
-            elf::problems(&bytes).with_context(|| format!("{binary} is not a program for Linux"))?;
+            elf::problems(&bytes, largest).with_context(|| format!("{binary} is not a program for Linux"))?;
         report(binary, &problems)?;
         say(&format!("{binary}: static, stripped, {:.1} MB\n", bytes.len() as f64 / 1e6))?;
     }

@@ -25,11 +25,10 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
         Some(Earlier::Reserving) => Vec::new(),
         Some(Earlier::Nothing) | None => remove_leftovers(job, kernel.as_mut()),
     };
-    let released = job.ipam(Verb::Del);
     if let Some(error) = errors.into_iter().next() {
         return Err(call.error(error));
     }
-    released?;
+    job.ipam(Verb::Del)?;
     slot.map_or(Ok(()), |s| s.forget()).map_err(|e| call.error(describe(&e)))
 }
 

@@ -453,3 +453,17 @@ fn mask_names(line: String) -> String {
         None => line,
     }
 }
+
+#[test]
+fn an_address_stays_taken_while_its_link_cannot_be_removed() {
+    let world = World::new();
+    let conf = &configurations()[0];
+    world.add(conf).unwrap();
+    let attached = world.state();
+    world.door.fail_at(1);
+    let error = world.call(Verb::Del, conf).expect_err("the link stays");
+    assert!(error.details.contains("pod blue/web"), "{error:?}");
+    assert_same(&attached, &world.state(), "a DEL that failed");
+    world.call(Verb::Del, conf).unwrap();
+    assert_eq!(world.state().1, BTreeMap::new());
+}
