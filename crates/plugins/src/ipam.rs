@@ -3,7 +3,8 @@
 pub mod host_local;
 pub mod static_addresses;
 
-use polynic_cni::{Error, Invocation, Output, PluginConf, Verb, Version};
+use polynic_cni::{Error, GoMap, Invocation, JsonMap, Output, PluginConf, Route, Success, Verb, Version};
+use serde_json::json;
 
 use crate::Context;
 
@@ -29,3 +30,12 @@ pub trait Ipam: Send + Sync {
 
 /// Every built-in IPAM plugin.
 pub const ALL: [&dyn Ipam; 2] = [&host_local::HostLocal, &static_addresses::Static];
+
+/// `ipam.routes`. They have the form that routes have in results, so the reader of results reads them.
+fn routes(ipam: &JsonMap) -> Result<Vec<Route>, Error> {
+    let invalid = |why: String| Error::internal(format!("invalid ipam.routes: {why}"));
+    let routes = GoMap(ipam).array("routes").map_err(|e| invalid(e.to_string()))?;
+    let Some(routes) = routes else { return Ok(Vec::new()) };
+    let result = json!({"cniVersion": "1.1.0", "routes": routes});
+    Success::parse_as(Version::NEWEST, &result).map(|r| r.routes).map_err(|e| invalid(e.msg))
+}

@@ -3,13 +3,12 @@
 use std::net::IpAddr;
 
 use polynic_cni::{
-    Dns, Error, GoMap, Invocation, Ip, JsonMap, Output, PluginConf, Route, Success, Verb, Version, args,
+    Dns, Error, GoMap, Invocation, Ip, Output, PluginConf, Route, Success, Verb, Version, args,
 };
 use polynic_net::{Family, IpNet};
 use serde::Deserialize;
-use serde_json::json;
 
-use crate::ipam::Ipam;
+use crate::ipam::{self, Ipam};
 use crate::{Call, Context};
 
 /// The plugin.
@@ -85,16 +84,8 @@ impl Config {
         let written: Written = polynic_cni::json::from_map(object).map_err(load)?;
         let addresses = addresses(call, &written)?;
         refuse_two_of_a_family(call, &addresses)?;
-        Ok(Self { addresses, routes: routes(object)?, dns: written.dns })
+        Ok(Self { addresses, routes: ipam::routes(object)?, dns: written.dns })
     }
-}
-
-/// Routes have the form they have in results, so the reader of results reads them.
-fn routes(ipam: &JsonMap) -> Result<Vec<Route>, Error> {
-    let Some(routes) = GoMap(ipam).array("routes").map_err(load)? else { return Ok(Vec::new()) };
-    let result = json!({"cniVersion": "1.1.0", "routes": routes});
-    let parsed = Success::parse_as(Version::NEWEST, &result);
-    parsed.map(|r| r.routes).map_err(|e| Error::internal(format!("invalid ipam.routes: {}", e.msg)))
 }
 
 /// What the runtime names replaces what `args` names, which replaces configuration and `CNI_ARGS` together.
@@ -164,7 +155,7 @@ fn refuse_two_of_a_family(call: &Call<'_>, ips: &[Ip]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     fn read(conf: Value, args: &str) -> Result<Vec<(String, Option<String>)>, String> {
         let mut conf = conf;

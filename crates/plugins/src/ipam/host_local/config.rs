@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use polynic_cni::{Error, GoMap, JsonMap, Route, Success, Version, args};
+use polynic_cni::{Error, GoMap, Route, Version, args};
 use polynic_net::{Family, IpNet, IpRange, ip_from_u128, ip_to_u128};
 use serde::Deserialize;
-use serde_json::json;
 
-use crate::Call;
+use crate::{Call, ipam};
 
 const DEFAULT_DATA_DIR: &str = "/var/lib/cni/networks";
 
@@ -94,19 +93,11 @@ impl Config {
         Ok(Self {
             data_dir: path(&ipam.data_dir).unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
             resolv_conf: path(&ipam.resolv_conf),
-            routes: routes(object)?,
+            routes: ipam::routes(object)?,
             requested: requested(call)?,
             sets: sets(call, ipam)?,
         })
     }
-}
-
-/// Routes have the form they have in results, so the reader of results reads them.
-fn routes(ipam: &JsonMap) -> Result<Vec<Route>, Error> {
-    let Some(routes) = GoMap(ipam).array("routes").map_err(load)? else { return Ok(Vec::new()) };
-    let result = json!({"cniVersion": "1.1.0", "routes": routes});
-    let parsed = Success::parse_as(Version::NEWEST, &result);
-    parsed.map(|r| r.routes).map_err(|e| invalid(format!("invalid ipam.routes: {}", e.msg)))
 }
 
 /// All sets: the runtime's `ipRanges` first, then the single range, then `ranges`.
