@@ -56,12 +56,25 @@ impl<'a> Attempt<'a> {
             Success::parse_as(Version::NEWEST, &record.result).map_err(|e| self.call().explain(e))?;
         // The version may be another one than the first time. Found out now, an answer that cannot be given changes nothing.
         result.check_convertible(self.call().conf.cni_version)?;
+        if self.follows(&result)? {
+            // Whatever the interface's name stands in the way of is refused as it would be without the record.
+            let facts = self.observe(None)?;
+            self.job.attachment.preflight(self.call(), &facts)?;
+        }
         let promised = promises([&record.plan]);
         let facts = self.kernel.observe(&needs(&promised)).map_err(|e| self.call().error(e))?;
         if !violations(&promised, &facts).is_empty() {
             transaction::converge(self.kernel, &record.plan).map_err(|e| self.call().error(e))?;
         }
         Ok(result)
+    }
+
+    /// Whether the recorded result is what this call builds on: then it is no repetition, but a second plugin of this type in the chain.
+    fn follows(&self, result: &Success) -> Result<bool, Error> {
+        let conf = self.call().conf;
+        let Some(prev) = conf.prev_result()? else { return Ok(false) };
+        let recorded = Success::parse_as(conf.cni_version, &result.to_value(conf.cni_version)?)?;
+        Ok(prev == recorded)
     }
 
     /// Removes what an attempt left that never came to its end (a crash), or that was made in another namespace.

@@ -467,3 +467,19 @@ fn an_address_stays_taken_while_its_link_cannot_be_removed() {
     world.call(Verb::Del, conf).unwrap();
     assert_eq!(world.state().1, BTreeMap::new());
 }
+
+#[test]
+fn a_second_plugin_of_a_type_in_the_chain_is_no_repetition() {
+    for conf in configurations() {
+        let world = World::new();
+        let first = world.add(&conf).unwrap();
+        let state = world.state();
+        let second = world.add(&World::with_prev(&conf, &first));
+        match conf["type"].as_str() {
+            // Nothing stands in its way, and its answer is what it was given.
+            Some("loopback") => assert_eq!(second.unwrap(), first),
+            _ => assert!(second.unwrap_err().msg.contains("exists"), "{conf}"),
+        }
+        assert_same(&state, &world.state(), &conf.to_string());
+    }
+}
