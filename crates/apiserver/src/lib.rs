@@ -28,6 +28,7 @@
 //! - A built-in kind is a row in `resource/builtin.rs`, plus a [`strategy::Strategy`] where it has rules of its own.
 pub mod api;
 mod crd;
+mod decode;
 mod entropy;
 mod http;
 mod identity;
@@ -35,6 +36,7 @@ mod json;
 mod meta;
 pub mod patch;
 mod protobuf;
+mod quantity;
 pub mod resource;
 pub mod schema;
 pub mod selector;
