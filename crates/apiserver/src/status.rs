@@ -71,12 +71,14 @@ pub struct Status {
     pub causes: Vec<Cause>,
     /// Seconds after which a retry is sensible.
     pub retry_after: Option<u32>,
+    /// The whole answer where somebody else worded it, such as an admission webhook.
+    pub verbatim: Option<Box<Value>>,
 }
 
 impl Status {
     /// An error without a subject.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), subject: None, causes: Vec::new(), retry_after: None }
+        Self { code, reason, message: message.into(), subject: None, causes: Vec::new(), retry_after: None, verbatim: None }
     }
 
     fn about(code: u16, reason: &'static str, message: String, subject: Subject) -> Self {
@@ -181,6 +183,9 @@ impl Status {
 
     /// The answer as a JSON object of kind `Status`.
     pub fn to_json(&self) -> Value {
+        if let Some(body) = &self.verbatim {
+            return Value::clone(body);
+        }
         let mut body = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
@@ -203,7 +208,15 @@ impl Status {
             }
         }
         if !self.causes.is_empty() {
-            let row = |c: &Cause| json!({"reason": c.reason, "message": c.message, "field": c.field});
+            let row = |c: &Cause| {
+                let mut row = json!({"message": c.message});
+                for (key, value) in [("reason", c.reason), ("field", c.field.as_str())] {
+                    if !value.is_empty() {
+                        row[key] = json!(value);
+                    }
+                }
+                row
+            };
             details["causes"] = self.causes.iter().map(row).collect();
         }
         if let Some(seconds) = self.retry_after {
