@@ -90,14 +90,15 @@ impl Api {
             let definition: Value = serde_json::from_slice(&definition.body).map_err(Status::internal)?;
             registry.learn(&definition);
         }
-        for configuration in HOOKS.iter().map(|prefix| store.list(prefix, None, 0)) {
-            for stored in configuration?.items {
-                let configuration = serde_json::from_slice(&stored.body).map_err(Status::internal)?;
-                hooks.learn(&stored.key, &configuration);
-            }
-        }
         let api = Self { store, registry, admission: Admission { hooks, resolver } };
         api.seed().await?;
+        // Not before: the server's own namespaces are nobody's to refuse.
+        for configuration in HOOKS.iter().map(|prefix| api.store.list(prefix, None, 0)) {
+            for stored in configuration?.items {
+                let configuration = serde_json::from_slice(&stored.body).map_err(Status::internal)?;
+                api.admission.hooks.learn(&stored.key, &configuration);
+            }
+        }
         Ok(api)
     }
 

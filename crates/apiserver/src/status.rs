@@ -32,6 +32,25 @@ impl Cause {
         Self { field: field.into(), reason: "FieldValueInvalid", message }
     }
 
+    /// The same for a value that is no string, printed as JSON.
+    pub fn invalid_value(field: impl Into<String>, value: &Value, detail: &str) -> Self {
+        let message = format!("Invalid value: {value}: {detail}");
+        Self { field: field.into(), reason: "FieldValueInvalid", message }
+    }
+
+    /// A field holds a value that is none of `allowed`.
+    pub fn not_supported(field: impl Into<String>, value: &Value, allowed: &[&str]) -> Self {
+        let allowed: Vec<String> = allowed.iter().map(|value| format!("{value:?}")).collect();
+        let message = format!("Unsupported value: {value}: supported values: {}", allowed.join(", "));
+        Self { field: field.into(), reason: "FieldValueNotSupported", message }
+    }
+
+    /// A value is there already, elsewhere.
+    pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
+        let message = format!("Duplicate value: {value}");
+        Self { field: field.into(), reason: "FieldValueDuplicate", message }
+    }
+
     /// A field may not be set, or not be changed, in this situation.
     pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {
         Self { field: field.into(), reason: "FieldValueForbidden", message: format!("Forbidden: {detail}") }
@@ -78,7 +97,15 @@ pub struct Status {
 impl Status {
     /// An error without a subject.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), subject: None, causes: Vec::new(), retry_after: None, verbatim: None }
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            subject: None,
+            causes: Vec::new(),
+            retry_after: None,
+            verbatim: None,
+        }
     }
 
     fn about(code: u16, reason: &'static str, message: String, subject: Subject) -> Self {

@@ -139,7 +139,8 @@ async fn connect(
 fn tls(bundle: &[u8]) -> Result<TlsConnector, Failure> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(bundle) {
-        let certificate = certificate.map_err(|e| transport(format!("unable to load root certificates: {e}")))?;
+        let certificate =
+            certificate.map_err(|e| transport(format!("unable to load root certificates: {e}")))?;
         roots.add(certificate).map_err(|e| transport(format!("unable to load root certificates: {e}")))?;
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -163,9 +164,8 @@ fn tls_words(error: &std::io::Error) -> String {
 
 fn read(code: u16, body: &[u8]) -> Result<Value, Failure> {
     if (200..300).contains(&code) {
-        return serde_json::from_slice(body).map_err(|e| {
-            Failure::Answer(format!("couldn't get version/kind; json parse error: {e}"))
-        });
+        return serde_json::from_slice(body)
+            .map_err(|e| Failure::Answer(format!("couldn't get version/kind; json parse error: {e}")));
     }
     let said = String::from_utf8_lossy(body);
     let said = said.trim().chars().take(2048).collect::<String>();

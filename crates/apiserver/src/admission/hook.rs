@@ -28,13 +28,6 @@ pub(super) struct Rule {
     pub(super) scope: String,
 }
 
-/// A condition in CEL.
-#[derive(Debug, Clone)]
-pub(super) struct Condition {
-    pub(super) name: String,
-    pub(super) expression: String,
-}
-
 /// A webhook.
 #[derive(Debug, Clone)]
 pub(super) struct Hook {
@@ -45,7 +38,6 @@ pub(super) struct Hook {
     pub(super) rules: Vec<Rule>,
     pub(super) namespaces: LabelSelector,
     pub(super) objects: LabelSelector,
-    pub(super) conditions: Vec<Condition>,
     /// True if requests in other versions of the kind are meant too.
     pub(super) equivalent: bool,
     /// True if a failed call counts as consent.
@@ -72,7 +64,6 @@ impl Hook {
             rules: items(hook, "rules").iter().map(rule).collect(),
             namespaces: selector(hook, "namespaceSelector"),
             objects: selector(hook, "objectSelector"),
-            conditions: items(hook, "matchConditions").iter().map(condition).collect(),
             equivalent: text(hook, "matchPolicy") != "Exact",
             ignore_failure: text(hook, "failurePolicy") == "Ignore",
             timeout: Duration::from_secs(seconds.unsigned_abs()),
@@ -104,8 +95,7 @@ fn endpoint(hook: &Value) -> Endpoint {
 }
 
 fn rule(rule: &Value) -> Rule {
-    let list =
-        |field: &str| items(rule, field).iter().filter_map(Value::as_str).map(str::to_owned).collect();
+    let list = |field: &str| items(rule, field).iter().filter_map(Value::as_str).map(str::to_owned).collect();
     Rule {
         operations: list("operations"),
         groups: list("apiGroups"),
@@ -113,8 +103,4 @@ fn rule(rule: &Value) -> Rule {
         resources: list("resources"),
         scope: at(rule, "scope").and_then(Value::as_str).unwrap_or("*").into(),
     }
-}
-
-fn condition(condition: &Value) -> Condition {
-    Condition { name: text(condition, "name").into(), expression: text(condition, "expression").into() }
 }

@@ -88,12 +88,7 @@ pub(super) async fn connect(
     Err(failed)
 }
 
-fn addresses(
-    store: &Store,
-    namespace: &str,
-    name: &str,
-    port: u16,
-) -> Result<Vec<SocketAddr>, ResolveError> {
+fn addresses(store: &Store, namespace: &str, name: &str, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
     let read = |key: &str| -> Result<Option<Value>, StoreError> {
         Ok(store.get(key)?.and_then(|stored| serde_json::from_slice(&stored.body).ok()))
     };

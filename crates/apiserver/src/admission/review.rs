@@ -27,8 +27,7 @@ pub(super) enum Role {
 /// The question about `attributes`, asked in the version `resource` of the kind.
 pub(super) fn question(version: &str, uid: &str, attributes: &Attributes, resource: &Resource) -> Value {
     let asked = &attributes.place.resource;
-    let kind =
-        |r: &Resource| json!({"group": r.group, "version": r.version, "kind": kind_of(r, attributes)});
+    let kind = |r: &Resource| json!({"group": r.group, "version": r.version, "kind": kind_of(r, attributes)});
     let plural = |r: &Resource| json!({"group": r.group, "version": r.version, "resource": r.plural});
     let mut request = json!({
         "uid": uid,
@@ -158,7 +157,10 @@ mod tests {
             read(Role::Validating, json!({"uid": "x"})).unwrap_err(),
             "expected response.uid=\"u\", got \"x\""
         );
-        assert_eq!(verdict("v1", "u", Role::Mutating, &json!({})).unwrap_err(), "webhook response was absent");
+        assert_eq!(
+            verdict("v1", "u", Role::Mutating, &json!({})).unwrap_err(),
+            "webhook response was absent"
+        );
         let patched = json!({"uid": "u", "allowed": true, "patch": "W10=", "patchType": "JSONPatch"});
         assert_eq!(read(Role::Mutating, patched.clone()).unwrap().patch, json!([]));
         assert_eq!(

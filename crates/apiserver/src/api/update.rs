@@ -142,12 +142,7 @@ pub(super) fn write(
 }
 
 /// The object to store, from what the client wants and what is there; equal to `old` if nothing changes.
-pub(super) fn decide(
-    target: &Target,
-    part: Part,
-    mut new: Value,
-    old: &Value,
-) -> Result<Value, Status> {
+pub(super) fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -> Result<Value, Status> {
     let resource = &target.resource;
     check_identity(target, &new, old)?;
     check_version(target, &new, old)?;

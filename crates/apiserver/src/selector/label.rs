@@ -37,8 +37,9 @@ impl LabelSelector {
     /// match nothing.
     pub(crate) fn from_object(selector: &Value) -> Self {
         let labels = selector["matchLabels"].as_object().into_iter().flatten();
-        let mut requirements: Vec<(String, Test)> =
-            labels.map(|(key, value)| (key.clone(), Test::In(strings(std::slice::from_ref(value))))).collect();
+        let mut requirements: Vec<(String, Test)> = labels
+            .map(|(key, value)| (key.clone(), Test::In(strings(std::slice::from_ref(value)))))
+            .collect();
         for expression in crate::json::items(selector, "matchExpressions") {
             let values = strings(crate::json::items(expression, "values"));
             let test = match crate::json::text(expression, "operator") {
