@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::resource::Resource;
 use crate::schema::Node;
 use crate::status::Status;
+use crate::warning;
 
 use self::walk::Walk;
 
@@ -49,6 +50,15 @@ impl Decoded {
                 Err(unfit(resource, &format!("strict decoding error: {list}")))
             }
         }
+    }
+}
+
+impl Decoded {
+    /// The same, with the warnings told to the client.
+    pub(crate) fn passed(self, validation: FieldValidation, resource: &Resource) -> Result<Value, Status> {
+        let (object, warnings) = self.accept(validation, resource)?;
+        warnings.into_iter().for_each(warning::add);
+        Ok(object)
     }
 }
 

@@ -44,16 +44,6 @@ impl Quantity {
         let magnitude = scaled(&mantissa, shift - i32::try_from(fraction.len()).ok()?, multiply);
         Some(Self { nanos: if negative { -magnitude } else { magnitude }, form })
     }
-
-    /// The amount in billionths.
-    pub(crate) fn nanos(self) -> i128 {
-        self.nanos
-    }
-
-    /// True if it is a whole number of units.
-    pub(crate) fn is_whole(self) -> bool {
-        self.nanos % NANO == 0
-    }
 }
 
 /// Family, factor and power of ten of a unit.

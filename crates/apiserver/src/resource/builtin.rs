@@ -107,12 +107,16 @@ const OWN: &[Rules] = &[
         group: "admissionregistration.k8s.io",
         plural: "mutatingwebhookconfigurations",
         generation: true,
+        columns: table::webhooks,
+        strategy: &strategy::MutatingWebhooks,
         ..RULES
     },
     Rules {
         group: "admissionregistration.k8s.io",
         plural: "validatingwebhookconfigurations",
         generation: true,
+        columns: table::webhooks,
+        strategy: &strategy::ValidatingWebhooks,
         ..RULES
     },
     Rules {
