@@ -21,6 +21,8 @@ mod lock;
 mod status;
 mod unreadable;
 
+pub(crate) use add::describe;
+
 /// Calls a main plugin.
 ///
 /// # Errors
