@@ -7,9 +7,10 @@ use polynic_cni::{
     Delegate, Error, Exec, Invocation, Output, PluginConf, PluginMain, Verb, Version, dispatch::invoke,
 };
 use polynic_kernel::Door;
+use polynic_wire::{AddressServices, ReleaseJournal};
 
 use crate::ipam::{self, Ipam};
-use crate::{Attacher, Context, drive, interfaces};
+use crate::{Attacher, ChainedPlugin, Context, drive, interfaces, routing};
 
 /// What plugins need of the process they run in.
 pub struct Host {
@@ -19,6 +20,10 @@ pub struct Host {
     pub state: PathBuf,
     /// Device and inode of our own executable: a file in CNI_PATH that is this one is built in.
     pub executable: Option<(u64, u64)>,
+    /// Finds the node agent: in this process, or behind the socket that a configuration names.
+    pub addresses: Box<dyn AddressServices>,
+    /// Where releases wait that no agent took.
+    pub releases: ReleaseJournal,
     /// Makes seeds.
     pub seed: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Takes messages that are worth reading but no failures.
@@ -34,17 +39,21 @@ pub struct Registry {
 #[derive(Clone, Copy)]
 enum Builtin {
     Main(&'static dyn Attacher),
+    Chained(&'static dyn ChainedPlugin),
     Ipam(&'static dyn Ipam),
 }
 
 fn builtin(plugin_type: &str) -> Option<Builtin> {
     let main = interfaces::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Main);
-    main.or_else(|| ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam))
+    let chained = || routing::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Chained);
+    main.or_else(chained)
+        .or_else(|| ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam))
 }
 
 /// The types of all built-in plugins.
 pub fn types() -> impl Iterator<Item = &'static str> {
     let main = interfaces::ALL.into_iter().map(|p| p.plugin_type());
+    let main = main.chain(routing::ALL.into_iter().map(|p| p.plugin_type()));
     main.chain(ipam::ALL.into_iter().map(|p| p.plugin_type()))
 }
 
@@ -66,11 +75,13 @@ impl Registry {
         first.is_none_or(|meta| self.host.executable == Some((meta.dev(), meta.ino())))
     }
 
-    fn context(&self) -> Context<'_> {
+    pub(crate) fn context(&self) -> Context<'_> {
         Context {
             door: self.host.door.as_ref(),
             state: &self.host.state,
             delegate: self,
+            addresses: self.host.addresses.as_ref(),
+            releases: &self.host.releases,
             seed: self.host.seed.as_ref(),
             warn: self.host.warn.as_ref(),
         }
@@ -105,6 +116,7 @@ impl PluginMain for Bound<'_> {
     fn name(&self) -> &str {
         match self.builtin {
             Builtin::Main(plugin) => plugin.plugin_type(),
+            Builtin::Chained(plugin) => plugin.plugin_type(),
             Builtin::Ipam(plugin) => plugin.plugin_type(),
         }
     }
@@ -116,6 +128,7 @@ impl PluginMain for Bound<'_> {
     fn versions(&self) -> &[Version] {
         match self.builtin {
             Builtin::Main(plugin) => plugin.versions(),
+            Builtin::Chained(plugin) => plugin.versions(),
             Builtin::Ipam(plugin) => plugin.versions(),
         }
     }
@@ -128,6 +141,7 @@ impl PluginMain for Bound<'_> {
         let context = self.registry.context();
         match self.builtin {
             Builtin::Main(plugin) => drive::run(plugin, &context, verb, invocation, conf),
+            Builtin::Chained(plugin) => drive::run_chained(plugin, &context, verb, invocation, conf),
             Builtin::Ipam(plugin) => plugin.call(&context, verb, invocation, conf),
         }
     }
