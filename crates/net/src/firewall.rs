@@ -137,10 +137,29 @@ pub enum FwExpr {
     EtherSrc(Mac),
     /// No route back to the source through the link the packet came by (`fib saddr . iif oif missing`).
     NoReturnPath,
+    /// The packet begins a connection (`ct state new`).
+    NewConnection,
+    /// These bits of the packet's mark have this value.
+    Mark(FwMark),
+    /// These bits of the connection's mark have this value.
+    ConnectionMark(FwMark),
+    /// Give these bits of the packet's mark this value; the others stay.
+    SetMark(FwMark),
+    /// Give these bits of the connection's mark this value; the others stay.
+    SetConnectionMark(FwMark),
     /// Rewrite the source to the address of the outgoing link.
     Masquerade,
     /// The end of the rule.
     Verdict(FwVerdict),
+}
+
+/// Some bits of a mark and their value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FwMark {
+    /// The value; no bits outside of the mask.
+    pub value: u32,
+    /// Which bits count.
+    pub mask: u32,
 }
 
 /// Verdicts.

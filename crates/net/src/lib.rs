@@ -43,7 +43,8 @@ pub use change::{AttrChange, Change, Diff, Object, Wait};
 pub use entropy::Entropy;
 pub use facts::{AddressFact, Facts, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds, OperState};
 pub use firewall::{
-    FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable, FwVerdict,
+    FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwMark, FwObject, FwPosition, FwRule, FwTable,
+    FwVerdict,
 };
 pub use interval::{IntervalSet, RangeTextError};
 pub use link::{Attr, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, PortVlan, Tap, Veth, Vxlan};
