@@ -68,17 +68,15 @@ impl KubeStore {
         let node = every().fields(&format!("metadata.name={}", options.node));
         let pools = spider::all::<IPPool>(client.clone());
         let reserved = spider::all::<ReservedIP>(client.clone());
-        let namespaces: Api<core::Namespace> = Api::all(client.clone());
-        let nodes: Api<core::Node> = Api::all(client.clone());
+        let namespaces: Api<PartialObjectMeta<core::Namespace>> = Api::all(client.clone());
+        let nodes: Api<PartialObjectMeta<core::Node>> = Api::all(client.clone());
         Self {
             pools: Cache::follow("pools", watcher(pools, every()), |pool| Some(Followed::new(pool))),
             reserved: Cache::follow("reserved IPs", watcher(reserved, every()), pools::reserved),
-            namespaces: Cache::follow(
-                "namespaces",
-                watcher::metadata_watcher(namespaces, every()),
-                |namespace| Some(labels_and_annotations(namespace)),
-            ),
-            nodes: Cache::follow("this node", watcher::metadata_watcher(nodes, node), |node| {
+            namespaces: Cache::follow("namespaces", watcher(namespaces, every()), |namespace| {
+                Some(labels_and_annotations(namespace))
+            }),
+            nodes: Cache::follow("this node", watcher(nodes, node), |node| {
                 Some(node.metadata.labels.unwrap_or_default())
             }),
             parents: Parents::default(),
@@ -106,11 +104,7 @@ impl KubeStore {
     }
 
     /// Reads an object; `None` if the API server says that there is none.
-    async fn get<T: DeserializeOwned + Debug>(
-        &self,
-        path: &str,
-        name: &str,
-    ) -> Result<Option<T>, ReadError> {
+    async fn get<T: DeserializeOwned + Debug>(&self, path: &str, name: &str) -> Result<Option<T>, ReadError> {
         check_names(&[name]).map_err(ReadError)?;
         let read = || async {
             let request = Request::new(path).get(name, &GetParams::default());
@@ -221,7 +215,8 @@ fn networks(pod: &Pod, agent_namespace: &str) -> Networks {
     match selection::parse_networks(annotation(annotation::NETWORKS), &pod.key.namespace) {
         Ok(elements) => {
             let wanted = |name: String| Some(name).filter(|name| !name.is_empty());
-            let network = |e: selection::SelectionElement| (PodKey::new(e.namespace, e.name), wanted(e.interface));
+            let network =
+                |e: selection::SelectionElement| (PodKey::new(e.namespace, e.name), wanted(e.interface));
             networks.selected = elements.into_iter().map(network).collect();
         }
         Err(why) => networks.problem = Some(format!("annotation {}: {why}", annotation::NETWORKS)),

@@ -168,7 +168,8 @@ mod tests {
     #[tokio::test]
     async fn a_list_replaces_what_was_known_only_when_it_is_complete() {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let events = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
+        let events =
+            stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
         let cache = Cache::follow("nodes", events, |node: Node| node.metadata.name);
         let send = |event| sender.send(Ok(event)).unwrap();
         assert!(!cache.is_synced());
@@ -196,7 +197,8 @@ mod tests {
     #[tokio::test]
     async fn the_watch_ends_with_the_cache() {
         let (sender, receiver) = mpsc::unbounded_channel::<watcher::Result<Event<Node>>>();
-        let events = stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
+        let events =
+            stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) });
         drop(Cache::follow("nodes", events, |node: Node| node.metadata.name));
         sender.closed().await;
     }

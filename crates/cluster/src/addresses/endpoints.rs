@@ -138,8 +138,7 @@ mod tests {
             pool: "p".into(),
             gateway: Some("10.9.0.1".parse().unwrap()),
         };
-        let route =
-            PoolRoute { dst: "10.8.0.0/16".parse().unwrap(), gw: "10.9.0.2".parse().unwrap() };
+        let route = PoolRoute { dst: "10.8.0.0/16".parse().unwrap(), gw: "10.9.0.2".parse().unwrap() };
         let interface = EndpointInterface {
             nic: "eth0".into(),
             ipv4: Some(assigned),

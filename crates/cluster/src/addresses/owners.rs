@@ -122,7 +122,8 @@ mod tests {
     #[test]
     fn a_stateful_set_wants_its_ordinals() {
         let read = |value| stateful_set(serde_json::from_value(value).unwrap());
-        let set = read(json!({"metadata": {"name": "db"}, "spec": {"replicas": 3, "ordinals": {"start": 2}}}));
+        let set =
+            read(json!({"metadata": {"name": "db"}, "spec": {"replicas": 3, "ordinals": {"start": 2}}}));
         assert_eq!(set, FixedOwner::StatefulSet { name: "db".into(), start: 2, replicas: 3 });
         let set = read(json!({"metadata": {"name": "db"}, "spec": {}}));
         assert_eq!(set, FixedOwner::StatefulSet { name: "db".into(), start: 0, replicas: 1 });

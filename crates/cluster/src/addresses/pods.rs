@@ -103,7 +103,10 @@ mod tests {
         }))
         .unwrap();
         let pod = part.pod();
-        assert_eq!((pod.key.to_string().as_str(), pod.uid.as_str(), pod.node.as_str()), ("a/web-0", "u", "n"));
+        assert_eq!(
+            (pod.key.to_string().as_str(), pod.uid.as_str(), pod.node.as_str()),
+            ("a/web-0", "u", "n")
+        );
         assert_eq!(pod.deletion, Some(Deletion { at: 1_767_323_045, grace: 30 }));
         assert_eq!(pod.controller.unwrap().name, "web");
         assert_eq!((pod.phase, pod.restart), (Phase::Failed, RestartPolicy::Never));
@@ -112,7 +115,8 @@ mod tests {
 
     #[test]
     fn what_is_absent_is_what_kubernetes_takes_it_for() {
-        let part: PodPart = serde_json::from_value(json!({"metadata": {"name": "b", "namespace": "a"}})).unwrap();
+        let part: PodPart =
+            serde_json::from_value(json!({"metadata": {"name": "b", "namespace": "a"}})).unwrap();
         assert_eq!(part.pod(), Pod::new(PodKey::new("a", "b"), "", ""));
     }
 }

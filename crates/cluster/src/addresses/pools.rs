@@ -8,9 +8,7 @@ use polynic_api::meta::LabelSelector;
 use polynic_api::spider::pool::IPPool;
 use polynic_api::spider::reserved_ip::ReservedIP;
 use polynic_api::spider::{self, Route};
-use polynic_ipam::{
-    Expression, Operator, Pool, PoolRoute, PoolSpec, Records, ReservedIp, Selector,
-};
+use polynic_ipam::{Expression, Operator, Pool, PoolRoute, PoolSpec, Records, ReservedIp, Selector};
 use polynic_net::{IpNet, IpRange};
 
 use crate::spider::Stored;
@@ -37,7 +35,8 @@ impl Followed {
 
     fn convert(&self) -> Option<Arc<Pool>> {
         let name = self.stored.metadata.name.as_deref().unwrap_or_default();
-        let told = |why: &String| tracing::warn!(pool = name, why, "this pool serves nobody: it cannot be read");
+        let told =
+            |why: &String| tracing::warn!(pool = name, why, "this pool serves nobody: it cannot be read");
         pool(&self.stored).inspect_err(told).ok().map(Arc::new)
     }
 }
@@ -158,7 +157,10 @@ mod tests {
             (json!({"subnet": "10.9.0.0/16", "ips": ["x"]}), "ips"),
             (json!({"subnet": "10.9.0.0/16", "gateway": "x"}), "gateway"),
             (json!({"subnet": "10.9.0.0/16", "routes": [{"dst": "x", "gw": "10.9.0.1"}]}), "routes.dst"),
-            (json!({"subnet": "10.9.0.0/16", "podAffinity": {"matchExpressions": [{"key": "k", "operator": "Near"}]}}), "podAffinity"),
+            (
+                json!({"subnet": "10.9.0.0/16", "podAffinity": {"matchExpressions": [{"key": "k", "operator": "Near"}]}}),
+                "podAffinity",
+            ),
         ] {
             let why = pool(&stored(spec, Value::Null)).unwrap_err();
             assert!(why.contains(field), "{why}");

@@ -35,7 +35,8 @@ pub(super) async fn pool(client: &Client, write: &PoolWrite) -> Result<String, W
     });
     let refused = |why: String| WriteError::Refused(why);
     let request = Request::new(pools::PATH);
-    let request = request.patch_subresource("status", &write.pool, &PatchParams::default(), &Patch::Merge(patch));
+    let request =
+        request.patch_subresource("status", &write.pool, &PatchParams::default(), &Patch::Merge(patch));
     let mut request = request.map_err(|why| refused(why.to_string()))?;
     let accept = METADATA_ONLY.parse().map_err(|_| refused("no header".to_owned()))?;
     request.headers_mut().insert("accept", accept);
@@ -58,18 +59,16 @@ pub(super) async fn endpoint(
                 "metadata": {"resourceVersion": endpoint.resource_version},
                 "status": endpoints::status(endpoint),
             });
-            answer(api.patch(&endpoint.key.name, &PatchParams::default(), &Patch::Merge(patch))).await.map(drop)
+            answer(api.patch(&endpoint.key.name, &PatchParams::default(), &Patch::Merge(patch)))
+                .await
+                .map(drop)
         }
         EndpointWrite::Delete { key, object_uid } => delete(api, &key.name, object_uid).await,
     }
 }
 
 /// Deletes an endpoint and lets go of it. One that is gone, or another of that name, is a success.
-async fn delete(
-    api: &Api<Stored<EndpointKind>>,
-    name: &str,
-    object_uid: &str,
-) -> Result<(), WriteError> {
+async fn delete(api: &Api<Stored<EndpointKind>>, name: &str, object_uid: &str) -> Result<(), WriteError> {
     for _ in 0..DELETIONS {
         let read = match answer(api.get(name)).await {
             Err(WriteError::Gone) => return Ok(()),
@@ -87,10 +86,7 @@ async fn delete(
     Err(WriteError::Conflict)
 }
 
-async fn delete_read(
-    api: &Api<Stored<EndpointKind>>,
-    read: &Stored<EndpointKind>,
-) -> Result<(), WriteError> {
+async fn delete_read(api: &Api<Stored<EndpointKind>>, read: &Stored<EndpointKind>) -> Result<(), WriteError> {
     let meta = read.meta();
     let name = meta.name.as_deref().unwrap_or_default();
     let mut version = meta.resource_version.clone();
@@ -110,9 +106,7 @@ async fn delete_read(
 }
 
 /// What an answer, or none, says about the outcome of a write.
-async fn answer<T>(
-    write: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, WriteError> {
+async fn answer<T>(write: impl Future<Output = Result<T, kube::Error>>) -> Result<T, WriteError> {
     match timeout(PATIENCE, write).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(outcome(&error)),
