@@ -32,7 +32,8 @@ mod tests {
 
     #[test]
     fn only_elements_with_keys_are_found_again() {
-        let keyed = json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"]});
+        let keyed =
+            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"]});
         let old = json!([{"n": 1, "v": "a"}, {"n": 2, "v": "b"}]);
         let found = element(Some(&old), &Node::parse(&keyed), &json!({"n": 2, "v": "c"}));
         assert_eq!(found, Some(&json!({"n": 2, "v": "b"})));

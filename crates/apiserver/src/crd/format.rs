@@ -102,8 +102,7 @@ fn is_email(text: &str) -> bool {
     };
     let Some((local, domain)) = inner.trim().rsplit_once('@') else { return false };
     let atom = |part: &str| {
-        !part.is_empty()
-            && part.chars().all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c))
+        !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c))
     };
     let quoted = local.len() > 2 && local.starts_with('"') && local.ends_with('"');
     (quoted || local.split('.').all(atom)) && domain.split('.').all(atom)
@@ -120,11 +119,11 @@ fn sloppy_ipv4(text: &str) -> Option<Ipv4Addr> {
     for octet in &mut octets {
         let part = parts.next()?;
         let fits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        *octet = part.trim_start_matches('0').parse().or(if fits && part.trim_start_matches('0').is_empty() {
-            Ok(0)
-        } else {
-            "x".parse::<u8>()
-        }).ok()?;
+        *octet = part
+            .trim_start_matches('0')
+            .parse()
+            .or(if fits && part.trim_start_matches('0').is_empty() { Ok(0) } else { "x".parse::<u8>() })
+            .ok()?;
     }
     parts.next().is_none().then(|| Ipv4Addr::from(octets))
 }
@@ -196,10 +195,43 @@ fn is_duration(text: &str) -> bool {
 
 fn is_scala_duration(text: &str) -> bool {
     const UNITS: [&str; 37] = [
-        "ns", "nano", "nanos", "nanosecond", "nanoseconds", "us", "µs", "micro", "micros", "microsecond",
-        "microseconds", "ms", "milli", "millis", "millisecond", "milliseconds", "s", "sec", "secs", "second",
-        "seconds", "m", "min", "mins", "minute", "minutes", "h", "hr", "hrs", "hour", "hours", "d", "day", "days",
-        "w", "week", "weeks",
+        "ns",
+        "nano",
+        "nanos",
+        "nanosecond",
+        "nanoseconds",
+        "us",
+        "µs",
+        "micro",
+        "micros",
+        "microsecond",
+        "microseconds",
+        "ms",
+        "milli",
+        "millis",
+        "millisecond",
+        "milliseconds",
+        "s",
+        "sec",
+        "secs",
+        "second",
+        "seconds",
+        "m",
+        "min",
+        "mins",
+        "minute",
+        "minutes",
+        "h",
+        "hr",
+        "hrs",
+        "hour",
+        "hours",
+        "d",
+        "day",
+        "days",
+        "w",
+        "week",
+        "weeks",
     ];
     let trimmed = text.trim();
     let end = trimmed.find(|c: char| !c.is_ascii_digit()).unwrap_or(trimmed.len());
@@ -214,9 +246,32 @@ mod tests {
     use super::*;
 
     const FORMATS: [&str; 26] = [
-        "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5", "isbn", "isbn10",
-        "isbn13", "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "date", "date-time", "duration", "bsonobjectid",
-        "k8s-short-name", "k8s-long-name", "datetime",
+        "uri",
+        "email",
+        "hostname",
+        "ipv4",
+        "ipv6",
+        "cidr",
+        "mac",
+        "uuid",
+        "uuid3",
+        "uuid4",
+        "uuid5",
+        "isbn",
+        "isbn10",
+        "isbn13",
+        "creditcard",
+        "ssn",
+        "hexcolor",
+        "rgbcolor",
+        "byte",
+        "date",
+        "date-time",
+        "duration",
+        "bsonobjectid",
+        "k8s-short-name",
+        "k8s-long-name",
+        "datetime",
     ];
 
     #[test]

@@ -58,14 +58,13 @@ impl Scale {
         let wanted = at(scale, "spec.replicas");
         let wanted = match wanted {
             None => 0,
-            Some(count) => count.as_i64().ok_or_else(|| Status::bad_request("spec.replicas must be a whole number"))?,
+            Some(count) => {
+                count.as_i64().ok_or_else(|| Status::bad_request("spec.replicas must be a whole number"))?
+            }
         };
         if wanted < 0 {
-            let cause = Cause::invalid_value(
-                "spec.replicas",
-                &json!(wanted),
-                "should be a non-negative integer",
-            );
+            let cause =
+                Cause::invalid_value("spec.replicas", &json!(wanted), "should be a non-negative integer");
             let subject = crate::status::Subject {
                 group: "autoscaling".into(),
                 kind: "Scale".into(),
@@ -97,7 +96,11 @@ impl Scale {
         let mut causes: Vec<Cause> = checked(object, &self.status_replicas).into_iter().collect();
         let selector = at(object, trimmed(&self.label_selector));
         if let Some(other) = selector.filter(|selector| !selector.is_string()) {
-            let detail = format!("{} accessor error: {other} is of the type {}, expected string", self.label_selector, go_type(other));
+            let detail = format!(
+                "{} accessor error: {other} is of the type {}, expected string",
+                self.label_selector,
+                go_type(other)
+            );
             causes.push(Cause::invalid(&self.label_selector, "", &detail));
         }
         causes
@@ -122,7 +125,8 @@ fn go_type(value: &Value) -> &'static str {
 
 fn replicas(object: &Value, path: &str) -> Result<Option<i64>, String> {
     let Some(value) = at(object, trimmed(path)) else { return Ok(None) };
-    let wrong = || format!("{path} accessor error: {value} is of the type {}, expected int64", go_type(value));
+    let wrong =
+        || format!("{path} accessor error: {value} is of the type {}, expected int64", go_type(value));
     value.as_i64().map(Some).ok_or_else(wrong)
 }
 

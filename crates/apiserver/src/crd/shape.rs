@@ -35,7 +35,11 @@ impl Shape {
     /// From an element of a definition's `versions`.
     pub(crate) fn read(version: &Value) -> Self {
         let node = Node::parse(&version["schema"]["openAPIV3Schema"]);
-        Self { has_defaults: has_defaults(&node), node, scale: Scale::read(&version["subresources"]["scale"]) }
+        Self {
+            has_defaults: has_defaults(&node),
+            node,
+            scale: Scale::read(&version["subresources"]["scale"]),
+        }
     }
 
     /// True if objects that were stored earlier may lack what they have when they are read.

@@ -212,7 +212,12 @@ impl<'a> Place<'a> {
             let words = format!("{path} in body is required");
             let missing = Complaint::invalid(&path, &Value::Null, words);
             let reason = "FieldValueRequired";
-            outcome.add(Complaint { reason, head: "Required value".into(), detail: String::new(), ..missing });
+            outcome.add(Complaint {
+                reason,
+                head: "Required value".into(),
+                detail: String::new(),
+                ..missing
+            });
         }
         outcome
     }

@@ -103,7 +103,8 @@ impl Place<'_> {
         }
         if let Some(bound) = rules.maximum {
             let (over, shown) = compare(number, bound.value, bound.exclusive, |a, b| a > b, |a, b| a > b);
-            let what = if bound.exclusive { "should be less than" } else { "should be less than or equal to" };
+            let what =
+                if bound.exclusive { "should be less than" } else { "should be less than or equal to" };
             outcome.complaints.extend(over.then(|| self.complain(value, &format!("{what} {shown}"))));
         }
         if let Some(bound) = rules.minimum {

@@ -18,23 +18,79 @@ fn property(schema: Value, value: Value) -> Vec<String> {
 fn each_word_has_the_real_servers_message() {
     let long = "p: Invalid value: \"ab\": p in body should be at least 3 chars long";
     for (schema, value, message) in [
-        (json!({"type": "string"}), json!(1), "p: Invalid value: \"integer\": p in body must be of type string: \"integer\""),
-        (json!({"type": "integer"}), json!(1.5), "p: Invalid value: \"number\": p in body must be of type integer: \"number\""),
-        (json!({"type": "integer"}), json!("1"), "p: Invalid value: \"string\": p in body must be of type integer: \"string\""),
-        (json!({"type": "boolean"}), Value::Null, "p: Invalid value: \"null\": p in body must be of type boolean: \"null\""),
-        (json!({"x-kubernetes-int-or-string": true}), json!(true), "p: Invalid value: \"boolean\": p in body must be of type integer,string: \"boolean\""),
-        (json!({"type": "string", "format": "ipv4"}), json!("x"), "p: Invalid value: \"x\": p in body must be of type ipv4: \"x\""),
+        (
+            json!({"type": "string"}),
+            json!(1),
+            "p: Invalid value: \"integer\": p in body must be of type string: \"integer\"",
+        ),
+        (
+            json!({"type": "integer"}),
+            json!(1.5),
+            "p: Invalid value: \"number\": p in body must be of type integer: \"number\"",
+        ),
+        (
+            json!({"type": "integer"}),
+            json!("1"),
+            "p: Invalid value: \"string\": p in body must be of type integer: \"string\"",
+        ),
+        (
+            json!({"type": "boolean"}),
+            Value::Null,
+            "p: Invalid value: \"null\": p in body must be of type boolean: \"null\"",
+        ),
+        (
+            json!({"x-kubernetes-int-or-string": true}),
+            json!(true),
+            "p: Invalid value: \"boolean\": p in body must be of type integer,string: \"boolean\"",
+        ),
+        (
+            json!({"type": "string", "format": "ipv4"}),
+            json!("x"),
+            "p: Invalid value: \"x\": p in body must be of type ipv4: \"x\"",
+        ),
         (json!({"type": "string", "minLength": 3}), json!("ab"), long),
         (json!({"type": "string", "maxLength": 1}), json!("ab"), "p: Too long: may not be more than 1 byte"),
-        (json!({"type": "string", "pattern": "^a$"}), json!("b"), "p: Invalid value: \"b\": p in body should match '^a$'"),
-        (json!({"type": "string", "enum": ["a", "b"]}), json!("c"), "p: Unsupported value: \"c\": supported values: \"a\", \"b\""),
-        (json!({"type": "integer", "minimum": 2}), json!(1), "p: Invalid value: 1: p in body should be greater than or equal to 2"),
-        (json!({"type": "number", "maximum": 1.5, "exclusiveMaximum": true}), json!(1.5), "p: Invalid value: 1.5: p in body should be less than 1.5"),
-        (json!({"type": "integer", "multipleOf": 3}), json!(4), "p: Invalid value: 4: p in body should be a multiple of 3"),
-        (json!({"type": "array", "minItems": 1}), json!([]), "p: Invalid value: 0: p in body should have at least 1 items"),
+        (
+            json!({"type": "string", "pattern": "^a$"}),
+            json!("b"),
+            "p: Invalid value: \"b\": p in body should match '^a$'",
+        ),
+        (
+            json!({"type": "string", "enum": ["a", "b"]}),
+            json!("c"),
+            "p: Unsupported value: \"c\": supported values: \"a\", \"b\"",
+        ),
+        (
+            json!({"type": "integer", "minimum": 2}),
+            json!(1),
+            "p: Invalid value: 1: p in body should be greater than or equal to 2",
+        ),
+        (
+            json!({"type": "number", "maximum": 1.5, "exclusiveMaximum": true}),
+            json!(1.5),
+            "p: Invalid value: 1.5: p in body should be less than 1.5",
+        ),
+        (
+            json!({"type": "integer", "multipleOf": 3}),
+            json!(4),
+            "p: Invalid value: 4: p in body should be a multiple of 3",
+        ),
+        (
+            json!({"type": "array", "minItems": 1}),
+            json!([]),
+            "p: Invalid value: 0: p in body should have at least 1 items",
+        ),
         (json!({"type": "array", "maxItems": 1}), json!([1, 2]), "p: Too many: 2: must have at most 1 item"),
-        (json!({"type": "object", "maxProperties": 0}), json!({"a": 1}), "p: Too many: 1: must have at most 0 items"),
-        (json!({"type": "object", "minProperties": 1}), json!({}), "p: Invalid value: 0: p in body should have at least 1 properties"),
+        (
+            json!({"type": "object", "maxProperties": 0}),
+            json!({"a": 1}),
+            "p: Too many: 1: must have at most 0 items",
+        ),
+        (
+            json!({"type": "object", "minProperties": 1}),
+            json!({}),
+            "p: Invalid value: 0: p in body should have at least 1 properties",
+        ),
         (json!({"type": "object", "required": ["q"]}), json!({}), "p.q: Required value"),
     ] {
         assert_eq!(property(schema, value), [message]);
@@ -63,10 +119,18 @@ fn combinations_show_the_closest_failure() {
         "oneOf": [{"required": ["a"]}, {"required": ["b"]}],
         "properties": {"a": {"type": "string"}, "b": {"type": "string"}}}}});
     let none = complaints(&schema, &json!({"p": {}}));
-    assert_eq!(none[0], "<nil>: Invalid value: \"\": \"p\" must validate one and only one schema (oneOf). Found none valid");
+    assert_eq!(
+        none[0],
+        "<nil>: Invalid value: \"\": \"p\" must validate one and only one schema (oneOf). Found none valid"
+    );
     assert_eq!(none[1], "p.a: Required value");
     let both = complaints(&schema, &json!({"p": {"a": "", "b": ""}}));
-    assert_eq!(both, ["<nil>: Invalid value: \"\": \"p\" must validate one and only one schema (oneOf). Found 2 valid alternatives"]);
+    assert_eq!(
+        both,
+        [
+            "<nil>: Invalid value: \"\": \"p\" must validate one and only one schema (oneOf). Found 2 valid alternatives"
+        ]
+    );
     let negated = property(json!({"type": "string", "not": {"pattern": "^x"}}), json!("xy"));
     assert_eq!(negated, ["<nil>: Invalid value: \"\": \"p\" must not validate the schema (not)"]);
 }
@@ -113,7 +177,7 @@ proptest! {
         super::super::defaults::fill(&mut object, &node);
         let once = object.clone();
         super::super::defaults::fill(&mut object, &node);
-        prop_assert_eq!(once, object);
+        prop_assert_eq!(&once, &object);
         let _ = super::super::lists::validate(&object, &node, "");
     }
 }
