@@ -37,7 +37,7 @@ impl World {
         }
     }
 
-    fn find_mut(&mut self, end: &End) -> Result<&mut FakeLink, Refusal> {
+    pub(super) fn find_mut(&mut self, end: &End) -> Result<&mut FakeLink, Refusal> {
         self.space_mut(end.space)?.link_mut(&end.name)
     }
 

@@ -143,6 +143,7 @@ impl World {
         }
         let end = End { space, name: link.name.clone() };
         let mac = link.mac.or_else(|| self.inherited_mac(&wire));
+        self.share_mode(&wire);
         self.insert_link(end.clone(), wire, mac, mtu)?;
         self.space_mut(space)?.link_mut(&end.name)?.mtu_chosen = link.mtu.is_some();
         Ok(())
@@ -153,6 +154,16 @@ impl World {
         match wire {
             Wire::Ipvlan { parent, .. } | Wire::Vlan { parent, .. } => self.find(parent).ok().map(|p| p.mac),
             _ => None,
+        }
+    }
+
+    /// All ipvlans of a parent have the mode of the newest (`ipvlan_set_port_mode`).
+    fn share_mode(&mut self, wire: &Wire) {
+        let Wire::Ipvlan { parent, mode } = wire else { return };
+        for sibling in self.children(parent) {
+            if let Ok(FakeLink { wire: Wire::Ipvlan { mode: shared, .. }, .. }) = self.find_mut(&sibling) {
+                *shared = *mode;
+            }
         }
     }
 
@@ -204,7 +215,7 @@ impl World {
             }
             LinkKind::Ipvlan(i) => {
                 let parent = end(&i.parent.name);
-                self.check_ipvlan(&parent, i.mode)?;
+                self.check_ipvlan(&parent)?;
                 Wire::Ipvlan { parent, mode: i.mode }
             }
             LinkKind::Vlan(v) => {
@@ -242,8 +253,8 @@ impl World {
         if excluded { Err(Errno::EINVAL.into()) } else { Ok(()) }
     }
 
-    /// All ipvlans of a parent have one mode (`ipvlan_set_port_mode`), and no other stations beside them.
-    fn check_ipvlan(&self, parent: &End, mode: IpvlanMode) -> Result<(), Refusal> {
+    /// Ipvlans have no other stations beside them.
+    fn check_ipvlan(&self, parent: &End) -> Result<(), Refusal> {
         let link = self.find(parent)?;
         if link.wire == Wire::Loopback {
             return Err(Errno::EINVAL.into());
@@ -253,11 +264,7 @@ impl World {
         if link.master.is_some() || wires.any(|wire| matches!(wire, Wire::Macvlan { .. })) {
             return Err(Errno::EBUSY.into());
         }
-        let mut wires = children.iter().filter_map(|end| Some(&self.find(end).ok()?.wire));
-        match wires.any(|wire| matches!(wire, Wire::Ipvlan { mode: other, .. } if *other != mode)) {
-            true => Err(Errno::EINVAL.into()),
-            false => Ok(()),
-        }
+        Ok(())
     }
 
     /// One link per VLAN and parent (`vlan_check_real_dev`).
