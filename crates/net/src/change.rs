@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Attr, FwObject, IfName, Link, Neighbour, Place, PortVlan, Route, Rule, Sysctl};
+use crate::{
+    Address, Announcement, Attr, FwObject, IfName, Link, Neighbour, Place, PortVlan, Probe, Route, Rule,
+    Sysctl,
+};
 
 /// What an object is before and after a change. Its inverse is itself the other way round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +93,10 @@ pub enum Object {
     Firewall(Diff<FwObject>),
     /// A step that changes nothing.
     Wait(Wait),
+    /// A question to the network, whose answer may end the plan.
+    Probe(Probe),
+    /// News for the network.
+    Announce(Announcement),
 }
 
 /// A change in one namespace.
@@ -153,6 +160,31 @@ impl Change {
         Self { place, object: Object::Wait(wait) }
     }
 
+    /// The network is asked something.
+    pub fn probe(place: Place, probe: Probe) -> Self {
+        Self { place, object: Object::Probe(probe) }
+    }
+
+    /// The network is told who has an address.
+    pub fn announce(place: Place, announcement: Announcement) -> Self {
+        Self { place, object: Object::Announce(announcement) }
+    }
+
+    /// A rule is removed.
+    pub fn delete_rule(place: Place, rule: Rule) -> Self {
+        Self { place, object: Object::Rule(Diff::delete(rule)) }
+    }
+
+    /// A permanent neighbour is added.
+    pub fn add_neighbour(place: Place, neighbour: Neighbour) -> Self {
+        Self { place, object: Object::Neighbour(Diff::create(neighbour)) }
+    }
+
+    /// A permanent neighbour is removed.
+    pub fn delete_neighbour(place: Place, neighbour: Neighbour) -> Self {
+        Self { place, object: Object::Neighbour(Diff::delete(neighbour)) }
+    }
+
     /// The change that takes this one back; none for steps that change nothing.
     pub fn inverse(self) -> Option<Self> {
         let object = match self.object {
@@ -165,7 +197,7 @@ impl Change {
             Object::Sysctl(d) => Object::Sysctl(d.inverse()),
             Object::PortVlan(d) => Object::PortVlan(d.inverse()),
             Object::Firewall(d) => Object::Firewall(d.inverse()),
-            Object::Wait(_) => return None,
+            Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => return None,
         };
         Some(Self { place: self.place, object })
     }
@@ -186,6 +218,8 @@ impl fmt::Display for Change {
             Object::Firewall(d) => describe(f, d, "nf_tables", firewall_text)?,
             Object::Wait(Wait::Dad { link }) => write!(f, "wait for duplicate address detection on {link}")?,
             Object::Wait(Wait::OperUp { link }) => write!(f, "wait for {link} to be operational")?,
+            Object::Probe(probe) => write!(f, "{probe}")?,
+            Object::Announce(a) => write!(f, "announce {} at {} on {}", a.ip, a.mac, a.link)?,
         }
         write!(f, " in {}", self.place)
     }

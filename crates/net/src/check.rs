@@ -25,11 +25,22 @@ impl fmt::Display for Violation {
 
 /// What must hold after all plans were applied in this order: changes whose `after` is the promise.
 pub fn promises<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Vec<Change> {
+    promises_of(plans, |_| true)
+}
+
+/// What must still hold of some of the plans (those whose place in the order `wanted` accepts) after all were applied in this
+/// order: the others only supersede.
+pub fn promises_of<'a>(
+    plans: impl IntoIterator<Item = &'a Plan>,
+    wanted: impl Fn(usize) -> bool,
+) -> Vec<Change> {
     let mut kept: Vec<Change> = Vec::new();
-    for step in plans.into_iter().flat_map(|p| &p.steps) {
-        kept.retain(|old| !superseded(old, &step.change));
-        if leaves_something(&step.change.object) {
-            kept.push(step.change.clone());
+    for (at, plan) in plans.into_iter().enumerate() {
+        for step in &plan.steps {
+            kept.retain(|old| !superseded(old, &step.change));
+            if wanted(at) && leaves_something(&step.change.object) {
+                kept.push(step.change.clone());
+            }
         }
     }
     kept
@@ -46,7 +57,7 @@ fn leaves_something(object: &Object) -> bool {
         Object::PortVlan(d) => d.after.is_some(),
         Object::Firewall(d) => d.after.is_some(),
         Object::Attr(_) => true,
-        Object::Wait(_) => false,
+        Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => false,
     }
 }
 
@@ -62,7 +73,10 @@ fn superseded(old: &Change, new: &Change) -> bool {
         }
         (Object::Attr(a), Object::Attr(b)) => a.link == b.link && a.after.same_kind(&b.after),
         (Object::Address(a), Object::Address(b)) => a.after == b.before,
-        (Object::Route(a), Object::Route(b)) => a.after == b.before,
+        // What was promised left open what the kernel filled in, and a later plan names what it has seen.
+        (Object::Route(a), Object::Route(b)) => {
+            a.after.as_ref().zip(b.before.as_ref()).is_some_and(|(promised, seen)| serves(seen, promised))
+        }
         (Object::Rule(a), Object::Rule(b)) => a.after == b.before,
         (Object::Neighbour(a), Object::Neighbour(b)) => a.after == b.before,
         (Object::PortVlan(a), Object::PortVlan(b)) => a.after == b.before,
@@ -184,7 +198,9 @@ fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
             (!held).then(|| "a firewall object of this attachment is missing".to_owned())
         }
         // VLAN membership has no observation yet; links are judged by their own function.
-        Object::PortVlan(_) | Object::Link(_) | Object::Wait(_) => None,
+        Object::PortVlan(_) | Object::Link(_) | Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => {
+            None
+        }
     }
 }
 

@@ -29,6 +29,15 @@ impl Facts {
     pub fn link(&self, place: Place, name: &IfName) -> Option<&LinkFact> {
         self.at(place)?.link(name)
     }
+
+    /// Adds what a second look has seen, which asked for what only the first could tell.
+    pub fn absorb(&mut self, later: Self) {
+        self.host.absorb(later.host);
+        match (&mut self.pod, later.pod) {
+            (Some(pod), Some(later)) => pod.absorb(later),
+            (none, later) => *none = later,
+        }
+    }
 }
 
 /// What was seen in one namespace. Only what [`Needs`] asked for is filled in.
@@ -44,6 +53,8 @@ pub struct NsFacts {
     pub rules: Vec<Rule>,
     /// Permanent neighbours.
     pub neighbours: Vec<Neighbour>,
+    /// For each destination asked for that can be reached: the source address that the kernel would choose.
+    pub sources: BTreeMap<IpAddr, IpAddr>,
     /// Settings asked for; none where the kernel has no such setting (IPv6 switched off, link missing).
     pub sysctls: BTreeMap<SysctlKey, Option<String>>,
     /// Objects of the firewall tables asked for. Rules carry their comment but no expressions.
@@ -64,6 +75,18 @@ impl NsFacts {
     /// The addresses of a link.
     pub fn addresses_of<'a>(&'a self, link: &'a IfName) -> impl Iterator<Item = &'a AddressFact> {
         self.addresses.iter().filter(move |a| a.link == *link)
+    }
+
+    /// Adds what a second look has seen. Lists that both looks asked for are those of the first.
+    fn absorb(&mut self, later: Self) {
+        extend_new(&mut self.links, later.links);
+        extend_new(&mut self.addresses, later.addresses);
+        keep_first(&mut self.routes, later.routes);
+        keep_first(&mut self.rules, later.rules);
+        keep_first(&mut self.neighbours, later.neighbours);
+        keep_first(&mut self.firewall, later.firewall);
+        self.sources.extend(later.sources);
+        self.sysctls.extend(later.sysctls);
     }
 
     /// The value of a setting that was asked for and exists.
@@ -93,6 +116,10 @@ pub struct LinkFact {
     pub promisc: bool,
     /// Receives all multicast.
     pub all_multicast: bool,
+    /// Can send to all stations at once, as Ethernet can.
+    pub broadcast: bool,
+    /// Can send to groups.
+    pub multicast: bool,
     /// Is a loopback link.
     pub loopback: bool,
     /// Length of the transmit queue in packets.
@@ -128,6 +155,8 @@ impl LinkFact {
             oper: OperState::Down,
             promisc: false,
             all_multicast: false,
+            broadcast: true,
+            multicast: true,
             loopback: false,
             tx_queue_len: 1000,
             alias: None,
@@ -214,12 +243,16 @@ pub struct NsNeeds {
     pub links: LinkNeed,
     /// Addresses of these links.
     pub addresses: Vec<IfName>,
+    /// Addresses of all links, in the order of the links' indexes.
+    pub all_addresses: bool,
     /// Routes of all tables but `local`, both families.
     pub routes: bool,
     /// Rules, both families.
     pub rules: bool,
     /// Permanent neighbours.
     pub neighbours: bool,
+    /// The source addresses that the kernel would choose towards these destinations.
+    pub sources: Vec<IpAddr>,
     /// These settings.
     pub sysctls: Vec<SysctlKey>,
     /// Everything in these firewall tables.
@@ -245,8 +278,16 @@ impl NsNeeds {
         self.routes |= other.routes;
         self.rules |= other.rules;
         self.neighbours |= other.neighbours;
+        self.all_addresses |= other.all_addresses;
+        extend_new(&mut self.sources, other.sources);
         extend_new(&mut self.sysctls, other.sysctls);
         extend_new(&mut self.firewall, other.firewall);
+    }
+}
+
+fn keep_first<T>(list: &mut Vec<T>, later: Vec<T>) {
+    if list.is_empty() {
+        *list = later;
     }
 }
 

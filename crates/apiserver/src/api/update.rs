@@ -1,10 +1,14 @@
 //! update and patch: the new object against the old one, decided alone with the store.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
+use super::admit;
 use super::cascade;
 use super::create::served;
 use super::{Api, Target, WriteOptions};
+use crate::admission::Operation;
 use crate::json::{carry, child, text};
 use crate::meta;
 use crate::patch::{self, PatchError, PatchType};
@@ -21,8 +25,18 @@ pub enum Part {
     Status,
 }
 
+impl Part {
+    /// The sub-resource that the write goes through; empty for the object itself.
+    pub(super) fn subresource(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+        }
+    }
+}
+
 /// Makes the new object from the served form of the old one.
-type Edit = Box<dyn FnOnce(&Value) -> Result<Value, Status> + Send>;
+pub(super) type Edit = Arc<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync>;
 
 /// Media types that custom kinds are patched with.
 const CUSTOM_PATCHES: [&str; 3] =
@@ -37,7 +51,7 @@ impl Api {
         object: Value,
         options: WriteOptions,
     ) -> Result<Value, Status> {
-        self.edit(target, part, options, Box::new(move |_| Ok(object))).await
+        self.edit(target, part, options, Arc::new(move |_| Ok(object.clone()))).await
     }
 
     /// Changes (a part of) the object by `patch`. Without a resourceVersion in it there is no conflict: it is applied to
@@ -58,7 +72,7 @@ impl Api {
         }
         let kind = target.resource.kind.clone();
         let edit = move |old: &Value| patch::apply(patch_type, &kind, old, &patch).map_err(Status::from);
-        self.edit(target, part, options, Box::new(edit)).await
+        self.edit(target, part, options, Arc::new(edit)).await
     }
 
     async fn edit(
@@ -70,11 +84,14 @@ impl Api {
     ) -> Result<Value, Status> {
         let kinds = self.registry.snapshot();
         let (resource, target) = (target.resource.clone(), target.clone());
+        if self.is_watched(&admit::place(&target, Operation::Update, part.subresource())) {
+            return served(&resource, self.edit_admitted((&target, part), &options, &edit).await?);
+        }
         let stored = self.store.transact(move |txn| {
             if options.dry_run {
                 txn.discard();
             }
-            replace(txn, &kinds, &target, part, edit)
+            replace(txn, &kinds, &target, part, &edit)
         });
         served(&resource, stored.await?)
     }
@@ -96,13 +113,23 @@ fn replace(
     kinds: &Snapshot,
     target: &Target,
     part: Part,
-    edit: Edit,
+    edit: &Edit,
 ) -> Result<Value, Status> {
-    let key = target.key();
-    let old = txn.get(&key)?.ok_or_else(|| target.not_found())?;
+    let old = txn.get(&target.key())?.ok_or_else(|| target.not_found())?;
     let mut new = edit(&served(&target.resource, old.clone())?)?;
     meta::check_shape(&target.resource, &mut new)?;
     let new = decide(target, part, target.resource.absorb(new), &old)?;
+    write(txn, kinds, target, (old, new))
+}
+
+/// Writes `new` in place of `old`, if it differs; an object that only waited for this goes.
+pub(super) fn write(
+    txn: &mut Txn<'_, '_>,
+    kinds: &Snapshot,
+    target: &Target,
+    (old, new): (Value, Value),
+) -> Result<Value, Status> {
+    let key = target.key();
     if new == old {
         return Ok(old);
     }
@@ -115,7 +142,7 @@ fn replace(
 }
 
 /// The object to store, from what the client wants and what is there; equal to `old` if nothing changes.
-fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -> Result<Value, Status> {
+pub(super) fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -> Result<Value, Status> {
     let resource = &target.resource;
     check_identity(target, &new, old)?;
     check_version(target, &new, old)?;

@@ -47,6 +47,8 @@ pub(super) fn link(payload: &[u8]) -> Option<LinkFact> {
     fact.up = flags & libc::IFF_UP as u32 != 0;
     fact.promisc = flags & libc::IFF_PROMISC as u32 != 0;
     fact.all_multicast = flags & libc::IFF_ALLMULTI as u32 != 0;
+    fact.broadcast = flags & libc::IFF_BROADCAST as u32 != 0;
+    fact.multicast = flags & libc::IFF_MULTICAST as u32 != 0;
     fact.loopback = flags & libc::IFF_LOOPBACK as u32 != 0;
     for (kind, value) in list {
         link_attribute(&mut fact, kind, value);
@@ -158,6 +160,11 @@ pub(super) fn routes(payload: &[u8]) -> Option<Vec<RawRoute>> {
         Some(hops) => next_hops(hops, &route),
         None => vec![RawRoute { index, route }],
     })
+}
+
+/// The preferred source of a route.
+pub(super) fn source(payload: &[u8]) -> Option<IpAddr> {
+    Attrs::after(payload, ROUTE_HEADER).get(libc::RTA_PREFSRC).and_then(attrs::ip)
 }
 
 /// The next hop is on the link whatever addresses say.

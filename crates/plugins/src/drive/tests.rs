@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use crate::{Host, Registry};
 
+mod chained;
+
 const NETNS: &str = "/run/netns/pod";
 
 struct World {
@@ -45,11 +47,17 @@ impl World {
     }
 
     fn call_in(&self, verb: Verb, conf: &Value, container_id: &str, netns: &str) -> Result<Output, Error> {
+        let invocation = self.invocation(container_id, netns, conf);
+        let plugin = self.registry.plugin(conf["type"].as_str().unwrap()).unwrap();
+        polynic_cni::invoke(&plugin, verb, &invocation)
+    }
+
+    fn invocation(&self, container_id: &str, netns: &str, conf: &Value) -> Invocation {
         let mut conf = conf.clone();
         if conf.get("ipam").is_some_and(|i| i["type"] == "host-local") {
             conf["ipam"]["dataDir"] = json!(self.directory.path().join("addresses"));
         }
-        let invocation = Invocation {
+        Invocation {
             container_id: container_id.into(),
             netns: netns.into(),
             ifname: "net1".into(),
@@ -57,9 +65,16 @@ impl World {
             path: "/nowhere".into(),
             stdin: conf.to_string().into_bytes(),
             ..Invocation::default()
-        };
-        let plugin = self.registry.plugin(conf["type"].as_str().unwrap()).unwrap();
-        polynic_cni::invoke(&plugin, verb, &invocation)
+        }
+    }
+
+    /// The pod's rules, without the kernel's own.
+    fn rules(&self) -> Vec<polynic_net::Rule> {
+        let mut needs = polynic_net::Needs::default();
+        needs.pod.rules = true;
+        let facts = self.door.open(Some(NETNS)).unwrap().observe(&needs).unwrap();
+        let rules = facts.pod.unwrap().rules.into_iter();
+        rules.filter(|r| ![0, 32766, 32767].contains(&r.priority)).collect()
     }
 
     fn add(&self, conf: &Value) -> Result<Success, Error> {
@@ -394,7 +409,7 @@ fn recorded_plan(conf: &Value) -> Vec<String> {
     let world = World::new();
     world.add(conf).unwrap();
     let directory = crate::record::directory(&world.directory.path().join("state"), "c1");
-    let chain = crate::record::chain(&directory, "lab", "net1");
+    let chain = crate::record::applied(&directory);
     let steps = chain.iter().flat_map(|r| &r.plan.steps);
     steps
         .map(|s| match s.stake {
