@@ -107,7 +107,11 @@ fn check_range(family: Family, within: Option<&IpNet>, text: &str) -> Result<IpR
 }
 
 /// The gateway lies in the subnet, and nobody else is given it.
-pub(super) fn check_gateway(net: &IpNet, gateway: Option<&str>, handed_out: Option<&IntervalSet>) -> Vec<FieldError> {
+pub(super) fn check_gateway(
+    net: &IpNet,
+    gateway: Option<&str>,
+    handed_out: Option<&IntervalSet>,
+) -> Vec<FieldError> {
     const FIELD: &str = "spec.gateway";
     let Some(text) = gateway else { return Vec::new() };
     let Ok(ip) = text.parse::<IpAddr>() else {
@@ -137,7 +141,11 @@ pub(super) fn check_routes(net: &IpNet, routes: &[Route]) -> Vec<FieldError> {
         match route.gw.parse::<IpAddr>() {
             Ok(gw) if net.contains(&gw) => {}
             Ok(_) => {
-                errors.push(FieldError::invalid(field("gw"), &route.gw, format!("is not inside of subnet {net}")));
+                errors.push(FieldError::invalid(
+                    field("gw"),
+                    &route.gw,
+                    format!("is not inside of subnet {net}"),
+                ));
             }
             Err(_) => errors.push(FieldError::invalid(field("gw"), &route.gw, "is not an address")),
         }
@@ -177,7 +185,11 @@ pub(super) fn number(family: Family) -> u8 {
 }
 
 /// Refuses a change of a field that never changes; what was absent may become known.
-pub(super) fn check_immutable<T: PartialEq + serde::Serialize>(field: &str, old: Option<&T>, new: Option<&T>) -> Option<FieldError> {
+pub(super) fn check_immutable<T: PartialEq + serde::Serialize>(
+    field: &str,
+    old: Option<&T>,
+    new: Option<&T>,
+) -> Option<FieldError> {
     let is_change = old.is_some() && old != new;
     is_change.then(|| FieldError::forbidden(field, "cannot be changed"))
 }

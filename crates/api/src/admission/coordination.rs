@@ -38,7 +38,11 @@ pub(super) fn check(spec: &CoordinatorSpec, at: &str) -> Vec<FieldError> {
     errors.extend(one_of(at, "podCIDRType", spec.pod_cidr_type.as_deref(), &POD_CIDR_TYPES));
     for (i, text) in spec.hijack_cidr.iter().flatten().enumerate() {
         if prefix(text).is_none() {
-            errors.push(FieldError::invalid(format!("{at}.hijackCIDR[{i}]"), text, "is neither an address nor a CIDR"));
+            errors.push(FieldError::invalid(
+                format!("{at}.hijackCIDR[{i}]"),
+                text,
+                "is neither an address nor a CIDR",
+            ));
         }
     }
     for (i, route) in spec.policy_routes.iter().flatten().enumerate() {

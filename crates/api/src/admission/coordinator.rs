@@ -72,16 +72,23 @@ mod tests {
         let spec = &coordinator.spec;
         assert_eq!(spec.hijack_cidr.as_deref().unwrap(), ["169.254.0.1/32", "10.1.0.0/16", "fd00::1/128"]);
         assert_eq!(spec.policy_routes.as_ref().unwrap()[0].dst, "10.9.9.9/32");
-        assert_eq!((spec.mode.as_deref(), spec.pod_rp_filter, spec.veth_mtu), (Some("overlay"), Some(-1), Some(9000)));
+        assert_eq!(
+            (spec.mode.as_deref(), spec.pod_rp_filter, spec.veth_mtu),
+            (Some("overlay"), Some(-1), Some(9000))
+        );
         assert_eq!(spec.tune_pod_routes, Some(false));
         assert_eq!(validate(&coordinator), Ok(()));
     }
 
     #[test]
     fn the_guides_spelling_of_mode_is_read() {
-        let mut coordinator = object(json!({"mode": "auto", "tuneMode": "overlay", "podCIDRType": "cluster"}));
+        let mut coordinator =
+            object(json!({"mode": "auto", "tuneMode": "overlay", "podCIDRType": "cluster"}));
         mutate(&mut coordinator);
-        assert_eq!((coordinator.spec.mode.as_deref(), coordinator.spec.tune_mode.as_deref()), (Some("overlay"), None));
+        assert_eq!(
+            (coordinator.spec.mode.as_deref(), coordinator.spec.tune_mode.as_deref()),
+            (Some("overlay"), None)
+        );
     }
 
     #[test]
@@ -91,9 +98,18 @@ mod tests {
             (json!({"podCIDRType": "flannel"}), "spec.podCIDRType"),
             (json!({"podCIDRType": "none", "mode": "host"}), "spec.mode"),
             (json!({"podCIDRType": "none", "hijackCIDR": ["10.0.0.0/8", "x"]}), "spec.hijackCIDR[1]"),
-            (json!({"podCIDRType": "none", "policyRoutes": [{"dst": "x", "gw": "10.0.0.1"}]}), "spec.policyRoutes[0].dst"),
-            (json!({"podCIDRType": "none", "policyRoutes": [{"dst": "10.0.0.0/8", "gw": "x"}]}), "spec.policyRoutes[0].gw"),
-            (json!({"podCIDRType": "none", "policyRoutes": [{"dst": "10.0.0.0/8", "gw": "fd00::1"}]}), "spec.policyRoutes[0].gw"),
+            (
+                json!({"podCIDRType": "none", "policyRoutes": [{"dst": "x", "gw": "10.0.0.1"}]}),
+                "spec.policyRoutes[0].dst",
+            ),
+            (
+                json!({"podCIDRType": "none", "policyRoutes": [{"dst": "10.0.0.0/8", "gw": "x"}]}),
+                "spec.policyRoutes[0].gw",
+            ),
+            (
+                json!({"podCIDRType": "none", "policyRoutes": [{"dst": "10.0.0.0/8", "gw": "fd00::1"}]}),
+                "spec.policyRoutes[0].gw",
+            ),
             (json!({"podCIDRType": "none", "podMACPrefix": "0a"}), "spec.podMACPrefix"),
             (json!({"podCIDRType": "none", "podMACPrefix": "+a:1b"}), "spec.podMACPrefix"),
             (json!({"podCIDRType": "none", "podMACPrefix": "0b:1b"}), "spec.podMACPrefix"),
@@ -103,7 +119,11 @@ mod tests {
             (json!({"podCIDRType": "none", "vethLinkAddress": "x"}), "spec.vethLinkAddress"),
         ] {
             let Err(Denial::Invalid(errors)) = validate(&object(spec.clone())) else { panic!("{spec}") };
-            assert_eq!(errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), [field], "{spec}");
+            assert_eq!(
+                errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(),
+                [field],
+                "{spec}"
+            );
         }
         for spec in [
             json!({"podCIDRType": "none", "podMACPrefix": ""}),

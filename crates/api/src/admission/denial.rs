@@ -37,7 +37,11 @@ impl Problem {
 
 impl FieldError {
     /// A wrong value.
-    pub fn invalid(field: impl Into<String>, value: impl serde::Serialize, detail: impl Into<String>) -> Self {
+    pub fn invalid(
+        field: impl Into<String>,
+        value: impl serde::Serialize,
+        detail: impl Into<String>,
+    ) -> Self {
         // Values are texts, numbers and lists of them: they cannot fail to become JSON.
         let value = serde_json::to_string(&value).unwrap_or_default();
         Self { field: field.into(), problem: Problem::Invalid(value), detail: detail.into() }
@@ -140,11 +144,20 @@ mod tests {
             text(&one),
             "SpiderIPPool.spiderpool.spidernet.io \"p\" is invalid: spec.subnet: Invalid value: \"10.0.0.1/24\": has host bits"
         );
-        let two = Denial::Invalid(vec![FieldError::required("a", "must be"), FieldError::forbidden("b", "not now")]);
+        let two = Denial::Invalid(vec![
+            FieldError::required("a", "must be"),
+            FieldError::forbidden("b", "not now"),
+        ]);
         assert!(text(&two).ends_with("is invalid: [a: Required value: must be, b: Forbidden: not now]"));
-        assert_eq!(text(&Denial::AlreadyExists), "spiderippools.spiderpool.spidernet.io \"p\" already exists");
+        assert_eq!(
+            text(&Denial::AlreadyExists),
+            "spiderippools.spiderpool.spidernet.io \"p\" already exists"
+        );
         let deleted = Denial::Forbidden("it is being deleted".to_owned());
-        assert_eq!(text(&deleted), "spiderippools.spiderpool.spidernet.io \"p\" is forbidden: it is being deleted");
+        assert_eq!(
+            text(&deleted),
+            "spiderippools.spiderpool.spidernet.io \"p\" is forbidden: it is being deleted"
+        );
         assert_eq!([one.code(), Denial::AlreadyExists.code(), deleted.code()], [422, 409, 403]);
     }
 }

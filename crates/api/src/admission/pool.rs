@@ -3,8 +3,8 @@
 use polynic_net::{Family, IntervalSet, IpNet, IpRange};
 
 use super::addresses::{
-    check_gateway, check_immutable, check_ranges, check_routes, check_subnet, check_version, coalesce, effective_set,
-    family_of_version, overlap, overlapping, version_of,
+    check_gateway, check_immutable, check_ranges, check_routes, check_subnet, check_version, coalesce,
+    effective_set, family_of_version, overlap, overlapping, version_of,
 };
 use super::{Denial, FieldError, Rules, Siblings};
 use crate::meta::OwnerReference;
@@ -133,7 +133,12 @@ pub(super) fn while_terminating(has_finalizer: bool) -> Result<(), Denial> {
     Ok(())
 }
 
-fn check_other_subnets(pool: &SpiderIPPool, family: Family, net: &IpNet, pools: &[SpiderIPPool]) -> Result<(), Denial> {
+fn check_other_subnets(
+    pool: &SpiderIPPool,
+    family: Family,
+    net: &IpNet,
+    pools: &[SpiderIPPool],
+) -> Result<(), Denial> {
     for other in pools.iter().filter(|other| is_of(&other.spec, family)) {
         if other.metadata.name == pool.metadata.name {
             return Err(Denial::AlreadyExists);
@@ -162,7 +167,8 @@ fn check_spec(pool: &SpiderIPPool, family: Family, net: &IpNet, pools: &[SpiderI
     let mut handed_out = None;
     match (ips, excluded) {
         (Ok(ips), Ok(excluded)) => {
-            let set = IntervalSet::of_ranges(family, &ips).difference(&IntervalSet::of_ranges(family, &excluded));
+            let set =
+                IntervalSet::of_ranges(family, &ips).difference(&IntervalSet::of_ranges(family, &excluded));
             errors.extend(check_own_overlap(spec, &ips));
             errors.extend(check_other_pools(pool, family, &set, pools));
             handed_out = Some(set);
@@ -228,7 +234,12 @@ fn check_in_use(pool: &SpiderIPPool, family: Family) -> Option<FieldError> {
 }
 
 /// What a SpiderSubnet has given to the pool.
-fn check_owner(pool: &SpiderIPPool, family: Family, subnets: &[SpiderSubnet], rules: Rules) -> Option<FieldError> {
+fn check_owner(
+    pool: &SpiderIPPool,
+    family: Family,
+    subnets: &[SpiderSubnet],
+    rules: Rules,
+) -> Option<FieldError> {
     let owner = pool.metadata.controller().filter(|_| rules.subnets)?;
     if owner.kind != crate::spider::subnet::Subnet::KIND {
         return None;
@@ -251,7 +262,11 @@ fn check_owner(pool: &SpiderIPPool, family: Family, subnets: &[SpiderSubnet], ru
         Err(why) => return refuse(format!("status.controlledIPPools of SpiderSubnet {}: {why}", owner.name)),
     };
     let given = effective_set(family, &given.ips, &[]);
-    if given == own { None } else { refuse(format!("SpiderSubnet {} has given the pool {given}, not {own}", owner.name)) }
+    if given == own {
+        None
+    } else {
+        refuse(format!("SpiderSubnet {} has given the pool {given}, not {own}", owner.name))
+    }
 }
 
 #[cfg(test)]

@@ -31,7 +31,8 @@ pub fn validate_create(reserved: &SpiderReservedIP, rules: Rules) -> Result<(), 
 /// # Errors
 /// The rules that the change breaks.
 pub fn validate_update(old: &SpiderReservedIP, new: &SpiderReservedIP, rules: Rules) -> Result<(), Denial> {
-    let changed = check_immutable("spec.ipVersion", old.spec.ip_version.as_ref(), new.spec.ip_version.as_ref());
+    let changed =
+        check_immutable("spec.ipVersion", old.spec.ip_version.as_ref(), new.spec.ip_version.as_ref());
     Denial::unless_empty(changed.into_iter().collect())?;
     validate_create(new, rules)
 }
@@ -63,7 +64,10 @@ mod tests {
         mutate(&mut object);
         assert_eq!(object.spec.ips, ["10.0.0.9-10.0.0.1", "x"]);
         let Err(Denial::Invalid(errors)) = validate_create(&object, RULES) else { panic!("refused") };
-        assert_eq!(errors.iter().map(|e| e.field.as_str()).collect::<Vec<_>>(), ["spec.ips[0]", "spec.ips[1]"]);
+        assert_eq!(
+            errors.iter().map(|e| e.field.as_str()).collect::<Vec<_>>(),
+            ["spec.ips[0]", "spec.ips[1]"]
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use polynic_net::{Family, IntervalSet, IpNet};
 
 use super::addresses::{
-    check_gateway, check_immutable, check_ranges, check_routes, check_subnet, check_version, coalesce, effective_set,
-    family_of_version, overlap, overlapping, version_of,
+    check_gateway, check_immutable, check_ranges, check_routes, check_subnet, check_version, coalesce,
+    effective_set, family_of_version, overlap, overlapping, version_of,
 };
 use super::pool::{refuse_in_use, while_terminating};
 use super::{Denial, FieldError, Rules, Siblings};

@@ -111,7 +111,8 @@ mod tests {
     #[test]
     fn addresses_in_use_are_the_keys_of_the_text() {
         let of = |text: Option<&str>| {
-            PoolStatus { allocated_ips: text.map(str::to_owned), ..PoolStatus::default() }.allocated_addresses()
+            PoolStatus { allocated_ips: text.map(str::to_owned), ..PoolStatus::default() }
+                .allocated_addresses()
         };
         for nothing in [None, Some(""), Some("null"), Some("{}")] {
             assert!(of(nothing).unwrap().is_empty());
