@@ -19,6 +19,7 @@ use serde_json::Value;
 
 use crate::admission::{Admission, Hooks, PREFIXES as HOOKS, ServiceResolver};
 use crate::crd;
+use crate::decode::FieldValidation;
 use crate::json::text;
 use crate::meta;
 use crate::resource::{Registry, Resource};
@@ -61,6 +62,8 @@ impl Target {
 pub struct WriteOptions {
     /// Do everything except change anything.
     pub dry_run: bool,
+    /// What happens to fields that the kind has not.
+    pub validation: FieldValidation,
 }
 
 /// The verbs over one store.

@@ -29,6 +29,7 @@
 mod admission;
 pub mod api;
 mod crd;
+pub mod decode;
 mod entropy;
 mod http;
 mod identity;
@@ -36,6 +37,7 @@ mod json;
 mod meta;
 pub mod patch;
 mod protobuf;
+mod quantity;
 pub mod resource;
 pub mod schema;
 pub mod selector;

@@ -1,5 +1,6 @@
-//! What kinds there are: names, scope, sub-resources, columns and rules, as data. Adding a built-in kind is a row in
-//! `resource/builtin.rs`; custom kinds come from their definitions (`crate::crd`). Holds no objects.
+//! What kinds there are: names, scope, sub-resources, columns and rules, as data. The names of built-in kinds are facts of the
+//! real server (`schema`), their rules a row in `resource/builtin.rs`; custom kinds come from their definitions
+//! (`crate::crd`). Holds no objects.
 
 mod builtin;
 mod registry;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::schema::{self, Node};
+use crate::schema::{self, Below, Node};
 use crate::status::{Status, Subject};
 use crate::strategy::Strategy;
 use crate::table::Column;
@@ -48,6 +49,12 @@ pub struct Resource {
     pub categories: Vec<String>,
     /// True if the objects live in namespaces.
     pub namespaced: bool,
+    /// What can be done with the objects.
+    pub verbs: Vec<String>,
+    /// What there is below an object.
+    pub below: Vec<Below>,
+    /// Discovery's token for the way in which the kind is stored; empty if it is not.
+    pub storage_version_hash: String,
     /// True if status is written through its own path only.
     pub status: bool,
     /// True if `metadata.generation` counts changes of the spec.
@@ -151,6 +158,21 @@ impl Resource {
         object
     }
 
+    /// True if the objects can be asked to do `verb`.
+    pub fn allows(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|known| known == verb)
+    }
+
+    /// True if objects of this kind are stored; others only answer, such as reviews.
+    pub fn is_stored(&self) -> bool {
+        self.allows("list")
+    }
+
+    /// The resource `name` below the objects.
+    pub fn below(&self, name: &str) -> Option<&Below> {
+        self.below.iter().find(|below| below.name == name)
+    }
+
     /// True if field selectors may use `label`.
     pub fn knows_field(&self, label: &str) -> bool {
         let everywhere = label == "metadata.name" || (self.namespaced && label == "metadata.namespace");
@@ -165,5 +187,5 @@ pub fn group_version(group: &str, version: &str) -> String {
 
 /// All kinds that exist without any definition.
 pub(crate) fn builtin() -> Vec<Arc<Resource>> {
-    builtin::ROWS.iter().map(|row| Arc::new(row.resource())).collect()
+    schema::kinds().iter().map(|kind| Arc::new(builtin::resource(kind))).collect()
 }
