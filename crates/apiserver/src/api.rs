@@ -8,6 +8,7 @@ mod create;
 mod delete;
 mod read;
 mod render;
+mod scale;
 mod seed;
 mod update;
 mod watch;
@@ -19,6 +20,7 @@ use serde_json::Value;
 
 use crate::admission::{Admission, Hooks, PREFIXES as HOOKS, ServiceResolver};
 use crate::crd;
+use crate::decode::FieldValidation;
 use crate::json::text;
 use crate::meta;
 use crate::resource::{Registry, Resource};
@@ -61,6 +63,8 @@ impl Target {
 pub struct WriteOptions {
     /// Do everything except change anything.
     pub dry_run: bool,
+    /// What happens to fields that the kind has not.
+    pub validation: FieldValidation,
 }
 
 /// The verbs over one store.
