@@ -8,8 +8,9 @@ mod walk;
 use serde::de::DeserializeSeed as _;
 use serde_json::Value;
 
+use crate::defaults;
 use crate::resource::Resource;
-use crate::schema::Node;
+use crate::schema::{self, Node};
 use crate::status::Status;
 use crate::warning;
 
@@ -83,12 +84,20 @@ fn finish(resource: &Resource, walk: Walk, mut object: Value) -> Result<Decoded,
     if let Some(error) = error {
         return Err(unfit(resource, &error));
     }
-    match resource.model() {
-        Some(node) if !resource.custom => form::object(node, &mut object),
-        Some(node) => metadata_form(node, &mut object),
-        None => {}
-    }
+    settle(resource, &mut object);
     Ok(Decoded { object, complaints })
+}
+
+/// Brings an object whose types are right into the form in which it is stored, with what is filled in for its kind.
+pub(crate) fn settle(resource: &Resource, object: &mut Value) {
+    if let Some(node) = resource.custom_model.as_deref() {
+        return metadata_form(node, object);
+    }
+    let definition = schema::builtin_definition(&resource.group, &resource.version, &resource.kind);
+    if let Some(definition) = definition.filter(|_| !resource.custom) {
+        form::object(definition.node(), object);
+        defaults::fill(definition.go_path(), definition.node(), object);
+    }
 }
 
 /// Of a custom object, metadata alone has the form of the real server's own types.

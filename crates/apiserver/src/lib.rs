@@ -30,6 +30,7 @@ mod admission;
 pub mod api;
 mod crd;
 pub mod decode;
+mod defaults;
 mod entropy;
 mod http;
 mod identity;

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Api, Target, WriteOptions, admit_container};
+use crate::decode;
 use crate::entropy;
 use crate::json::{child, text};
 use crate::meta;
@@ -110,6 +111,7 @@ fn prepare(target: &Target, object: Value, now: Timestamp) -> Result<Value, Stat
     let mut object = resource.absorb(object);
     resource.strategy.default(&mut object);
     resource.strategy.begin(&mut object, resource.status, now);
+    decode::settle(resource, &mut object);
     meta::begin(resource, &mut object, entropy::uuid().map_err(Status::internal)?, now);
     let mut causes = meta::validate(resource, &object);
     causes.extend(resource.strategy.validate(&object));
