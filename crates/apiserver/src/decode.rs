@@ -80,21 +80,29 @@ pub(crate) fn value(resource: &Resource, object: &Value) -> Result<Decoded, Stat
 }
 
 fn finish(resource: &Resource, walk: Walk, mut object: Value) -> Result<Decoded, Status> {
-    let (complaints, error) = walk.outcome();
+    let (mut complaints, error) = walk.outcome();
     if let Some(error) = error {
         return Err(unfit(resource, &error));
     }
-    settle(resource, &mut object);
+    complete(resource, &mut object);
+    // The walk lets pass what is below a type without fields; a definition that says no more than that allows none.
+    complaints.extend(resource.settle(&mut object));
     Ok(Decoded { object, complaints })
 }
 
 /// Brings an object whose types are right into the form in which it is stored, with what is filled in for its kind.
-pub(crate) fn settle(resource: &Resource, object: &mut Value) {
+pub(crate) fn complete(resource: &Resource, object: &mut Value) {
     if let Some(node) = resource.custom_model.as_deref() {
         return metadata_form(node, object);
     }
-    let definition = schema::builtin_definition(&resource.group, &resource.version, &resource.kind);
-    if let Some(definition) = definition.filter(|_| !resource.custom) {
+    if !resource.custom {
+        complete_as(&resource.group, &resource.version, &resource.kind, object);
+    }
+}
+
+/// The same for a built-in kind, whatever path the object came by.
+pub(crate) fn complete_as(group: &str, version: &str, kind: &str, object: &mut Value) {
+    if let Some(definition) = schema::builtin_definition(group, version, kind) {
         form::object(definition.node(), object);
         defaults::fill(definition.go_path(), definition.node(), object);
     }

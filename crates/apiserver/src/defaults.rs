@@ -48,7 +48,10 @@ fn visit(node: &Node, value: &mut Value) {
 
 /// The rule of the type `package.version.Type`.
 fn rule(name: &str) -> Option<Rule> {
-    pods::rule(name).or_else(|| workloads::rule(name)).or_else(|| services::rule(name)).or_else(|| rest::rule(name))
+    pods::rule(name)
+        .or_else(|| workloads::rule(name))
+        .or_else(|| services::rule(name))
+        .or_else(|| rest::rule(name))
 }
 
 #[cfg(test)]

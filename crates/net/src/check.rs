@@ -140,10 +140,8 @@ fn link_violation(link: &crate::Link, ns: &NsFacts, promises: &[Change], place: 
     if fact.kind != kind {
         return Some(format!("interface {} is of kind {:?}, not {kind:?}", link.name, fact.kind));
     }
-    if let LinkKind::Macvlan(m) | LinkKind::Macvtap(m) = &link.kind
-        && fact.macvlan_mode.is_some_and(|mode| mode != m.mode)
-    {
-        return Some(format!("interface {} is not in mode {:?}", link.name, m.mode));
+    if let Some(wanted) = kind_violation(&link.kind, fact) {
+        return Some(format!("interface {} {wanted}", link.name));
     }
     let later = |same: fn(&Attr) -> bool| {
         promises.iter().any(|c| {
@@ -159,6 +157,27 @@ fn link_violation(link: &crate::Link, ns: &NsFacts, promises: &[Change], place: 
     match link.mtu {
         Some(mtu) if mtu != fact.mtu && !later(|a| matches!(a, Attr::Mtu(_))) => {
             Some(format!("interface {} has MTU {}, not {mtu}", link.name, fact.mtu))
+        }
+        _ => None,
+    }
+}
+
+/// What of a link's kind is not as it was made.
+fn kind_violation(kind: &LinkKind, fact: &crate::LinkFact) -> Option<String> {
+    match kind {
+        LinkKind::Macvlan(m) | LinkKind::Macvtap(m)
+            if fact.macvlan_mode.is_some_and(|mode| mode != m.mode) =>
+        {
+            Some(format!("is not in mode {:?}", m.mode))
+        }
+        LinkKind::Ipvlan(i) if fact.ipvlan_mode.is_some_and(|mode| mode != i.mode) => {
+            Some(format!("is not in mode {:?}", i.mode))
+        }
+        LinkKind::Vlan(v) if fact.vlan_id.is_some_and(|id| id != v.id) => {
+            Some(format!("does not have VLAN {}", v.id))
+        }
+        LinkKind::Vrf { table } if fact.vrf_table.is_some_and(|have| have != *table) => {
+            Some(format!("does not have table {table}"))
         }
         _ => None,
     }

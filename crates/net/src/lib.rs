@@ -46,7 +46,9 @@ pub use firewall::{
     FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable, FwVerdict,
 };
 pub use interval::{IntervalSet, RangeTextError};
-pub use link::{Attr, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, PortVlan, Tap, Veth, Vxlan};
+pub use link::{
+    Attr, Ipvlan, IpvlanMode, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, PortVlan, Tap, Veth, Vlan, Vxlan,
+};
 pub use name::{IfName, IfNameError, Mac, MacError};
 pub use neighbour::Neighbour;
 pub use place::{Family, Place};

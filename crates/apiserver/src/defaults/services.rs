@@ -59,7 +59,9 @@ fn service(service: &mut Value) {
     }
     if kind == "LoadBalancer" {
         default(spec, "allocateLoadBalancerNodePorts", true);
-        for ingress in service.pointer_mut("/status/loadBalancer").into_iter().flat_map(|lb| each(lb, "ingress")) {
+        for ingress in
+            service.pointer_mut("/status/loadBalancer").into_iter().flat_map(|lb| each(lb, "ingress"))
+        {
             if !text(ingress, "ip").is_empty() {
                 default(ingress, "ipMode", "VIP");
             }
@@ -70,7 +72,9 @@ fn service(service: &mut Value) {
 /// True if the service is reached from outside of the cluster.
 fn is_external(spec: &Value) -> bool {
     let kind = text(spec, "type");
-    kind == "NodePort" || kind == "LoadBalancer" || (kind == "ClusterIP" && !items(spec, "externalIPs").is_empty())
+    kind == "NodePort"
+        || kind == "LoadBalancer"
+        || (kind == "ClusterIP" && !items(spec, "externalIPs").is_empty())
 }
 
 fn port(port: &mut Value) {
@@ -84,6 +88,7 @@ fn port(port: &mut Value) {
 
 fn network_policy(policy: &mut Value) {
     let spec = child(policy, "spec");
-    let types = if items(spec, "egress").is_empty() { json!(["Ingress"]) } else { json!(["Ingress", "Egress"]) };
+    let types =
+        if items(spec, "egress").is_empty() { json!(["Ingress"]) } else { json!(["Ingress", "Egress"]) };
     default(spec, "policyTypes", types);
 }

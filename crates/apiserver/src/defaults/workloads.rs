@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Rule;
-use crate::json::{at, child, default, text};
+use crate::json::{at, child, default, each, text};
 
 #[cfg(test)]
 pub(super) const NAMES: &[&str] = &[
@@ -73,6 +73,10 @@ fn stateful_set(set: &mut Value) {
     default(retention, "whenScaled", "Retain");
     default(spec, "replicas", 1);
     default(spec, "revisionHistoryLimit", 10);
+    for claim in each(spec, "volumeClaimTemplates") {
+        default(claim, "apiVersion", "v1");
+        default(claim, "kind", "PersistentVolumeClaim");
+    }
 }
 
 fn replication_controller(controller: &mut Value) {

@@ -16,6 +16,7 @@ mod macvlan;
 mod mixed;
 mod ptp;
 mod results;
+mod stations;
 
 #[ctor::ctor(unsafe)]
 fn private() {

@@ -156,9 +156,7 @@ impl World {
         let Some(link) = &diff.after else { return Ok(()) };
         let other = match &link.kind {
             LinkKind::Veth(peer) => Some(peer.place),
-            LinkKind::Macvlan(m) | LinkKind::Macvtap(m) => Some(m.parent.place),
-            LinkKind::Vxlan(v) => v.parent.as_ref().map(|p| p.place),
-            LinkKind::Bridge { .. } | LinkKind::Ifb | LinkKind::Tap(_) => None,
+            kind => kind.parent().map(|parent| parent.place),
         };
         let other = other.map(|place| self.space_at(pod, place)).transpose()?;
         self.create_link(number, link, other.unwrap_or(number))
