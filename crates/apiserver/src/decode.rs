@@ -79,7 +79,7 @@ pub(crate) fn value(resource: &Resource, object: &Value) -> Result<Decoded, Stat
 }
 
 fn finish(resource: &Resource, walk: Walk, mut object: Value) -> Result<Decoded, Status> {
-    let (complaints, error) = walk.outcome();
+    let (mut complaints, error) = walk.outcome();
     if let Some(error) = error {
         return Err(unfit(resource, &error));
     }
@@ -88,6 +88,8 @@ fn finish(resource: &Resource, walk: Walk, mut object: Value) -> Result<Decoded,
         Some(node) => metadata_form(node, &mut object),
         None => {}
     }
+    // The walk lets pass what is below a type without fields; a definition that says no more than that allows none.
+    complaints.extend(resource.settle(&mut object));
     Ok(Decoded { object, complaints })
 }
 

@@ -59,6 +59,7 @@ impl Api {
         let world = World { store: &self.store, kinds: &kinds };
         let mut object = self.admission.mutate(world, request).await?;
         meta::check_shape(&target.resource, &mut object)?;
+        target.resource.settle(&mut object);
         Ok(object)
     }
 

@@ -216,6 +216,7 @@ pub(super) fn resource(kind: &BuiltinKind) -> Resource {
         field_labels: rules.fields.iter().map(|field| (*field).to_owned()).collect(),
         schema: None,
         custom_model: None,
+        shape: None,
         columns: (rules.columns)(),
         strategy: rules.strategy,
     }
