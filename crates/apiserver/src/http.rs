@@ -2,6 +2,7 @@
 
 mod body;
 mod discovery;
+mod incoming;
 mod negotiate;
 mod openapi;
 mod query;
@@ -12,12 +13,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WARNING};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::status::Status;
+use crate::warning;
 
 pub(crate) use self::body::Body;
 
@@ -57,11 +59,17 @@ impl Service {
     /// Answers one request; errors become Status objects.
     pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let answer = self.answer(request).await.unwrap_or_else(|status| failure(&status));
+        let (answer, warnings) = warning::collect(self.answer(request)).await;
+        let answer = answer.unwrap_or_else(|status| failure(&status));
         tracing::debug!(%method, %uri, code = answer.code.as_u16(), "request");
         let mut response = Response::new(answer.body);
         *response.status_mut() = answer.code;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
+        for text in &warnings {
+            if let Ok(value) = HeaderValue::from_str(&warning::header(text)) {
+                response.headers_mut().append(WARNING, value);
+            }
+        }
         response
     }
 
@@ -101,7 +109,7 @@ impl Service {
             Route::Version => (JSON, version()),
             Route::Core if aggregated => (discovery::AGGREGATED, discovery::aggregated(&kinds, true)),
             Route::Groups if aggregated => (discovery::AGGREGATED, discovery::aggregated(&kinds, false)),
-            Route::Core => (JSON, discovery::core_versions()),
+            Route::Core => (JSON, discovery::core_versions(&host(request))),
             Route::Groups => (JSON, discovery::groups(&kinds)),
             Route::Group(group) => (JSON, discovery::group(&kinds, group).ok_or_else(Status::no_such_path)?),
             Route::Kinds(group, version) => {
@@ -117,6 +125,13 @@ impl Service {
     }
 }
 
+/// The address that the client used.
+fn host<B>(request: &Request<B>) -> String {
+    let header = request.headers().get(hyper::header::HOST).and_then(|value| value.to_str().ok());
+    let authority = request.uri().authority().map(ToString::to_string);
+    authority.or_else(|| header.map(str::to_owned)).unwrap_or_default()
+}
+
 fn failure(status: &Status) -> Answer {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     Answer::value(code, &status.to_json())
@@ -125,7 +140,8 @@ fn failure(status: &Status) -> Answer {
 /// The Kubernetes release whose behaviour this server follows; clients choose features by it.
 fn version() -> Value {
     json!({
-        "major": "1", "minor": "35", "gitVersion": "v1.35.0+polynic", "gitCommit": "", "gitTreeState": "clean",
+        "major": "1", "minor": "35", "emulationMajor": "1", "emulationMinor": "35", "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": "34", "gitVersion": "v1.35.4+polynic", "gitCommit": "", "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "rustc", "platform": "linux/amd64",
     })
 }

@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Api, Target, WriteOptions, admit_container};
+use crate::crd::Change;
 use crate::entropy;
 use crate::json::{child, text};
 use crate::meta;
-use crate::resource::{Conversion, Resource};
+use crate::resource::{Resource, StatusOnly};
 use crate::status::Status;
 use crate::store::Txn;
 
@@ -27,6 +28,7 @@ impl Api {
         if !text(&object, "metadata.resourceVersion").is_empty() {
             return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }
+        let object = self.admit_new(target, object, &options).await?;
         let generated = text(&object, "metadata.generateName").to_owned();
         let tries =
             if text(&object, "metadata.name").is_empty() && !generated.is_empty() { NAME_TRIES } else { 1 };
@@ -52,6 +54,7 @@ impl Api {
         let name = text(&object, "metadata.name").to_owned();
         let target = Target { name, ..target.clone() };
         let object = prepare(&target, object, Timestamp::now())?;
+        self.validate_new(&target, &object, &options).await?;
         let resource = target.resource.clone();
         let stored = self.store.transact(move |txn| insert(txn, &target, object, options)).await?;
         served(&resource, stored)
@@ -64,7 +67,7 @@ fn insert(
     object: Value,
     options: WriteOptions,
 ) -> Result<Value, Status> {
-    admit_container(txn, target)?;
+    admit_container(&|key| Ok(txn.get(key)?), target)?;
     let key = target.key();
     if txn.has(&key)? {
         return Err(Status::already_exists(target.resource.subject(&target.name)));
@@ -77,10 +80,7 @@ fn insert(
 
 /// A stored value as clients of `resource`'s version see it.
 pub(super) fn served(resource: &Resource, stored: Value) -> Result<Value, Status> {
-    if resource.conversion == Conversion::None {
-        return Ok(stored);
-    }
-    resource.present(&serde_json::to_vec(&stored).map_err(Status::internal)?)
+    resource.serve_owned(stored)
 }
 
 fn generated_name(prefix: &str) -> Result<String, Status> {
@@ -111,6 +111,7 @@ fn prepare(target: &Target, object: Value, now: Timestamp) -> Result<Value, Stat
     meta::begin(resource, &mut object, entropy::uuid().map_err(Status::internal)?, now);
     let mut causes = meta::validate(resource, &object);
     causes.extend(resource.strategy.validate(&object));
+    causes.extend(resource.check(Change { new: &object, old: None }, StatusOnly::No));
     if causes.is_empty() {
         return Ok(object);
     }

@@ -1,16 +1,23 @@
 //! update and patch: the new object against the old one, decided alone with the store.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde_json::{Value, json};
 
+use super::admit;
 use super::cascade;
 use super::create::served;
 use super::{Api, Target, WriteOptions};
+use crate::admission::Operation;
+use crate::crd::Change;
+use crate::decode;
 use crate::json::{carry, child, text};
 use crate::meta;
 use crate::patch::{self, PatchError, PatchType};
-use crate::resource::{Resource, Snapshot};
+use crate::resource::{Resource, Snapshot, StatusOnly};
 use crate::status::Status;
 use crate::store::Txn;
+use crate::warning;
 
 /// Which part of an object a write is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +28,18 @@ pub enum Part {
     Status,
 }
 
+impl Part {
+    /// The sub-resource that the write goes through; empty for the object itself.
+    pub(super) fn subresource(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+        }
+    }
+}
+
 /// Makes the new object from the served form of the old one.
-type Edit = Box<dyn FnOnce(&Value) -> Result<Value, Status> + Send>;
+pub(super) type Edit = Arc<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync>;
 
 /// Media types that custom kinds are patched with.
 const CUSTOM_PATCHES: [&str; 3] =
@@ -37,7 +54,7 @@ impl Api {
         object: Value,
         options: WriteOptions,
     ) -> Result<Value, Status> {
-        self.edit(target, part, options, Box::new(move |_| Ok(object))).await
+        self.edit(target, part, options, Arc::new(move |_| Ok(object.clone()))).await
     }
 
     /// Changes (a part of) the object by `patch`. Without a resourceVersion in it there is no conflict: it is applied to
@@ -56,12 +73,22 @@ impl Api {
         if target.resource.custom && patch_type == PatchType::Strategic {
             return Err(Status::unsupported_media_type(&CUSTOM_PATCHES));
         }
-        let kind = target.resource.kind.clone();
-        let edit = move |old: &Value| patch::apply(patch_type, &kind, old, &patch).map_err(Status::from);
-        self.edit(target, part, options, Box::new(edit)).await
+        let (resource, validation) = (target.resource.clone(), options.validation);
+        let odd = Arc::new(Mutex::new(Vec::new()));
+        let found = odd.clone();
+        let edit = move |old: &Value| {
+            let patched = patch::apply(patch_type, &resource.kind, old, &patch)?;
+            let (object, warnings) = decode::value(&resource, &patched)?.accept(validation, &resource)?;
+            *found.lock().unwrap_or_else(PoisonError::into_inner) = warnings;
+            Ok(object)
+        };
+        let patched = self.edit(target, part, options, Arc::new(edit)).await?;
+        // The decision ran on the store's thread, which answers no request.
+        odd.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(warning::add);
+        Ok(patched)
     }
 
-    async fn edit(
+    pub(super) async fn edit(
         &self,
         target: &Target,
         part: Part,
@@ -70,11 +97,14 @@ impl Api {
     ) -> Result<Value, Status> {
         let kinds = self.registry.snapshot();
         let (resource, target) = (target.resource.clone(), target.clone());
+        if self.is_watched(&admit::place(&target, Operation::Update, part.subresource())) {
+            return served(&resource, self.edit_admitted((&target, part), &options, &edit).await?);
+        }
         let stored = self.store.transact(move |txn| {
             if options.dry_run {
                 txn.discard();
             }
-            replace(txn, &kinds, &target, part, edit)
+            replace(txn, &kinds, &target, part, &edit)
         });
         served(&resource, stored.await?)
     }
@@ -96,13 +126,23 @@ fn replace(
     kinds: &Snapshot,
     target: &Target,
     part: Part,
-    edit: Edit,
+    edit: &Edit,
 ) -> Result<Value, Status> {
-    let key = target.key();
-    let old = txn.get(&key)?.ok_or_else(|| target.not_found())?;
+    let old = txn.get(&target.key())?.ok_or_else(|| target.not_found())?;
     let mut new = edit(&served(&target.resource, old.clone())?)?;
     meta::check_shape(&target.resource, &mut new)?;
     let new = decide(target, part, target.resource.absorb(new), &old)?;
+    write(txn, kinds, target, (old, new))
+}
+
+/// Writes `new` in place of `old`, if it differs; an object that only waited for this goes.
+pub(super) fn write(
+    txn: &mut Txn<'_, '_>,
+    kinds: &Snapshot,
+    target: &Target,
+    (old, new): (Value, Value),
+) -> Result<Value, Status> {
+    let key = target.key();
     if new == old {
         return Ok(old);
     }
@@ -115,7 +155,7 @@ fn replace(
 }
 
 /// The object to store, from what the client wants and what is there; equal to `old` if nothing changes.
-fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -> Result<Value, Status> {
+pub(super) fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -> Result<Value, Status> {
     let resource = &target.resource;
     check_identity(target, &new, old)?;
     check_version(target, &new, old)?;
@@ -127,7 +167,7 @@ fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -> Result<Va
     }
     resource.strategy.default(&mut new);
     carry("resourceVersion", &old["metadata"], child(&mut new, "metadata"));
-    check_rules(resource, target, &new, old)?;
+    check_rules(target, part, &new, old)?;
     count_generation(resource, &mut new, old);
     Ok(new)
 }
@@ -174,11 +214,17 @@ fn check_version(target: &Target, new: &Value, old: &Value) -> Result<(), Status
     }
 }
 
-fn check_rules(resource: &Resource, target: &Target, new: &Value, old: &Value) -> Result<(), Status> {
+fn check_rules(target: &Target, part: Part, new: &Value, old: &Value) -> Result<(), Status> {
+    let resource = &target.resource;
     let mut causes = meta::validate(resource, new);
     causes.extend(meta::validate_finalizers(new, old));
     causes.extend(resource.strategy.validate(new));
     causes.extend(resource.strategy.validate_update(new, old));
+    let status_only = if part == Part::Status { StatusOnly::Yes } else { StatusOnly::No };
+    if resource.custom {
+        let old = resource.serve(old)?;
+        causes.extend(resource.check(Change { new, old: Some(&old) }, status_only));
+    }
     if causes.is_empty() {
         return Ok(());
     }

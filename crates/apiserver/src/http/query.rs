@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::api::{ListOptions, WatchOptions, WriteOptions};
+use crate::decode::FieldValidation;
 use crate::resource::Resource;
 use crate::selector::{FieldSelector, LabelSelector, Selector};
 use crate::status::Status;
@@ -72,13 +73,15 @@ impl Query {
     }
 
     pub(super) fn write(&self) -> Result<WriteOptions, Status> {
-        let validation = self.get("fieldValidation");
-        if !["", "Ignore", "Warn", "Strict"].contains(&validation) {
-            return Err(Status::bad_request(format!("invalid fieldValidation: {validation:?}")));
-        }
+        let validation = match self.get("fieldValidation") {
+            "" | "Warn" => FieldValidation::Warn,
+            "Ignore" => FieldValidation::Ignore,
+            "Strict" => FieldValidation::Strict,
+            other => return Err(Status::bad_request(format!("invalid fieldValidation: {other:?}"))),
+        };
         match self.get("dryRun") {
-            "" => Ok(WriteOptions { dry_run: false }),
-            "All" => Ok(WriteOptions { dry_run: true }),
+            "" => Ok(WriteOptions { dry_run: false, validation }),
+            "All" => Ok(WriteOptions { dry_run: true, validation }),
             other => Err(Status::bad_request(format!(
                 "dryRun: Unsupported value: {other:?}: supported values: \"All\""
             ))),

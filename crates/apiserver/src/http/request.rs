@@ -13,11 +13,10 @@ use serde_json::{Value, json};
 use super::body::Body;
 use super::query::Query;
 use super::route::ResourcePath;
-use super::{Answer, JSON, negotiate};
-use crate::api::{Api, DeleteOptions, Form, Part, Target, Watch};
+use super::{Answer, JSON, incoming, negotiate};
+use crate::api::{Api, DeleteOptions, Form, Part, Target, Watch, WriteOptions};
 use crate::json::{integer, text};
 use crate::patch::PatchType;
-use crate::protobuf;
 use crate::status::Status;
 
 /// Bytes that a request's body may have.
@@ -55,6 +54,7 @@ pub(super) async fn answer(
     let call = Call { api, target, query, form, headers: parts.headers };
     match subresource.as_str() {
         "" => call.object(&parts.method, body).await,
+        "scale" if call.target.resource.custom => call.scale(&parts.method, body).await,
         "status" if call.target.resource.status => call.status(&parts.method, body).await,
         "binding" if call.target.resource.plural == "pods" => call.binding(&parts.method, body).await,
         _ => Err(Status::no_such_path()),
@@ -98,6 +98,24 @@ impl Call<'_> {
         }
     }
 
+    async fn scale(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {
+        let scale = match *method {
+            Method::GET => self.api.get_scale(&self.target)?,
+            Method::PUT => {
+                let wanted = self.json_body(body).await?;
+                self.api.update_scale(&self.target, wanted, self.query.write()?).await?
+            }
+            Method::PATCH => {
+                let patch_type = PatchType::from_media_type(self.media_type());
+                let patch_type = patch_type.ok_or_else(|| Status::unsupported_media_type(&PATCHES))?;
+                let patch = parse(&read(body).await?)?;
+                self.api.patch_scale(&self.target, (patch_type, patch), self.query.write()?).await?
+            }
+            _ => return Err(Status::method_not_allowed()),
+        };
+        Ok(Answer::value(StatusCode::OK, &scale))
+    }
+
     async fn binding(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {
         if *method != Method::POST {
             return Err(Status::method_not_allowed());
@@ -120,13 +138,14 @@ impl Call<'_> {
 
     async fn create(&self, body: Incoming) -> Result<Answer, Status> {
         let options = self.query.write()?;
-        let created = self.api.create(&self.target, self.new_object(body).await?, options).await?;
+        let object = self.incoming(&read(body).await?, &options)?;
+        let created = self.api.create(&self.target, object, options).await?;
         self.show(StatusCode::CREATED, &created)
     }
 
     async fn update(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
         let options = self.query.write()?;
-        let object = self.json_body(body).await?;
+        let object = self.incoming(&read(body).await?, &options)?;
         self.show(StatusCode::OK, &self.api.update(&self.target, part, object, options).await?)
     }
 
@@ -192,12 +211,8 @@ impl Call<'_> {
         Err(Status::unsupported_media_type(&[JSON]))
     }
 
-    /// The body of a create, which kubectl sends as protobuf for some kinds whatever the server says.
-    async fn new_object(&self, body: Incoming) -> Result<Value, Status> {
-        if self.media_type() != protobuf::MEDIA_TYPE {
-            return self.json_body(body).await;
-        }
-        protobuf::decode(&read(body).await?).ok_or_else(|| Status::unsupported_media_type(&[JSON]))
+    fn incoming(&self, body: &[u8], options: &WriteOptions) -> Result<Value, Status> {
+        incoming::object(&self.target.resource, self.media_type(), body, options.validation)
     }
 
     async fn json_body(&self, body: Incoming) -> Result<Value, Status> {

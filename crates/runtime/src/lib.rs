@@ -1,0 +1,12 @@
+//! What polynic's daemons share, written once: logging ([`log`]), serving HTTP on TCP and unix sockets ([`http`]), probes
+//! ([`health`]), metrics in the text format of Prometheus ([`metrics`]), and the way a daemon ends ([`shutdown`]).
+//!
+//! Nothing here knows what a daemon does.
+
+pub mod health;
+pub mod http;
+pub mod log;
+pub mod metrics;
+pub mod shutdown;
+
+pub use shutdown::Shutdown;
