@@ -8,6 +8,7 @@ mod create;
 mod delete;
 mod read;
 mod render;
+mod scale;
 mod seed;
 mod update;
 mod watch;

@@ -1,6 +1,17 @@
 //! CustomResourceDefinitions: from the definition, an object like others, to the kinds that it makes.
 //!
-//! Schemas are kept and handed out; objects are not checked against them yet.
+//! What a definition says about the content of its objects is a [`Shape`].
+
+mod correlate;
+mod defaults;
+mod embedded;
+mod format;
+mod lists;
+mod pattern;
+mod prune;
+mod scale;
+mod shape;
+mod validate;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,6 +30,10 @@ use crate::table::{Cell, Column, JsonPath};
 const VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 /// What can be done with a part of one.
 const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
+
+pub(crate) use self::scale::Scale;
+pub(crate) use self::shape::Change;
+pub use self::shape::Shape;
 
 /// Keys of definitions start with this.
 pub(crate) const PREFIX: &str = "apiextensions.k8s.io/customresourcedefinitions/";
@@ -64,6 +79,7 @@ fn resource(definition: &Value, version: &Value) -> Resource {
         field_labels: selectable_fields(version),
         custom_model: schema.as_ref().map(|schema| Arc::new(Node::parse_object(schema))),
         schema,
+        shape: Some(Arc::new(Shape::read(version))),
         columns: columns(version),
         strategy: &strategy::Custom,
     }

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::{FwObject, FwTable, IfName, Mac, MacvlanMode, Neighbour, Place, Route, Rule, SysctlKey};
+use crate::{
+    FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route, Rule, SysctlKey,
+};
 
 /// What was seen in both namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,6 +136,12 @@ pub struct LinkFact {
     pub peer_netns: Option<i32>,
     /// Mode of a macvlan or macvtap.
     pub macvlan_mode: Option<MacvlanMode>,
+    /// Mode of an ipvlan.
+    pub ipvlan_mode: Option<IpvlanMode>,
+    /// Id of a VLAN link.
+    pub vlan_id: Option<u16>,
+    /// Routing table of a VRF link.
+    pub vrf_table: Option<u32>,
     /// VLAN filtering of a bridge.
     pub vlan_filtering: Option<bool>,
     /// Bridge port: hairpin.
@@ -164,6 +172,9 @@ impl LinkFact {
             peer: None,
             peer_netns: None,
             macvlan_mode: None,
+            ipvlan_mode: None,
+            vlan_id: None,
+            vrf_table: None,
             vlan_filtering: None,
             hairpin: None,
             isolated: None,

@@ -39,15 +39,16 @@ mod rule;
 mod sysctl;
 
 pub use address::Address;
-pub use change::{AttrChange, Change, Diff, Object, Wait};
+pub use change::{AttrChange, Change, Diff, Move, Object, Wait};
 pub use entropy::Entropy;
 pub use facts::{AddressFact, Facts, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds, OperState};
 pub use firewall::{
-    FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwMark, FwObject, FwPosition, FwRule, FwTable,
-    FwVerdict,
+    FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable, FwVerdict,
 };
 pub use interval::{IntervalSet, RangeTextError};
-pub use link::{Attr, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, PortVlan, Tap, Veth, Vxlan};
+pub use link::{
+    Attr, Ipvlan, IpvlanMode, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, PortVlan, Tap, Veth, Vlan, Vxlan,
+};
 pub use name::{IfName, IfNameError, Mac, MacError};
 pub use neighbour::Neighbour;
 pub use place::{Family, Place};

@@ -9,11 +9,12 @@ use super::cascade;
 use super::create::served;
 use super::{Api, Target, WriteOptions};
 use crate::admission::Operation;
+use crate::crd::Change;
 use crate::decode;
 use crate::json::{carry, child, text};
 use crate::meta;
 use crate::patch::{self, PatchError, PatchType};
-use crate::resource::{Resource, Snapshot};
+use crate::resource::{Resource, Snapshot, StatusOnly};
 use crate::status::Status;
 use crate::store::Txn;
 use crate::warning;
@@ -87,7 +88,7 @@ impl Api {
         Ok(patched)
     }
 
-    async fn edit(
+    pub(super) async fn edit(
         &self,
         target: &Target,
         part: Part,
@@ -164,9 +165,10 @@ pub(super) fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -
         Part::Main => {}
         Part::Status => resource.strategy.restrict_status_update(&mut new, old),
     }
-    resource.strategy.default(&mut new);
+    resource.strategy.prepare_update(&mut new, old);
+    resource.fill_in(&mut new);
     carry("resourceVersion", &old["metadata"], child(&mut new, "metadata"));
-    check_rules(resource, target, &new, old)?;
+    check_rules(target, part, &new, old)?;
     count_generation(resource, &mut new, old);
     Ok(new)
 }
@@ -213,11 +215,17 @@ fn check_version(target: &Target, new: &Value, old: &Value) -> Result<(), Status
     }
 }
 
-fn check_rules(resource: &Resource, target: &Target, new: &Value, old: &Value) -> Result<(), Status> {
+fn check_rules(target: &Target, part: Part, new: &Value, old: &Value) -> Result<(), Status> {
+    let resource = &target.resource;
     let mut causes = meta::validate(resource, new);
     causes.extend(meta::validate_finalizers(new, old));
     causes.extend(resource.strategy.validate(new));
     causes.extend(resource.strategy.validate_update(new, old));
+    let status_only = if part == Part::Status { StatusOnly::Yes } else { StatusOnly::No };
+    if resource.custom {
+        let old = resource.serve(old)?;
+        causes.extend(resource.check(Change { new, old: Some(&old) }, status_only));
+    }
     if causes.is_empty() {
         return Ok(());
     }

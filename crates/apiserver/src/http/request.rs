@@ -54,6 +54,7 @@ pub(super) async fn answer(
     let call = Call { api, target, query, form, headers: parts.headers };
     match subresource.as_str() {
         "" => call.object(&parts.method, body).await,
+        "scale" if call.target.resource.scale().is_some() => call.scale(&parts.method, body).await,
         "status" if call.target.resource.status => call.status(&parts.method, body).await,
         "binding" if call.target.resource.plural == "pods" => call.binding(&parts.method, body).await,
         _ => Err(Status::no_such_path()),
@@ -95,6 +96,24 @@ impl Call<'_> {
             Method::PATCH => self.patch(Part::Status, body).await,
             _ => Err(Status::method_not_allowed()),
         }
+    }
+
+    async fn scale(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {
+        let scale = match *method {
+            Method::GET => self.api.get_scale(&self.target)?,
+            Method::PUT => {
+                let wanted = self.json_body(body).await?;
+                self.api.update_scale(&self.target, wanted, self.query.write()?).await?
+            }
+            Method::PATCH => {
+                let patch_type = PatchType::from_media_type(self.media_type());
+                let patch_type = patch_type.ok_or_else(|| Status::unsupported_media_type(&PATCHES))?;
+                let patch = parse(&read(body).await?)?;
+                self.api.patch_scale(&self.target, (patch_type, patch), self.query.write()?).await?
+            }
+            _ => return Err(Status::method_not_allowed()),
+        };
+        Ok(Answer::value(StatusCode::OK, &scale))
     }
 
     async fn binding(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {

@@ -68,6 +68,18 @@ impl World {
                 Wire::Macvlan { mode, .. } => Some(mode),
                 _ => None,
             },
+            ipvlan_mode: match link.wire {
+                Wire::Ipvlan { mode, .. } => Some(mode),
+                _ => None,
+            },
+            vlan_id: match link.wire {
+                Wire::Vlan { id, .. } => Some(id),
+                _ => None,
+            },
+            vrf_table: match link.wire {
+                Wire::Vrf { table } => Some(table),
+                _ => None,
+            },
             vlan_filtering: match link.wire {
                 Wire::Bridge { vlan_filtering } => Some(vlan_filtering),
                 _ => None,

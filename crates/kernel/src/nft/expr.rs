@@ -7,10 +7,13 @@ use netlink_packet_netfilter::nftables::{
     Bitwise, Cmp, DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute, Meta, MetaKey,
     Operator, Payload, Register, Verdict, VerdictAttribute,
 };
-use polynic_net::{Family, FwExpr, FwFamily, FwMark, FwVerdict, IpNet, Mac};
+use polynic_net::{Family, FwExpr, FwFamily, FwVerdict, IpNet, Mac};
 
 use crate::Errno;
 use crate::netlink::Fault;
+
+mod connection;
+mod transport;
 
 /// One expression of a rule.
 pub(super) type Expr = ListAttribute<ExpressionAttribute>;
@@ -37,11 +40,17 @@ pub(super) fn encode(expr: &FwExpr, family: FwFamily) -> Result<Vec<Expr>, Fault
         FwExpr::Dst { net, not } => address(family, *net, *not, Side::Destination)?,
         FwExpr::EtherSrc(mac) => ether_source(family, *mac),
         FwExpr::NoReturnPath => no_return_path(),
-        FwExpr::NewConnection => new_connection(),
-        FwExpr::Mark(bits) => mark_matches(meta(MetaKey::Mark), *bits),
-        FwExpr::ConnectionMark(bits) => mark_matches(connection(CT_MARK), *bits),
-        FwExpr::SetMark(bits) => set_mark(meta(MetaKey::Mark), "meta", [META_KEY_MARK, META_SREG], *bits),
-        FwExpr::SetConnectionMark(bits) => set_mark(connection(CT_MARK), "ct", [CT_MARK, CT_SREG], *bits),
+        FwExpr::NewConnection => connection::is_new(),
+        FwExpr::ConnectionMark { value, mask } => connection::mark(*value, *mask),
+        FwExpr::SetConnectionMark { value, mask } => connection::set_mark(*value, *mask),
+        FwExpr::Protocol(number) => vec![meta(MetaKey::L4Proto), compare(Operator::Equal, vec![*number])],
+        FwExpr::DstPort(port) => transport::destination_port(*port),
+        FwExpr::DstIsLocal => transport::to_this_host(),
+        FwExpr::OneIn(count) => transport::one_in(*count),
+        FwExpr::Mark { value, mask } => transport::mark(*value, *mask),
+        FwExpr::SetMark { value, mask } => transport::set_mark(*value, *mask),
+        FwExpr::Dnat(to) => transport::destination(family, *to)?,
+        FwExpr::Reject => vec![transport::reject(family)],
         FwExpr::Masquerade => vec![raw("masq", Vec::new())],
         FwExpr::Verdict(verdict) => vec![end(verdict)],
     })
@@ -129,46 +138,9 @@ fn no_return_path() -> Vec<Expr> {
     const FLAGS: u16 = 3;
     const RESULT_OIF: u32 = 1;
     const SADDR_IIF_PRESENT: u32 = 1 | 1 << 3 | 1 << 5;
+    let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
     let fib = vec![number(FLAGS, SADDR_IIF_PRESENT), number(RESULT, RESULT_OIF), number(DREG, 1)];
     vec![raw("fib", fib), compare(Operator::Equal, vec![0; 4])]
-}
-
-/// Attributes and keys of conntrack expressions (`enum nft_ct_attributes`, `enum nft_ct_keys`).
-const CT_DREG: u16 = 1;
-const CT_KEY: u16 = 2;
-const CT_SREG: u32 = 4;
-const CT_STATE: u32 = 0;
-const CT_MARK: u32 = 3;
-/// The bit of a connection that is new (`NF_CT_STATE_BIT(IP_CT_NEW)`).
-const STATE_NEW: u32 = 8;
-/// The same of packets' meta data; the key has number 2, as with conntrack.
-const META_KEY_MARK: u32 = 3;
-const META_SREG: u32 = 3;
-
-/// Numbers of attributes go in network order, values in registers in the machine's.
-fn number(kind: u16, value: u32) -> DefaultNla {
-    DefaultNla::new(kind, value.to_be_bytes().to_vec())
-}
-
-fn connection(key: u32) -> Expr {
-    raw("ct", vec![number(CT_DREG, 1), number(CT_KEY, key)])
-}
-
-fn new_connection() -> Vec<Expr> {
-    let state = STATE_NEW.to_ne_bytes().to_vec();
-    vec![connection(CT_STATE), masked(state), compare(Operator::NotEqual, vec![0; 4])]
-}
-
-fn mark_matches(load: Expr, bits: FwMark) -> Vec<Expr> {
-    let mask = masked(bits.mask.to_ne_bytes().to_vec());
-    vec![load, mask, compare(Operator::Equal, bits.value.to_ne_bytes().to_vec())]
-}
-
-/// Loads the mark, changes the bits and stores it: `[key, source]` are the key's number and that of the source's attribute.
-fn set_mark(load: Expr, name: &str, [key, source]: [u32; 2], bits: FwMark) -> Vec<Expr> {
-    let keep = (!bits.mask).to_ne_bytes().to_vec();
-    let change = bitwise(keep, bits.value.to_ne_bytes().to_vec());
-    vec![load, change, raw(name, vec![number(CT_KEY, key), number(source as u16, 1)])]
 }
 
 fn end(verdict: &FwVerdict) -> Expr {
@@ -203,11 +175,6 @@ fn payload(base: u32, offset: u32, length: u32) -> Expr {
 
 fn masked(mask: Vec<u8>) -> Expr {
     let zeros = vec![0; mask.len()];
-    bitwise(mask, zeros)
-}
-
-/// `register = register & mask ^ xor`.
-fn bitwise(mask: Vec<u8>, xor: Vec<u8>) -> Expr {
     typed(
         "bitwise",
         Expressions::Bitwise(vec![
@@ -215,7 +182,7 @@ fn bitwise(mask: Vec<u8>, xor: Vec<u8>) -> Expr {
             Bitwise::DestinationRegister(Register::Reg1),
             Bitwise::Length(mask.len() as u32),
             Bitwise::Mask(DataAttribute::Value(mask)),
-            Bitwise::Xor(DataAttribute::Value(xor)),
+            Bitwise::Xor(DataAttribute::Value(zeros)),
         ]),
     )
 }

@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use polynic_net::{Family, IfName, IpNet, LinkFact, Mac, MacvlanMode, OperState, Route, RouteKind, Rule};
+use polynic_net::{
+    Family, IfName, IpNet, IpvlanMode, LinkFact, Mac, MacvlanMode, OperState, Route, RouteKind, Rule,
+};
 
 use crate::netlink::attrs::{self, Attrs};
 
@@ -32,6 +34,9 @@ mod ifla {
     pub const INFO_SLAVE_KIND: u16 = 4;
     pub const INFO_SLAVE_DATA: u16 = 5;
     pub const MACVLAN_MODE: u16 = 1;
+    pub const IPVLAN_MODE: u16 = 1;
+    pub const VLAN_ID: u16 = 1;
+    pub const VRF_TABLE: u16 = 1;
     pub const BR_VLAN_FILTERING: u16 = 7;
     pub const BRPORT_MODE: u16 = 4;
     pub const BRPORT_ISOLATED: u16 = 33;
@@ -80,6 +85,12 @@ fn link_info(fact: &mut LinkFact, info: Attrs<'_>) {
             let mode = data.get(ifla::MACVLAN_MODE).and_then(attrs::u32);
             fact.macvlan_mode = mode.and_then(MacvlanMode::from_number);
         }
+        "ipvlan" => {
+            let mode = data.get(ifla::IPVLAN_MODE).and_then(attrs::u16);
+            fact.ipvlan_mode = mode.and_then(IpvlanMode::from_number);
+        }
+        "vlan" => fact.vlan_id = data.get(ifla::VLAN_ID).and_then(attrs::u16),
+        "vrf" => fact.vrf_table = data.get(ifla::VRF_TABLE).and_then(attrs::u32),
         "bridge" => fact.vlan_filtering = data.get(ifla::BR_VLAN_FILTERING).and_then(attrs::flag),
         _ => {}
     }

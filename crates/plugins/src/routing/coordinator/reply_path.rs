@@ -5,8 +5,8 @@
 //! our own, and see both families.
 
 use polynic_net::{
-    Change, FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwMark, FwObject, FwPosition, FwRule, FwTable,
-    IfName, NsFacts, Place,
+    Change, FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable, IfName,
+    NsFacts, Place,
 };
 
 use crate::routing::draft::Draft;
@@ -36,10 +36,10 @@ pub(super) fn mark(draft: &mut Draft, pod: &NsFacts, cable: &IfName) {
 }
 
 fn objects(cable: &IfName) -> Vec<FwObject> {
-    let bit = FwMark { value: MARK.0, mask: MARK.1 };
-    let new = vec![FwExpr::Iif(cable.to_string()), FwExpr::NewConnection, FwExpr::SetMark(bit)];
-    let save = vec![FwExpr::Mark(bit), FwExpr::SetConnectionMark(bit)];
-    let restore = vec![FwExpr::ConnectionMark(bit), FwExpr::SetMark(bit)];
+    let (value, mask) = MARK;
+    let new = vec![FwExpr::Iif(cable.to_string()), FwExpr::NewConnection, FwExpr::SetMark { value, mask }];
+    let save = vec![FwExpr::Mark { value, mask }, FwExpr::SetConnectionMark { value, mask }];
+    let restore = vec![FwExpr::ConnectionMark { value, mask }, FwExpr::SetMark { value, mask }];
     vec![
         FwObject::Table(table()),
         chain(PREROUTING, FwKind::Filter, FwHook::Prerouting),

@@ -320,9 +320,9 @@ fn marks(machine: &Machine, pod: &NsFacts) -> Value {
     });
     let one = |rule: &polynic_net::FwRule| {
         let what = match rule.exprs.last().unwrap() {
-            FwExpr::SetMark(_) if rule.chain == "output" => "--restore-mark",
-            FwExpr::SetMark(_) => "--set-xmark",
-            FwExpr::SetConnectionMark(_) => "--save-mark",
+            FwExpr::SetMark { .. } if rule.chain == "output" => "--restore-mark",
+            FwExpr::SetMark { .. } => "--set-xmark",
+            FwExpr::SetConnectionMark { .. } => "--save-mark",
             other => panic!("{other:?}"),
         };
         let from_cable =
