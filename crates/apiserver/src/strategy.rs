@@ -46,6 +46,11 @@ pub trait Strategy: Send + Sync {
         }
     }
 
+    /// What is wrong with a new object besides that.
+    fn validate_new(&self, _object: &Value) -> Vec<Cause> {
+        Vec::new()
+    }
+
     /// What is wrong with `object`.
     fn validate(&self, _object: &Value) -> Vec<Cause> {
         Vec::new()
