@@ -111,8 +111,9 @@ fn prepare(target: &Target, object: Value, now: Timestamp) -> Result<Value, Stat
     if resource.custom {
         crd::warn_of_finalizers(&object);
     }
-    resource.strategy.default(&mut object);
+    resource.fill_in(&mut object);
     resource.strategy.begin(&mut object, resource.status, now);
+    resource.fill_in(&mut object);
     meta::begin(resource, &mut object, entropy::uuid().map_err(Status::internal)?, now);
     let mut causes = meta::validate(resource, &object);
     causes.extend(resource.strategy.validate_new(&object));
