@@ -2,8 +2,8 @@
 //! where they need a link on the node.
 
 use polynic_cni::{Error, Invocation, Output, Success, Verb};
+use polynic_kernel::FakeDoor;
 use polynic_kernel::fake::Snapshot;
-use polynic_kernel::{Door, FakeDoor};
 use serde_json::{Value, json};
 
 use crate::{Host, Registry};
@@ -35,6 +35,11 @@ fn chains() -> Vec<Chain> {
             json!({"type": "tuning", "sysctl": {"net.ipv4.conf.IFNAME.arp_notify": "0"}, "mac": "02:00:00:00:00:77", "mtu": 1400, "promisc": true, "allmulti": true, "txQLen": 500}),
         ),
         (&macvlan, json!({"type": "tuning"})),
+        (&macvlan, json!({"type": "sbr"})),
+        (&macvlan, json!({"type": "sbr", "addSourceHints": true, "gateways": ["10.9.0.9"]})),
+        (&macvlan, json!({"type": "sbr", "table": 250})),
+        (&macvlan, json!({"type": "vrf", "vrfname": "blue"})),
+        (&macvlan, json!({"type": "vrf", "vrfname": "blue", "table": 77})),
     ];
     let chain = |(first, second): (&Value, Value)| {
         let [first, second] = [first.clone(), second].map(|mut conf| {
