@@ -188,6 +188,6 @@ fn without_prev_result_add_is_an_error() {
     for chain in chains() {
         let world = World::new(&chain);
         let error = world.call(Verb::Add, &chain.second).expect_err("no prevResult");
-        assert_eq!(u32::from(error.code), 999, "{error:?}");
+        assert_eq!(error.code, 999, "{error:?}");
     }
 }
