@@ -5,6 +5,7 @@
 
 mod bridge;
 mod calico_like;
+mod chained;
 mod crowd;
 mod differential;
 mod errors;
