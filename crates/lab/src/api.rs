@@ -43,13 +43,19 @@ pub async fn seed(client: &Client, shape: &Shape) -> Result<()> {
         manifest::apply(client, &namespace, "").await?;
     }
     for definition in CRDS {
-        for object in manifest::parse(definition)? {
-            manifest::apply(client, &object, "").await?;
-            wait_until_served(client, &object).await?;
-        }
+        define(client, definition).await?;
     }
     if shape.kubeadm_config {
         manifest::apply(client, &kubeadm_config(shape), "").await?;
+    }
+    Ok(())
+}
+
+/// Makes a kind known, and waits until it is served.
+pub async fn define(client: &Client, definition: &str) -> Result<()> {
+    for object in manifest::parse(definition)? {
+        manifest::apply(client, &object, "").await?;
+        wait_until_served(client, &object).await?;
     }
     Ok(())
 }

@@ -113,6 +113,9 @@ pub struct Up {
     /// One more host, among the nodes or in a network of its own behind the router. May be given several times.
     #[arg(long = "host", value_name = "NAME=ADDRESS/LENGTH")]
     pub hosts: Vec<String>,
+    /// Install Spiderpool: its kinds, an agent on each node, the controller.
+    #[arg(long)]
+    pub spiderpool: bool,
     /// Have nodes drop what fails a strict reverse-path check on pods' links, as Calico does.
     #[arg(long)]
     pub strict_reverse_path: bool,

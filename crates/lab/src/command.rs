@@ -108,6 +108,7 @@ fn shape(options: &Up) -> Result<Shape> {
     if let Some(services) = &options.services {
         shape.services = Dual::parse(services)?;
     }
+    shape.spiderpool = options.spiderpool;
     for text in &options.hosts {
         shape.hosts.push(host(text)?);
     }

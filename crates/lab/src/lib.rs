@@ -41,6 +41,7 @@ mod registry;
 mod relay;
 mod scenario;
 mod shape;
+mod spiderpool;
 mod state;
 mod supervisor;
 mod ui;

@@ -14,8 +14,11 @@ use crate::shape::Shape;
 use crate::state::{Spec, State};
 use crate::ui::{Style, Ui};
 
+pub mod macvlan_overlay;
 pub mod packet;
+mod pools;
 pub mod quickstart;
+mod reach;
 mod status_text;
 pub mod world;
 
@@ -57,7 +60,7 @@ pub struct Story {
 }
 
 /// All stories that the lab can tell.
-pub const STORIES: [&Story; 1] = [&quickstart::STORY];
+pub const STORIES: [&Story; 2] = [&quickstart::STORY, &macvlan_overlay::STORY];
 
 /// The story of that name.
 pub fn find(name: &str) -> Result<&'static Story> {

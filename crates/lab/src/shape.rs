@@ -25,6 +25,8 @@ pub struct Shape {
     pub hosts: Vec<Host>,
     /// The ConfigMap `kubeadm-config` in kube-system says `pods` and `services`, as on clusters that kubeadm made.
     pub kubeadm_config: bool,
+    /// Spiderpool is installed: its kinds, an agent on each node, the controller.
+    pub spiderpool: bool,
 }
 
 /// A network of both families.
@@ -146,6 +148,7 @@ impl Default for Shape {
             node_cidrs: None,
             hosts: vec![Host::new(crate::registry::OUTSIDE, OUTSIDE)],
             kubeadm_config: false,
+            spiderpool: false,
         }
     }
 }

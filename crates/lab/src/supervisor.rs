@@ -19,9 +19,10 @@ use crate::hold::{self, Holder};
 use crate::process::{self, Identity};
 use crate::progress::{self, Progress};
 use crate::registry::{self, Hosts, ROUTER};
+use crate::spiderpool::Daemon;
 use crate::state::{Spec, State, write_whole};
 use crate::underlay::{Layout, Node, build, plan};
-use crate::{api, controllers, launch, node};
+use crate::{api, controllers, launch, node, spiderpool};
 
 /// How long nodes may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -78,6 +79,14 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
         let kubeconfig = fs::read_to_string(state.inner_kubeconfig());
         node::prepare(&state, &layout, node, &kubeconfig.map_err(Error::io("read the kubeconfig"))?)?;
         tokio::spawn(keep_kubelet(state.clone(), node, host(&hosts, &node.name())?));
+    }
+    if spec.shape.spiderpool {
+        spiderpool::install(&client, &state).await?;
+        for node in layout.nodes() {
+            let agent = Daemon::agent(&node.name(), host(&hosts, &node.name())?);
+            tokio::spawn(agent.keep(state.clone()));
+        }
+        step("Spiderpool: its kinds, and an agent on each node".to_owned());
     }
     tokio::spawn(controllers::run(client.clone(), spec.shape.services));
     wait_until_ready(&client, spec.nodes).await?;

@@ -135,6 +135,21 @@ pub fn tcp(client: &Netns<Pod>, server: &Netns<Pod>, to: IpAddr) -> Result<IpAdd
     }
 }
 
+/// Asks for a page by HTTP from inside a namespace; answers head and body.
+pub fn http(client: &Netns<Pod>, to: IpAddr, port: u16) -> Result<String, String> {
+    let asked = client.run(move || get_page(SocketAddr::new(to, port))).and_then(|answer| answer);
+    asked.map_err(|why| format!("HTTP to {to}: {why}"))
+}
+
+fn get_page(server: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(3))?;
+    stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page)
+}
+
 const WORDS: &[u8; 12] = b"both ways ok";
 
 fn serve_one(listener: &TcpListener) -> std::io::Result<IpAddr> {

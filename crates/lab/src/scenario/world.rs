@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Event, Node as NodeObject, Pod as PodObject};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams};
+use kube::core::Request;
 use kube::{Api, Client};
 use polynic_kernel::netns::{Netns, Pod};
 use polynic_kernel::{Door, RealDoor};
-use polynic_net::{AddressFact, Family, IfName, LinkFact, LinkNeed, Needs, NsFacts, Route, TABLE_MAIN};
+use polynic_net::{AddressFact, Family, IfName, LinkFact, LinkNeed, Needs, NsFacts, Route, Rule, TABLE_MAIN};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -28,7 +29,7 @@ pub const STATUS_ANNOTATION: &str = "k8s.v1.cni.cncf.io/network-status";
 /// The annotation that selects networks.
 pub const NETWORKS_ANNOTATION: &str = "k8s.v1.cni.cncf.io/networks";
 /// How long a pod may take to start or go.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running lab.
 pub struct World {
@@ -176,6 +177,43 @@ impl World {
         Ok((text.clone(), rows))
     }
 
+    /// Any object, by its path in the API.
+    pub fn get(&self, path: &str) -> Result<Value, String> {
+        let (above, name) = path.rsplit_once('/').ok_or_else(|| format!("{path} is no path"))?;
+        let request = Request::new(above).get(name, &GetParams::default()).map_err(|why| why.to_string())?;
+        self.runtime.block_on(self.client.request(request)).map_err(|why| format!("{path}: {why}"))
+    }
+
+    /// Deletes an object by its path in the API; what it owns goes with it.
+    pub fn remove(&self, path: &str) -> Finding {
+        let (above, name) = path.rsplit_once('/').ok_or_else(|| format!("{path} is no path"))?;
+        let request = Request::new(above).delete(name, &DeleteParams::default());
+        let request = request.map_err(|why| why.to_string())?;
+        let done: std::result::Result<Value, _> = self.runtime.block_on(self.client.request(request));
+        done.map(|_| format!("{name} deleted")).map_err(|why| format!("{path}: {why}"))
+    }
+
+    /// The names of the pods of [`NAMESPACE`] with a label, in order.
+    pub fn pods_with(&self, label: &str) -> Result<Vec<String>, String> {
+        let list = self.runtime.block_on(self.pods().list(&ListParams::default().labels(label)));
+        let alive = |pod: &PodObject| pod.metadata.deletion_timestamp.is_none();
+        let pods = list.map_err(|why| why.to_string())?.items.into_iter().filter(alive);
+        let mut names: Vec<String> = pods.filter_map(|pod| pod.metadata.name).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Waits until so many pods with a label are there and run; answers their names.
+    pub fn wait_pods(&self, label: &str, count: usize) -> Result<Vec<String>, String> {
+        eventually(PATIENCE, || match self.pods_with(label)? {
+            names if names.len() == count => Ok(names.join(" ")),
+            names => Err(format!("{} pods with {label}, not {count}", names.len())),
+        })?;
+        let names = self.pods_with(label)?;
+        self.wait_running(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(names)
+    }
+
     /// A running pod's sandbox.
     pub fn sandbox(&self, pod: &str) -> Result<Sandbox, String> {
         registry::sandbox_of(&self.state, NAMESPACE, pod).ok_or_else(|| format!("pod {pod} has no sandbox"))
@@ -208,7 +246,7 @@ impl World {
         let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
         let mut needs = Needs::default();
         needs.pod.links = LinkNeed::All;
-        needs.pod.routes = true;
+        (needs.pod.routes, needs.pod.rules) = (true, true);
         let links = kernel.observe(&needs).map_err(|why| why.to_string())?.pod.unwrap_or_default();
         needs.pod.addresses = links.links.iter().map(|link| link.name.clone()).collect();
         let facts = kernel.observe(&needs).map_err(|why| why.to_string())?.pod.unwrap_or_default();
@@ -299,6 +337,17 @@ impl View {
     /// Routes of the main table, in the kernel's order.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
         self.0.routes.iter().filter(|route| route.table == TABLE_MAIN)
+    }
+
+    /// Routes of any table as text, in the kernel's order.
+    pub fn routes_in(&self, table: u32, family: Family) -> Vec<String> {
+        let routes = self.0.routes.iter().filter(|r| r.table == table && r.family() == family);
+        routes.map(ToString::to_string).collect()
+    }
+
+    /// The policy rules of a family that lead to a table.
+    pub fn rules_to(&self, table: u32, family: Family) -> Vec<&Rule> {
+        self.0.rules.iter().filter(|rule| rule.table == table && rule.family == family).collect()
     }
 
     /// Default routes of the main table as text, in the kernel's order.
