@@ -19,7 +19,8 @@ use k8s_openapi::api::core::v1 as core;
 use kube::core::params::GetParams;
 use kube::core::{PartialObjectMeta, Request};
 use kube::runtime::watcher;
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use polynic_api::spider::coordinator::Coordinator;
 use polynic_api::spider::endpoint::Endpoint as EndpointKind;
 use polynic_api::spider::pool::IPPool;
 use polynic_api::spider::reserved_ip::ReservedIP;
@@ -103,6 +104,11 @@ impl KubeStore {
             && self.nodes.is_synced()
     }
 
+    /// A SpiderCoordinator, read from the API server.
+    pub async fn coordinator(&self, name: &str) -> Result<Option<Stored<Coordinator>>, ReadError> {
+        self.get(&Stored::<Coordinator>::url_path(&(), None), name).await
+    }
+
     /// Reads an object; `None` if the API server says that there is none.
     async fn get<T: DeserializeOwned + Debug>(&self, path: &str, name: &str) -> Result<Option<T>, ReadError> {
         check_names(&[name]).map_err(ReadError)?;
@@ -133,7 +139,7 @@ fn labels_and_annotations<K>(object: PartialObjectMeta<K>) -> Namespace {
 }
 
 impl Store for KubeStore {
-    async fn pod(&self, key: &PodKey) -> Result<Option<Pod>, ReadError> {
+    async fn pod(&self, key: &PodKey, _uid: &str) -> Result<Option<Pod>, ReadError> {
         check_names(&[&key.namespace]).map_err(ReadError)?;
         let part: Option<PodPart> = self.get(&request::pods(&key.namespace), &key.name).await?;
         Ok(part.map(PodPart::pod))
