@@ -73,6 +73,7 @@ impl RealKernel {
     fn perform(&mut self, change: &Change) -> Result<(), Failure> {
         match &change.object {
             Object::Link(diff) => self.change_link(change.place, diff),
+            Object::Move(m) => self.move_link(change.place, m),
             Object::Firewall(_) => {
                 let socket = self.space(change.place)?.firewall()?;
                 nft::apply(socket, std::slice::from_ref(change)).map_err(|refusal| refusal.fault.into())

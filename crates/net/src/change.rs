@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, Announcement, Attr, FwObject, IfName, Link, Neighbour, Place, PortVlan, Probe, Route, Rule,
-    Sysctl,
+    Address, Announcement, Attr, FwObject, IfName, Link, LinkRef, Neighbour, Place, PortVlan, Probe, Route,
+    Rule, Sysctl,
 };
 
 /// What an object is before and after a change. Its inverse is itself the other way round.
@@ -52,6 +52,16 @@ pub struct AttrChange {
     pub after: Attr,
 }
 
+/// A link that comes from another namespace, perhaps under another name. On the way it loses addresses, routes and the
+/// state up, and so it is down before and after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// The link, where it was.
+    pub from: LinkRef,
+    /// Its name where it arrives, which is the change's place.
+    pub name: IfName,
+}
+
 /// Something to wait for. It changes nothing and has no undo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,6 +87,8 @@ pub enum Object {
     Link(Diff<Link>),
     /// An attribute of a link that exists.
     Attr(AttrChange),
+    /// A link that arrives from the other namespace.
+    Move(Move),
     /// An address.
     Address(Diff<Address>),
     /// A route.
@@ -117,6 +129,11 @@ impl Change {
     /// A link's attribute goes from `before` to `after`.
     pub fn attr(place: Place, link: &IfName, before: Attr, after: Attr) -> Self {
         Self { place, object: Object::Attr(AttrChange { link: link.clone(), before, after }) }
+    }
+
+    /// A link that is down arrives in `place` under `name`.
+    pub fn move_link(from: LinkRef, place: Place, name: &IfName) -> Self {
+        Self { place, object: Object::Move(Move { from, name: name.clone() }) }
     }
 
     /// A link that is down is brought up.
@@ -188,6 +205,10 @@ impl Change {
     /// The change that takes this one back; none for steps that change nothing.
     pub fn inverse(self) -> Option<Self> {
         let object = match self.object {
+            Object::Move(m) => {
+                let back = LinkRef { place: self.place, name: m.name };
+                return Some(Self::move_link(back, m.from.place, &m.from.name));
+            }
             Object::Link(d) => Object::Link(d.inverse()),
             Object::Attr(a) => Object::Attr(AttrChange { link: a.link, before: a.after, after: a.before }),
             Object::Address(d) => Object::Address(d.inverse()),
@@ -209,6 +230,7 @@ impl fmt::Display for Change {
         match &self.object {
             Object::Link(d) => describe(f, d, "link", |l| format!("{} {}", l.kind.as_str(), l.name))?,
             Object::Attr(a) => write!(f, "set {:?} on {}", a.after, a.link)?,
+            Object::Move(m) => write!(f, "move link {} to {}", m.from, m.name)?,
             Object::Address(d) => describe(f, d, "address", |a| format!("{} on {}", a.net, a.link))?,
             Object::Route(d) => describe(f, d, "route", ToString::to_string)?,
             Object::Rule(d) => describe(f, d, "rule", |r| format!("{} to table {}", r.priority, r.table))?,

@@ -56,21 +56,21 @@ fn leaves_something(object: &Object) -> bool {
         Object::Sysctl(d) => d.after.is_some(),
         Object::PortVlan(d) => d.after.is_some(),
         Object::Firewall(d) => d.after.is_some(),
-        Object::Attr(_) => true,
+        Object::Attr(_) | Object::Move(_) => true,
         Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => false,
     }
 }
 
 /// Whether `new` makes the promise of `old` void.
 fn superseded(old: &Change, new: &Change) -> bool {
+    if let Object::Move(m) = &new.object {
+        return old.place == m.from.place && is_about(old, m.from.place, &m.from.name);
+    }
     if old.place != new.place {
         return false;
     }
     match (&old.object, &new.object) {
-        (_, Object::Link(Diff { before: Some(gone), after: None })) => {
-            dies_with(old, new.place, &gone.name)
-                || matches!(&old.object, Object::Link(d) if d.after.as_ref().is_some_and(|l| l.name == gone.name))
-        }
+        (_, Object::Link(Diff { before: Some(gone), after: None })) => is_about(old, new.place, &gone.name),
         (Object::Attr(a), Object::Attr(b)) => a.link == b.link && a.after.same_kind(&b.after),
         (Object::Address(a), Object::Address(b)) => a.after == b.before,
         // What was promised left open what the kernel filled in, and a later plan names what it has seen.
@@ -88,6 +88,16 @@ fn superseded(old: &Change, new: &Change) -> bool {
     }
 }
 
+/// Whether a promise is void once the link is gone from there.
+fn is_about(old: &Change, place: Place, link: &crate::IfName) -> bool {
+    dies_with(old, place, link)
+        || match &old.object {
+            Object::Link(d) => d.after.as_ref().is_some_and(|l| l.name == *link),
+            Object::Move(m) => m.name == *link,
+            _ => false,
+        }
+}
+
 /// What must be observed to judge the promises.
 pub fn needs(promises: &[Change]) -> Needs {
     let mut needs = Needs::default();
@@ -101,6 +111,7 @@ pub fn needs(promises: &[Change]) -> Needs {
                     at.link(master);
                 }
             }
+            Object::Move(m) => at.link(&m.name),
             Object::Address(Diff { after: Some(a), .. }) => at.addresses.push(a.link.clone()),
             Object::Route(_) => at.routes = true,
             Object::Rule(_) => at.rules = true,
@@ -186,6 +197,7 @@ fn kind_violation(kind: &LinkKind, fact: &crate::LinkFact) -> Option<String> {
 fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
     match object {
         Object::Attr(a) => attr_violation(&a.link, &a.after, ns),
+        Object::Move(m) => ns.link(&m.name).is_none().then(|| format!("interface {} is missing", m.name)),
         Object::Address(d) => {
             let want = d.after.as_ref()?;
             let held = ns.addresses_of(&want.link).any(|a| a.net == want.net);

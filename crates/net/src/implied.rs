@@ -31,6 +31,7 @@ pub(crate) fn dies_with(change: &Change, place: Place, name: &IfName) -> bool {
         Object::Sysctl(d) => d.after.as_ref().is_some_and(|s| s.key.belongs_to(name)),
         Object::PortVlan(d) => d.after.as_ref().or(d.before.as_ref()).is_some_and(|v| v.link == *name),
         Object::Link(_)
+        | Object::Move(_)
         | Object::Rule(_)
         | Object::Firewall(_)
         | Object::Wait(_)

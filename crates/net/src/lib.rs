@@ -39,7 +39,7 @@ mod rule;
 mod sysctl;
 
 pub use address::Address;
-pub use change::{AttrChange, Change, Diff, Object, Wait};
+pub use change::{AttrChange, Change, Diff, Move, Object, Wait};
 pub use entropy::Entropy;
 pub use facts::{AddressFact, Facts, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds, OperState};
 pub use firewall::{

@@ -3,6 +3,7 @@
 pub mod bridge;
 pub mod calico_like;
 pub mod dummy;
+pub mod host_device;
 pub mod ipvlan;
 pub mod loopback;
 pub mod macvlan;
@@ -17,10 +18,11 @@ use polynic_net::{Facts, IfName, Needs, Place};
 use crate::{Attacher, Call};
 
 /// Every built-in main plugin.
-pub const ALL: [&dyn Attacher; 9] = [
+pub const ALL: [&dyn Attacher; 10] = [
     &bridge::Bridge,
     &calico_like::CalicoLike,
     &dummy::Dummy,
+    &host_device::HostDevice { sysfs: "/sys" },
     &ipvlan::Ipvlan,
     &loopback::Loopback,
     &macvlan::Macvlan,

@@ -8,6 +8,7 @@ mod calico_like;
 mod crowd;
 mod differential;
 mod errors;
+mod host_device;
 mod ipam;
 mod kill;
 mod life;

@@ -57,6 +57,17 @@ impl Wire {
         }
     }
 
+    /// Its parent is another link now, or the same elsewhere.
+    fn rebase(&mut self, to: &End) {
+        match self {
+            Self::Macvlan { parent, .. }
+            | Self::Ipvlan { parent, .. }
+            | Self::Vlan { parent, .. }
+            | Self::Vxlan { parent: Some(parent) } => *parent = to.clone(),
+            _ => {}
+        }
+    }
+
     /// The link that this one stands on, if any.
     pub(super) fn parent(&self) -> Option<&End> {
         match self {
@@ -321,6 +332,29 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// Takes a link to another namespace (`__dev_change_net_namespace`): it goes down and loses what it had but its identity.
+    pub(super) fn move_link(&mut self, from: &End, space: u32, name: &IfName) -> Result<(), Refusal> {
+        if matches!(self.find(from)?.wire, Wire::Loopback | Wire::Bridge { .. } | Wire::Vxlan { .. }) {
+            return Err(Errno::EINVAL.into());
+        }
+        self.check_name_is_free(space, name)?;
+        let to = End { space, name: name.clone() };
+        for end in self.children(from) {
+            self.find_mut(&end)?.wire.rebase(&to);
+        }
+        let Some(mut link) = self.space_mut(from.space)?.links.remove(&from.name) else { return Ok(()) };
+        self.space_mut(from.space)?.forget(&from.name);
+        if let Wire::Veth { peer } = &link.wire {
+            self.find_mut(&peer.clone())?.wire = Wire::Veth { peer: to.clone() };
+        }
+        link.leave_master();
+        (link.up, link.numbered) = (false, false);
+        let target = self.space_mut(space)?;
+        target.add_link_sysctls(name);
+        target.links.insert(name.clone(), link);
+        Ok(())
     }
 
     /// Removes a link and what cannot be without it: the other end of a pair, and links that stand on it.

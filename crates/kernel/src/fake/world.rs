@@ -122,6 +122,10 @@ impl World {
         match &change.object {
             Object::Link(diff) => return self.change_link(pod, change.place, diff),
             Object::Attr(attr) => return self.set_attr(number, attr),
+            Object::Move(m) => {
+                let from = self.space_at(pod, m.from.place)?;
+                return self.move_link(&End { space: from, name: m.from.name.clone() }, number, &m.name);
+            }
             Object::Wait(wait) => return self.wait(number, wait),
             Object::Probe(probe) => {
                 let space = self.space(number).ok_or(Refusal::NoPod)?;
@@ -142,9 +146,12 @@ impl World {
             Object::PortVlan(diff) => in_turn(space, diff, Space::delete_vlan, Space::add_vlan),
             Object::Sysctl(diff) => space.change_sysctl(diff),
             Object::Firewall(diff) => space.firewall.batch(&[diff]),
-            Object::Link(_) | Object::Attr(_) | Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => {
-                Ok(())
-            }
+            Object::Link(_)
+            | Object::Attr(_)
+            | Object::Move(_)
+            | Object::Wait(_)
+            | Object::Probe(_)
+            | Object::Announce(_) => Ok(()),
         }
     }
 

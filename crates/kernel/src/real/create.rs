@@ -10,7 +10,8 @@ use netlink_packet_route::link::{
     InfoVxlan, IpVlanMode, LinkAttribute, LinkInfo, LinkMessage, MacVlanMode,
 };
 use polynic_net::{
-    Diff, Entropy, IfName, IpvlanMode, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, Place, Veth, Vxlan,
+    Diff, Entropy, IfName, IpvlanMode, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, Move, Place, Veth,
+    Vxlan,
 };
 
 use super::{Failure, RealKernel, Wanted, tap, wanted};
@@ -64,6 +65,27 @@ impl RealKernel {
             }
             made => Ok(made?),
         }
+    }
+
+    /// Takes a link to the other namespace. The request goes out where the link is; the kernel takes the name where the link
+    /// arrives (net/core/rtnetlink.c, do_setlink).
+    pub(super) fn move_link(&mut self, place: Place, m: &Move) -> Result<(), Failure> {
+        let target = self.space(place)?;
+        if target.link(&m.name).is_ok() {
+            return Err(Fault::refused(Errno::EEXIST, "the name is taken").into());
+        }
+        target.forget(&m.name);
+        let netns = target.raw_fd();
+        let home = self.space(m.from.place)?;
+        home.on_link(&m.from.name, |socket, index| {
+            let mut request = LinkMessage::default();
+            request.header.index = index;
+            request.attributes =
+                vec![LinkAttribute::NetNsFd(netns), LinkAttribute::IfName(m.name.to_string())];
+            socket.change(RouteNetlinkMessage::NewLink(request), 0)
+        })?;
+        home.forget(&m.from.name);
+        Ok(())
     }
 
     /// Kernels before 6.15 refuse a name that the *parent's* namespace has, although the link is made elsewhere. Where

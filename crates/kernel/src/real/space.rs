@@ -80,7 +80,9 @@ impl Space {
                 self.announce(news);
                 Ok(())
             }
-            Object::Link(_) | Object::Firewall(_) | Object::Probe(_) => Err(Failure::Unsupported),
+            Object::Link(_) | Object::Move(_) | Object::Firewall(_) | Object::Probe(_) => {
+                Err(Failure::Unsupported)
+            }
         }
     }
 

@@ -53,6 +53,14 @@ fn restore(kernel: &mut dyn Kernel, change: &Change) -> Result<(), KernelError> 
             Some(change) => kernel.apply(&change),
             None => Err(stale),
         },
+        // A link that has arrived is not where it came from.
+        Err(e) if matches!(change.object, Object::Move(_)) => {
+            if holds(kernel, change)? {
+                Ok(())
+            } else {
+                Err(e)
+            }
+        }
         // The way to a gateway may have been deleted by a later step: then the kernel refuses a route that it has.
         Err(e) if matches!(change.object, Object::Route(_)) && is_creation(change) => {
             if holds(kernel, change)? { Ok(()) } else { Err(e) }
@@ -222,6 +230,6 @@ fn diff_shape(object: &Object) -> Option<(bool, bool)> {
         Object::Sysctl(d) => shape(d),
         Object::PortVlan(d) => shape(d),
         Object::Firewall(d) => shape(d),
-        Object::Attr(_) | Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => None,
+        Object::Attr(_) | Object::Move(_) | Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => None,
     }
 }

@@ -26,7 +26,7 @@ impl World {
         let door = FakeDoor::new();
         door.host(|host| {
             host.physical("eth0").address("eth0", "192.168.1.10/24");
-            host.route("0.0.0.0/0", Some("192.168.1.1"), "eth0");
+            host.route("0.0.0.0/0", Some("192.168.1.1"), "eth0").physical("eth1");
         });
         door.add_netns(NETNS);
         let directory = tempfile::tempdir().unwrap();
@@ -142,6 +142,8 @@ fn configurations() -> Vec<Value> {
         json!({"type": "dummy", "ipam": fixed}),
         json!({"type": "tap", "owner": 1000, "group": 1000, "multiQueue": true, "mac": "02:00:00:00:00:78", "ipam": host_local(false)}),
         json!({"type": "tap", "mtu": 1400}),
+        json!({"type": "host-device", "device": "eth1", "ipam": host_local(true)}),
+        json!({"type": "host-device", "device": "eth1"}),
     ];
     for conf in &mut confs {
         conf["cniVersion"] = json!("1.1.0");
