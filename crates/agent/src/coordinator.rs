@@ -68,7 +68,8 @@ mod tests {
         let spec = json!({"mode": "overlay", "tunePodRoutes": false, "hijackCIDR": ["169.254.0.0/16"], "hostRuleTable": 7,
             "policyRoutes": [{"dst": "10.0.0.0/8", "gw": "10.0.0.1"}], "podMACPrefix": "0a:1b", "podDefaultRouteNIC": "net1",
             "podRPFilter": -1, "txQueueLen": 5, "vethLinkAddress": "169.254.1.2", "vethMTU": 1400});
-        let status = json!({"phase": "Synced", "overlayPodCIDR": ["10.244.0.0/16"], "serviceCIDR": ["10.96.0.0/12"]});
+        let status =
+            json!({"phase": "Synced", "overlayPodCIDR": ["10.244.0.0/16"], "serviceCIDR": ["10.96.0.0/12"]});
         let answer = read(spec.clone(), status.clone(), json!({})).unwrap();
         let expected = json!({"mode": "overlay", "overlayPodCIDR": ["10.244.0.0/16"], "serviceCIDR": ["10.96.0.0/12"],
             "tunePodRoutes": false, "hijackCIDR": ["169.254.0.0/16"], "hostRuleTable": 7,
@@ -83,7 +84,8 @@ mod tests {
 
     #[test]
     fn an_object_that_is_not_in_step_answers_nothing() {
-        let why = read(json!({}), json!({"phase": "NotReady", "reason": "no kubeadm-config"}), json!({})).unwrap_err();
+        let why = read(json!({}), json!({"phase": "NotReady", "reason": "no kubeadm-config"}), json!({}))
+            .unwrap_err();
         assert!(why.contains("NotReady") && why.contains("no kubeadm-config"), "{why}");
         assert!(read(json!({}), Value::Null, json!({})).unwrap_err().contains("is new"));
     }

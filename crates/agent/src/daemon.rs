@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use kube::Client;
 use polynic_cluster::addresses::{KubeStore, StoreOptions};
+use polynic_runtime::Shutdown;
 use polynic_runtime::health::{Probe, Probes};
 use polynic_runtime::http::{self, ListenError, Listener};
 use polynic_runtime::metrics::Page;
-use polynic_runtime::Shutdown;
 use polynic_wire::{AddressService, SocketService};
 use tokio::task::JoinSet;
 
@@ -34,7 +34,12 @@ impl Daemon {
     ///
     /// # Errors
     /// The socket or a port cannot be listened on.
-    pub async fn start(config: Config, client: Client, seed: u64, shutdown: Shutdown) -> Result<Self, ListenError> {
+    pub async fn start(
+        config: Config,
+        client: Client,
+        seed: u64,
+        shutdown: Shutdown,
+    ) -> Result<Self, ListenError> {
         let options = StoreOptions {
             node: config.node.clone(),
             agent_namespace: config.allocator.agent_namespace.clone(),

@@ -2,13 +2,14 @@
 //!
 //! [`Config`] is what it is told, [`Service`] is the API without its
 //! transport, [`api`] the API over HTTP, [`InProcess`] the same for plugins in this process. [`replay`] makes releases that waited on
-//! disk. [`daemon`] puts it all together.
+//! disk. [`daemon`] puts it all together, [`command`] is its command line.
 //!
 //! The allocator decides; this crate reads, writes, waits and answers. It keeps nothing that a crash could lose: a record in the API
 //! is there before an address is handed out, and a release that cannot be made is on disk before it is called done.
 
 pub mod api;
 mod clock;
+pub mod command;
 mod config;
 mod coordinator;
 pub mod daemon;

@@ -40,6 +40,8 @@ struct Operation {
 
 struct Durations {
     histogram: Histogram,
+    /// How many, and seconds in all.
+    total: Mutex<(u64, f64)>,
     average: Seconds,
     max: Seconds,
     min: Seconds,
@@ -50,7 +52,14 @@ impl Default for Durations {
     fn default() -> Self {
         let gauge = Seconds::default;
         let histogram = Histogram::new(BUCKETS);
-        Self { histogram, average: gauge(), max: gauge(), min: gauge(), latest: gauge() }
+        Self {
+            histogram,
+            total: Mutex::default(),
+            average: gauge(),
+            max: gauge(),
+            min: gauge(),
+            latest: gauge(),
+        }
     }
 }
 
@@ -58,8 +67,10 @@ impl Durations {
     fn observe(&self, duration: Duration) {
         let seconds = duration.as_secs_f64();
         self.histogram.observe(seconds);
-        let count = self.histogram.count();
-        self.average.set(self.histogram.sum() / count as f64);
+        let mut total = self.total.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, sum) = (total.0 + 1, total.1 + seconds);
+        *total = (count, sum);
+        self.average.set(sum / count as f64);
         self.latest.set(seconds);
         self.max.set(self.max.get().max(seconds));
         self.min.set(if count == 1 { seconds } else { self.min.get().min(seconds) });
@@ -68,7 +79,11 @@ impl Durations {
     /// `kind` stands in the names: `duration`, or `limit_duration` for the time before the work began.
     fn register(&self, registry: &mut Registry, operation: &str, kind: &str) {
         let histogram = format!("ipam_{operation}_{kind}_seconds");
-        registry.register(histogram, format!("Histogram of the {kind} of {operation}s"), self.histogram.clone());
+        registry.register(
+            histogram,
+            format!("Histogram of the {kind} of {operation}s"),
+            self.histogram.clone(),
+        );
         let gauges =
             [("average", &self.average), ("max", &self.max), ("min", &self.min), ("latest", &self.latest)];
         for (which, gauge) in gauges {
@@ -85,10 +100,18 @@ impl Operation {
             ("failure_counts", "Failed requests", &self.failures),
             ("update_ippool_conflict_counts", "Pool writes that met another version", &self.conflicts),
             ("err_internal_counts", "Requests that failed inside", &self.internal),
-            ("err_retries_exhausted_counts", "Requests that ran out of time or were wrong", &self.retries_exhausted),
+            (
+                "err_retries_exhausted_counts",
+                "Requests that ran out of time or were wrong",
+                &self.retries_exhausted,
+            ),
         ];
         for (name, help, counter) in counters {
-            registry.register(format!("ipam_{operation}_{name}"), format!("{help}, {operation}"), counter.clone());
+            registry.register(
+                format!("ipam_{operation}_{name}"),
+                format!("{help}, {operation}"),
+                counter.clone(),
+            );
         }
         self.duration.register(registry, operation, "duration");
         self.waiting.register(registry, operation, "limit_duration");
@@ -168,14 +191,25 @@ mod tests {
     fn every_documented_name_is_there() {
         let text = AgentMetrics::default().page().text();
         let counters = [
-            "allocation_counts", "allocation_failure_counts", "allocation_update_ippool_conflict_counts",
-            "allocation_err_internal_counts", "allocation_err_no_available_pool_counts",
-            "allocation_err_retries_exhausted_counts", "allocation_err_ip_used_out_counts", "release_counts",
-            "release_failure_counts", "release_update_ippool_conflict_counts", "release_err_internal_counts",
+            "allocation_counts",
+            "allocation_failure_counts",
+            "allocation_update_ippool_conflict_counts",
+            "allocation_err_internal_counts",
+            "allocation_err_no_available_pool_counts",
+            "allocation_err_retries_exhausted_counts",
+            "allocation_err_ip_used_out_counts",
+            "release_counts",
+            "release_failure_counts",
+            "release_update_ippool_conflict_counts",
+            "release_err_internal_counts",
             "release_err_retries_exhausted_counts",
         ];
         for name in counters {
-            assert_eq!(value(&text, &format!("spiderpool_ipam_{name}_total")).as_deref(), Some("0"), "{name}");
+            assert_eq!(
+                value(&text, &format!("spiderpool_ipam_{name}_total")).as_deref(),
+                Some("0"),
+                "{name}"
+            );
         }
         for operation in ["allocation", "release"] {
             for kind in ["duration", "limit_duration"] {

@@ -83,7 +83,9 @@ impl Service {
     /// Whether requests can be served: all that has to be known of the cluster has been seen.
     pub fn healthy(&self) -> Result<(), Refused> {
         let synced = self.store.is_synced();
-        synced.then_some(()).ok_or_else(|| Refused::internal("the agent has not yet seen the cluster's pools"))
+        synced
+            .then_some(())
+            .ok_or_else(|| Refused::internal("the agent has not yet seen the cluster's pools"))
     }
 
     /// Addresses for an interface.
@@ -181,7 +183,8 @@ impl Service {
         let missing = || Refused { code: 404, message: format!("pod {key} has no endpoint") };
         let read = self.store.pod(&key, "").await.map_err(|why| Refused::internal(why.to_string()))?;
         // A virtual machine's endpoint has another name than its pod.
-        let endpoint = read.as_ref().map_or_else(|| key.clone(), |pod| self.config.allocator.endpoint_key(pod));
+        let endpoint =
+            read.as_ref().map_or_else(|| key.clone(), |pod| self.config.allocator.endpoint_key(pod));
         let read = self.store.endpoint(&endpoint).await.map_err(|why| Refused::internal(why.to_string()))?;
         let mut found = read.as_ref().map(translate::workload_endpoint).ok_or_else(missing)?;
         (found.pod_namespace, found.pod_name) = (key.namespace, key.name);

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::Problem;
 
 /// Required keys of `POST /ipam/ip`.
-pub(super) const ADD: &[&str] = &["containerID", "ifName", "netNamespace", "podNamespace", "podName", "podUID"];
+pub(super) const ADD: &[&str] =
+    &["containerID", "ifName", "netNamespace", "podNamespace", "podName", "podUID"];
 /// Required keys of `DELETE /ipam/ip`.
 pub(super) const DEL: &[&str] = &["containerID", "ifName", "podNamespace", "podName", "podUID"];
 /// Required keys of `DELETE /ipam/ips`.
