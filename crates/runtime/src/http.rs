@@ -1,5 +1,6 @@
-//! Serving HTTP/1.1 on TCP and unix sockets: small requests, small answers, every body in memory.
+//! Serving HTTP/1.1 on TCP and unix sockets, with or without TLS: small requests, small answers, every body in memory.
 
+mod encrypted;
 mod listener;
 
 use std::convert::Infallible;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::Shutdown;
+pub use encrypted::serve_tls;
 pub use hyper::{Method, Request, Response, StatusCode};
 pub use listener::{ListenError, Listener, tcp, unix};
 
@@ -54,7 +56,7 @@ pub async fn serve<H: Handler>(listener: Listener, handler: Arc<H>, shutdown: Sh
         let handler = handler.clone();
         let answer = service_fn(move |request| {
             let handler = handler.clone();
-            async move { Ok::<_, Infallible>(answer(handler.as_ref(), request).await) }
+            async move { Ok::<_, Infallible>(answer(handler.as_ref(), request, MAX_BODY).await) }
         });
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
@@ -71,12 +73,12 @@ pub async fn serve<H: Handler>(listener: Listener, handler: Arc<H>, shutdown: Sh
     }
 }
 
-async fn answer<H: Handler>(handler: &H, request: Request<Incoming>) -> Answer {
+async fn answer<H: Handler>(handler: &H, request: Request<Incoming>, max_body: usize) -> Answer {
     let (head, body) = request.into_parts();
-    if body.size_hint().lower() > MAX_BODY as u64 {
+    if body.size_hint().lower() > max_body as u64 {
         return text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large\n");
     }
-    match timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await {
+    match timeout(PATIENCE, Limited::new(body, max_body).collect()).await {
         Ok(Ok(body)) => handler.handle(Request::from_parts(head, body.to_bytes())).await,
         Ok(Err(_)) => text(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large or broken\n"),
         Err(_) => text(StatusCode::REQUEST_TIMEOUT, "the body did not come in time\n"),
