@@ -12,7 +12,7 @@ use polynic_wire::messages::{
     AddRequest, AddResponse, BatchDelRequest, CoordinatorConfig, DelRequest, PodIdentity, WorkloadEndpoint,
 };
 use polynic_wire::{CONFLICT_RELEASE_DISABLED, CONFLICT_RELEASE_REFUSED, ReleaseJournal};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::clock::TokioClock;
 use crate::{AgentMetrics, Config, coordinator, translate};
@@ -110,8 +110,9 @@ impl Service {
 
     async fn allocate(&self, request: &AddRequest) -> Result<Grant, Failure> {
         let mut wanted = translate::add_request(request);
-        wanted.deadline = self.clock.after(ADD_PATIENCE);
         let subject = format!("pod {}, interface {}", wanted.pod, wanted.nic);
+        wanted.deadline = self.clock.after(ADD_PATIENCE);
+        self.acquainted(&subject, ADD_PATIENCE).await?;
         match self.allocator.add(wanted).await {
             Answer::Granted(grant) => Ok(grant),
             Answer::Failed(failure) => Err(failure),
@@ -120,6 +121,13 @@ impl Service {
                 Err(Failure { subject, why })
             }
         }
+    }
+
+    /// An agent that has just started knows no pools yet: that must not look like a cluster that has none.
+    async fn acquainted(&self, subject: &str, patience: Duration) -> Result<(), Failure> {
+        let late = || FailureReason::OutOfTime("the agent has not yet seen the cluster's pools".to_owned());
+        let failure = |_| Failure { subject: subject.to_owned(), why: late() };
+        timeout(patience, self.store.synced()).await.map_err(failure)
     }
 
     /// Gives a pod's addresses back. What cannot be done now is written down, and will be done.
@@ -147,9 +155,12 @@ impl Service {
     async fn give_back(&self, mut request: ReleaseRequest) -> Result<(), Failure> {
         let (start, pod) = (Instant::now(), request.pod.to_string());
         request.deadline = self.clock.after(RELEASE_PATIENCE);
-        let done = match self.allocator.release(request).await {
-            Answer::Failed(failure) => Err(failure),
-            _ => Ok(()),
+        let done = match self.acquainted(&pod, RELEASE_PATIENCE).await {
+            Ok(()) => match self.allocator.release(request).await {
+                Answer::Failed(failure) => Err(failure),
+                _ => Ok(()),
+            },
+            Err(failure) => Err(failure),
         };
         self.metrics.released(start.elapsed(), done.as_ref().err().map(|failure| &failure.why));
         self.metrics.take_over(self.allocator.counters());

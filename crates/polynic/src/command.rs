@@ -10,6 +10,7 @@ const HELP: &str = "\
 polynic: many networks for Kubernetes pods
 
   polynic install DIR     put the CNI plugins into DIR (as hard links to this program, or copies)
+  polynic agent           run the node agent; also as spiderpool-agent
   polynic plugins         list the built-in plugins
   polynic version         print the version
   polynic help            print this

@@ -35,7 +35,24 @@ fn the_agent_as_a_process() {
     });
 }
 
-fn start(world: &World) -> Child {
+/// A process that does not outlive its test.
+struct Process(Child);
+
+impl Process {
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(world: &World) -> Process {
     let config = world.config("n1");
     let arguments =
         format!("{}|{}|{}", config.socket.display(), config.releases.display(), world.kubeconfig().display());
@@ -45,6 +62,7 @@ fn start(world: &World) -> Child {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
+    let child = Process(child);
     let plugin = Plugin::new(&config.socket);
     until("the agent is healthy", || plugin.service.healthy(soon()).is_ok());
     child
@@ -80,8 +98,7 @@ fn no_address_is_given_twice_and_none_is_lost() {
         // The moments are about as long as an allocation takes, so the agent dies before, in and after its writes.
         for moment in [1, 4, 9, 16, 25] {
             thread::sleep(Duration::from_millis(moment));
-            agent.kill().unwrap();
-            agent.wait().unwrap();
+            agent.kill();
             agent = start(&world);
         }
         asked.into_iter().map(|asked| asked.join().unwrap()).collect()
@@ -96,6 +113,4 @@ fn no_address_is_given_twice_and_none_is_lost() {
         plugin.del(name, uid).unwrap();
     }
     assert_eq!(world.records("p").len(), 0);
-    agent.kill().unwrap();
-    agent.wait().unwrap();
 }
