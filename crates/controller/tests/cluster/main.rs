@@ -1,0 +1,6 @@
+//! The controller against the embedded API server: one binary, because kube takes long to link.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
+mod support;
+mod webhooks;
