@@ -8,8 +8,9 @@ mod walk;
 use serde::de::DeserializeSeed as _;
 use serde_json::Value;
 
+use crate::defaults;
 use crate::resource::Resource;
-use crate::schema::Node;
+use crate::schema::{self, Node};
 use crate::status::Status;
 use crate::warning;
 
@@ -83,14 +84,28 @@ fn finish(resource: &Resource, walk: Walk, mut object: Value) -> Result<Decoded,
     if let Some(error) = error {
         return Err(unfit(resource, &error));
     }
-    match resource.model() {
-        Some(node) if !resource.custom => form::object(node, &mut object),
-        Some(node) => metadata_form(node, &mut object),
-        None => {}
-    }
+    complete(resource, &mut object);
     // The walk lets pass what is below a type without fields; a definition that says no more than that allows none.
     complaints.extend(resource.settle(&mut object));
     Ok(Decoded { object, complaints })
+}
+
+/// Brings an object whose types are right into the form in which it is stored, with what is filled in for its kind.
+pub(crate) fn complete(resource: &Resource, object: &mut Value) {
+    if let Some(node) = resource.custom_model.as_deref() {
+        return metadata_form(node, object);
+    }
+    if !resource.custom {
+        complete_as(&resource.group, &resource.version, &resource.kind, object);
+    }
+}
+
+/// The same for a built-in kind, whatever path the object came by.
+pub(crate) fn complete_as(group: &str, version: &str, kind: &str, object: &mut Value) {
+    if let Some(definition) = schema::builtin_definition(group, version, kind) {
+        form::object(definition.node(), object);
+        defaults::fill(definition.go_path(), definition.node(), object);
+    }
 }
 
 /// Of a custom object, metadata alone has the form of the real server's own types.

@@ -31,6 +31,7 @@ pub mod api;
 mod cel;
 mod crd;
 pub mod decode;
+mod defaults;
 mod entropy;
 mod go;
 mod http;

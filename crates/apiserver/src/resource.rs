@@ -11,7 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::crd::{Change, Shape};
+use crate::crd::{Change, Scale, Shape};
+use crate::decode;
 use crate::schema::{self, Below, Node};
 use crate::status::{Cause, Status, Subject};
 use crate::strategy::Strategy;
@@ -138,7 +139,10 @@ impl Resource {
         match self.conversion {
             Conversion::None => {}
             Conversion::ApiVersion => object["apiVersion"] = json!(self.api_version()),
-            Conversion::Events => crate::strategy::event::to_events_group(&mut object),
+            Conversion::Events => {
+                crate::strategy::event::to_events_group(&mut object);
+                decode::complete(self, &mut object);
+            }
         }
         if let Some(shape) = self.shape.as_ref().filter(|shape| shape.has_defaults()) {
             shape.fill(&mut object);
@@ -189,10 +193,19 @@ impl Resource {
         }
     }
 
+    /// Fills in what the kind has where a stored object says nothing.
+    pub(crate) fn fill_in(&self, object: &mut Value) {
+        if self.conversion == Conversion::None {
+            decode::complete(self, object);
+        }
+        self.strategy.default(object);
+    }
+
     /// What a client of this version sent, as it is stored.
     pub fn absorb(&self, mut object: Value) -> Value {
         if self.conversion == Conversion::Events {
             crate::strategy::event::to_core(&mut object);
+            decode::complete_as("", "v1", "Event", &mut object);
         }
         object
     }
@@ -210,6 +223,14 @@ impl Resource {
     /// The resource `name` below the objects.
     pub fn below(&self, name: &str) -> Option<&Below> {
         self.below.iter().find(|below| below.name == name)
+    }
+
+    /// Where the fields of a Scale are, for kinds that can be scaled.
+    pub(crate) fn scale(&self) -> Option<Scale> {
+        match &self.shape {
+            Some(shape) => shape.scale.clone(),
+            None => self.below("scale").map(|_| Scale::builtin()),
+        }
     }
 
     /// True if field selectors may use `label`.

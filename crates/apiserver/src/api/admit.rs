@@ -102,12 +102,12 @@ impl Api {
         }
         let read = |key: &str| self.read(key);
         admit_container(&read, target)?;
-        target.resource.strategy.default(&mut object);
+        target.resource.fill_in(&mut object);
         let name = text(&object, "metadata.name").to_owned();
         let named = Target { name, ..target.clone() };
         let request = attributes(&named, place, options_of("CreateOptions", options));
         let mut object = self.mutated(&named, Attributes { object, ..request }).await?;
-        target.resource.strategy.default(&mut object);
+        target.resource.fill_in(&mut object);
         Ok(object)
     }
 

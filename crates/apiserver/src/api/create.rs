@@ -106,8 +106,9 @@ fn check_place(target: &Target, object: &mut Value) -> Result<(), Status> {
 fn prepare(target: &Target, object: Value, now: Timestamp) -> Result<Value, Status> {
     let resource = &target.resource;
     let mut object = resource.absorb(object);
-    resource.strategy.default(&mut object);
+    resource.fill_in(&mut object);
     resource.strategy.begin(&mut object, resource.status, now);
+    resource.fill_in(&mut object);
     meta::begin(resource, &mut object, entropy::uuid().map_err(Status::internal)?, now);
     let mut causes = meta::validate(resource, &object);
     causes.extend(resource.strategy.validate(&object));

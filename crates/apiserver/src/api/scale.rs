@@ -1,4 +1,4 @@
-//! The scale sub-resource of custom kinds: reading it shows three fields of the object as a Scale, writing it changes one.
+//! The scale sub-resource: reading it shows three fields of the object as a Scale, writing it changes one.
 
 use std::sync::Arc;
 
@@ -52,6 +52,5 @@ impl Api {
 }
 
 fn scale_of(target: &Target) -> Result<Scale, Status> {
-    let scale = target.resource.shape.as_ref().and_then(|shape| shape.scale.clone());
-    scale.ok_or_else(Status::no_such_path)
+    target.resource.scale().ok_or_else(Status::no_such_path)
 }

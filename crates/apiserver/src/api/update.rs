@@ -165,7 +165,8 @@ pub(super) fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -
         Part::Main => {}
         Part::Status => resource.strategy.restrict_status_update(&mut new, old),
     }
-    resource.strategy.default(&mut new);
+    resource.strategy.prepare_update(&mut new, old);
+    resource.fill_in(&mut new);
     carry("resourceVersion", &old["metadata"], child(&mut new, "metadata"));
     check_rules(target, part, &new, old)?;
     count_generation(resource, &mut new, old);

@@ -24,12 +24,22 @@ impl Scale {
         })
     }
 
+    /// Of the built-in kinds that have one, which all name the fields alike.
+    pub(crate) fn builtin() -> Self {
+        let path = |text: &str| text.to_owned();
+        Self {
+            spec_replicas: path(".spec.replicas"),
+            status_replicas: path(".status.replicas"),
+            label_selector: path(".spec.selector"),
+        }
+    }
+
     /// The object as a Scale, and whether it says how many replicas it wants.
     pub(crate) fn view(&self, object: &Value) -> Result<(Value, bool), Status> {
         let wanted = replicas(object, &self.spec_replicas).map_err(Status::internal)?;
         let there = replicas(object, &self.status_replicas).map_err(Status::internal)?;
         let mut status = json!({"replicas": there.unwrap_or(0)});
-        if let Some(selector) = at(object, trimmed(&self.label_selector)).and_then(Value::as_str) {
+        if let Some(selector) = at(object, trimmed(&self.label_selector)).and_then(selector_text) {
             status["selector"] = json!(selector);
         }
         let mut metadata = Map::new();
@@ -140,6 +150,26 @@ fn checked(object: &Value, path: &str) -> Option<Cause> {
         Ok(_) => return None,
     };
     Some(Cause::invalid_value(path, &json!(detail.0), &detail.1))
+}
+
+/// A selector as text: as it is, or what a map or a LabelSelector of a built-in kind says.
+fn selector_text(selector: &Value) -> Option<String> {
+    match selector {
+        Value::String(text) => Some(text.clone()),
+        Value::Object(fields)
+            if fields.contains_key("matchLabels") || fields.contains_key("matchExpressions") =>
+        {
+            Some(crate::selector::requirements(selector).join(","))
+        }
+        Value::Object(labels) => Some(
+            labels
+                .iter()
+                .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
+                .collect::<Vec<_>>()
+                .join(","),
+        ),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -124,9 +124,18 @@ fn moment(kind: &str, given: &str) -> Result<String, String> {
         "MicroTime" => ("2006-01-02T15:04:05.000000Z07:00", "%Y-%m-%dT%H:%M:%S.%6fZ"),
         _ => ("2006-01-02T15:04:05Z07:00", "%Y-%m-%dT%H:%M:%SZ"),
     };
+    if kind == "MicroTime" && parsed.is_ok() && !has_micros(given) {
+        return Err(format!("parsing time {given:?} as {layout:?}: cannot parse \"Z\" as \".000000\""));
+    }
     parsed
         .map(|moment| moment.strftime(format).to_string())
         .map_err(|_| format!("parsing time {given:?} as {layout:?}: cannot parse {given:?} as \"2006\""))
+}
+
+/// Six digits after the seconds, as the real server insists.
+fn has_micros(given: &str) -> bool {
+    let fraction = given.split_once('.').map_or("", |(_, rest)| rest);
+    fraction.bytes().take_while(u8::is_ascii_digit).count() == 6
 }
 
 fn bytes(given: &str) -> Result<(), String> {

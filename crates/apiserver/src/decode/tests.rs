@@ -110,14 +110,19 @@ fn empty_fields_are_left_out_and_some_are_always_written() {
         "spec":{"hostNetwork":false,"hostUsers":false,"nodeName":"","tolerations":[],"containers":[{"name":"c","env":null}],
                 "volumes":[{"name":"v","emptyDir":{}}]},
         "status":{"conditions":[{"type":"x","status":"True"}]}}"#;
-    let object = decode("pods", text).unwrap().object;
+    let formed = |kind: &str, text: &str| {
+        let mut object: Value = serde_json::from_str(text).unwrap();
+        form::object(schema::builtin("", "v1", kind).unwrap(), &mut object);
+        object
+    };
+    let object = formed("Pod", text);
     let wanted = json!({
         "metadata": {"name": "a"},
         "spec": {"hostUsers": false, "containers": [{"name": "c", "resources": {}}], "volumes": [{"name": "v", "emptyDir": {}}]},
         "status": {"conditions": [{"type": "x", "status": "True", "lastProbeTime": null, "lastTransitionTime": null}]},
     });
     assert_eq!(object, wanted);
-    let service = decode("services", r#"{"spec":{"ports":[{"port":80}]}}"#).unwrap().object;
+    let service = formed("Service", r#"{"spec":{"ports":[{"port":80}]}}"#);
     let wanted = json!({"metadata": {}, "spec": {"ports": [{"port": 80, "targetPort": 0}]}, "status": {"loadBalancer": {}}});
     assert_eq!(service, wanted);
 }
@@ -127,4 +132,21 @@ fn text_that_is_no_json_is_shown() {
     let wanted = "the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)";
     assert_eq!(decode("pods", "").unwrap_err().message, wanted);
     assert_eq!(decode("pods", "{\"a\":1} x").unwrap_err().code, 400);
+}
+
+#[test]
+fn what_is_left_out_is_filled_in_wherever_its_type_occurs() {
+    let text = r#"{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"a:1"}]}}}}"#;
+    let kinds = Registry::default().snapshot();
+    let deployments = kinds.find("apps", "v1", "deployments").unwrap();
+    let spec = super::text(deployments, text.as_bytes()).unwrap().object["spec"].take();
+    assert_eq!(
+        (&spec["replicas"], &spec["strategy"]["rollingUpdate"]["maxSurge"]),
+        (&json!(1), &json!("25%"))
+    );
+    let pod = &spec["template"]["spec"];
+    assert_eq!(
+        (&pod["dnsPolicy"], &pod["containers"][0]["imagePullPolicy"]),
+        (&json!("ClusterFirst"), &json!("IfNotPresent"))
+    );
 }

@@ -54,7 +54,7 @@ pub(super) async fn answer(
     let call = Call { api, target, query, form, headers: parts.headers };
     match subresource.as_str() {
         "" => call.object(&parts.method, body).await,
-        "scale" if call.target.resource.custom => call.scale(&parts.method, body).await,
+        "scale" if call.target.resource.scale().is_some() => call.scale(&parts.method, body).await,
         "status" if call.target.resource.status => call.status(&parts.method, body).await,
         "binding" if call.target.resource.plural == "pods" => call.binding(&parts.method, body).await,
         _ => Err(Status::no_such_path()),

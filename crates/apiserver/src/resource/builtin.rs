@@ -86,16 +86,18 @@ const OWN: &[Rules] = &[
         strategy: &strategy::Pod,
         ..RULES
     },
-    Rules { plural: "podtemplates", generation: true, ..RULES },
+    Rules { plural: "podtemplates", generation: true, strategy: &strategy::Returned, ..RULES },
     Rules { plural: "replicationcontrollers", generation: true, fields: &["status.replicas"], ..RULES },
+    Rules { plural: "secrets", fields: &["type"], columns: table::secrets, ..RULES },
+    Rules { plural: "resourcequotas", strategy: &strategy::Returned, ..RULES },
+    Rules { plural: "persistentvolumes", strategy: &strategy::Volume, ..RULES },
+    Rules { plural: "persistentvolumeclaims", strategy: &strategy::Claim, ..RULES },
     Rules {
-        plural: "secrets",
-        fields: &["type"],
-        columns: table::secrets,
-        strategy: &strategy::Secret,
+        plural: "serviceaccounts",
+        columns: table::service_accounts,
+        strategy: &strategy::Returned,
         ..RULES
     },
-    Rules { plural: "serviceaccounts", columns: table::service_accounts, ..RULES },
     Rules {
         plural: "services",
         fields: &["spec.clusterIP", "spec.type"],
@@ -139,7 +141,7 @@ const OWN: &[Rules] = &[
         strategy: &strategy::Definition,
         ..RULES
     },
-    Rules { group: "apps", plural: "daemonsets", generation: true, ..RULES },
+    Rules { group: "apps", plural: "daemonsets", generation: true, strategy: &strategy::DaemonSet, ..RULES },
     Rules { group: "apps", plural: "deployments", generation: true, ..RULES },
     Rules { group: "apps", plural: "replicasets", generation: true, fields: &["status.replicas"], ..RULES },
     Rules {
@@ -180,15 +182,39 @@ const OWN: &[Rules] = &[
     Rules { group: "networking.k8s.io", plural: "ingresses", generation: true, ..RULES },
     Rules { group: "networking.k8s.io", plural: "networkpolicies", generation: true, ..RULES },
     Rules { group: "policy", plural: "poddisruptionbudgets", generation: true, ..RULES },
-    Rules { group: "resource.k8s.io", plural: "deviceclasses", generation: true, ..RULES },
+    Rules {
+        group: "resource.k8s.io",
+        plural: "deviceclasses",
+        generation: true,
+        strategy: &strategy::Returned,
+        ..RULES
+    },
+    Rules { group: "resource.k8s.io", plural: "resourceclaims", strategy: &strategy::Returned, ..RULES },
+    Rules {
+        group: "resource.k8s.io",
+        plural: "resourceclaimtemplates",
+        strategy: &strategy::Returned,
+        ..RULES
+    },
     Rules {
         group: "resource.k8s.io",
         plural: "resourceslices",
         generation: true,
         fields: &["spec.nodeName", "spec.driver"],
+        strategy: &strategy::Returned,
         ..RULES
     },
     Rules { group: "scheduling.k8s.io", plural: "priorityclasses", generation: true, ..RULES },
+    Rules { group: "storage.k8s.io", plural: "csidrivers", strategy: &strategy::Returned, ..RULES },
+    Rules { group: "storage.k8s.io", plural: "csinodes", strategy: &strategy::Returned, ..RULES },
+    Rules { group: "storage.k8s.io", plural: "storageclasses", strategy: &strategy::Returned, ..RULES },
+    Rules { group: "storage.k8s.io", plural: "volumeattachments", strategy: &strategy::Returned, ..RULES },
+    Rules {
+        group: "storage.k8s.io",
+        plural: "volumeattributesclasses",
+        strategy: &strategy::Returned,
+        ..RULES
+    },
 ];
 
 /// A built-in kind: what the facts say of it, and its rules.

@@ -91,8 +91,17 @@ impl Definition {
 
     /// The last two parts of its name, such as `v1.PodSpec`.
     pub fn go_name(&self) -> &'static str {
+        self.last_parts(2)
+    }
+
+    /// The last three parts of its name, such as `core.v1.PodSpec`.
+    pub fn go_path(&self) -> &'static str {
+        self.last_parts(3)
+    }
+
+    fn last_parts(&self, count: usize) -> &'static str {
         let mut dots = self.name.rmatch_indices('.').map(|(at, _)| at);
-        dots.nth(1).map_or(self.name, |at| &self.name[at + 1..])
+        dots.nth(count - 1).map_or(self.name, |at| &self.name[at + 1..])
     }
 
     /// The type, read at the first call.
