@@ -3,4 +3,7 @@
 //! [`webhook`] and [`certificates`] run on every replica; the rest on the leader.
 
 pub mod certificates;
+pub mod events;
+pub mod networks;
+pub mod reconcile;
 pub mod webhook;

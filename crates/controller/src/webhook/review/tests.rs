@@ -90,7 +90,8 @@ async fn a_deletion_is_decided_by_the_old_object() {
 async fn without_the_other_objects_nothing_is_allowed() {
     let request = json!({"uid": "u", "operation": "CREATE", "name": "p", "object": pool(json!({}))});
     let response =
-        ask(&Around(Err("no API server")), "/validate-spiderpool-spidernet-io-v2beta1-spiderippool", request).await;
+        ask(&Around(Err("no API server")), "/validate-spiderpool-spidernet-io-v2beta1-spiderippool", request)
+            .await;
     assert_eq!(
         response["status"],
         json!({"status": "Failure", "code": 500, "reason": "InternalError", "message": "no API server"})
