@@ -8,8 +8,10 @@ use std::time::Duration;
 use kube::api::PostParams;
 use kube::core::DynamicObject;
 use kube::runtime::controller::Controller;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource as _};
+use polynic_api::admission::multus_config::nad_name;
 use polynic_api::meta::OwnerReference;
 use polynic_api::spider::multus_config::MultusConfig;
 use polynic_api::spider::nad::{GeneratedNad, generate};
@@ -28,16 +30,27 @@ const SOON: Duration = Duration::from_millis(500);
 pub async fn run(client: Client, events: Events, pace: Pace) {
     let configs = spider::all::<MultusConfig>(client.clone());
     let nads: Api<DynamicObject> = Api::all_with(client.clone(), &nad_resource());
-    let controller = Controller::new(configs, watcher::Config::default()).owns_with(
-        nads,
-        nad_resource(),
-        watcher::Config::default(),
-    );
+    let controller = Controller::new(configs, watcher::Config::default());
+    let known = controller.store();
+    let makers = move |nad: DynamicObject| makers_of(&nad, &known.state());
+    let controller = controller.watches_with(nads, nad_resource(), watcher::Config::default(), makers);
     reconcile::run("multusconfig", controller, pace, move |config| {
         let (client, events) = (client.clone(), events.clone());
         async move { keep(&client, &events, config).await }
     })
     .await;
+}
+
+/// The SpiderMultusConfigs that want a NAD of this name. Owner references are not asked: they may be what somebody took away.
+fn makers_of(
+    nad: &DynamicObject,
+    configs: &[Arc<Stored<MultusConfig>>],
+) -> Vec<ObjectRef<Stored<MultusConfig>>> {
+    let wants = |config: &&Arc<Stored<MultusConfig>>| {
+        config.metadata.namespace == nad.metadata.namespace
+            && Some(nad_name(&config.plain())) == nad.metadata.name.as_deref()
+    };
+    configs.iter().filter(wants).map(|config| ObjectRef::from_obj(config.as_ref())).collect()
 }
 
 /// What to do about the NAD of a SpiderMultusConfig.
