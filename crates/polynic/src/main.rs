@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 mod agent;
+mod cluster;
 mod command;
 mod multus;
 mod plugin;
