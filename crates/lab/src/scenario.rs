@@ -15,6 +15,7 @@ use crate::state::{Spec, State};
 use crate::ui::{Style, Ui};
 
 pub mod macvlan_overlay;
+pub mod macvlan_standalone;
 pub mod packet;
 mod pools;
 pub mod quickstart;
@@ -60,7 +61,7 @@ pub struct Story {
 }
 
 /// All stories that the lab can tell.
-pub const STORIES: [&Story; 2] = [&quickstart::STORY, &macvlan_overlay::STORY];
+pub const STORIES: [&Story; 3] = [&quickstart::STORY, &macvlan_overlay::STORY, &macvlan_standalone::STORY];
 
 /// The story of that name.
 pub fn find(name: &str) -> Result<&'static Story> {

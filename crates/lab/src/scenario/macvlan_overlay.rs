@@ -3,14 +3,9 @@
 mod packets;
 mod routes;
 
-use std::net::IpAddr;
-
-use polynic_net::Family;
-
 use super::pools::{self, DEFAULT_POOLS};
-use super::world::Place::Pod;
 use super::world::World;
-use super::{Chapter, Fact, Finding, Story, eventually};
+use super::{Chapter, Fact, Finding, Story};
 
 /// The story.
 pub const STORY: Story = Story {
@@ -26,14 +21,6 @@ pub const STORY: Story = Story {
 
 const LABEL: &str = "app=macvlan-overlay-deploy";
 const REPLICAS: usize = 3;
-
-/// A Service for the Deployment, to reach by its cluster address.
-const SERVICE: &str = "
-apiVersion: v1
-kind: Service
-metadata: {name: overlay}
-spec: {ipFamilyPolicy: PreferDualStack, selector: {app: macvlan-overlay-deploy}, ports: [{port: 80, targetPort: 80}]}
-";
 
 const STARTED: &[Fact] = &[
     Fact { name: "each pod has eth0 with a /32 and a /128", check: routes::eth0_is_single },
@@ -58,52 +45,22 @@ const STARTED: &[Fact] = &[
     Fact { name: "net1 addresses of pods reach each other", check: packets::between_net1 },
 ];
 
-const DELETED: &[Fact] = &[Fact { name: "the pools are empty again", check: empty }];
+const DELETED: &[Fact] = &[Fact { name: "the pools are empty again", check: pools::empty }];
 
 fn apply(world: &World) -> Finding {
     world.apply(DEFAULT_POOLS)?;
+    world.apply(pools::WEB)?;
     let applied = world.apply(STORY.manifests)?;
-    world.apply(SERVICE)?;
     world.wait_pods(LABEL, REPLICAS)?;
+    world.wait_pods(pools::WEB_LABEL, pools::WEB_REPLICAS)?;
     Ok(applied)
 }
 
 fn delete(world: &World) -> Finding {
     world.remove("/apis/apps/v1/namespaces/default/deployments/macvlan-overlay-deploy")?;
-    world.wait_pods(LABEL, 0)?;
-    Ok("the Deployment and its pods are gone".to_owned())
+    world.wait_gone(LABEL)
 }
 
-fn empty(world: &World) -> Finding {
-    eventually(super::world::PATIENCE, || {
-        for pool in ["default-v4-ippool", "default-v6-ippool"] {
-            match pools::allocated(world, pool)? {
-                0 => {}
-                n => return Err(format!("{pool} still holds {n}")),
-            }
-        }
-        Ok("nothing is allocated".to_owned())
-    })
-}
-
-fn pods(world: &World) -> Result<Vec<String>, String> {
-    match world.pods_with(LABEL)? {
-        pods if pods.len() == REPLICAS => Ok(pods),
-        pods => Err(format!("{} pods, not {REPLICAS}", pods.len())),
-    }
-}
-
-/// Checks every pod; the last finding stands for all.
 fn each(world: &World, check: impl Fn(&World, &str) -> Finding) -> Finding {
-    let mut last = String::new();
-    for pod in pods(world)? {
-        last = check(world, &pod).map_err(|why| format!("{pod}: {why}"))?;
-    }
-    Ok(last)
-}
-
-/// A link's addresses, IPv4 first.
-fn addresses(world: &World, pod: &str, link: &str) -> Result<[IpAddr; 2], String> {
-    let view = world.look(Pod(pod))?;
-    Ok([view.address(link, Family::V4)?, view.address(link, Family::V6)?])
+    pools::each(world, LABEL, REPLICAS, check)
 }

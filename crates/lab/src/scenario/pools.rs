@@ -2,10 +2,11 @@
 
 use std::net::IpAddr;
 
+use polynic_net::{Family, IpNet};
 use serde_json::Value;
 
-use super::Finding;
-use super::world::{NAMESPACE, World};
+use super::world::{NAMESPACE, Place, View, World};
+use super::{Finding, eventually};
 use crate::shape::{Dual, Host, Shape, Underlay};
 
 /// The guide's default pools of the underlay.
@@ -83,4 +84,91 @@ pub fn endpoint_says(world: &World, pod: &str, nic: &str, addresses: [IpAddr; 2]
 pub fn allocated(world: &World, pool: &str) -> Result<u64, String> {
     let path = format!("/apis/spiderpool.spidernet.io/v2beta1/spiderippools/{pool}");
     Ok(world.get(&path)?["status"]["allocatedIPCount"].as_u64().unwrap_or_default())
+}
+
+/// Somebody on the overlay alone, and a Service to reach it by: the Deployments of the stories listen to nothing.
+pub const WEB: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {ipFamilyPolicy: PreferDualStack, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: nginx, ports: [{containerPort: 8080}]}]}
+";
+/// The label of its pods.
+pub const WEB_LABEL: &str = "app=web";
+/// How many there are.
+pub const WEB_REPLICAS: usize = 2;
+
+/// The cluster addresses of [`WEB`], IPv4 first.
+pub fn web_addresses(world: &World) -> Result<[IpAddr; 2], String> {
+    let service = world.get("/api/v1/namespaces/default/services/web")?;
+    let ips = service["spec"]["clusterIPs"].as_array().cloned().unwrap_or_default();
+    let ips: Vec<IpAddr> = ips.iter().filter_map(|ip| ip.as_str()?.parse().ok()).collect();
+    match ips.as_slice() {
+        [v4, v6] if v4.is_ipv4() && v6.is_ipv6() => Ok([*v4, *v6]),
+        other => Err(format!("the Service has the addresses {other:?}")),
+    }
+}
+
+/// The router's addresses on the nodes' first network.
+pub fn gateways(world: &World) -> Result<[IpAddr; 2], String> {
+    Ok(world.layout().segments().first().ok_or("no network")?.router())
+}
+
+/// A link's addresses, IPv4 first.
+pub fn addresses(world: &World, pod: &str, link: &str) -> Result<[IpAddr; 2], String> {
+    let view = world.look(Place::Pod(pod))?;
+    Ok([view.address(link, Family::V4)?, view.address(link, Family::V6)?])
+}
+
+/// Checks every pod with a label, of which there must be so many; the last finding stands for all.
+pub fn each(world: &World, label: &str, count: usize, check: impl Fn(&World, &str) -> Finding) -> Finding {
+    let pods = world.pods_with(label)?;
+    if pods.len() != count {
+        return Err(format!("{} pods with {label}, not {count}", pods.len()));
+    }
+    let mut last = String::new();
+    for pod in pods {
+        last = check(world, &pod).map_err(|why| format!("{pod}: {why}"))?;
+    }
+    Ok(last)
+}
+
+/// A link has one address of each default pool.
+pub fn are_of_default_pools(view: &View, link: &str) -> Finding {
+    let nets: Vec<IpNet> = [Family::V4, Family::V6]
+        .iter()
+        .flat_map(|family| view.addresses(link, *family))
+        .map(|address| address.net)
+        .collect();
+    let fine = |net: &IpNet| match net {
+        IpNet::V4(net) => net.addr().octets()[..3] == [172, 18, 40] && net.prefix_len() == 16,
+        IpNet::V6(net) => net.to_string().starts_with("fc00:f853:ccd:e793::") && net.prefix_len() == 64,
+    };
+    match nets.len() == 2 && nets.iter().all(fine) {
+        true => Ok(format!("{nets:?}")),
+        false => Err(format!("{link} has {nets:?}")),
+    }
+}
+
+/// The default pools have given nothing.
+pub fn empty(world: &World) -> Finding {
+    eventually(super::world::PATIENCE, || {
+        for pool in ["default-v4-ippool", "default-v6-ippool"] {
+            match allocated(world, pool)? {
+                0 => {}
+                n => return Err(format!("{pool} still holds {n}")),
+            }
+        }
+        Ok("nothing is allocated".to_owned())
+    })
 }

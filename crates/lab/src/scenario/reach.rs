@@ -73,6 +73,15 @@ pub fn leaves_by(world: &World, pod: &str, source: Option<IpAddr>, to: IpAddr, n
     left_by(nic, &before, &sent(&here)?).map_err(|why| format!("{}: {why}", whom()))
 }
 
+/// A burst of TCP connections of a pod to an address leaves by `nic`.
+pub fn connection_leaves_by(world: &World, pod: &str, to: IpAddr, port: u16, nic: &str) -> Finding {
+    let here = world.network(Place::Pod(pod))?;
+    packet::http(&here, to, port)?;
+    let before = sent(&here)?;
+    (0..BURST).try_for_each(|_| packet::http(&here, to, port).map(drop))?;
+    left_by(nic, &before, &sent(&here)?).map_err(|why| format!("{pod} -> {to}: {why}"))
+}
+
 /// Both directions between a place and an address of a pod work, by whatever way.
 pub fn both_ways(world: &World, place: Place<'_>, own: IpAddr, pod: &str, to: IpAddr) -> Finding {
     let (there, here) = (world.network(place)?, world.network(Place::Pod(pod))?);

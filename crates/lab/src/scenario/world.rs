@@ -65,6 +65,13 @@ impl World {
         self.layout.host_addresses(name).ok_or_else(|| format!("there is no host {name}"))
     }
 
+    /// The addresses of a node on its first NIC, IPv4 first.
+    pub fn node_addresses(&self, name: &str) -> Result<[IpAddr; 2], String> {
+        let node = self.layout.nodes().find(|node| node.name() == name);
+        let nets = node.and_then(|node| self.layout.address(node, 0));
+        nets.map(|nets| nets.map(|net| net.addr())).ok_or_else(|| format!("there is no node {name}"))
+    }
+
     /// Applies manifests.
     pub fn apply(&self, yaml: &str) -> Finding {
         let objects = manifest::parse(yaml).map_err(|why| why.to_string())?;
@@ -187,7 +194,7 @@ impl World {
     /// Deletes an object by its path in the API; what it owns goes with it.
     pub fn remove(&self, path: &str) -> Finding {
         let (above, name) = path.rsplit_once('/').ok_or_else(|| format!("{path} is no path"))?;
-        let request = Request::new(above).delete(name, &DeleteParams::default());
+        let request = Request::new(above).delete(name, &DeleteParams::background());
         let request = request.map_err(|why| why.to_string())?;
         let done: std::result::Result<Value, _> = self.runtime.block_on(self.client.request(request));
         done.map(|_| format!("{name} deleted")).map_err(|why| format!("{path}: {why}"))
@@ -212,6 +219,17 @@ impl World {
         let names = self.pods_with(label)?;
         self.wait_running(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
         Ok(names)
+    }
+
+    /// Waits until no pod with a label is there.
+    pub fn wait_gone(&self, label: &str) -> Finding {
+        eventually(PATIENCE, || {
+            let list = self.runtime.block_on(self.pods().list(&ListParams::default().labels(label)));
+            match list.map_err(|why| why.to_string())?.items.len() {
+                0 => Ok(format!("no pod with {label} is left")),
+                n => Err(format!("{n} pods with {label} are still there")),
+            }
+        })
     }
 
     /// A running pod's sandbox.

@@ -1,17 +1,11 @@
 //! Real packets, and by which interface they go.
 
-use std::net::IpAddr;
-
-use super::super::pools::LAN;
-use super::super::reach::{answered_by, both_ways, leaves_by};
+use super::super::pools::{self, LAN, addresses, gateways};
+use super::super::reach::{answered_by, both_ways, connection_leaves_by, leaves_by};
 use super::super::world::Place::{Host, Pod};
 use super::super::{Finding, packet, world::World};
-use super::{addresses, each, pods};
+use super::{LABEL, each};
 use crate::registry::OUTSIDE;
-
-fn gateways(world: &World) -> Result<[IpAddr; 2], String> {
-    Ok(world.layout().segments().first().ok_or("no network")?.router())
-}
 
 pub fn gateway(world: &World) -> Finding {
     each(world, |world, pod| {
@@ -33,7 +27,7 @@ pub fn outside(world: &World) -> Finding {
 
 /// Each pod and the next one.
 fn pairs(world: &World) -> Result<Vec<(String, String)>, String> {
-    let pods = pods(world)?;
+    let pods = world.pods_with(LABEL)?;
     let next = pods.iter().cycle().skip(1);
     Ok(pods.iter().zip(next).map(|(a, b)| (a.clone(), b.clone())).collect())
 }
@@ -47,25 +41,18 @@ pub fn other_pod(world: &World) -> Finding {
     Ok("both families, within a node and across".to_owned())
 }
 
+/// A cluster address answers no ping: connections do instead.
 pub fn service(world: &World) -> Finding {
-    let service = world.get("/api/v1/namespaces/default/services/overlay")?;
-    let clusters: Vec<IpAddr> = service["spec"]["clusterIPs"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|ip| ip.as_str()?.parse().ok())
-        .collect();
-    if clusters.len() != 2 {
-        return Err(format!("the Service has the addresses {clusters:?}"));
-    }
+    let clusters = pools::web_addresses(world)?;
     each(world, |world, pod| {
-        for address in &clusters {
-            let answer = packet::http(&world.network(Pod(pod))?, *address, 80)?;
-            if !answer.contains("macvlan-overlay-deploy") {
-                return Err(format!("{address} answered {answer:?}"));
+        for address in clusters {
+            connection_leaves_by(world, pod, address, 80, "eth0")?;
+            let page = packet::http(&world.network(Pod(pod))?, address, 80)?;
+            if !page.contains("web-") {
+                return Err(format!("{address} answered {page:?}"));
             }
         }
-        Ok(format!("{clusters:?} answer"))
+        Ok(format!("{} and {}", clusters[0], clusters[1]))
     })
 }
 
@@ -93,7 +80,7 @@ pub fn answers_eth0(world: &World) -> Finding {
 pub fn node(world: &World) -> Finding {
     each(world, |world, pod| {
         let node = world.sandbox(pod)?.node;
-        let own = world.host_addresses(&node)?;
+        let own = world.node_addresses(&node)?;
         for link in ["eth0", "net1"] {
             for (address, own) in addresses(world, pod, link)?.into_iter().zip(own) {
                 both_ways(world, Host(&node), own, pod, address)?;

@@ -2,10 +2,10 @@
 
 use polynic_net::{Family, IpNet};
 
-use super::super::pools;
+use super::super::pools::{self, addresses};
 use super::super::world::Place::Pod;
 use super::super::{Finding, same, world::World};
-use super::{addresses, each};
+use super::each;
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 /// The table of eth0.
@@ -26,19 +26,7 @@ pub fn eth0_is_single(world: &World) -> Finding {
 }
 
 pub fn net1_is_of_the_pools(world: &World) -> Finding {
-    each(world, |world, pod| {
-        let view = world.look(Pod(pod))?;
-        let nets: Vec<IpNet> =
-            FAMILIES.iter().flat_map(|family| view.addresses("net1", *family)).map(|a| a.net).collect();
-        let fine = |net: &IpNet| match net {
-            IpNet::V4(net) => net.addr().octets()[..3] == [172, 18, 40] && net.prefix_len() == 16,
-            IpNet::V6(net) => net.to_string().starts_with("fc00:f853:ccd:e793::") && net.prefix_len() == 64,
-        };
-        match nets.len() == 2 && nets.iter().all(fine) {
-            true => Ok(format!("{nets:?}")),
-            false => Err(format!("net1 has {nets:?}")),
-        }
-    })
+    each(world, |world, pod| pools::are_of_default_pools(&world.look(Pod(pod))?, "net1"))
 }
 
 pub fn defaults(world: &World) -> Finding {
@@ -57,7 +45,7 @@ pub fn eth0_in_main(world: &World) -> Finding {
     each(world, |world, pod| {
         let view = world.look(Pod(pod))?;
         let node = world.sandbox(pod)?.node;
-        let node_addresses = world.host_addresses(&node)?;
+        let node_addresses = world.node_addresses(&node)?;
         let mut wanted: Vec<String> = vec!["169.254.1.1/32".into()];
         wanted.extend(node_addresses.map(|ip| IpNet::from(ip).to_string()));
         for destination in &wanted {
