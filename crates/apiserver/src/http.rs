@@ -8,6 +8,7 @@ mod openapi;
 mod query;
 mod request;
 mod route;
+mod streams;
 
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ use crate::status::Status;
 use crate::warning;
 
 pub(crate) use self::body::Body;
+pub(crate) use self::streams::Streams;
+pub use self::streams::{Connecting, Kubelets};
 
 use self::route::Route;
 
@@ -32,6 +35,7 @@ pub(crate) struct Service {
     api: Arc<Api>,
     /// The whole value that an Authorization header must have.
     authorization: String,
+    streams: Streams,
 }
 
 /// An answer that is not an error.
@@ -52,19 +56,24 @@ impl Answer {
 }
 
 impl Service {
-    pub(crate) fn new(api: Arc<Api>, token: &str) -> Self {
-        Self { api, authorization: format!("Bearer {token}") }
+    pub(crate) fn new(api: Arc<Api>, token: &str, streams: Streams) -> Self {
+        Self { api, authorization: format!("Bearer {token}"), streams }
     }
 
     /// Answers one request; errors become Status objects.
     pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        if let Ok(Route::Resource(path)) = Route::parse(uri.path())
+            && Streams::are_meant(&path)
+            && self.is_authenticated(&request)
+        {
+            let answer = self.streams.answer(&self.api, &path, request).await;
+            return answer.unwrap_or_else(|status| self::response(failure(&status)));
+        }
         let (answer, warnings) = warning::collect(self.answer(request)).await;
         let answer = answer.unwrap_or_else(|status| failure(&status));
         tracing::debug!(%method, %uri, code = answer.code.as_u16(), "request");
-        let mut response = Response::new(answer.body);
-        *response.status_mut() = answer.code;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
+        let mut response = self::response(answer);
         for text in &warnings {
             if let Ok(value) = HeaderValue::from_str(&warning::header(text)) {
                 response.headers_mut().append(WARNING, value);
@@ -130,6 +139,13 @@ fn host<B>(request: &Request<B>) -> String {
     let header = request.headers().get(hyper::header::HOST).and_then(|value| value.to_str().ok());
     let authority = request.uri().authority().map(ToString::to_string);
     authority.or_else(|| header.map(str::to_owned)).unwrap_or_default()
+}
+
+fn response(answer: Answer) -> Response<Body> {
+    let mut response = Response::new(answer.body);
+    *response.status_mut() = answer.code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
+    response
 }
 
 fn failure(status: &Status) -> Answer {

@@ -37,6 +37,7 @@ mod process;
 mod progress;
 mod proxy;
 mod random;
+mod reach;
 mod registry;
 mod relay;
 mod scenario;

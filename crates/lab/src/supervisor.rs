@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Node as NodeObject;
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::hold::{self, Holder};
 use crate::process::{self, Identity};
 use crate::progress::{self, Progress};
+use crate::reach::Reach;
 use crate::registry::{self, Hosts, ROUTER};
 use crate::state::{Spec, State, write_whole};
 use crate::underlay::{Layout, Node, build, plan};
@@ -148,7 +150,7 @@ async fn serve_api(state: &State, hosts: &Hosts, outer: TcpListener) -> Result<(
         listeners.push(network.run(listen).map_err(|why| failed(why.to_string()))??);
     }
     listeners.push(listen()?);
-    let server = api::serve(state, listeners).await?;
+    let server = api::serve(state, listeners, Arc::new(Reach(state.clone()))).await?;
     let kubeconfig = server.kubeconfig();
     let outside = node::readdressed(kubeconfig, &format!("https://{address}"))?;
     write_whole(&state.kubeconfig(), outside.as_bytes())?;
