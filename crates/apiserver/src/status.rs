@@ -150,7 +150,7 @@ impl Status {
     /// 405: the resource exists and does not do this.
     pub fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
-        Self::new(405, "MethodNotAllowed", message)
+        Self::about(405, "MethodNotAllowed", message.into(), Subject::default())
     }
 
     /// 406: none of the media types that the client accepts can be produced.
@@ -221,7 +221,7 @@ impl Status {
             "message": self.message, "reason": self.reason, "code": self.code,
         });
         let details = self.details();
-        if details.as_object().is_some_and(|d| !d.is_empty()) {
+        if self.subject.is_some() || details.as_object().is_some_and(|d| !d.is_empty()) {
             body["details"] = details;
         }
         body

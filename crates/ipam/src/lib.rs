@@ -18,6 +18,7 @@ mod decide;
 mod driver;
 mod endpoint;
 mod filter;
+pub mod gc;
 mod glob;
 mod machine;
 mod objects;

@@ -139,6 +139,22 @@ pub enum FwExpr {
     EtherSrc(Mac),
     /// No route back to the source through the link the packet came by (`fib saddr . iif oif missing`).
     NoReturnPath,
+    /// The packet begins a connection (`ct state new`).
+    NewConnection,
+    /// The bits of `mask` in the connection's mark are those of `value`.
+    ConnectionMark {
+        /// The value.
+        value: u32,
+        /// The bits that count.
+        mask: u32,
+    },
+    /// Make the bits of `mask` in the connection's mark those of `value`.
+    SetConnectionMark {
+        /// The value.
+        value: u32,
+        /// The bits that change.
+        mask: u32,
+    },
     /// Transport protocol by its number (IANA protocol numbers; 6 is TCP, 17 is UDP).
     Protocol(u8),
     /// Destination port; only after a match of a protocol that has ports.

@@ -133,7 +133,7 @@ impl Call<'_> {
     fn watch(&self) -> Result<Answer, Status> {
         let options = self.query.watch(&self.target.resource)?;
         let watch = Watch::start(self.api.clone(), self.target.clone(), options, self.form)?;
-        Ok(Answer { code: StatusCode::OK, media_type: JSON, body: Body::watch(watch) })
+        Ok(Answer { body: Body::watch(watch), ..Answer::json(StatusCode::OK, Bytes::new()) })
     }
 
     async fn create(&self, body: Incoming) -> Result<Answer, Status> {

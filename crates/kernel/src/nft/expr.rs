@@ -12,6 +12,7 @@ use polynic_net::{Family, FwExpr, FwFamily, FwVerdict, IpNet, Mac};
 use crate::Errno;
 use crate::netlink::Fault;
 
+mod connection;
 mod transport;
 
 /// One expression of a rule.
@@ -39,6 +40,9 @@ pub(super) fn encode(expr: &FwExpr, family: FwFamily) -> Result<Vec<Expr>, Fault
         FwExpr::Dst { net, not } => address(family, *net, *not, Side::Destination)?,
         FwExpr::EtherSrc(mac) => ether_source(family, *mac),
         FwExpr::NoReturnPath => no_return_path(),
+        FwExpr::NewConnection => connection::is_new(),
+        FwExpr::ConnectionMark { value, mask } => connection::mark(*value, *mask),
+        FwExpr::SetConnectionMark { value, mask } => connection::set_mark(*value, *mask),
         FwExpr::Protocol(number) => vec![meta(MetaKey::L4Proto), compare(Operator::Equal, vec![*number])],
         FwExpr::DstPort(port) => transport::destination_port(*port),
         FwExpr::DstIsLocal => transport::to_this_host(),

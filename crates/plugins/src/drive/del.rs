@@ -6,7 +6,7 @@ use polynic_kernel::{Kernel, KernelError, transaction};
 use super::Job;
 use super::add::describe;
 use super::lock::ContainerLock;
-use crate::record::{Earlier, Record, Slot};
+use crate::record::{self, Earlier, Record, Slot};
 use crate::{Leftovers, Role};
 
 /// Removes the attachment with whatever is left of it. The address is given back last, so that nobody gets it while a link
@@ -22,6 +22,7 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
             remove_recorded(job, kernel.as_mut(), &record)?
         }
         Some(Earlier::Reserving) => Vec::new(),
+        Some(Earlier::Nothing) if is_kept_by_another(job, lock.as_ref()) => Vec::new(),
         Some(Earlier::Nothing) | None => remove_leftovers(job, kernel.as_mut()),
     };
     if let Some(error) = errors.into_iter().next() {
@@ -43,6 +44,13 @@ pub(super) fn remove_recorded(
     }
     let mut host_only = job.context.door.open(None).map_err(|e| job.call.error(e))?;
     Ok(transaction::remove(host_only.as_mut(), &record.plan))
+}
+
+/// Whether the container has a record by the same chained plugin for another interface. Then it was ours that attached all of
+/// them, and what looks like a leftover belongs to that one.
+fn is_kept_by_another(job: &Job<'_>, lock: Option<&ContainerLock>) -> bool {
+    let records = lock.map(|l| record::applied(&l.directory)).unwrap_or_default();
+    job.attachment.role() == Role::Chained && records.iter().any(|r| r.plugin == job.call.plugin)
 }
 
 fn remove_leftovers(job: &Job<'_>, kernel: &mut dyn Kernel) -> Vec<KernelError> {

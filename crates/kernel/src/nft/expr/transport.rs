@@ -59,7 +59,7 @@ pub(super) fn set_mark(value: u32, mask: u32) -> Vec<Expr> {
 const SOURCE: u16 = 3;
 
 /// Register 1 `& mask ^ xor`, in the machine's order.
-fn bits(mask: u32, xor: u32) -> Expr {
+pub(super) fn bits(mask: u32, xor: u32) -> Expr {
     let value = |number: u32| DataAttribute::Value(number.to_ne_bytes().to_vec());
     typed(
         "bitwise",
@@ -119,6 +119,6 @@ pub(super) fn reject(family: FwFamily) -> Expr {
     raw("reject", vec![number(TYPE, kind), DefaultNla::new(CODE, vec![code])])
 }
 
-fn number(kind: u16, value: u32) -> DefaultNla {
+pub(super) fn number(kind: u16, value: u32) -> DefaultNla {
     DefaultNla::new(kind, value.to_be_bytes().to_vec())
 }
