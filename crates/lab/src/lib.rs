@@ -26,6 +26,7 @@ mod diagnose;
 mod error;
 mod events;
 mod exec;
+mod garbage;
 mod hold;
 mod kubelet;
 mod launch;

@@ -23,7 +23,7 @@ use crate::reach::Reach;
 use crate::registry::{self, Hosts, ROUTER};
 use crate::state::{Spec, State, write_whole};
 use crate::underlay::{Layout, Node, build, plan};
-use crate::{api, controllers, launch, node};
+use crate::{api, controllers, garbage, launch, node};
 
 /// How long nodes may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -81,6 +81,7 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
         node::prepare(&state, &layout, node, &kubeconfig.map_err(Error::io("read the kubeconfig"))?)?;
         tokio::spawn(keep_kubelet(state.clone(), node, host(&hosts, &node.name())?));
     }
+    tokio::spawn(garbage::run(client.clone()));
     tokio::spawn(controllers::run(client.clone(), spec.shape.services));
     wait_until_ready(&client, spec.nodes).await?;
     step(format!(

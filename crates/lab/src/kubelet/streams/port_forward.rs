@@ -50,7 +50,7 @@ async fn tunnel(socket: Socket, inner: DuplexStream) {
                 break;
             }
         }
-        let _ = sink.close().await;
+        let _ = sink.send(websocket::goodbye()).await;
     };
     let back = async {
         while let Some(Ok(message)) = stream.next().await {

@@ -13,7 +13,8 @@ use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::exec::Streams;
 use super::session::{Ended, Outer, Output};
@@ -121,7 +122,12 @@ async fn converse(
     }
     let ended = running.await.unwrap_or_else(|why| Ended::Failed(why.to_string()));
     let _ = sink.send(message(ERROR, ended.status().to_string().as_bytes())).await;
-    let _ = sink.close().await;
+    let _ = sink.send(goodbye()).await;
+}
+
+/// Clients take any other end for a failure, also one without a code.
+pub fn goodbye() -> Message {
+    Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: Default::default() }))
 }
 
 fn frame(output: Output) -> Message {
