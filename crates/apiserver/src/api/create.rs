@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Api, Target, WriteOptions, admit_container};
-use crate::crd::Change;
+use crate::crd::{self, Change};
 use crate::entropy;
 use crate::json::{child, text};
 use crate::meta;
@@ -75,7 +75,9 @@ fn insert(
     if options.dry_run {
         txn.discard();
     }
-    Ok(txn.put(&key, object)?)
+    let stored = txn.put(&key, object)?;
+    crd::accept_names(txn, &key)?;
+    Ok(stored)
 }
 
 /// A stored value as clients of `resource`'s version see it.
@@ -106,11 +108,15 @@ fn check_place(target: &Target, object: &mut Value) -> Result<(), Status> {
 fn prepare(target: &Target, object: Value, now: Timestamp) -> Result<Value, Status> {
     let resource = &target.resource;
     let mut object = resource.absorb(object);
+    if resource.custom {
+        crd::warn_of_finalizers(&object);
+    }
     resource.fill_in(&mut object);
     resource.strategy.begin(&mut object, resource.status, now);
     resource.fill_in(&mut object);
     meta::begin(resource, &mut object, entropy::uuid().map_err(Status::internal)?, now);
     let mut causes = meta::validate(resource, &object);
+    causes.extend(resource.strategy.validate_new(&object));
     causes.extend(resource.strategy.validate(&object));
     causes.extend(resource.check(Change { new: &object, old: None }, StatusOnly::No));
     if causes.is_empty() {
