@@ -32,6 +32,7 @@ mod http;
 mod identity;
 mod json;
 mod meta;
+mod ownership;
 pub mod patch;
 mod protobuf;
 pub mod resource;
