@@ -3,11 +3,13 @@
 //! Schemas are kept and handed out; objects are not checked against them yet.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use crate::json::{at, integer, items, text};
 use crate::resource::{Conversion, Resource};
+use crate::schema::Node;
 use crate::strategy;
 use crate::table::{Cell, Column, JsonPath};
 
@@ -33,6 +35,7 @@ pub(crate) fn resources(definition: &Value) -> Vec<Resource> {
 fn resource(definition: &Value, version: &Value) -> Resource {
     let several = items(definition, "spec.versions").len() > 1;
     let group = text(definition, "spec.group");
+    let schema = at(version, "schema.openAPIV3Schema").cloned();
     Resource {
         group: group.into(),
         version: text(version, "name").into(),
@@ -49,7 +52,8 @@ fn resource(definition: &Value, version: &Value) -> Resource {
         storage_group: group.into(),
         conversion: if several { Conversion::ApiVersion } else { Conversion::None },
         field_labels: selectable_fields(version),
-        schema: at(version, "schema.openAPIV3Schema").cloned(),
+        custom_model: schema.as_ref().map(|schema| Arc::new(Node::parse_object(schema))),
+        schema,
         columns: columns(version),
         strategy: &strategy::Custom,
     }

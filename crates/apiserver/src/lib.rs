@@ -24,6 +24,7 @@
 //! - A write is answered after its fsync, never before; kill -9 and power cuts lose nothing that was answered.
 //! - A decision sees the store alone: reading, checking and writing are one step, so writes of an object are linearizable.
 //! - A watch brings every change once and in the order of revisions, or ends. Nothing is buffered without bound.
+//! - What objects look like is said once, in [`schema`], for built-in and custom kinds alike.
 //! - A built-in kind is a row in `resource/builtin.rs`, plus a [`strategy::Strategy`] where it has rules of its own.
 pub mod api;
 mod crd;
@@ -36,6 +37,7 @@ mod ownership;
 pub mod patch;
 mod protobuf;
 pub mod resource;
+pub mod schema;
 pub mod selector;
 mod server;
 pub mod status;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use crate::schema::{self, Node};
 use crate::status::{Status, Subject};
 use crate::strategy::Strategy;
 use crate::table::Column;
@@ -59,8 +60,10 @@ pub struct Resource {
     pub conversion: Conversion,
     /// Field labels for selectors, besides `metadata.name` and `metadata.namespace`.
     pub field_labels: Vec<String>,
-    /// OpenAPI schema of the objects, where one is known.
+    /// OpenAPI schema of a custom kind's objects, as its definition has it.
     pub schema: Option<Value>,
+    /// Type of a custom kind's objects; [`Resource::model`] knows those of built-in kinds too.
+    pub custom_model: Option<Arc<Node>>,
     /// Columns of its table.
     pub columns: Vec<Column>,
     /// Defaults, checks and deletion rules.
@@ -77,6 +80,14 @@ impl Resource {
     /// `group/version`, or the version alone in the core group.
     pub fn api_version(&self) -> String {
         group_version(&self.group, &self.version)
+    }
+
+    /// The type of the objects, where one is known.
+    pub fn model(&self) -> Option<&Node> {
+        match &self.custom_model {
+            Some(node) => Some(node),
+            None => schema::builtin(&self.group, &self.version, &self.kind).filter(|_| !self.custom),
+        }
     }
 
     /// Keys of all objects, or of those of one namespace, start with this.

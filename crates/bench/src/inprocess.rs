@@ -45,6 +45,8 @@ fn registry() -> Registry {
         door: Box::<RealDoor>::default(),
         state: PathBuf::from("/run/polynic"),
         executable: None,
+        addresses: Box::new(polynic_wire::Sockets),
+        releases: polynic_wire::ReleaseJournal::new("/run/held/releases"),
         seed: Box::new(|| Instant::now().elapsed().as_nanos() as u64),
         warn: Box::new(|_| {}),
     })

@@ -7,6 +7,7 @@ use polynic_cni::{
     Delegate, Error, Exec, Invocation, Output, PluginConf, PluginMain, Verb, Version, dispatch::invoke,
 };
 use polynic_kernel::Door;
+use polynic_wire::{AddressServices, ReleaseJournal};
 
 use crate::ipam::{self, Ipam};
 use crate::{Attacher, Context, drive, interfaces};
@@ -19,6 +20,10 @@ pub struct Host {
     pub state: PathBuf,
     /// Device and inode of our own executable: a file in CNI_PATH that is this one is built in.
     pub executable: Option<(u64, u64)>,
+    /// Finds the node agent: in this process, or behind the socket that a configuration names.
+    pub addresses: Box<dyn AddressServices>,
+    /// Where releases wait that no agent took.
+    pub releases: ReleaseJournal,
     /// Makes seeds.
     pub seed: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Takes messages that are worth reading but no failures.
@@ -71,6 +76,8 @@ impl Registry {
             door: self.host.door.as_ref(),
             state: &self.host.state,
             delegate: self,
+            addresses: self.host.addresses.as_ref(),
+            releases: &self.host.releases,
             seed: self.host.seed.as_ref(),
             warn: self.host.warn.as_ref(),
         }

@@ -5,6 +5,7 @@ use std::path::Path;
 use polynic_cni::{Delegate, Error, GoMap, Invocation, PluginConf, Success, Version};
 use polynic_kernel::Door;
 use polynic_net::{Change, Entropy, Facts, IfName, Needs, Place, Plan};
+use polynic_wire::{AddressServices, ReleaseJournal};
 
 /// What the driver works with: the same for every call of a process.
 pub struct Context<'a> {
@@ -14,6 +15,10 @@ pub struct Context<'a> {
     pub state: &'a Path,
     /// Who calls IPAM plugins.
     pub delegate: &'a dyn Delegate,
+    /// Finds the node agent.
+    pub addresses: &'a dyn AddressServices,
+    /// Where releases wait that no agent took.
+    pub releases: &'a ReleaseJournal,
     /// Seeds for names and addresses; a new one each time.
     pub seed: &'a (dyn Fn() -> u64 + Sync),
     /// Where a message goes that is worth reading but no failure (the executable: stderr).

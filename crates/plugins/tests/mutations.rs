@@ -137,6 +137,8 @@ impl Bench {
             door: Box::new(door.clone()),
             state: directory.path().join("state"),
             executable: None,
+            addresses: Box::new(polynic_wire::Sockets),
+            releases: polynic_wire::ReleaseJournal::new(directory.path().join("releases")),
             seed: Box::new(|| 7),
             warn: Box::new(|_| {}),
         });

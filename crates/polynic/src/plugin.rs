@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use polynic_cni::dispatch;
 use polynic_kernel::RealDoor;
 use polynic_plugins::{Host, Registry};
+use polynic_wire::{ReleaseJournal, Sockets, journal};
 use rustix::io::Errno;
 
 /// Directory of volatile state: records of attachments and locks.
@@ -42,6 +43,8 @@ pub(crate) fn host() -> Host {
         door: Box::<RealDoor>::default(),
         state: PathBuf::from(STATE),
         executable: std::fs::metadata("/proc/self/exe").ok().map(|m| (m.dev(), m.ino())),
+        addresses: Box::new(Sockets),
+        releases: ReleaseJournal::new(journal::DIRECTORY),
         seed: Box::new(seed),
         warn: Box::new(|text| {
             let _ = writeln!(io::stderr(), "{text}");

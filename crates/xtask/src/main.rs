@@ -1,9 +1,11 @@
-//! Developer tasks: `cargo xtask tidy` checks the rules of ARCHITECTURE.md that no compiler checks, and
-//! `cargo xtask static-check BINARY` that a program can run on any node.
+//! Developer tasks: `cargo xtask tidy` checks the rules of ARCHITECTURE.md that no compiler checks,
+//! `cargo xtask static-check BINARY` that a program can run on any node, and `cargo xtask openapi-facts` renews what the
+//! embedded API server knows of the built-in kinds.
 //!
 //! It needs nothing installed but cargo, and has no dependency that a plain build would not have anyway.
 
 mod elf;
+mod openapi_facts;
 mod tidy;
 
 use std::io::{self, Write as _};
@@ -17,6 +19,9 @@ cargo xtask <task>
 
   tidy                   check dependency directions, file lengths, layout, child processes and docs/compatibility.md
   static-check BINARY... check that a program is static, stripped, at a fixed address and under 15 MB (the lab: 20)
+  openapi-facts GO_TYPES,... KUBECTL_FLAG...
+                         renew crates/apiserver/data/builtin-kinds.txt from the server that the flags lead kubectl to, and
+                         from directories of Go types (k8s.io/api, and pkg/apis of apimachinery, apiextensions, kube-aggregator)
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +39,7 @@ fn run(arguments: &[String]) -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["tidy"] => report("tidy", &tidy::problems(&workspace_root()?)?),
         ["static-check", binaries @ ..] if !binaries.is_empty() => static_check(binaries),
+        ["openapi-facts", types, flags @ ..] => openapi_facts(types, flags),
         [] | ["help" | "-h" | "--help"] => say(USAGE),
         _ => bail!("unknown task: {}\n\n{USAGE}", arguments.join(" ")),
     }
@@ -49,6 +55,13 @@ fn static_check(binaries: &[&str]) -> Result<()> {
         say(&format!("{binary}: static, stripped, {:.1} MB\n", bytes.len() as f64 / 1e6))?;
     }
     Ok(())
+}
+
+fn openapi_facts(types: &str, flags: &[&str]) -> Result<()> {
+    let output = workspace_root()?.join("crates/apiserver/data/builtin-kinds.txt");
+    let directories: Vec<&Path> = types.split(',').map(Path::new).collect();
+    let bytes = openapi_facts::write(&output, &directories, flags)?;
+    say(&format!("{}: {bytes} bytes\n", output.display()))
 }
 
 /// Fails with all problems at once: a list is repaired in one go, a first finding one at a time.

@@ -192,6 +192,7 @@ impl Row {
             conversion: self.conversion,
             field_labels: owned(self.fields),
             schema: None,
+            custom_model: None,
             columns: (self.columns)(),
             strategy: self.strategy,
         }

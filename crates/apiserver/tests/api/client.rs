@@ -166,7 +166,7 @@ impl Client {
     pub async fn watch(mut self, path: &str) -> Events {
         let response = self.send("GET", path, &[], "").await.unwrap();
         assert_eq!(response.status().as_u16(), 200);
-        Events { body: response.into_body(), buffer: Vec::new(), _client: self }
+        Events::of(response.into_body(), self)
     }
 }
 
@@ -178,6 +178,11 @@ pub struct Events {
 }
 
 impl Events {
+    /// Of an answer that has begun.
+    pub fn of(body: Incoming, client: Client) -> Self {
+        Self { body, buffer: Vec::new(), _client: client }
+    }
+
     /// The next event, which must come within ten seconds; `None` at the end of the stream.
     pub async fn next(&mut self) -> Option<Value> {
         loop {

@@ -56,6 +56,8 @@ impl Bench {
             door: &door,
             state: self.state.path(),
             delegate: &NoDelegate,
+            addresses: &polynic_wire::Sockets,
+            releases: &polynic_wire::ReleaseJournal::new(self.state.path().join("releases")),
             seed: &|| 1,
             warn: &|_| {},
         };

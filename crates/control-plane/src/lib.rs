@@ -1,0 +1,23 @@
+//! For tests: a real Kubernetes control plane, etcd and kube-apiserver, in a temporary directory and on loopback. The
+//! embedded API server is judged against it, and clients run their tests on both.
+//!
+//! The programs come from `KUBEBUILDER_ASSETS`, else from what `scripts/control-plane.sh` built into the cache directory.
+//! Where they are missing, tests say so and are skipped; with `cluster` in `POLYNIC_REQUIRE_TIERS` they fail.
+//!
+//! ```no_run
+//! use polynic_control_plane::{ControlPlane, Programs};
+//!
+//! if let Some(programs) = Programs::or_skip() {
+//!     let plane = ControlPlane::start(&programs).unwrap();
+//!     println!("kubectl --kubeconfig {} get --raw /version", plane.kubeconfig_path().display());
+//! }
+//! ```
+
+mod identity;
+mod plane;
+mod probe;
+mod process;
+mod programs;
+
+pub use self::plane::{ControlPlane, StartError};
+pub use self::programs::Programs;

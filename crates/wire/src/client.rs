@@ -1,0 +1,121 @@
+//! The service behind a unix socket. Each call is a connection of its own: connecting to a local socket costs less than to know whether
+//! an old connection still works.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::BASE_PATH;
+use crate::http::{self, Answer, Request};
+use crate::messages::{
+    AddRequest, AddResponse, BatchDelRequest, CoordinatorConfig, DelRequest, PodIdentity, Refusal,
+    WorkloadEndpoint,
+};
+use crate::service::{AddressService, AddressServices, ServiceError};
+
+/// Every agent by its socket.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sockets;
+
+impl AddressServices for Sockets {
+    fn at(&self, socket: &Path) -> Arc<dyn AddressService> {
+        Arc::new(SocketService::new(socket))
+    }
+}
+
+/// The agent that listens at a path.
+#[derive(Clone, Debug)]
+pub struct SocketService {
+    socket: PathBuf,
+}
+
+impl SocketService {
+    /// The agent at this path, if one listens there.
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self { socket: socket.into() }
+    }
+
+    fn call<B: Serialize>(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Option<&B>,
+        deadline: Instant,
+    ) -> Result<Answer, ServiceError> {
+        let garbled = |why: String| ServiceError::Garbled { socket: self.socket.clone(), why };
+        let body = body.map(serde_json::to_vec).transpose().map_err(|e| garbled(e.to_string()))?;
+        let path = format!("{BASE_PATH}{path}");
+        let request = Request { method, path: &path, body: body.as_deref() };
+        let answer = http::exchange(&self.socket, &request, deadline)?;
+        if answer.status == 200 {
+            return Ok(answer);
+        }
+        Err(ServiceError::Status { code: answer.status, message: message(&answer) })
+    }
+
+    fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, ServiceError> {
+        let garbled =
+            |e: serde_json::Error| ServiceError::Garbled { socket: self.socket.clone(), why: e.to_string() };
+        serde_json::from_slice(&answer.body).map_err(garbled)
+    }
+}
+
+/// No body.
+const NOTHING: Option<&()> = None;
+
+impl AddressService for SocketService {
+    fn healthy(&self, deadline: Instant) -> Result<(), ServiceError> {
+        self.call("GET", "/ipam/healthy", NOTHING, deadline).map(drop)
+    }
+
+    fn allocate(&self, request: &AddRequest, deadline: Instant) -> Result<AddResponse, ServiceError> {
+        self.read(&self.call("POST", "/ipam/ip", Some(request), deadline)?)
+    }
+
+    fn release(&self, request: &DelRequest, deadline: Instant) -> Result<(), ServiceError> {
+        self.call("DELETE", "/ipam/ip", Some(request), deadline).map(drop)
+    }
+
+    fn release_batch(&self, request: &BatchDelRequest, deadline: Instant) -> Result<(), ServiceError> {
+        self.call("DELETE", "/ipam/ips", Some(request), deadline).map(drop)
+    }
+
+    fn coordinator_config(
+        &self,
+        pod: &PodIdentity,
+        deadline: Instant,
+    ) -> Result<CoordinatorConfig, ServiceError> {
+        self.read(&self.call("GET", "/coordinator/config", Some(pod), deadline)?)
+    }
+
+    fn workload_endpoint(
+        &self,
+        pod: &PodIdentity,
+        deadline: Instant,
+    ) -> Result<WorkloadEndpoint, ServiceError> {
+        let query = [&pod.pod_namespace, &pod.pod_name].map(|text| http::encoded(text));
+        let path = format!("/workloadendpoint?podNamespace={}&podName={}", query[0], query[1]);
+        self.read(&self.call("GET", &path, NOTHING, deadline)?)
+    }
+}
+
+/// The text of an error: a bare JSON string, a refusal, or whatever it is.
+fn message(answer: &Answer) -> String {
+    if let Ok(text) = serde_json::from_slice::<String>(&answer.body) {
+        return text;
+    }
+    if let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body) {
+        return refusal.message;
+    }
+    let text = String::from_utf8_lossy(&answer.body);
+    match text.trim() {
+        "" => format!("status {}", answer.status),
+        text => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
