@@ -5,6 +5,7 @@ mod bind;
 mod cascade;
 mod create;
 mod delete;
+mod own;
 mod read;
 mod render;
 mod seed;
@@ -23,7 +24,7 @@ use crate::resource::{Registry, Resource};
 use crate::status::Status;
 use crate::store::{Limits, Store, StoreError, Txn};
 
-pub use self::delete::DeleteOptions;
+pub use self::delete::{DeleteOptions, Propagation};
 pub use self::read::ListOptions;
 pub use self::render::Form;
 pub use self::update::Part;
@@ -55,10 +56,12 @@ impl Target {
 }
 
 /// What all writes may ask for.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct WriteOptions {
     /// Do everything except change anything.
     pub dry_run: bool,
+    /// Who writes, for `managedFields`: the field manager that the client names, or else its program.
+    pub manager: String,
 }
 
 /// The verbs over one store.

@@ -4,6 +4,7 @@ mod body;
 mod discovery;
 mod negotiate;
 mod openapi;
+mod options;
 mod query;
 mod request;
 mod route;

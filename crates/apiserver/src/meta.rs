@@ -34,7 +34,6 @@ pub(crate) fn check_shape(resource: &Resource, object: &mut Value) -> Result<(),
         return Err(Status::bad_request("metadata must be an object"));
     };
     metadata.retain(|_, value| !value.is_null());
-    metadata.remove("managedFields");
     metadata.remove("selfLink");
     metadata.iter().try_for_each(|(key, value)| check_field(key, value))
 }
@@ -56,7 +55,9 @@ fn check_field(key: &str, value: &Value) -> Result<(), Status> {
     let fits = match key {
         "labels" | "annotations" => value.as_object().is_some_and(|map| map.values().all(Value::is_string)),
         "finalizers" => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
-        "ownerReferences" => value.as_array().is_some_and(|list| list.iter().all(Value::is_object)),
+        "ownerReferences" | "managedFields" => {
+            value.as_array().is_some_and(|list| list.iter().all(Value::is_object))
+        }
         "generation" | "deletionGracePeriodSeconds" => value.is_i64(),
         _ => value.is_string(),
     };

@@ -8,6 +8,7 @@ mod apply;
 mod collect;
 mod compare;
 mod conflict;
+mod declared;
 mod entries;
 mod last_applied;
 mod merge;

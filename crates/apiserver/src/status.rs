@@ -183,8 +183,11 @@ impl Status {
     pub fn to_json(&self) -> Value {
         let mut body = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            body["reason"] = json!(self.reason);
+        }
         let details = self.details();
         if details.as_object().is_some_and(|d| !d.is_empty()) {
             body["details"] = details;

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::own::{self, Owner};
+use super::update::Part;
 use super::{Api, Target, WriteOptions, admit_container};
 use crate::entropy;
 use crate::json::{child, text};
@@ -27,6 +29,17 @@ impl Api {
         if !text(&object, "metadata.resourceVersion").is_empty() {
             return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }
+        let object = Owner::new(target, Part::Main, &options).updated(&own::nothing(), object)?;
+        self.create_owned(target, object, options).await
+    }
+
+    /// The same for an object that knows its owners.
+    pub(super) async fn create_owned(
+        &self,
+        target: &Target,
+        object: Value,
+        options: WriteOptions,
+    ) -> Result<Value, Status> {
         let generated = text(&object, "metadata.generateName").to_owned();
         let tries =
             if text(&object, "metadata.name").is_empty() && !generated.is_empty() { NAME_TRIES } else { 1 };
@@ -35,7 +48,7 @@ impl Api {
             if tries > 1 {
                 candidate["metadata"]["name"] = json!(generated_name(&generated)?);
             }
-            match self.create_named(target, candidate, options).await {
+            match self.create_named(target, candidate, options.clone()).await {
                 Err(status) if status.reason == "AlreadyExists" && attempt < tries => {}
                 result => return result,
             }
@@ -90,7 +103,7 @@ fn generated_name(prefix: &str) -> Result<String, Status> {
 }
 
 /// The namespace of path and object must agree; cluster-wide objects have none.
-fn check_place(target: &Target, object: &mut Value) -> Result<(), Status> {
+pub(super) fn check_place(target: &Target, object: &mut Value) -> Result<(), Status> {
     let said = text(object, "metadata.namespace").to_owned();
     if !said.is_empty() && said != target.namespace {
         let message = "the namespace of the provided object does not match the namespace sent on the request";

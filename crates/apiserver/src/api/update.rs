@@ -1,12 +1,16 @@
 //! update and patch: the new object against the old one, decided alone with the store.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::cascade;
 use super::create::served;
+use super::own::{self, Owner};
 use super::{Api, Target, WriteOptions};
 use crate::json::{carry, child, text};
 use crate::meta;
+use crate::ownership;
 use crate::patch::{self, PatchError, PatchType};
 use crate::resource::{Resource, Snapshot};
 use crate::status::Status;
@@ -21,12 +25,25 @@ pub enum Part {
     Status,
 }
 
-/// Makes the new object from the served form of the old one.
-type Edit = Box<dyn FnOnce(&Value) -> Result<Value, Status> + Send>;
+impl Part {
+    /// The sub-resource that the write goes through; empty for the object itself.
+    pub(super) fn subresource(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+        }
+    }
+}
+
+/// Makes the new object, with its owners, from the served form of the old one.
+pub(super) type Edit = Arc<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync>;
 
 /// Media types that custom kinds are patched with.
 const CUSTOM_PATCHES: [&str; 3] =
     ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
+
+/// Times that an apply is begun anew because the object came or went meanwhile.
+const APPLY_TRIES: usize = 8;
 
 impl Api {
     /// Replaces (a part of) the object by `object`.
@@ -37,7 +54,9 @@ impl Api {
         object: Value,
         options: WriteOptions,
     ) -> Result<Value, Status> {
-        self.edit(target, part, options, Box::new(move |_| Ok(object))).await
+        let owner = Owner::new(target, part, &options);
+        let edit = move |old: &Value| owner.updated(old, object.clone());
+        self.edit(target, part, options, Arc::new(edit)).await
     }
 
     /// Changes (a part of) the object by `patch`. Without a resourceVersion in it there is no conflict: it is applied to
@@ -49,16 +68,61 @@ impl Api {
         (patch_type, patch): (PatchType, Value),
         options: WriteOptions,
     ) -> Result<Value, Status> {
-        if patch_type == PatchType::Apply {
-            let message = "server-side apply is not supported by this server yet; use client-side apply";
-            return Err(Status::new(415, "UnsupportedMediaType", message));
-        }
         if target.resource.custom && patch_type == PatchType::Strategic {
             return Err(Status::unsupported_media_type(&CUSTOM_PATCHES));
         }
-        let kind = target.resource.kind.clone();
-        let edit = move |old: &Value| patch::apply(patch_type, &kind, old, &patch).map_err(Status::from);
-        self.edit(target, part, options, Box::new(edit)).await
+        let owner = Owner::new(target, part, &options);
+        let resource = target.resource.clone();
+        let edit = move |old: &Value| {
+            let new = patch::apply(patch_type, resource.model(), old, &patch)?;
+            owner.updated(old, new)
+        };
+        self.edit(target, part, options, Arc::new(edit)).await
+    }
+
+    /// Applies `config` as the options' manager; true if it made the object. Conflicts with other managers are an error
+    /// unless `force`.
+    pub async fn apply(
+        &self,
+        target: &Target,
+        part: Part,
+        (config, force): (Value, bool),
+        options: WriteOptions,
+    ) -> Result<(Value, bool), Status> {
+        let config = Arc::new(config);
+        for _ in 0..APPLY_TRIES {
+            let (owner, applied) = (Owner::new(target, part, &options), config.clone());
+            let edit = move |old: &Value| owner.applied(old, &applied, force);
+            match self.edit(target, part, options.clone(), Arc::new(edit)).await {
+                Err(status) if part == Part::Main && status == target.not_found() => {}
+                done => return done.map(|object| (object, false)),
+            }
+            match self.create_applied(target, &config, options.clone()).await {
+                Err(status) if status.reason == "AlreadyExists" => {}
+                done => return done.map(|object| (object, true)),
+            }
+        }
+        Err(Status::modified(target.resource.subject(&target.name)))
+    }
+
+    async fn create_applied(
+        &self,
+        target: &Target,
+        config: &Value,
+        options: WriteOptions,
+    ) -> Result<Value, Status> {
+        let owner = Owner::new(target, Part::Main, &options);
+        let mut object = owner.applied(&own::nothing(), config, false)?;
+        let uid = text(config, "metadata.uid");
+        if !uid.is_empty() {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            return Err(Status::conflict(target.resource.subject(&target.name), &why));
+        }
+        check_name(target, &object)?;
+        super::create::check_place(target, &mut object)?;
+        self.create_owned(target, object, options).await
     }
 
     async fn edit(
@@ -74,7 +138,7 @@ impl Api {
             if options.dry_run {
                 txn.discard();
             }
-            replace(txn, &kinds, &target, part, edit)
+            replace(txn, &kinds, &target, part, &edit)
         });
         served(&resource, stored.await?)
     }
@@ -85,8 +149,11 @@ impl From<PatchError> for Status {
         match error {
             PatchError::Malformed(message) => Self::bad_request(message),
             PatchError::Unfit(message) => {
-                Self::new(422, "Invalid", format!("the patch cannot be applied: {message}"))
+                tracing::debug!(message, "a patch does not fit");
+                Self::new(422, "Invalid", "the server rejected our request due to an error in our request")
             }
+            PatchError::TooLong(message) => Self::new(413, "RequestEntityTooLarge", message),
+            PatchError::Broken(message) => Self::new(500, "", message),
         }
     }
 }
@@ -96,14 +163,24 @@ fn replace(
     kinds: &Snapshot,
     target: &Target,
     part: Part,
-    edit: Edit,
+    edit: &Edit,
 ) -> Result<Value, Status> {
-    let key = target.key();
-    let old = txn.get(&key)?.ok_or_else(|| target.not_found())?;
+    let old = txn.get(&target.key())?.ok_or_else(|| target.not_found())?;
     let mut new = edit(&served(&target.resource, old.clone())?)?;
     meta::check_shape(&target.resource, &mut new)?;
     let new = decide(target, part, target.resource.absorb(new), &old)?;
-    if new == old {
+    write(txn, kinds, target, (old, new))
+}
+
+/// Writes `new` in place of `old`, if it differs; an object that only waited for this goes.
+pub(super) fn write(
+    txn: &mut Txn<'_, '_>,
+    kinds: &Snapshot,
+    target: &Target,
+    (old, new): (Value, Value),
+) -> Result<Value, Status> {
+    let key = target.key();
+    if new == old || ownership::only_times_differ(&new, &old) {
         return Ok(old);
     }
     if meta::has_ended(&new) {
@@ -120,11 +197,13 @@ fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -> Result<Va
     check_identity(target, &new, old)?;
     check_version(target, &new, old)?;
     meta::keep_server_owned(&mut new, old);
+    let entries = json!({"managedFields": new["metadata"]["managedFields"]});
     match part {
         Part::Main if resource.status => carry("status", old, &mut new),
         Part::Main => {}
         Part::Status => resource.strategy.restrict_status_update(&mut new, old),
     }
+    carry_entries(&entries, &mut new);
     resource.strategy.default(&mut new);
     carry("resourceVersion", &old["metadata"], child(&mut new, "metadata"));
     check_rules(resource, target, &new, old)?;
@@ -132,13 +211,28 @@ fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -> Result<Va
     Ok(new)
 }
 
-fn check_identity(target: &Target, new: &Value, old: &Value) -> Result<(), Status> {
+/// The owners stay what this write made them, whatever else it puts back.
+fn carry_entries(entries: &Value, new: &mut Value) {
+    let metadata = child(new, "metadata");
+    if entries["managedFields"].is_null() {
+        carry("managedFields", &Value::Null, metadata);
+    } else {
+        carry("managedFields", entries, metadata);
+    }
+}
+
+fn check_name(target: &Target, new: &Value) -> Result<(), Status> {
     let name = text(new, "metadata.name");
     if name != target.name {
         let message =
             format!("the name of the object ({name}) does not match the name on the URL ({})", target.name);
         return Err(Status::bad_request(message));
     }
+    Ok(())
+}
+
+fn check_identity(target: &Target, new: &Value, old: &Value) -> Result<(), Status> {
+    check_name(target, new)?;
     let namespace = text(new, "metadata.namespace");
     if !namespace.is_empty() && namespace != target.namespace {
         let message = "the namespace of the provided object does not match the namespace sent on the request";

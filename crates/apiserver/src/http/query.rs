@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::api::{ListOptions, WatchOptions, WriteOptions};
+use crate::api::{ListOptions, WatchOptions};
 use crate::resource::Resource;
 use crate::selector::{FieldSelector, LabelSelector, Selector};
 use crate::status::Status;
@@ -22,9 +22,17 @@ impl Query {
         self.0.iter().find(|(k, _)| k == key).map_or("", |(_, value)| value)
     }
 
-    fn flag(&self, key: &str) -> bool {
-        let given = self.0.iter().any(|(k, _)| k == key);
-        given && !["false", "0"].contains(&self.get(key))
+    /// All values of a parameter that may be repeated.
+    pub(super) fn all(&self, key: &str) -> Vec<&str> {
+        self.0.iter().filter(|(k, _)| k == key).map(|(_, value)| value.as_str()).collect()
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(k, _)| k == key)
+    }
+
+    pub(super) fn flag(&self, key: &str) -> bool {
+        self.has(key) && !["false", "0"].contains(&self.get(key))
     }
 
     pub(super) fn number<N: std::str::FromStr>(&self, key: &str) -> Result<Option<N>, Status> {
@@ -70,20 +78,6 @@ impl Query {
                 .map_or(WATCH_TIMEOUT, |s| Duration::from_secs(s).min(WATCH_TIMEOUT)),
         })
     }
-
-    pub(super) fn write(&self) -> Result<WriteOptions, Status> {
-        let validation = self.get("fieldValidation");
-        if !["", "Ignore", "Warn", "Strict"].contains(&validation) {
-            return Err(Status::bad_request(format!("invalid fieldValidation: {validation:?}")));
-        }
-        match self.get("dryRun") {
-            "" => Ok(WriteOptions { dry_run: false }),
-            "All" => Ok(WriteOptions { dry_run: true }),
-            other => Err(Status::bad_request(format!(
-                "dryRun: Unsupported value: {other:?}: supported values: \"All\""
-            ))),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -105,13 +99,6 @@ mod tests {
         );
         assert_eq!(list("labelSelector=a+b").unwrap_err().code, 400);
         assert_eq!(list("limit=x").unwrap_err().code, 400);
-    }
-
-    #[test]
-    fn only_a_full_dry_run_exists() {
-        assert!(Query::parse(Some("dryRun=All")).write().unwrap().dry_run);
-        assert!(Query::parse(Some("dryRun=Some")).write().is_err());
-        assert!(Query::parse(Some("fieldValidation=Loud")).write().is_err());
     }
 
     #[test]

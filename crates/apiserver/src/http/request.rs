@@ -11,11 +11,11 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::Body;
+use super::options::{self, Write};
 use super::query::Query;
 use super::route::ResourcePath;
 use super::{Answer, JSON, negotiate};
 use crate::api::{Api, DeleteOptions, Form, Part, Target, Watch};
-use crate::json::{integer, text};
 use crate::patch::PatchType;
 use crate::protobuf;
 use crate::status::Status;
@@ -24,6 +24,9 @@ use crate::status::Status;
 const BODY_LIMIT: usize = 3 << 20;
 /// Time that a client has to send the body.
 const BODY_PATIENCE: Duration = Duration::from_secs(60);
+const YAML: &str = "application/yaml";
+/// Media types of bodies.
+const BODIES: [&str; 3] = [JSON, YAML, protobuf::MEDIA_TYPE];
 /// Media types of patches.
 const PATCHES: [&str; 4] = [
     "application/json-patch+json",
@@ -103,7 +106,8 @@ impl Call<'_> {
             return Err(Status::method_not_allowed());
         }
         let binding = self.json_body(body).await?;
-        let bound = self.api.bind(&self.target, binding, self.query.write()?).await?;
+        let options = options::write(&self.query, &self.headers, Write::Create)?;
+        let bound = self.api.bind(&self.target, binding, options).await?;
         Ok(Answer::value(StatusCode::CREATED, &bound))
     }
 
@@ -119,13 +123,13 @@ impl Call<'_> {
     }
 
     async fn create(&self, body: Incoming) -> Result<Answer, Status> {
-        let options = self.query.write()?;
+        let options = options::write(&self.query, &self.headers, Write::Create)?;
         let created = self.api.create(&self.target, self.new_object(body).await?, options).await?;
         self.show(StatusCode::CREATED, &created)
     }
 
     async fn update(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
-        let options = self.query.write()?;
+        let options = options::write(&self.query, &self.headers, Write::Update)?;
         let object = self.json_body(body).await?;
         self.show(StatusCode::OK, &self.api.update(&self.target, part, object, options).await?)
     }
@@ -133,11 +137,15 @@ impl Call<'_> {
     async fn patch(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
         let patch_type = PatchType::from_media_type(self.media_type());
         let patch_type = patch_type.ok_or_else(|| Status::unsupported_media_type(&PATCHES))?;
-        let options = self.query.write()?;
         let text = read(body).await?;
-        // The text of an apply patch is YAML; what becomes of it is not decided by its content.
-        let patch = if patch_type == PatchType::Apply { Value::Null } else { parse(&text)? };
-        self.show(StatusCode::OK, &self.api.patch(&self.target, part, (patch_type, patch), options).await?)
+        let options = options::write(&self.query, &self.headers, Write::Patch(patch_type))?;
+        if patch_type == PatchType::Apply {
+            let config = (yaml(&text)?, self.query.flag("force"));
+            let (object, created) = self.api.apply(&self.target, part, config, options).await?;
+            return self.show(if created { StatusCode::CREATED } else { StatusCode::OK }, &object);
+        }
+        let patch = (patch_type, parse(&text)?);
+        self.show(StatusCode::OK, &self.api.patch(&self.target, part, patch, options).await?)
     }
 
     async fn delete(&self, body: Incoming) -> Result<Answer, Status> {
@@ -156,24 +164,12 @@ impl Call<'_> {
         Ok(Answer::value(StatusCode::OK, &list))
     }
 
-    /// From the body, or from the query where there is none.
     async fn delete_options(&self, body: Incoming) -> Result<DeleteOptions, Status> {
-        let mut options = DeleteOptions {
-            grace_seconds: self.query.number("gracePeriodSeconds")?,
-            dry_run: self.query.write()?.dry_run,
-            ..DeleteOptions::default()
-        };
-        let text_body = read(body).await?;
-        if text_body.is_empty() {
-            return Ok(options);
+        let text = read(body).await?;
+        if text.is_empty() {
+            return options::delete(&self.query, None);
         }
-        self.check_json()?;
-        let body = parse(&text_body)?;
-        options.grace_seconds = integer(&body, "gracePeriodSeconds").or(options.grace_seconds);
-        options.uid = text(&body, "preconditions.uid").into();
-        options.resource_version = text(&body, "preconditions.resourceVersion").into();
-        options.dry_run |= crate::json::items(&body, "dryRun").iter().any(|v| v == "All");
-        Ok(options)
+        options::delete(&self.query, Some(&self.decoded(&text)?))
     }
 
     fn show(&self, code: StatusCode, object: &Value) -> Result<Answer, Status> {
@@ -184,12 +180,13 @@ impl Call<'_> {
         self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    fn check_json(&self) -> Result<(), Status> {
-        let media_type = self.media_type().split(';').next().unwrap_or_default().trim();
-        if ["", "application/json"].contains(&media_type) {
-            return Ok(());
+    /// A body by its media type: JSON or YAML.
+    fn decoded(&self, text: &[u8]) -> Result<Value, Status> {
+        match self.media_type().split(';').next().unwrap_or_default().trim() {
+            "" | JSON => parse(text),
+            YAML => yaml(text),
+            _ => Err(Status::unsupported_media_type(&BODIES)),
         }
-        Err(Status::unsupported_media_type(&[JSON]))
     }
 
     /// The body of a create, which kubectl sends as protobuf for some kinds whatever the server says.
@@ -197,18 +194,25 @@ impl Call<'_> {
         if self.media_type() != protobuf::MEDIA_TYPE {
             return self.json_body(body).await;
         }
-        protobuf::decode(&read(body).await?).ok_or_else(|| Status::unsupported_media_type(&[JSON]))
+        protobuf::decode(&read(body).await?).ok_or_else(|| Status::unsupported_media_type(&BODIES))
     }
 
     async fn json_body(&self, body: Incoming) -> Result<Value, Status> {
-        self.check_json()?;
-        parse(&read(body).await?)
+        self.decoded(&read(body).await?)
     }
 }
 
 fn parse(text: &[u8]) -> Result<Value, Status> {
     serde_json::from_slice(text)
         .map_err(|e| Status::bad_request(format!("the body of the request is not valid JSON: {e}")))
+}
+
+/// JSON is YAML, and most of it comes as JSON.
+fn yaml(text: &[u8]) -> Result<Value, Status> {
+    if let Ok(value) = serde_json::from_slice(text) {
+        return Ok(value);
+    }
+    serde_saphyr::from_slice(text).map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Status> {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::collect::paths;
 use super::conflict::Conflict;
+use super::declared;
 use super::entries::{Identity, Managers, Operation, Owned, decode};
 use super::last_applied;
 use super::merge::merge;
@@ -36,7 +37,12 @@ impl From<String> for ApplyError {
 }
 
 /// `live` (an object without a uid for a creation) after `config` was applied to it, with its entries.
-pub(crate) fn apply(live: &Value, config: &Value, force: bool, write: &Write<'_>) -> Result<Value, ApplyError> {
+pub(crate) fn apply(
+    live: &Value,
+    config: &Value,
+    force: bool,
+    write: &Write<'_>,
+) -> Result<Value, ApplyError> {
     let managers = decode(entries_of(live)).ok_or_else(|| "failed to decode managed fields".to_owned())?;
     let managers = if managers.is_empty() { before_first_apply(live, write)? } else { managers };
     let bare = with_entries(live.clone(), None);
@@ -57,13 +63,24 @@ pub(crate) fn apply(live: &Value, config: &Value, force: bool, write: &Write<'_>
 
 fn before_first_apply(live: &Value, write: &Write<'_>) -> Result<Managers, String> {
     let empty = serde_json::json!({});
-    updated(&empty, &with_entries(live.clone(), None), Managers::new(), &Write { manager: BEFORE, ..write.clone() })
+    updated(
+        &empty,
+        &with_entries(live.clone(), None),
+        Managers::new(),
+        &Write { manager: BEFORE, ..write.clone() },
+    )
 }
 
 type Outcome = Result<(Value, Managers), ApplyError>;
 
-fn merged(live: &Value, config: &Value, mut managers: Managers, (force, write): (bool, &Write<'_>)) -> Outcome {
+fn merged(
+    live: &Value,
+    config: &Value,
+    mut managers: Managers,
+    (force, write): (bool, &Write<'_>),
+) -> Outcome {
     let identity = write.identity(Operation::Apply);
+    declared::check(config, write.shape)?;
     let object = merge(live, config, write.shape)?;
     let fields = paths(config, write.shape)?.without(write.reset);
     let before = managers.remove(&identity);

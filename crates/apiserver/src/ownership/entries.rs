@@ -142,7 +142,8 @@ fn put_together(managers: &mut Managers, first: &Identity, second: &Identity) {
         subresource: String::new(),
     };
     let Some(newer) = managers.remove(second) else { return };
-    let older = if managers.contains_key(&bucket) { managers.remove(&bucket) } else { managers.remove(first) };
+    let older =
+        if managers.contains_key(&bucket) { managers.remove(&bucket) } else { managers.remove(first) };
     let fields = older.map(|owned| owned.fields).unwrap_or_default().union(&newer.fields);
     managers.insert(bucket, Owned { fields, ..newer });
 }
@@ -183,7 +184,10 @@ mod tests {
         assert_eq!(managers.len(), 10);
         let capped = encode(&managers).unwrap();
         let ancient = &capped[0];
-        assert_eq!((&ancient["manager"], &ancient["time"]), (&json!("ancient-changes"), &json!("2026-01-01T00:00:02Z")));
+        assert_eq!(
+            (&ancient["manager"], &ancient["time"]),
+            (&json!("ancient-changes"), &json!("2026-01-01T00:00:02Z"))
+        );
         assert_eq!(ancient["fieldsV1"]["f:data"], json!({"f:m00": {}, "f:m01": {}, "f:m02": {}}));
     }
 }

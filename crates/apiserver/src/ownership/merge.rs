@@ -151,11 +151,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::schema::Node;
+
+    fn set() -> Node {
+        Node::parse(&json!({"properties": {"l": {"x-kubernetes-list-type": "set"}}}))
+    }
 
     fn order(live: &[&str], config: &[&str]) -> Vec<String> {
-        let schema = json!({"x-kubernetes-list-type": "set"});
-        let merged = merge(&json!({"l": live}), &json!({"l": config}), Shape::of(Some(&json!({"properties": {"l": schema}}))));
-        let merged = merged.unwrap();
+        let merged = merge(&json!({"l": live}), &json!({"l": config}), Shape::of(Some(&set()))).unwrap();
         merged["l"].as_array().unwrap().iter().map(|v| v.as_str().unwrap().to_owned()).collect()
     }
 
@@ -170,14 +173,14 @@ mod tests {
 
     #[test]
     fn an_identity_may_be_applied_once() {
-        let schema = json!({"properties": {"l": {"x-kubernetes-list-type": "set"}}});
-        let error = merge(&json!({}), &json!({"l": ["a", "a"]}), Shape::of(Some(&schema))).unwrap_err();
+        let error = merge(&json!({}), &json!({"l": ["a", "a"]}), Shape::of(Some(&set()))).unwrap_err();
         assert_eq!(error, ".l: duplicate entries for key [=\"a\"]");
     }
 
     #[test]
     fn lists_without_identities_are_replaced() {
-        let merged = merge(&json!({"l": [1, 2], "m": {"a": 1}}), &json!({"l": [3], "m": {"b": 2}}), Shape::of(None));
+        let merged =
+            merge(&json!({"l": [1, 2], "m": {"a": 1}}), &json!({"l": [3], "m": {"b": 2}}), Shape::of(None));
         assert_eq!(merged.unwrap(), json!({"l": [3], "m": {"a": 1, "b": 2}}));
     }
 }

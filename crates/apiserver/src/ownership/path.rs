@@ -124,8 +124,11 @@ mod tests {
 
     #[test]
     fn elements_survive_their_keys() {
-        let port = vec![("containerPort".into(), Scalar(json!(80))), ("protocol".into(), Scalar(json!("TCP")))];
-        for element in [Element::field("a"), Element::Key(port), Element::Value(Scalar(json!("x"))), Element::Index(2)] {
+        let port =
+            vec![("containerPort".into(), Scalar(json!(80))), ("protocol".into(), Scalar(json!("TCP")))];
+        for element in
+            [Element::field("a"), Element::Key(port), Element::Value(Scalar(json!("x"))), Element::Index(2)]
+        {
             assert_eq!(Element::from_key(&element.to_key()), Some(element));
         }
         assert_eq!(Element::from_key("x:1"), None);

@@ -109,7 +109,8 @@ impl Set {
             children: BTreeMap::new(),
         };
         for (element, set) in &self.children {
-            let left = other.children.get(element).map_or_else(|| set.clone(), |theirs| set.difference(theirs));
+            let left =
+                other.children.get(element).map_or_else(|| set.clone(), |theirs| set.difference(theirs));
             result.set_below(element.clone(), left);
         }
         result
@@ -152,11 +153,14 @@ impl Set {
     pub(crate) fn to_fields(&self) -> Value {
         let mut map = Map::new();
         for member in &self.members {
-            let below = self.children.get(member).map_or_else(|| Value::Object(Map::new()), |set| {
-                let mut fields = set.to_fields();
-                fields["."] = Value::Object(Map::new());
-                fields
-            });
+            let below = self.children.get(member).map_or_else(
+                || Value::Object(Map::new()),
+                |set| {
+                    let mut fields = set.to_fields();
+                    fields["."] = Value::Object(Map::new());
+                    fields
+                },
+            );
             map.insert(member.to_key(), below);
         }
         for (element, set) in self.children.iter().filter(|(element, _)| !self.members.contains(*element)) {

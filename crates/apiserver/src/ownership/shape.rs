@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::path::{Element, Scalar};
+use crate::schema::{Field, ListType, MapType, Node};
 
 /// How the elements of a list are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,42 +13,39 @@ pub(crate) enum List<'s> {
     /// By their values.
     Set,
     /// By the values of these fields.
-    Map(&'s [Value]),
+    Map(&'s [String]),
 }
 
-/// The schema of one value, or that nothing is known about it. What is not known is owned field by field, lists as a
-/// whole.
+/// The type of one value, or that nothing is known about it. What is not known is owned field by field, lists as a whole.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shape<'s>(Option<&'s Value>);
+pub(crate) struct Shape<'s>(Option<&'s Node>);
 
 impl<'s> Shape<'s> {
-    /// By an OpenAPI schema without references.
-    pub(crate) fn of(schema: Option<&'s Value>) -> Self {
-        Self(schema)
+    pub(crate) fn of(model: Option<&'s Node>) -> Self {
+        Self(model)
     }
 
-    fn get(self, key: &str) -> Option<&'s Value> {
-        self.0.and_then(|schema| schema.get(key))
-    }
-
-    fn is(self, key: &str, value: &str) -> bool {
-        self.get(key).is_some_and(|found| found == value)
-    }
-
-    /// True if the schema names the field `name`, as opposed to allowing any.
+    /// True if the type names the field `name`, as opposed to allowing any.
     pub(crate) fn names(self, name: &str) -> bool {
-        self.get("properties").is_some_and(|properties| properties.get(name).is_some())
+        self.0.is_some_and(|node| node.property(name).is_some())
     }
 
     /// The shape of the field `name`.
     pub(crate) fn field(self, name: &str) -> Self {
-        let named = self.get("properties").and_then(|properties| properties.get(name));
-        Self(named.or_else(|| self.get("additionalProperties").filter(|schema| schema.is_object())))
+        match self.0.map(|node| node.field(name)) {
+            Some(Field::Known(node)) => Self(Some(node)),
+            _ => Self(None),
+        }
+    }
+
+    /// False if the type has no such field.
+    pub(crate) fn allows(self, name: &str) -> bool {
+        self.0.is_none_or(|node| node.field(name) != Field::Unknown)
     }
 
     /// The shape of the elements.
     pub(crate) fn items(self) -> Self {
-        Self(self.get("items"))
+        Self(self.0.and_then(Node::items))
     }
 
     /// The shape of what is below `element`.
@@ -60,24 +58,14 @@ impl<'s> Shape<'s> {
 
     /// True for a map that has one owner.
     pub(crate) fn is_atomic(self) -> bool {
-        self.is("x-kubernetes-map-type", "atomic")
-    }
-
-    /// True if a field that is not named is a mistake.
-    pub(crate) fn is_closed(self) -> bool {
-        self.get("properties").is_some()
-            && self.get("additionalProperties").is_none()
-            && self.get("x-kubernetes-preserve-unknown-fields").is_none_or(|open| open != true)
+        self.0.is_some_and(|node| node.map_type() == Some(MapType::Atomic))
     }
 
     pub(crate) fn list(self) -> List<'s> {
-        if self.is("x-kubernetes-list-type", "set") {
-            return List::Set;
-        }
-        let keys = self.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
-        match keys {
-            Some(keys) if self.is("x-kubernetes-list-type", "map") => List::Map(keys),
-            _ => List::Atomic,
+        match self.0.and_then(Node::list_type) {
+            Some(ListType::Set) => List::Set,
+            Some(ListType::Map(keys)) => List::Map(keys),
+            Some(ListType::Atomic) | None => List::Atomic,
         }
     }
 
@@ -85,7 +73,9 @@ impl<'s> Shape<'s> {
     pub(crate) fn element(self, item: &Value) -> Result<Element, String> {
         match self.list() {
             List::Map(keys) => self.key_of(keys, item),
-            _ if item.is_object() => Err("associative list without keys has an element that's a map type".into()),
+            _ if item.is_object() => {
+                Err("associative list without keys has an element that's a map type".into())
+            }
             _ if item.is_array() => Err("not supported: associative list with lists as elements".into()),
             _ if item.is_null() => {
                 Err("associative list without keys has an element that's an explicit null".into())
@@ -94,7 +84,7 @@ impl<'s> Shape<'s> {
         }
     }
 
-    fn key_of(self, keys: &[Value], item: &Value) -> Result<Element, String> {
+    fn key_of(self, keys: &[String], item: &Value) -> Result<Element, String> {
         if item.is_null() {
             return Err("associative list with keys may not have a null element".into());
         }
@@ -102,14 +92,14 @@ impl<'s> Shape<'s> {
             return Err("associative list with keys may not have non-map elements".into());
         };
         let mut fields = Vec::with_capacity(keys.len());
-        for key in keys.iter().filter_map(Value::as_str) {
-            let default = || self.items().field(key).get("default").filter(|value| !value.is_null());
+        for key in keys {
+            let default = || self.items().field(key).0.and_then(Node::default_value);
             if let Some(value) = map.get(key).or_else(default) {
-                fields.push((key.to_owned(), Scalar(value.clone())));
+                fields.push((key.clone(), Scalar(value.clone())));
             }
         }
         if fields.is_empty() {
-            let names: Vec<String> = keys.iter().map(Value::to_string).collect();
+            let names: Vec<String> = keys.iter().map(|key| format!("{key:?}")).collect();
             return Err(format!(
                 "associative list with keys has an element that omits all key fields [{}] (and doesn't have default values for any key fields)",
                 names.join(" ")

@@ -1,26 +1,28 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::schema::Node;
 
 const NOW: &str = "2026-01-01T00:00:00Z";
 const LATER: &str = "2026-01-01T00:00:09Z";
 
-fn schema() -> Value {
+fn schema() -> Node {
     let container = json!({"properties": {"name": {}, "image": {}, "args": {"items": {}},
         "ports": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["port", "protocol"],
                   "items": {"properties": {"port": {}, "protocol": {"default": "TCP"}}}}}});
-    json!({"properties": {
+    Node::parse(&json!({"properties": {
+        "apiVersion": {}, "kind": {},
         "metadata": {"properties": {"name": {}, "labels": {"additionalProperties": {}}, "annotations": {"additionalProperties": {}},
             "finalizers": {"x-kubernetes-list-type": "set", "items": {}}}},
         "spec": {"properties": {"replicas": {}, "selector": {"x-kubernetes-map-type": "atomic", "properties": {"a": {}}},
             "containers": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": container}}},
         "status": {"properties": {"phase": {}}},
-    }})
+    }}))
 }
 
 /// A small world in which managers write one object.
 struct World {
-    schema: Value,
+    schema: Node,
     object: Value,
     reset: Set,
     now: &'static str,
@@ -84,7 +86,10 @@ fn an_apply_owns_what_it_says_and_no_more() {
     let spec = json!({"f:replicas": {}, "f:selector": {}, "f:containers": {"k:{\"name\":\"c\"}": container}});
     assert_eq!(world.owned("m"), json!({"f:metadata": {"f:labels": {"f:l": {}}}, "f:spec": spec}));
     let entry = &world.object["metadata"]["managedFields"][0];
-    assert_eq!((&entry["operation"], &entry["apiVersion"], &entry["time"]), (&json!("Apply"), &json!("apps/v1"), &json!(NOW)));
+    assert_eq!(
+        (&entry["operation"], &entry["apiVersion"], &entry["time"]),
+        (&json!("Apply"), &json!("apps/v1"), &json!(NOW))
+    );
 }
 
 #[test]
@@ -118,7 +123,10 @@ fn a_field_of_another_is_a_conflict_until_it_is_taken_by_force() {
     world.apply("m", json!({"spec": {"replicas": 1}}), false).unwrap();
     world.apply("n", json!({"spec": {"replicas": 1}}), false).unwrap();
     let result = world.apply("n", json!({"spec": {"replicas": 2}}), false);
-    assert_eq!(result.clone().unwrap_err().to_string(), "Apply failed with 1 conflict: conflict with \"m\": .spec.replicas");
+    assert_eq!(
+        result.clone().unwrap_err().to_string(),
+        "Apply failed with 1 conflict: conflict with \"m\": .spec.replicas"
+    );
     assert_eq!(conflicts(result), [".spec.replicas"]);
     world.apply("n", json!({"spec": {"replicas": 2}}), true).unwrap();
     assert_eq!((world.owned("m"), &world.object["spec"]["replicas"]), (Value::Null, &json!(2)));
@@ -150,7 +158,9 @@ fn an_update_takes_what_it_changes_and_leaves_the_rest() {
 #[test]
 fn what_the_way_of_writing_puts_back_is_not_owned() {
     let mut world = World::new();
-    world.update("u", |object| *object = json!({"metadata": {}, "spec": {"replicas": 1}, "status": {"phase": "x"}}));
+    world.update("u", |object| {
+        *object = json!({"metadata": {}, "spec": {"replicas": 1}, "status": {"phase": "x"}})
+    });
     assert_eq!(world.owned("u"), json!({"f:spec": {".": {}, "f:replicas": {}}}));
 }
 
@@ -198,12 +208,26 @@ fn kubectl_may_move_from_its_annotation_to_apply() {
     let applied = json!({"apiVersion": "apps/v1", "metadata": {"annotations": {}}, "spec": {"replicas": 1}});
     world.update("kubectl-client-side-apply", |object| {
         *object = applied.clone();
-        object["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/last-applied-configuration": applied.to_string()});
+        object["metadata"]["annotations"] =
+            json!({"kubectl.kubernetes.io/last-applied-configuration": applied.to_string()});
     });
     world.apply("kubectl", json!({"apiVersion": "apps/v1", "spec": {"replicas": 2}}), false).unwrap();
-    let annotation = &world.object["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"];
+    let annotation =
+        &world.object["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"];
     assert_eq!(*annotation, json!("{\"apiVersion\":\"apps/v1\",\"spec\":{\"replicas\":2}}\n"));
     let mut other = World::new();
     other.update("edit", |object| *object = json!({"metadata": {}, "spec": {"replicas": 1}}));
-    assert_eq!(conflicts(other.apply("kubectl", json!({"spec": {"replicas": 2}}), false)), [".spec.replicas"]);
+    assert_eq!(
+        conflicts(other.apply("kubectl", json!({"spec": {"replicas": 2}}), false)),
+        [".spec.replicas"]
+    );
+}
+
+#[test]
+fn fields_that_the_type_has_not_are_named() {
+    let mut world = World::new();
+    let config = json!({"spec": {"replica": 1, "containers": [{"name": "c", "imag": "x"}]}});
+    let message = world.apply("m", config, false).unwrap_err().to_string();
+    let wanted = "errors:\n  .spec.containers[name=\"c\"].imag: field not declared in schema\n  .spec.replica: field not declared in schema";
+    assert_eq!(message, wanted);
 }

@@ -58,7 +58,11 @@ pub(super) fn updated(
     let identity = write.identity(Operation::Update);
     let mut mine = Managers::from([(
         identity.clone(),
-        Owned { version: write.version.into(), time: Some(write.now.into()), fields: changed.without(write.reset) },
+        Owned {
+            version: write.version.into(),
+            time: Some(write.now.into()),
+            fields: changed.without(write.reset),
+        },
     )]);
     write.strip(&mut mine, &identity);
     if let Some(mut owned) = mine.remove(&identity).filter(|owned| !owned.fields.is_empty()) {

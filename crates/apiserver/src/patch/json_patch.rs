@@ -17,7 +17,7 @@ pub(super) fn apply(object: &Value, patch: &Value) -> Result<Value, PatchError> 
     };
     if operations.len() > MAX_OPERATIONS {
         let count = operations.len();
-        return Err(malformed(&format!(
+        return Err(PatchError::TooLong(format!(
             "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
         )));
     }
