@@ -1,6 +1,7 @@
 //! The verbs: what create, get, list, update, patch, delete, bind and watch do to the store. Knows kinds and rules, not
 //! HTTP: values go in, values or [`Status`] come out.
 
+mod admit;
 mod bind;
 mod cascade;
 mod create;
@@ -17,12 +18,13 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::admission::{Admission, Hooks, PREFIXES as HOOKS, ServiceResolver};
 use crate::crd;
 use crate::json::text;
 use crate::meta;
 use crate::resource::{Registry, Resource};
 use crate::status::Status;
-use crate::store::{Limits, Store, StoreError, Txn};
+use crate::store::{Event, Limits, Store, StoreError};
 
 pub use self::delete::{DeleteOptions, Propagation};
 pub use self::read::ListOptions;
@@ -68,20 +70,38 @@ pub struct WriteOptions {
 pub struct Api {
     store: Store,
     registry: Registry,
+    admission: Admission,
 }
 
 impl Api {
     /// Opens the store at `path`, makes the namespaces that always exist, and learns the custom kinds.
-    pub async fn open(path: &Path, limits: Limits) -> Result<Self, Status> {
+    /// Webhooks that are Services are reached through `resolver`, or by the addresses that the API knows.
+    pub async fn open(
+        path: &Path,
+        limits: Limits,
+        resolver: Option<Arc<dyn ServiceResolver>>,
+    ) -> Result<Self, Status> {
         let registry = Registry::default();
-        let observer = registry.clone();
-        let store = Store::open(path, limits, Box::new(move |events| observer.observe(events)))?;
+        let hooks = Hooks::default();
+        let (kinds, asked) = (registry.clone(), hooks.clone());
+        let observer = move |events: &[Arc<Event>]| {
+            kinds.observe(events);
+            asked.observe(events);
+        };
+        let store = Store::open(path, limits, Box::new(observer))?;
         for definition in store.list(crd::PREFIX, None, 0)?.items {
             let definition: Value = serde_json::from_slice(&definition.body).map_err(Status::internal)?;
             registry.learn(&definition);
         }
-        let api = Self { store, registry };
+        let api = Self { store, registry, admission: Admission { hooks, resolver } };
         api.seed().await?;
+        // Not before: the server's own namespaces are nobody's to refuse.
+        for configuration in HOOKS.iter().map(|prefix| api.store.list(prefix, None, 0)) {
+            for stored in configuration?.items {
+                let configuration = serde_json::from_slice(&stored.body).map_err(Status::internal)?;
+                api.admission.hooks.learn(&stored.key, &configuration);
+            }
+        }
         Ok(api)
     }
 
@@ -104,13 +124,16 @@ impl From<StoreError> for Status {
     }
 }
 
+/// Reads the object at a key, inside of a decision or outside.
+type Read<'a> = dyn Fn(&str) -> Result<Option<Value>, Status> + 'a;
+
 /// Refuses to create `target` where its namespace or its definition is missing or on its way out.
-fn admit_container(txn: &Txn<'_, '_>, target: &Target) -> Result<(), Status> {
+fn admit_container(read: &Read<'_>, target: &Target) -> Result<(), Status> {
     if target.resource.namespaced {
-        admit_namespace(txn, target)?;
+        admit_namespace(read, target)?;
     }
     if target.resource.custom {
-        let definition = txn.get(&crd::key(&target.resource))?;
+        let definition = read(&crd::key(&target.resource))?;
         if definition.is_none_or(|definition| meta::is_ending(&definition)) {
             return Err(Status::no_such_path());
         }
@@ -118,8 +141,8 @@ fn admit_container(txn: &Txn<'_, '_>, target: &Target) -> Result<(), Status> {
     Ok(())
 }
 
-fn admit_namespace(txn: &Txn<'_, '_>, target: &Target) -> Result<(), Status> {
-    let Some(namespace) = txn.get(&cascade::namespace_key(&target.namespace))? else {
+fn admit_namespace(read: &Read<'_>, target: &Target) -> Result<(), Status> {
+    let Some(namespace) = read(&cascade::namespace_key(&target.namespace))? else {
         let subject = crate::status::Subject {
             kind: "namespaces".into(),
             name: target.namespace.clone(),

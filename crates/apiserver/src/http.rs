@@ -13,12 +13,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WARNING};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::api::Api;
 use crate::status::Status;
+use crate::warning;
 
 pub(crate) use self::body::Body;
 
@@ -58,11 +59,17 @@ impl Service {
     /// Answers one request; errors become Status objects.
     pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
-        let answer = self.answer(request).await.unwrap_or_else(|status| failure(&status));
+        let (answer, warnings) = warning::collect(self.answer(request)).await;
+        let answer = answer.unwrap_or_else(|status| failure(&status));
         tracing::debug!(%method, %uri, code = answer.code.as_u16(), "request");
         let mut response = Response::new(answer.body);
         *response.status_mut() = answer.code;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
+        for text in &warnings {
+            if let Ok(value) = HeaderValue::from_str(&warning::header(text)) {
+                response.headers_mut().append(WARNING, value);
+            }
+        }
         response
     }
 

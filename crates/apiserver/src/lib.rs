@@ -16,7 +16,7 @@
 //! ```
 //!
 //! One request's way: `server` (TCP, TLS) -> `http` (who, what, in which form) -> [`api`] (the verbs) -> [`store`] (one
-//! decision at a time, many per fsync). What differs between kinds is data in [`resource`] and rules in [`strategy`];
+//! decision at a time, many per fsync); `admission` asks webhooks before a decision. What differs between kinds is data in [`resource`] and rules in [`strategy`];
 //! [`patch`], [`selector`] and [`table`] are pure.
 //!
 //! What must hold:
@@ -26,6 +26,7 @@
 //! - A watch brings every change once and in the order of revisions, or ends. Nothing is buffered without bound.
 //! - What objects look like is said once, in [`schema`], for built-in and custom kinds alike.
 //! - A built-in kind is a row in `resource/builtin.rs`, plus a [`strategy::Strategy`] where it has rules of its own.
+mod admission;
 pub mod api;
 mod crd;
 mod entropy;
@@ -44,6 +45,8 @@ pub mod status;
 pub mod store;
 pub mod strategy;
 pub mod table;
+mod warning;
 
+pub use self::admission::{ResolveError, ServiceResolver};
 pub use self::identity::IdentityError;
 pub use self::server::{Config, Running, Server, StartError};

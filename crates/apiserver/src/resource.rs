@@ -126,6 +126,14 @@ impl Resource {
         Ok(object)
     }
 
+    /// The same of an object that is parsed already.
+    pub fn serve(&self, stored: &Value) -> Result<Value, Status> {
+        if self.conversion == Conversion::None {
+            return Ok(stored.clone());
+        }
+        self.present(&serde_json::to_vec(stored).map_err(Status::internal)?)
+    }
+
     /// The same as text; free of work where stored and served are the same.
     pub fn present_text(&self, body: &Bytes) -> Result<Bytes, Status> {
         if self.conversion == Conversion::None {

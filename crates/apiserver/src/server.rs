@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
+use crate::admission::ServiceResolver;
 use crate::api::Api;
 use crate::http::Service;
 use crate::identity::{Identity, IdentityError, write_private};
@@ -31,6 +32,8 @@ pub struct Config {
     pub context: String,
     /// Bounds of what is kept in memory for watches.
     pub limits: Limits,
+    /// How webhooks that are Services are reached; without it, by the addresses that the API knows of them.
+    pub services: Option<Arc<dyn ServiceResolver>>,
 }
 
 impl Config {
@@ -42,6 +45,7 @@ impl Config {
             names: Vec::new(),
             context: "polynic".into(),
             limits: Limits::default(),
+            services: None,
         }
     }
 }
@@ -93,7 +97,8 @@ impl Server {
         let listener = tokio::net::TcpListener::from_std(listener).map_err(StartError::Listener)?;
         let identity = Identity::load(&config.data_dir)?;
         let tls = TlsAcceptor::from(Arc::new(identity.tls(addr, &config.names)?));
-        let api = Api::open(&config.data_dir.join("store.redb"), config.limits).await;
+        let store = config.data_dir.join("store.redb");
+        let api = Api::open(&store, config.limits, config.services.clone()).await;
         let api = api.map_err(|source| StartError::Api { data_dir: config.data_dir.clone(), source })?;
         let kubeconfig = identity.kubeconfig(addr, &config.context);
         let kubeconfig_path = config.data_dir.join("kubeconfig");

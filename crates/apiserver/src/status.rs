@@ -32,6 +32,25 @@ impl Cause {
         Self { field: field.into(), reason: "FieldValueInvalid", message }
     }
 
+    /// The same for a value that is no string, printed as JSON.
+    pub fn invalid_value(field: impl Into<String>, value: &Value, detail: &str) -> Self {
+        let message = format!("Invalid value: {value}: {detail}");
+        Self { field: field.into(), reason: "FieldValueInvalid", message }
+    }
+
+    /// A field holds a value that is none of `allowed`.
+    pub fn not_supported(field: impl Into<String>, value: &Value, allowed: &[&str]) -> Self {
+        let allowed: Vec<String> = allowed.iter().map(|value| format!("{value:?}")).collect();
+        let message = format!("Unsupported value: {value}: supported values: {}", allowed.join(", "));
+        Self { field: field.into(), reason: "FieldValueNotSupported", message }
+    }
+
+    /// A value is there already, elsewhere.
+    pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
+        let message = format!("Duplicate value: {value}");
+        Self { field: field.into(), reason: "FieldValueDuplicate", message }
+    }
+
     /// A field may not be set, or not be changed, in this situation.
     pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {
         Self { field: field.into(), reason: "FieldValueForbidden", message: format!("Forbidden: {detail}") }
@@ -71,12 +90,22 @@ pub struct Status {
     pub causes: Vec<Cause>,
     /// Seconds after which a retry is sensible.
     pub retry_after: Option<u32>,
+    /// The whole answer where somebody else worded it, such as an admission webhook.
+    pub verbatim: Option<Box<Value>>,
 }
 
 impl Status {
     /// An error without a subject.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), subject: None, causes: Vec::new(), retry_after: None }
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            subject: None,
+            causes: Vec::new(),
+            retry_after: None,
+            verbatim: None,
+        }
     }
 
     fn about(code: u16, reason: &'static str, message: String, subject: Subject) -> Self {
@@ -181,6 +210,9 @@ impl Status {
 
     /// The answer as a JSON object of kind `Status`.
     pub fn to_json(&self) -> Value {
+        if let Some(body) = &self.verbatim {
+            return Value::clone(body);
+        }
         let mut body = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
             "message": self.message, "code": self.code,
@@ -206,7 +238,15 @@ impl Status {
             }
         }
         if !self.causes.is_empty() {
-            let row = |c: &Cause| json!({"reason": c.reason, "message": c.message, "field": c.field});
+            let row = |c: &Cause| {
+                let mut row = json!({"message": c.message});
+                for (key, value) in [("reason", c.reason), ("field", c.field.as_str())] {
+                    if !value.is_empty() {
+                        row[key] = json!(value);
+                    }
+                }
+                row
+            };
             details["causes"] = self.causes.iter().map(row).collect();
         }
         if let Some(seconds) = self.retry_after {

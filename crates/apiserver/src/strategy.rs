@@ -6,7 +6,9 @@ pub(crate) mod event;
 mod names;
 mod namespace;
 mod pod;
+mod selector;
 mod service;
+mod webhooks;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -20,6 +22,7 @@ pub(crate) use self::names::NameRule;
 pub(crate) use self::namespace::Namespace;
 pub(crate) use self::pod::{Pod, bind as bind_pod};
 pub(crate) use self::service::Service;
+pub(crate) use self::webhooks::{MutatingWebhooks, ValidatingWebhooks};
 
 /// A moment as `metadata` has it: RFC 3339, whole seconds, UTC.
 pub(crate) fn moment(now: Timestamp) -> Value {

@@ -19,6 +19,7 @@ pub use self::jsonpath::{JsonPath, JsonPathError};
 
 pub(crate) use self::cells::{
     config_maps, crds, events, leases, named, namespaces, nodes, secrets, service_accounts, services,
+    webhooks,
 };
 pub(crate) use self::pods::pods;
 

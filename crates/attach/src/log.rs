@@ -2,15 +2,14 @@
 //!
 //! Deliberately small: a process lives for one call, and most calls log nothing.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Mutex;
 
 use jiff::Zoned;
+use polynic_cni::log_file::{self, Rotation};
 use serde::Deserialize;
-
-mod rotate;
 
 /// How much is logged. Each level includes those before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,7 +90,7 @@ impl Log {
             Level::default()
         });
         let file = Some(&config.log_file).filter(|file| !file.is_empty() && level > Level::Panic);
-        let file = file.and_then(|file| open(file.into(), &config.log_options));
+        let file = file.and_then(|file| open(Path::new(file), &config.log_options));
         Log { level, stderr: config.log_to_stderr, file }
     }
 
@@ -141,12 +140,11 @@ fn level(name: &str) -> Option<Level> {
     }
 }
 
-fn open(path: PathBuf, options: &LogOptions) -> Option<Mutex<File>> {
-    let rotated = rotate::rotate(&path, options);
-    let opened = rotated.and_then(|()| OpenOptions::new().create(true).append(true).open(&path));
+fn open(path: &Path, options: &LogOptions) -> Option<Mutex<File>> {
+    let LogOptions { max_age, max_size, max_backups: max_count, compress: _ } = *options;
     let report =
         |why: &io::Error| complain(&format!("multus logging: cannot log to {}: {why}", path.display()));
-    opened.inspect_err(report).ok().map(Mutex::new)
+    log_file::open(path, &Rotation { max_size, max_age, max_count }).inspect_err(report).ok().map(Mutex::new)
 }
 
 fn complain(text: &str) {

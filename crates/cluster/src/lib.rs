@@ -4,6 +4,8 @@
 //! current-thread runtime of its own that is made together with the connection when the first question is asked. Requests are built from
 //! plain paths and JSON values, so a pod that is written back keeps every field, known to us or not.
 //!
+//! [`spider`] is the typed access to Spiderpool's kinds for daemons, which use kube's own caches and watchers.
+//!
 //! TLS is rustls with ring, and trusts only the kubeconfig's or the service account's CA, never the machine's. Names are looked up in
 //! /etc/hosts; see [`connect`].
 
@@ -13,6 +15,7 @@ mod objects;
 mod pod_event;
 mod request;
 mod retry;
+pub mod spider;
 
 pub use connect::{ConnectError, client_from};
 pub use kube_cluster::KubeCluster;

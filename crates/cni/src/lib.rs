@@ -23,6 +23,7 @@ pub mod gate;
 pub mod invocation;
 pub mod json;
 pub mod list;
+pub mod log_file;
 pub mod names;
 pub mod quote;
 pub mod result;

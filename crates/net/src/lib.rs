@@ -26,6 +26,7 @@ mod entropy;
 mod facts;
 mod firewall;
 mod implied;
+mod interval;
 mod link;
 mod name;
 mod neighbour;
@@ -43,6 +44,7 @@ pub use facts::{AddressFact, Facts, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds,
 pub use firewall::{
     FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable, FwVerdict,
 };
+pub use interval::{IntervalSet, RangeTextError};
 pub use link::{Attr, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, PortVlan, Tap, Veth, Vxlan};
 pub use name::{IfName, IfNameError, Mac, MacError};
 pub use neighbour::Neighbour;

@@ -17,6 +17,8 @@ mod lock;
 mod status;
 mod unreadable;
 
+pub(crate) use add::describe;
+
 /// Calls a main plugin.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! IPAM plugins: each hands out addresses and touches no kernel object.
 
 pub mod host_local;
+pub mod spiderpool;
 pub mod static_addresses;
 
 use polynic_cni::{Error, GoMap, Invocation, JsonMap, Output, PluginConf, Route, Success, Verb, Version};
@@ -29,7 +30,7 @@ pub trait Ipam: Send + Sync {
 }
 
 /// Every built-in IPAM plugin.
-pub const ALL: [&dyn Ipam; 2] = [&host_local::HostLocal, &static_addresses::Static];
+pub const ALL: [&dyn Ipam; 3] = [&host_local::HostLocal, &static_addresses::Static, &spiderpool::Spiderpool];
 
 /// `ipam.routes`. They have the form that routes have in results, so the reader of results reads them.
 fn routes(ipam: &JsonMap) -> Result<Vec<Route>, Error> {

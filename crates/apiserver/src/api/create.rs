@@ -40,6 +40,7 @@ impl Api {
         object: Value,
         options: WriteOptions,
     ) -> Result<Value, Status> {
+        let object = self.admit_new(target, object, &options).await?;
         let generated = text(&object, "metadata.generateName").to_owned();
         let tries =
             if text(&object, "metadata.name").is_empty() && !generated.is_empty() { NAME_TRIES } else { 1 };
@@ -65,6 +66,7 @@ impl Api {
         let name = text(&object, "metadata.name").to_owned();
         let target = Target { name, ..target.clone() };
         let object = prepare(&target, object, Timestamp::now())?;
+        self.validate_new(&target, &object, &options).await?;
         let resource = target.resource.clone();
         let stored = self.store.transact(move |txn| insert(txn, &target, object, options)).await?;
         served(&resource, stored)
@@ -77,7 +79,7 @@ fn insert(
     object: Value,
     options: WriteOptions,
 ) -> Result<Value, Status> {
-    admit_container(txn, target)?;
+    admit_container(&|key| Ok(txn.get(key)?), target)?;
     let key = target.key();
     if txn.has(&key)? {
         return Err(Status::already_exists(target.resource.subject(&target.name)));

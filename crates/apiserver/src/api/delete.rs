@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::create::served;
 use super::update::check_uid;
-use super::{Api, Target, cascade};
+use super::{Api, Target, admit, cascade};
+use crate::admission::Operation;
 use crate::json::{child, integer, items, text};
 use crate::meta;
 use crate::resource::{Resource, Snapshot};
@@ -66,18 +67,27 @@ pub(super) enum Fate {
     Keep,
 }
 
+/// What became of an object, and its last or present state.
+pub(super) type Deleted = (Fate, Value);
+
 impl Api {
     /// Deletes one object. Answers the object where it stays for a while or its kind answers so, otherwise a Status.
     pub async fn delete(&self, target: &Target, options: DeleteOptions) -> Result<Value, Status> {
         let kinds = self.registry.snapshot();
         let (resource, target) = (target.resource.clone(), target.clone());
-        let done = self.store.transact(move |txn| {
-            if options.dry_run {
-                txn.discard();
-            }
-            delete(txn, &kinds, &target, &options)
-        });
-        match done.await? {
+        let watched = self.is_watched(&admit::place(&target, Operation::Delete, ""));
+        let done = if watched {
+            self.delete_admitted(&target, &options).await?
+        } else {
+            let decided = self.store.transact(move |txn| {
+                if options.dry_run {
+                    txn.discard();
+                }
+                delete(txn, &kinds, &target, &options)
+            });
+            decided.await?
+        };
+        match done {
             (Fate::Remove, last) if !resource.strategy.answers_with_object() => {
                 let subject = resource.subject(text(&last, "metadata.name"));
                 Ok(status::deleted(&subject, text(&last, "metadata.uid")))
@@ -93,6 +103,9 @@ impl Api {
         selector: Selector,
         options: DeleteOptions,
     ) -> Result<Vec<Value>, Status> {
+        if self.is_watched(&admit::place(target, Operation::Delete, "")) {
+            return self.delete_each(target, &selector, &options).await;
+        }
         let kinds = self.registry.snapshot();
         let target = target.clone();
         let done = self.store.transact(move |txn| {
@@ -115,29 +128,43 @@ impl Api {
         });
         done.await
     }
+
+    /// The same where webhooks have a say about each of them.
+    async fn delete_each(
+        &self,
+        target: &Target,
+        selector: &Selector,
+        options: &DeleteOptions,
+    ) -> Result<Vec<Value>, Status> {
+        let mut deleted = Vec::new();
+        for stored in self.store.list(&target.prefix(), None, 0)?.items {
+            let object = target.resource.present(&stored.body)?;
+            if !selector.matches(&object) {
+                continue;
+            }
+            let one = Target {
+                namespace: text(&object, "metadata.namespace").into(),
+                name: text(&object, "metadata.name").into(),
+                ..target.clone()
+            };
+            match self.delete_admitted(&one, options).await {
+                Err(status) if status.reason != "NotFound" => return Err(status),
+                _ => deleted.push(object),
+            }
+        }
+        Ok(deleted)
+    }
 }
 
-fn delete(
+pub(super) fn delete(
     txn: &mut Txn<'_, '_>,
     kinds: &Snapshot,
     target: &Target,
     options: &DeleteOptions,
-) -> Result<(Fate, Value), Status> {
+) -> Result<Deleted, Status> {
     let resource = &target.resource;
     let object = txn.get(&target.key())?.ok_or_else(|| target.not_found())?;
-    if resource.strategy.is_protected(&target.name) {
-        let why = "this namespace may not be deleted";
-        return Err(Status::forbidden(resource.subject(&target.name), why));
-    }
-    check_uid(target, &options.uid, &object)?;
-    let version = &options.resource_version;
-    if !version.is_empty() && version != text(&object, "metadata.resourceVersion") {
-        let actual = text(&object, "metadata.resourceVersion");
-        let why = format!(
-            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {actual}"
-        );
-        return Err(Status::conflict(resource.subject(&target.name), &why));
-    }
+    check_preconditions(target, options, &object)?;
     let now = Timestamp::now();
     if cascade::has_contents(resource) {
         return cascade::delete_container(txn, kinds, target, object, now);
@@ -147,6 +174,29 @@ fn delete(
         cascade::sweep(txn, kinds, resource, &done.1)?;
     }
     Ok(done)
+}
+
+/// Refuses if the object may not be deleted, or not this one.
+pub(super) fn check_preconditions(
+    target: &Target,
+    options: &DeleteOptions,
+    object: &Value,
+) -> Result<(), Status> {
+    let resource = &target.resource;
+    if resource.strategy.is_protected(&target.name) {
+        let why = "this namespace may not be deleted";
+        return Err(Status::forbidden(resource.subject(&target.name), why));
+    }
+    check_uid(target, &options.uid, object)?;
+    let version = &options.resource_version;
+    if !version.is_empty() && version != text(object, "metadata.resourceVersion") {
+        let actual = text(object, "metadata.resourceVersion");
+        let why = format!(
+            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {actual}"
+        );
+        return Err(Status::conflict(resource.subject(&target.name), &why));
+    }
+    Ok(())
 }
 
 /// Removes or marks one object; its namespace and definition are not looked at.

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::admit;
 use super::cascade;
 use super::create::served;
 use super::own::{self, Owner};
 use super::{Api, Target, WriteOptions};
+use crate::admission::Operation;
 use crate::json::{carry, child, text};
 use crate::meta;
 use crate::ownership;
@@ -134,6 +136,9 @@ impl Api {
     ) -> Result<Value, Status> {
         let kinds = self.registry.snapshot();
         let (resource, target) = (target.resource.clone(), target.clone());
+        if self.is_watched(&admit::place(&target, Operation::Update, part.subresource())) {
+            return served(&resource, self.edit_admitted((&target, part), &options, &edit).await?);
+        }
         let stored = self.store.transact(move |txn| {
             if options.dry_run {
                 txn.discard();
@@ -192,7 +197,7 @@ pub(super) fn write(
 }
 
 /// The object to store, from what the client wants and what is there; equal to `old` if nothing changes.
-fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -> Result<Value, Status> {
+pub(super) fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -> Result<Value, Status> {
     let resource = &target.resource;
     check_identity(target, &new, old)?;
     check_version(target, &new, old)?;

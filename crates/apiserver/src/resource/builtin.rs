@@ -145,6 +145,28 @@ pub(super) const ROWS: &[Row] = &[
         ..ROW
     },
     Row {
+        group: "admissionregistration.k8s.io",
+        kind: "MutatingWebhookConfiguration",
+        plural: "mutatingwebhookconfigurations",
+        categories: &["api-extensions"],
+        scope: Cluster,
+        generation: true,
+        columns: table::webhooks,
+        strategy: &strategy::MutatingWebhooks,
+        ..ROW
+    },
+    Row {
+        group: "admissionregistration.k8s.io",
+        kind: "ValidatingWebhookConfiguration",
+        plural: "validatingwebhookconfigurations",
+        categories: &["api-extensions"],
+        scope: Cluster,
+        generation: true,
+        columns: table::webhooks,
+        strategy: &strategy::ValidatingWebhooks,
+        ..ROW
+    },
+    Row {
         group: "apiextensions.k8s.io",
         kind: "CustomResourceDefinition",
         plural: "customresourcedefinitions",

@@ -33,6 +33,27 @@ impl LabelSelector {
         Ok(Self(requirements))
     }
 
+    /// From a LabelSelector object (`matchLabels`, `matchExpressions`) that was validated; operators that do not exist
+    /// match nothing.
+    pub(crate) fn from_object(selector: &Value) -> Self {
+        let labels = selector["matchLabels"].as_object().into_iter().flatten();
+        let mut requirements: Vec<(String, Test)> = labels
+            .map(|(key, value)| (key.clone(), Test::In(strings(std::slice::from_ref(value)))))
+            .collect();
+        for expression in crate::json::items(selector, "matchExpressions") {
+            let values = strings(crate::json::items(expression, "values"));
+            let test = match crate::json::text(expression, "operator") {
+                "In" => Test::In(values),
+                "NotIn" => Test::NotIn(values),
+                "Exists" => Test::Exists,
+                "DoesNotExist" => Test::Absent,
+                _ => Test::In(Vec::new()),
+            };
+            requirements.push((crate::json::text(expression, "key").into(), test));
+        }
+        Self(requirements)
+    }
+
     /// True without conditions.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -43,6 +64,10 @@ impl LabelSelector {
         let labels = &object["metadata"]["labels"];
         self.0.iter().all(|(key, test)| test.holds(labels.get(key).and_then(Value::as_str)))
     }
+}
+
+fn strings(values: &[Value]) -> Vec<String> {
+    values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
 impl Test {
@@ -203,6 +228,19 @@ mod tests {
         {
             assert!(!matches(selector), "{selector}");
         }
+    }
+
+    #[test]
+    fn selector_objects_mean_the_same() {
+        let labelled = |labels: Value| json!({"metadata": {"labels": labels}});
+        let selector = json!({"matchLabels": {"a": "b"}, "matchExpressions": [
+            {"key": "c", "operator": "NotIn", "values": ["d"]}, {"key": "e", "operator": "Exists"}]});
+        let selector = LabelSelector::from_object(&selector);
+        assert!(selector.matches(&labelled(json!({"a": "b", "e": ""}))));
+        assert!(!selector.matches(&labelled(json!({"a": "b", "c": "d", "e": ""}))));
+        assert!(LabelSelector::from_object(&json!({})).is_empty());
+        let unknown = json!({"matchExpressions": [{"key": "a", "operator": "Like"}]});
+        assert!(!LabelSelector::from_object(&unknown).matches(&labelled(json!({"a": "b"}))));
     }
 
     #[test]

@@ -7,12 +7,16 @@ pub enum NameRule {
     Subdomain,
     /// An RFC 1123 label: no dots, 63 characters.
     Label,
+    /// An RFC 1035 label: starts with a letter.
+    Label1035,
     /// Anything that fits into one segment of a path.
     PathSegment,
 }
 
 const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+
+const LABEL_1035: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
 
 impl NameRule {
     /// What is wrong with `name`.
@@ -22,6 +26,10 @@ impl NameRule {
             Self::Subdomain if !name.split('.').all(is_label) => Some(SUBDOMAIN.into()),
             Self::Label if name.len() > 63 => Some("must be no more than 63 characters".into()),
             Self::Label if !is_label(name) => Some(LABEL.into()),
+            Self::Label1035 if name.len() > 63 => Some("must be no more than 63 characters".into()),
+            Self::Label1035 if !is_label(name) || !name.starts_with(|c: char| c.is_ascii_lowercase()) => {
+                Some(LABEL_1035.into())
+            }
             Self::PathSegment => path_segment(name),
             _ => None,
         }

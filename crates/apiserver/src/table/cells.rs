@@ -57,6 +57,13 @@ pub(crate) fn leases() -> Vec<Column> {
     vec![Column::name(), Column::computed("Holder", holder), Column::age()]
 }
 
+pub(crate) fn webhooks() -> Vec<Column> {
+    let mut hooks = Column::computed("Webhooks", |o, _| json!(count(o, "webhooks")));
+    hooks.kind = "integer".into();
+    hooks.description = "Webhooks indicates the number of webhooks registered in this configuration".into();
+    vec![Column::name(), hooks, Column::age()]
+}
+
 pub(crate) fn crds() -> Vec<Column> {
     let created = |o: &Value, _| json!(text(o, "metadata.creationTimestamp"));
     vec![Column::name(), Column::computed("Created At", created)]

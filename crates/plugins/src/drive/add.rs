@@ -194,7 +194,7 @@ impl<'a> Attempt<'a> {
 }
 
 /// An error with its source: record errors end up in one line of text.
-pub(super) fn describe(error: &dyn std::error::Error) -> String {
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
