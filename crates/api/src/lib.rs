@@ -10,6 +10,7 @@
 //! assert_eq!(elements[1].interface, "lan0");
 //! ```
 
+pub mod admission;
 pub mod annotation;
 pub mod device_info;
 pub mod event;

@@ -15,6 +15,7 @@ pub mod coordinator;
 pub mod endpoint;
 pub mod label;
 pub mod multus_config;
+pub mod nad;
 pub mod pool;
 pub mod reserved_ip;
 pub mod subnet;

@@ -9,6 +9,7 @@ mod delete;
 mod own;
 mod read;
 mod render;
+mod scale;
 mod seed;
 mod update;
 mod watch;
@@ -20,6 +21,7 @@ use serde_json::Value;
 
 use crate::admission::{Admission, Hooks, PREFIXES as HOOKS, ServiceResolver};
 use crate::crd;
+use crate::decode::FieldValidation;
 use crate::json::text;
 use crate::meta;
 use crate::resource::{Registry, Resource};
@@ -64,6 +66,8 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// Who writes, for `managedFields`: the field manager that the client names, or else its program.
     pub manager: String,
+    /// What happens to fields that the kind has not.
+    pub validation: FieldValidation,
 }
 
 /// The verbs over one store.

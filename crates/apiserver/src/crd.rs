@@ -1,17 +1,39 @@
 //! CustomResourceDefinitions: from the definition, an object like others, to the kinds that it makes.
 //!
-//! Schemas are kept and handed out; objects are not checked against them yet.
+//! What a definition says about the content of its objects is a [`Shape`].
+
+mod correlate;
+mod defaults;
+mod embedded;
+mod format;
+mod lists;
+mod pattern;
+mod prune;
+mod scale;
+mod shape;
+mod validate;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use base64::Engine as _;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::json::{at, integer, items, text};
 use crate::resource::{Conversion, Resource};
-use crate::schema::Node;
+use crate::schema::{Below, Node};
 use crate::strategy;
 use crate::table::{Cell, Column, JsonPath};
+
+/// What can be done with custom objects.
+const VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+/// What can be done with a part of one.
+const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
+
+pub(crate) use self::scale::Scale;
+pub(crate) use self::shape::Change;
+pub use self::shape::Shape;
 
 /// Keys of definitions start with this.
 pub(crate) const PREFIX: &str = "apiextensions.k8s.io/customresourcedefinitions/";
@@ -46,6 +68,9 @@ fn resource(definition: &Value, version: &Value) -> Resource {
         short_names: strings(items(definition, "spec.names.shortNames")),
         categories: strings(items(definition, "spec.names.categories")),
         namespaced: text(definition, "spec.scope") == "Namespaced",
+        verbs: VERBS.map(str::to_owned).to_vec(),
+        below: below(definition, version),
+        storage_version_hash: storage_version_hash(definition),
         status: at(version, "subresources.status").is_some(),
         generation: true,
         custom: true,
@@ -54,9 +79,37 @@ fn resource(definition: &Value, version: &Value) -> Resource {
         field_labels: selectable_fields(version),
         custom_model: schema.as_ref().map(|schema| Arc::new(Node::parse_object(schema))),
         schema,
+        shape: Some(Arc::new(Shape::read(version))),
         columns: columns(version),
         strategy: &strategy::Custom,
     }
+}
+
+/// `status` and `scale`, where the version has them.
+fn below(definition: &Value, version: &Value) -> Vec<Below> {
+    let verbs = || STATUS_VERBS.map(str::to_owned).to_vec();
+    let kind = text(definition, "spec.names.kind").to_owned();
+    let status = at(version, "subresources.status").map(|_| Below {
+        name: "status".into(),
+        kind,
+        group_version: None,
+        verbs: verbs(),
+    });
+    let scale = at(version, "subresources.scale").map(|_| Below {
+        name: "scale".into(),
+        kind: "Scale".into(),
+        group_version: Some(("autoscaling".into(), "v1".into())),
+        verbs: verbs(),
+    });
+    status.into_iter().chain(scale).collect()
+}
+
+/// As the real server makes it: the beginning of a hash of group, stored version and kind.
+fn storage_version_hash(definition: &Value) -> String {
+    let stored = items(definition, "spec.versions").iter().find(|v| v["storage"] == true);
+    let stored = stored.map_or("", |version| text(version, "name"));
+    let place = [text(definition, "spec.group"), stored, text(definition, "spec.names.kind")].join("/");
+    base64::engine::general_purpose::STANDARD.encode(&Sha256::digest(place)[..8])
 }
 
 fn strings(values: &[Value]) -> Vec<String> {

@@ -2,6 +2,7 @@
 
 mod body;
 mod discovery;
+mod incoming;
 mod negotiate;
 mod openapi;
 mod options;
@@ -109,7 +110,7 @@ impl Service {
             Route::Version => (JSON, version()),
             Route::Core if aggregated => (discovery::AGGREGATED, discovery::aggregated(&kinds, true)),
             Route::Groups if aggregated => (discovery::AGGREGATED, discovery::aggregated(&kinds, false)),
-            Route::Core => (JSON, discovery::core_versions()),
+            Route::Core => (JSON, discovery::core_versions(&host(request))),
             Route::Groups => (JSON, discovery::groups(&kinds)),
             Route::Group(group) => (JSON, discovery::group(&kinds, group).ok_or_else(Status::no_such_path)?),
             Route::Kinds(group, version) => {
@@ -125,6 +126,13 @@ impl Service {
     }
 }
 
+/// The address that the client used.
+fn host<B>(request: &Request<B>) -> String {
+    let header = request.headers().get(hyper::header::HOST).and_then(|value| value.to_str().ok());
+    let authority = request.uri().authority().map(ToString::to_string);
+    authority.or_else(|| header.map(str::to_owned)).unwrap_or_default()
+}
+
 fn failure(status: &Status) -> Answer {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     Answer::value(code, &status.to_json())
@@ -133,7 +141,8 @@ fn failure(status: &Status) -> Answer {
 /// The Kubernetes release whose behaviour this server follows; clients choose features by it.
 fn version() -> Value {
     json!({
-        "major": "1", "minor": "35", "gitVersion": "v1.35.0+polynic", "gitCommit": "", "gitTreeState": "clean",
+        "major": "1", "minor": "35", "emulationMajor": "1", "emulationMinor": "35", "minCompatibilityMajor": "1",
+        "minCompatibilityMinor": "34", "gitVersion": "v1.35.4+polynic", "gitCommit": "", "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "rustc", "platform": "linux/amd64",
     })
 }

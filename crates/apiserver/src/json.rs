@@ -34,6 +34,11 @@ pub(crate) fn child<'a>(object: &'a mut Value, key: &str) -> &'a mut Value {
     slot
 }
 
+/// The elements of the list at `key` of `object`, to be changed.
+pub(crate) fn each<'a>(object: &'a mut Value, key: &str) -> impl Iterator<Item = &'a mut Value> {
+    object.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
 /// Sets `key` of `object` unless it is there (null counts as not there). Does nothing to a value that is no object.
 pub(crate) fn default(object: &mut Value, key: &str, value: impl Into<Value>) {
     let Some(map) = object.as_object_mut() else { return };

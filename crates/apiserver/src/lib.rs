@@ -28,8 +28,12 @@
 //! - A built-in kind is a row in `resource/builtin.rs`, plus a [`strategy::Strategy`] where it has rules of its own.
 mod admission;
 pub mod api;
+mod cel;
 mod crd;
+pub mod decode;
+mod defaults;
 mod entropy;
+mod go;
 mod http;
 mod identity;
 mod json;
@@ -37,6 +41,7 @@ mod meta;
 mod ownership;
 pub mod patch;
 mod protobuf;
+mod quantity;
 pub mod resource;
 pub mod schema;
 pub mod selector;

@@ -1,5 +1,6 @@
-//! What kinds there are: names, scope, sub-resources, columns and rules, as data. Adding a built-in kind is a row in
-//! `resource/builtin.rs`; custom kinds come from their definitions (`crate::crd`). Holds no objects.
+//! What kinds there are: names, scope, sub-resources, columns and rules, as data. The names of built-in kinds are facts of the
+//! real server (`schema`), their rules a row in `resource/builtin.rs`; custom kinds come from their definitions
+//! (`crate::crd`). Holds no objects.
 
 mod builtin;
 mod registry;
@@ -10,8 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::schema::{self, Node};
-use crate::status::{Status, Subject};
+use crate::crd::{Change, Scale, Shape};
+use crate::decode;
+use crate::schema::{self, Below, Node};
+use crate::status::{Cause, Status, Subject};
 use crate::strategy::Strategy;
 use crate::table::Column;
 
@@ -26,6 +29,13 @@ pub enum Conversion {
     ApiVersion,
     /// events.k8s.io/v1, stored as core/v1 events.
     Events,
+}
+
+/// Whether a write is about status alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StatusOnly {
+    Yes,
+    No,
 }
 
 /// One kind in one version, as discovery and the verbs know it.
@@ -48,6 +58,12 @@ pub struct Resource {
     pub categories: Vec<String>,
     /// True if the objects live in namespaces.
     pub namespaced: bool,
+    /// What can be done with the objects.
+    pub verbs: Vec<String>,
+    /// What there is below an object.
+    pub below: Vec<Below>,
+    /// Discovery's token for the way in which the kind is stored; empty if it is not.
+    pub storage_version_hash: String,
     /// True if status is written through its own path only.
     pub status: bool,
     /// True if `metadata.generation` counts changes of the spec.
@@ -64,6 +80,8 @@ pub struct Resource {
     pub schema: Option<Value>,
     /// Type of a custom kind's objects; [`Resource::model`] knows those of built-in kinds too.
     pub custom_model: Option<Arc<Node>>,
+    /// What is checked about a custom kind's objects, and their defaults.
+    pub shape: Option<Arc<Shape>>,
     /// Columns of its table.
     pub columns: Vec<Column>,
     /// Defaults, checks and deletion rules.
@@ -121,14 +139,25 @@ impl Resource {
         match self.conversion {
             Conversion::None => {}
             Conversion::ApiVersion => object["apiVersion"] = json!(self.api_version()),
-            Conversion::Events => crate::strategy::event::to_events_group(&mut object),
+            Conversion::Events => {
+                crate::strategy::event::to_events_group(&mut object);
+                decode::complete(self, &mut object);
+            }
+        }
+        if let Some(shape) = self.shape.as_ref().filter(|shape| shape.has_defaults()) {
+            shape.fill(&mut object);
         }
         Ok(object)
     }
 
+    /// The same of an object that nobody else needs.
+    pub(crate) fn serve_owned(&self, stored: Value) -> Result<Value, Status> {
+        if self.is_served_as_stored() { Ok(stored) } else { self.serve(&stored) }
+    }
+
     /// The same of an object that is parsed already.
     pub fn serve(&self, stored: &Value) -> Result<Value, Status> {
-        if self.conversion == Conversion::None {
+        if self.is_served_as_stored() {
             return Ok(stored.clone());
         }
         self.present(&serde_json::to_vec(stored).map_err(Status::internal)?)
@@ -136,19 +165,72 @@ impl Resource {
 
     /// The same as text; free of work where stored and served are the same.
     pub fn present_text(&self, body: &Bytes) -> Result<Bytes, Status> {
-        if self.conversion == Conversion::None {
+        if self.is_served_as_stored() {
             return Ok(body.clone());
         }
         let object = self.present(body)?;
         serde_json::to_vec(&object).map(Bytes::from).map_err(Status::internal)
     }
 
+    /// Stored and served are the same text; a default that came later would make a difference.
+    fn is_served_as_stored(&self) -> bool {
+        self.conversion == Conversion::None && !self.shape.as_ref().is_some_and(|shape| shape.has_defaults())
+    }
+
+    /// Makes of a decoded custom object what is stored, and names the fields that its type has not.
+    pub(crate) fn settle(&self, object: &mut Value) -> Vec<String> {
+        let Some(shape) = &self.shape else { return Vec::new() };
+        let unknown = shape.settle(object).into_iter();
+        unknown.map(|path| format!("unknown field \"{path}\"")).collect()
+    }
+
+    /// What is wrong with a custom object, by its definition.
+    pub(crate) fn check(&self, change: Change<'_>, status_only: StatusOnly) -> Vec<Cause> {
+        match (&self.shape, status_only) {
+            (None, _) => Vec::new(),
+            (Some(shape), StatusOnly::No) => shape.validate(change),
+            (Some(shape), StatusOnly::Yes) => shape.validate_status(change),
+        }
+    }
+
+    /// Fills in what the kind has where a stored object says nothing.
+    pub(crate) fn fill_in(&self, object: &mut Value) {
+        if self.conversion == Conversion::None {
+            decode::complete(self, object);
+        }
+        self.strategy.default(object);
+    }
+
     /// What a client of this version sent, as it is stored.
     pub fn absorb(&self, mut object: Value) -> Value {
         if self.conversion == Conversion::Events {
             crate::strategy::event::to_core(&mut object);
+            decode::complete_as("", "v1", "Event", &mut object);
         }
         object
+    }
+
+    /// True if the objects can be asked to do `verb`.
+    pub fn allows(&self, verb: &str) -> bool {
+        self.verbs.iter().any(|known| known == verb)
+    }
+
+    /// True if objects of this kind are stored; others only answer, such as reviews.
+    pub fn is_stored(&self) -> bool {
+        self.allows("list")
+    }
+
+    /// The resource `name` below the objects.
+    pub fn below(&self, name: &str) -> Option<&Below> {
+        self.below.iter().find(|below| below.name == name)
+    }
+
+    /// Where the fields of a Scale are, for kinds that can be scaled.
+    pub(crate) fn scale(&self) -> Option<Scale> {
+        match &self.shape {
+            Some(shape) => shape.scale.clone(),
+            None => self.below("scale").map(|_| Scale::builtin()),
+        }
     }
 
     /// True if field selectors may use `label`.
@@ -165,5 +247,5 @@ pub fn group_version(group: &str, version: &str) -> String {
 
 /// All kinds that exist without any definition.
 pub(crate) fn builtin() -> Vec<Arc<Resource>> {
-    builtin::ROWS.iter().map(|row| Arc::new(row.resource())).collect()
+    schema::kinds().iter().map(|kind| Arc::new(builtin::resource(kind))).collect()
 }

@@ -14,8 +14,13 @@ pub use self::facts::{Below, BuiltinKind, Definition, definition, definitions, k
 pub use self::node::{Additional, Field, Kind, ListType, MapType, Node, PatchStrategy};
 pub use self::rules::{Bound, Rules};
 
+/// The definition of a built-in kind.
+pub fn builtin_definition(group: &str, version: &str, kind: &str) -> Option<&'static Definition> {
+    let found = kinds().iter().find(|k| k.group == group && k.version == version && k.kind == kind)?;
+    definition(found.schema.as_deref()?)
+}
+
 /// The type of a built-in kind; `None` for kinds that are not built in, and for built-in ones that have no objects.
 pub fn builtin(group: &str, version: &str, kind: &str) -> Option<&'static Node> {
-    let found = kinds().iter().find(|k| k.group == group && k.version == version && k.kind == kind)?;
-    Some(definition(found.schema.as_deref()?)?.node())
+    builtin_definition(group, version, kind).map(Definition::node)
 }

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::go;
+
 /// One wrong field of an object, as listed under `details.causes` of a 422 answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
@@ -28,26 +30,27 @@ impl Cause {
 
     /// A field holds `value`, which is not allowed for the reason `detail`.
     pub fn invalid(field: impl Into<String>, value: &str, detail: &str) -> Self {
-        let message = format!("Invalid value: {value:?}: {detail}");
+        let message = format!("Invalid value: {}: {detail}", go::quote(value));
         Self { field: field.into(), reason: "FieldValueInvalid", message }
     }
 
     /// The same for a value that is no string, printed as JSON.
     pub fn invalid_value(field: impl Into<String>, value: &Value, detail: &str) -> Self {
-        let message = format!("Invalid value: {value}: {detail}");
+        let message = format!("Invalid value: {}: {detail}", go::shown(value));
         Self { field: field.into(), reason: "FieldValueInvalid", message }
     }
 
     /// A field holds a value that is none of `allowed`.
     pub fn not_supported(field: impl Into<String>, value: &Value, allowed: &[&str]) -> Self {
-        let allowed: Vec<String> = allowed.iter().map(|value| format!("{value:?}")).collect();
-        let message = format!("Unsupported value: {value}: supported values: {}", allowed.join(", "));
+        let allowed: Vec<String> = allowed.iter().map(|value| go::quote(value)).collect();
+        let message =
+            format!("Unsupported value: {}: supported values: {}", go::shown(value), allowed.join(", "));
         Self { field: field.into(), reason: "FieldValueNotSupported", message }
     }
 
     /// A value is there already, elsewhere.
     pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
-        let message = format!("Duplicate value: {value}");
+        let message = format!("Duplicate value: {}", go::shown(value));
         Self { field: field.into(), reason: "FieldValueDuplicate", message }
     }
 

@@ -8,12 +8,14 @@ mod namespace;
 mod pod;
 mod selector;
 mod service;
+mod storage;
 mod webhooks;
+mod workloads;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::json::{carry, default};
+use crate::json::carry;
 use crate::status::Cause;
 
 pub(crate) use self::definition::Definition;
@@ -22,7 +24,9 @@ pub(crate) use self::names::NameRule;
 pub(crate) use self::namespace::Namespace;
 pub(crate) use self::pod::{Pod, bind as bind_pod};
 pub(crate) use self::service::Service;
+pub(crate) use self::storage::{Claim, Volume};
 pub(crate) use self::webhooks::{MutatingWebhooks, ValidatingWebhooks};
+pub(crate) use self::workloads::DaemonSet;
 
 /// A moment as `metadata` has it: RFC 3339, whole seconds, UTC.
 pub(crate) fn moment(now: Timestamp) -> Value {
@@ -45,6 +49,9 @@ pub trait Strategy: Send + Sync {
             carry("status", &Value::Null, object);
         }
     }
+
+    /// Makes of a changed object what the server keeps count of; after what clients may not write was put back.
+    fn prepare_update(&self, _new: &mut Value, _old: &Value) {}
 
     /// What is wrong with `object`.
     fn validate(&self, _object: &Value) -> Vec<Cause> {
@@ -89,31 +96,18 @@ pub trait Strategy: Send + Sync {
 pub(crate) struct Plain;
 impl Strategy for Plain {}
 
-/// Secrets: `stringData` goes into `data`.
-pub(crate) struct Secret;
-impl Strategy for Secret {
-    fn default(&self, object: &mut Value) {
-        use base64::Engine as _;
-        default(object, "type", "Opaque");
-        let Some(plain) = object.as_object_mut().and_then(|map| map.remove("stringData")) else { return };
-        let data = crate::json::child(object, "data");
-        for (key, value) in plain.as_object().into_iter().flatten() {
-            data[key] =
-                json!(base64::engine::general_purpose::STANDARD.encode(value.as_str().unwrap_or_default()));
-        }
-    }
-}
-
 /// Nodes.
 pub(crate) struct Node;
 impl Strategy for Node {
-    fn default(&self, object: &mut Value) {
-        default(object, "spec", json!({}));
-    }
-
     /// A kubelet registers its node with status and all.
-    fn begin(&self, object: &mut Value, _has_status: bool, _now: Timestamp) {
-        default(object, "status", json!({}));
+    fn begin(&self, _object: &mut Value, _has_status: bool, _now: Timestamp) {}
+}
+
+/// Kinds whose deletion answers with the object.
+pub(crate) struct Returned;
+impl Strategy for Returned {
+    fn answers_with_object(&self) -> bool {
+        true
     }
 }
 
@@ -140,13 +134,6 @@ impl Strategy for Custom {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_secrets_string_data_is_encoded() {
-        let mut secret = json!({"stringData": {"a": "b"}, "data": {"c": "ZA=="}});
-        Secret.default(&mut secret);
-        assert_eq!(secret, json!({"type": "Opaque", "data": {"a": "Yg==", "c": "ZA=="}}));
-    }
 
     #[test]
     fn a_status_write_of_a_custom_object_touches_nothing_else() {

@@ -6,9 +6,12 @@
 //!
 //! [`spider`] is the typed access to Spiderpool's kinds for daemons, which use kube's own caches and watchers.
 //!
+//! [`addresses`] is the allocator's store, for the agent.
+//!
 //! TLS is rustls with ring, and trusts only the kubeconfig's or the service account's CA, never the machine's. Names are looked up in
 //! /etc/hosts; see [`connect`].
 
+pub mod addresses;
 pub mod connect;
 mod kube_cluster;
 mod objects;

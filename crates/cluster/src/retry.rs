@@ -78,7 +78,7 @@ fn problem(error: &kube::Error) -> Problem {
 }
 
 /// The innermost causes say what happened; kube's own messages repeat theirs.
-fn text(error: &kube::Error) -> String {
+pub(crate) fn text(error: &kube::Error) -> String {
     if let kube::Error::Api(status) = error {
         return status.message.clone();
     }

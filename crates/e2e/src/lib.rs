@@ -17,9 +17,11 @@ pub mod mask;
 mod node;
 mod packets;
 mod state;
+mod vm;
 
 pub use call::{Answer, Call, Running};
 pub use executables::{plugins, reference_plugins};
 pub use node::{Node, Pod};
 pub use packets::{is_cut_off, reaches, source_seen};
 pub use state::State;
+pub use vm::run_in_vm;

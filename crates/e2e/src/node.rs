@@ -137,6 +137,13 @@ fn is_last_reserved(name: &str) -> bool {
 }
 
 fn ip<P: 'static>(netns: &Netns<P>, lines: &str) {
+    if let Err(said) = try_ip(netns, lines) {
+        panic!("{said}\n{lines}");
+    }
+}
+
+/// Runs `ip` with these lines; the error is what it said.
+pub(crate) fn try_ip<P: 'static>(netns: &Netns<P>, lines: &str) -> Result<(), String> {
     let lines = lines.to_owned();
     let output = netns.run(move || {
         let mut child = Command::new("ip")
@@ -147,8 +154,11 @@ fn ip<P: 'static>(netns: &Netns<P>, lines: &str) {
             .spawn()
             .unwrap();
         child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-        (child.wait_with_output().unwrap(), lines)
+        child.wait_with_output().unwrap()
     });
-    let (output, lines) = output.unwrap();
-    assert!(output.status.success(), "{}\n{lines}", String::from_utf8_lossy(&output.stderr));
+    let output = output.unwrap();
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
 }

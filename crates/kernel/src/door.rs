@@ -1,8 +1,9 @@
 //! The interface that the real kernel and the fake one share.
 
 use std::fmt;
+use std::net::IpAddr;
 
-use polynic_net::{Change, Facts, IfName, Needs, Place};
+use polynic_net::{Change, Facts, IfName, Mac, Needs, Place, Probe};
 use serde::{Deserialize, Serialize};
 
 /// Opens namespaces. One value serves a whole process.
@@ -27,6 +28,13 @@ pub trait Kernel: Send {
 
     /// Applies several firewall changes of one place as one atomic batch. Every change must be about the firewall.
     fn apply_firewall(&mut self, changes: &[Change]) -> Result<(), KernelError>;
+
+    /// Asks all probes at the same time, from links of one place. Takes as long as the longest, less if one fails early.
+    ///
+    /// # Errors
+    /// [`KernelError::Conflict`] if somebody has an address that should be free, [`KernelError::GatewaySilent`] if a gateway does
+    /// not answer; anything else if the question could not be asked.
+    fn probe(&mut self, place: Place, probes: &[Probe]) -> Result<(), KernelError>;
 
     /// Deletes several links of one place in one go where the kernel allows it. Links that are gone are no error.
     fn delete_links(&mut self, place: Place, names: &[IfName]) -> Result<(), KernelError>;
@@ -58,6 +66,8 @@ impl Errno {
     pub const ESRCH: Self = Self(3);
     /// Interrupted.
     pub const EINTR: Self = Self(4);
+    /// Forbidden: by a `prohibit` route, or IPv6 is switched off.
+    pub const EACCES: Self = Self(13);
     /// In use.
     pub const EBUSY: Self = Self(16);
     /// Exists already.
@@ -116,6 +126,24 @@ pub enum KernelError {
     /// Something that was waited for did not come, or came out wrong.
     #[error("{0}")]
     Waited(String),
+    /// A probe found somebody else at an address (text of spec/coordinator.md 5.1).
+    #[error("pod's interface {link} with an conflicting ip {ip}, {ip} is located at {mac}")]
+    Conflict {
+        /// The link that asked.
+        link: IfName,
+        /// The address.
+        ip: IpAddr,
+        /// Who has it.
+        mac: Mac,
+    },
+    /// A probe found no gateway (text of spec/coordinator.md 5.2).
+    #[error("gateway {gateway} is unreachable")]
+    GatewaySilent {
+        /// The link that asked.
+        link: IfName,
+        /// The gateway.
+        gateway: IpAddr,
+    },
     /// The pod's namespace is needed and there is none.
     #[error("{what}: the pod's network namespace is gone")]
     NoPod {
@@ -151,6 +179,11 @@ impl KernelError {
     pub fn is_absent(&self) -> bool {
         let absent = [Errno::ENOENT, Errno::ENODEV, Errno::ESRCH, Errno::EADDRNOTAVAIL];
         matches!(self, Self::NoPod { .. }) || self.errno().is_some_and(|e| absent.contains(&e))
+    }
+
+    /// Whether it is what the network answered to a probe, which says all there is to say.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::GatewaySilent { .. })
     }
 
     /// Whether planning again with fresh facts may help.

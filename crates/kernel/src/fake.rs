@@ -12,12 +12,14 @@ mod address;
 mod attr;
 mod fault;
 mod firewall;
+mod lan;
 mod link;
 mod neighbour;
 mod observe;
 mod route;
 mod setup;
 mod snapshot;
+mod source;
 mod space;
 mod state;
 mod sysctl;
@@ -25,9 +27,10 @@ mod sysctl;
 mod tests;
 mod world;
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polynic_net::{Change, Facts, IfName, Needs, Object, Place};
+use polynic_net::{Announcement, Change, Facts, IfName, Mac, Needs, Object, Place, Probe};
 
 use crate::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
 use fault::Fault;
@@ -111,6 +114,16 @@ impl FakeDoor {
         self.world().dad_fails = failing;
     }
 
+    /// Puts a station on the network around the machine, which answers for an address.
+    pub fn set_station(&self, ip: IpAddr, mac: Mac) {
+        self.world().lan.stations.insert(ip, mac);
+    }
+
+    /// What the network was told, in order.
+    pub fn announced(&self) -> Vec<Announcement> {
+        self.world().lan.announced.clone()
+    }
+
     /// How many operations were asked for since the beginning, failed ones included.
     pub fn operations(&self) -> u64 {
         self.world().faults.operations()
@@ -191,6 +204,17 @@ impl Kernel for FakeKernel {
                 }
             }
             world.space_mut(space)?.firewall.batch(&diffs)
+        })
+    }
+
+    fn probe(&mut self, place: Place, probes: &[Probe]) -> Result<(), KernelError> {
+        let what = || {
+            let texts: Vec<String> = probes.iter().map(ToString::to_string).collect();
+            format!("{} in {place}", texts.join(", "))
+        };
+        self.operate(&what, |world| {
+            let space = world.space_at(self.pod, place)?;
+            world.lan.probe(world.space(space).ok_or(Refusal::NoPod)?, probes)
         })
     }
 

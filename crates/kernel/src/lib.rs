@@ -9,6 +9,7 @@ pub mod fake;
 mod netlink;
 pub mod netns;
 mod nft;
+mod probe;
 mod real;
 pub mod sandbox;
 #[cfg(any(test, feature = "testing"))]

@@ -9,6 +9,7 @@ mod idle;
 mod neighbour;
 mod observe;
 mod port_vlan;
+mod probe;
 mod route;
 mod rule;
 mod space;
@@ -18,7 +19,7 @@ mod wait;
 
 use std::sync::Arc;
 
-use polynic_net::{Change, Diff, Facts, IfName, Needs, Object, Place};
+use polynic_net::{Change, Diff, Facts, IfName, Needs, Object, Place, Probe};
 
 use crate::netlink::Fault;
 use crate::netns::{self, Host, Netns, Pod};
@@ -72,9 +73,14 @@ impl RealKernel {
     fn perform(&mut self, change: &Change) -> Result<(), Failure> {
         match &change.object {
             Object::Link(diff) => self.change_link(change.place, diff),
+            Object::Move(m) => self.move_link(change.place, m),
             Object::Firewall(_) => {
                 let socket = self.space(change.place)?.firewall()?;
                 nft::apply(socket, std::slice::from_ref(change)).map_err(|refusal| refusal.fault.into())
+            }
+            Object::Probe(probe) => {
+                let asked = self.space(change.place)?.probe(change.place, std::slice::from_ref(probe));
+                asked.map_err(Failure::Done)
             }
             object => self.space(change.place)?.perform(object),
         }
@@ -91,6 +97,8 @@ enum Failure {
     Stale(String),
     Waited(String),
     Unsupported,
+    /// Named already.
+    Done(KernelError),
 }
 
 impl From<Missing> for Failure {
@@ -112,6 +120,7 @@ impl Failure {
             Self::Fault(fault) => fault.about(what),
             Self::Stale(found) => KernelError::Stale { what: what.to_string(), found },
             Self::Waited(why) => KernelError::Waited(why),
+            Self::Done(error) => error,
             Self::Unsupported => KernelError::Unsupported { what: what.to_string() },
         }
     }
@@ -141,6 +150,11 @@ impl Kernel for RealKernel {
             Some(change) => refusal.fault.about(change),
             None => refusal.fault.about(what()),
         })
+    }
+
+    fn probe(&mut self, place: Place, probes: &[Probe]) -> Result<(), KernelError> {
+        let space = self.space(place).map_err(|m| Failure::from(m).about(format!("probe in {place}")))?;
+        space.probe(place, probes)
     }
 
     fn delete_links(&mut self, place: Place, names: &[IfName]) -> Result<(), KernelError> {

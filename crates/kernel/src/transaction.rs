@@ -10,7 +10,7 @@ mod tests;
 
 use std::ops::Range;
 
-use polynic_net::{Change, IfName, LinkKind, Object, Place, Plan, Stake, Step};
+use polynic_net::{Change, IfName, LinkKind, Object, Place, Plan, Probe, Stake, Step};
 
 use crate::{Kernel, KernelError};
 
@@ -86,7 +86,7 @@ fn undo_text(errors: &[KernelError]) -> String {
 /// Applies `plan` step by step. If a step fails, takes back what was done, in reverse and tolerant of what is gone.
 ///
 /// Owned steps apply exactly: what exists already is somebody else's and an error. Ensured steps are satisfied by what
-/// exists. Neighbouring firewall steps of one place and stake go as one batch.
+/// exists. Neighbouring firewall steps of one place and stake go as one batch, neighbouring probes are asked at the same time.
 ///
 /// # Errors
 /// [`ApplyError`] names the step, its cause and what could not be taken back.
@@ -108,11 +108,22 @@ pub fn apply(kernel: &mut dyn Kernel, plan: &Plan) -> Result<Applied, ApplyError
 /// Applies steps that belong together; the answer says of each whether it changed anything.
 fn apply_batch(kernel: &mut dyn Kernel, steps: &[Step]) -> Result<Vec<bool>, KernelError> {
     match steps {
+        [Step { change: Change { place, object: Object::Probe(_) }, .. }, ..] => {
+            kernel.probe(*place, &probes_of(steps)).map(|()| vec![true; steps.len()])
+        }
         [step] if step.stake == Stake::Owned => kernel.apply(&step.change).map(|()| vec![true]),
         [step] if !is_firewall(step) => ensure::ensure_new(kernel, &step.change).map(|made| vec![made]),
         [Step { stake: Stake::Ensured, .. }, ..] => ensure::ensure_firewall(kernel, steps),
         _ => kernel.apply_firewall(&changes_of(steps)).map(|()| vec![true; steps.len()]),
     }
+}
+
+fn probes_of(steps: &[Step]) -> Vec<Probe> {
+    let probe = |step: &Step| match &step.change.object {
+        Object::Probe(probe) => Some(probe.clone()),
+        _ => None,
+    };
+    steps.iter().filter_map(probe).collect()
 }
 
 fn changes_of(steps: &[Step]) -> Vec<Change> {
@@ -132,8 +143,9 @@ fn batches(steps: &[Step]) -> Vec<Range<usize>> {
 }
 
 fn goes_with(first: &Step, step: &Step) -> bool {
-    is_firewall(first)
-        && is_firewall(step)
+    let kind = |s: &Step| (is_firewall(s), matches!(s.change.object, Object::Probe(_)));
+    kind(first) != (false, false)
+        && kind(first) == kind(step)
         && first.stake == step.stake
         && first.change.place == step.change.place
 }

@@ -20,7 +20,7 @@ use crate::registry::{self, Sandbox};
 use crate::state::State;
 use crate::underlay::{Layout, Node};
 
-mod events;
+mod lease;
 mod registration;
 mod sandbox;
 mod status;
@@ -69,6 +69,7 @@ impl Kubelet {
         let kubelet = Arc::new(self);
         registration::register(&kubelet).await?;
         tokio::spawn(registration::keep(Arc::clone(&kubelet)));
+        tokio::spawn(lease::keep(Arc::clone(&kubelet)));
         let mut workers = Workers::recover(Arc::clone(&kubelet));
         let mine = watcher::Config::default().fields(&format!("spec.nodeName={}", kubelet.node.name()));
         let pods = watcher::watcher(Api::<Pod>::all(kubelet.client()), mine);

@@ -5,7 +5,7 @@
 //! a pause process holds each pod's network.
 //!
 //! - `launch` takes processes out of the machine's namespaces, and ends labs; `state` is what they keep on disk.
-//! - `supervisor` makes everything: `underlay`, nodes (`hold`, `node`), the API server (`api`), `kubelet`s and `binder`.
+//! - `supervisor` makes everything: `underlay`, nodes (`hold`, `node`), the API server (`api`), `kubelet`s, and `controllers` with the scheduler.
 //! - `exec` runs a tool in a pod, `manifest` applies YAML.
 //! - `scenario` checks the stories of `scenarios/`, `demo` shows the first one.
 //!
@@ -17,12 +17,13 @@ use clap::Parser;
 
 mod api;
 mod backoff;
-mod binder;
 mod cli;
 mod command;
+mod controllers;
 mod demo;
 mod diagnose;
 mod error;
+mod events;
 mod exec;
 mod hold;
 mod kubelet;

@@ -1,4 +1,4 @@
-//! The lab's second process: makes nodes and wires, serves the API, restarts kubelets, binds pods.
+//! The lab's second process: makes nodes and wires, serves the API, restarts kubelets, runs the controllers.
 
 use std::fs;
 use std::net::TcpListener;
@@ -21,7 +21,7 @@ use crate::progress::{self, Progress};
 use crate::registry::{self, Hosts, OUTSIDE, ROUTER};
 use crate::state::{Spec, State, write_whole};
 use crate::underlay::{Layout, Node, build, plan};
-use crate::{api, binder, launch, node};
+use crate::{api, controllers, launch, node};
 
 /// How long nodes may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -79,7 +79,7 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
         node::prepare(&state, node, &kubeconfig.map_err(Error::io("read the kubeconfig"))?)?;
         tokio::spawn(keep_kubelet(state.clone(), node, host(&hosts, &node.name())?));
     }
-    tokio::spawn(binder::run(client.clone()));
+    tokio::spawn(controllers::run(client.clone()));
     wait_until_ready(&client, spec.nodes).await?;
     step(format!(
         "nodes: {} ready, default network k8s-pod-network (10.244.0.0/16, fd00:10:244::/48)",

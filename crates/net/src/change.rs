@@ -4,7 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Address, Attr, FwObject, IfName, Link, Neighbour, Place, PortVlan, Route, Rule, Sysctl};
+use crate::{
+    Address, Announcement, Attr, FwObject, IfName, Link, LinkRef, Neighbour, Place, PortVlan, Probe, Route,
+    Rule, Sysctl,
+};
 
 /// What an object is before and after a change. Its inverse is itself the other way round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +52,16 @@ pub struct AttrChange {
     pub after: Attr,
 }
 
+/// A link that comes from another namespace, perhaps under another name. On the way it loses addresses, routes and the
+/// state up, and so it is down before and after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// The link, where it was.
+    pub from: LinkRef,
+    /// Its name where it arrives, which is the change's place.
+    pub name: IfName,
+}
+
 /// Something to wait for. It changes nothing and has no undo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -74,6 +87,8 @@ pub enum Object {
     Link(Diff<Link>),
     /// An attribute of a link that exists.
     Attr(AttrChange),
+    /// A link that arrives from the other namespace.
+    Move(Move),
     /// An address.
     Address(Diff<Address>),
     /// A route.
@@ -90,6 +105,10 @@ pub enum Object {
     Firewall(Diff<FwObject>),
     /// A step that changes nothing.
     Wait(Wait),
+    /// A question to the network, whose answer may end the plan.
+    Probe(Probe),
+    /// News for the network.
+    Announce(Announcement),
 }
 
 /// A change in one namespace.
@@ -110,6 +129,11 @@ impl Change {
     /// A link's attribute goes from `before` to `after`.
     pub fn attr(place: Place, link: &IfName, before: Attr, after: Attr) -> Self {
         Self { place, object: Object::Attr(AttrChange { link: link.clone(), before, after }) }
+    }
+
+    /// A link that is down arrives in `place` under `name`.
+    pub fn move_link(from: LinkRef, place: Place, name: &IfName) -> Self {
+        Self { place, object: Object::Move(Move { from, name: name.clone() }) }
     }
 
     /// A link that is down is brought up.
@@ -153,9 +177,38 @@ impl Change {
         Self { place, object: Object::Wait(wait) }
     }
 
+    /// The network is asked something.
+    pub fn probe(place: Place, probe: Probe) -> Self {
+        Self { place, object: Object::Probe(probe) }
+    }
+
+    /// The network is told who has an address.
+    pub fn announce(place: Place, announcement: Announcement) -> Self {
+        Self { place, object: Object::Announce(announcement) }
+    }
+
+    /// A rule is removed.
+    pub fn delete_rule(place: Place, rule: Rule) -> Self {
+        Self { place, object: Object::Rule(Diff::delete(rule)) }
+    }
+
+    /// A permanent neighbour is added.
+    pub fn add_neighbour(place: Place, neighbour: Neighbour) -> Self {
+        Self { place, object: Object::Neighbour(Diff::create(neighbour)) }
+    }
+
+    /// A permanent neighbour is removed.
+    pub fn delete_neighbour(place: Place, neighbour: Neighbour) -> Self {
+        Self { place, object: Object::Neighbour(Diff::delete(neighbour)) }
+    }
+
     /// The change that takes this one back; none for steps that change nothing.
     pub fn inverse(self) -> Option<Self> {
         let object = match self.object {
+            Object::Move(m) => {
+                let back = LinkRef { place: self.place, name: m.name };
+                return Some(Self::move_link(back, m.from.place, &m.from.name));
+            }
             Object::Link(d) => Object::Link(d.inverse()),
             Object::Attr(a) => Object::Attr(AttrChange { link: a.link, before: a.after, after: a.before }),
             Object::Address(d) => Object::Address(d.inverse()),
@@ -165,7 +218,7 @@ impl Change {
             Object::Sysctl(d) => Object::Sysctl(d.inverse()),
             Object::PortVlan(d) => Object::PortVlan(d.inverse()),
             Object::Firewall(d) => Object::Firewall(d.inverse()),
-            Object::Wait(_) => return None,
+            Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => return None,
         };
         Some(Self { place: self.place, object })
     }
@@ -177,6 +230,7 @@ impl fmt::Display for Change {
         match &self.object {
             Object::Link(d) => describe(f, d, "link", |l| format!("{} {}", l.kind.as_str(), l.name))?,
             Object::Attr(a) => write!(f, "set {:?} on {}", a.after, a.link)?,
+            Object::Move(m) => write!(f, "move link {} to {}", m.from, m.name)?,
             Object::Address(d) => describe(f, d, "address", |a| format!("{} on {}", a.net, a.link))?,
             Object::Route(d) => describe(f, d, "route", ToString::to_string)?,
             Object::Rule(d) => describe(f, d, "rule", |r| format!("{} to table {}", r.priority, r.table))?,
@@ -186,6 +240,8 @@ impl fmt::Display for Change {
             Object::Firewall(d) => describe(f, d, "nf_tables", firewall_text)?,
             Object::Wait(Wait::Dad { link }) => write!(f, "wait for duplicate address detection on {link}")?,
             Object::Wait(Wait::OperUp { link }) => write!(f, "wait for {link} to be operational")?,
+            Object::Probe(probe) => write!(f, "{probe}")?,
+            Object::Announce(a) => write!(f, "announce {} at {} on {}", a.ip, a.mac, a.link)?,
         }
         write!(f, " in {}", self.place)
     }

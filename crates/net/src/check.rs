@@ -25,11 +25,22 @@ impl fmt::Display for Violation {
 
 /// What must hold after all plans were applied in this order: changes whose `after` is the promise.
 pub fn promises<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Vec<Change> {
+    promises_of(plans, |_| true)
+}
+
+/// What must still hold of some of the plans (those whose place in the order `wanted` accepts) after all were applied in this
+/// order: the others only supersede.
+pub fn promises_of<'a>(
+    plans: impl IntoIterator<Item = &'a Plan>,
+    wanted: impl Fn(usize) -> bool,
+) -> Vec<Change> {
     let mut kept: Vec<Change> = Vec::new();
-    for step in plans.into_iter().flat_map(|p| &p.steps) {
-        kept.retain(|old| !superseded(old, &step.change));
-        if leaves_something(&step.change.object) {
-            kept.push(step.change.clone());
+    for (at, plan) in plans.into_iter().enumerate() {
+        for step in &plan.steps {
+            kept.retain(|old| !superseded(old, &step.change));
+            if wanted(at) && leaves_something(&step.change.object) {
+                kept.push(step.change.clone());
+            }
         }
     }
     kept
@@ -45,24 +56,27 @@ fn leaves_something(object: &Object) -> bool {
         Object::Sysctl(d) => d.after.is_some(),
         Object::PortVlan(d) => d.after.is_some(),
         Object::Firewall(d) => d.after.is_some(),
-        Object::Attr(_) => true,
-        Object::Wait(_) => false,
+        Object::Attr(_) | Object::Move(_) => true,
+        Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => false,
     }
 }
 
 /// Whether `new` makes the promise of `old` void.
 fn superseded(old: &Change, new: &Change) -> bool {
+    if let Object::Move(m) = &new.object {
+        return old.place == m.from.place && is_about(old, m.from.place, &m.from.name);
+    }
     if old.place != new.place {
         return false;
     }
     match (&old.object, &new.object) {
-        (_, Object::Link(Diff { before: Some(gone), after: None })) => {
-            dies_with(old, new.place, &gone.name)
-                || matches!(&old.object, Object::Link(d) if d.after.as_ref().is_some_and(|l| l.name == gone.name))
-        }
+        (_, Object::Link(Diff { before: Some(gone), after: None })) => is_about(old, new.place, &gone.name),
         (Object::Attr(a), Object::Attr(b)) => a.link == b.link && a.after.same_kind(&b.after),
         (Object::Address(a), Object::Address(b)) => a.after == b.before,
-        (Object::Route(a), Object::Route(b)) => a.after == b.before,
+        // What was promised left open what the kernel filled in, and a later plan names what it has seen.
+        (Object::Route(a), Object::Route(b)) => {
+            a.after.as_ref().zip(b.before.as_ref()).is_some_and(|(promised, seen)| serves(seen, promised))
+        }
         (Object::Rule(a), Object::Rule(b)) => a.after == b.before,
         (Object::Neighbour(a), Object::Neighbour(b)) => a.after == b.before,
         (Object::PortVlan(a), Object::PortVlan(b)) => a.after == b.before,
@@ -72,6 +86,16 @@ fn superseded(old: &Change, new: &Change) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a promise is void once the link is gone from there.
+fn is_about(old: &Change, place: Place, link: &crate::IfName) -> bool {
+    dies_with(old, place, link)
+        || match &old.object {
+            Object::Link(d) => d.after.as_ref().is_some_and(|l| l.name == *link),
+            Object::Move(m) => m.name == *link,
+            _ => false,
+        }
 }
 
 /// What must be observed to judge the promises.
@@ -87,6 +111,7 @@ pub fn needs(promises: &[Change]) -> Needs {
                     at.link(master);
                 }
             }
+            Object::Move(m) => at.link(&m.name),
             Object::Address(Diff { after: Some(a), .. }) => at.addresses.push(a.link.clone()),
             Object::Route(_) => at.routes = true,
             Object::Rule(_) => at.rules = true,
@@ -126,10 +151,8 @@ fn link_violation(link: &crate::Link, ns: &NsFacts, promises: &[Change], place: 
     if fact.kind != kind {
         return Some(format!("interface {} is of kind {:?}, not {kind:?}", link.name, fact.kind));
     }
-    if let LinkKind::Macvlan(m) | LinkKind::Macvtap(m) = &link.kind
-        && fact.macvlan_mode.is_some_and(|mode| mode != m.mode)
-    {
-        return Some(format!("interface {} is not in mode {:?}", link.name, m.mode));
+    if let Some(wanted) = kind_violation(&link.kind, fact) {
+        return Some(format!("interface {} {wanted}", link.name));
     }
     let later = |same: fn(&Attr) -> bool| {
         promises.iter().any(|c| {
@@ -150,9 +173,31 @@ fn link_violation(link: &crate::Link, ns: &NsFacts, promises: &[Change], place: 
     }
 }
 
+/// What of a link's kind is not as it was made.
+fn kind_violation(kind: &LinkKind, fact: &crate::LinkFact) -> Option<String> {
+    match kind {
+        LinkKind::Macvlan(m) | LinkKind::Macvtap(m)
+            if fact.macvlan_mode.is_some_and(|mode| mode != m.mode) =>
+        {
+            Some(format!("is not in mode {:?}", m.mode))
+        }
+        LinkKind::Ipvlan(i) if fact.ipvlan_mode.is_some_and(|mode| mode != i.mode) => {
+            Some(format!("is not in mode {:?}", i.mode))
+        }
+        LinkKind::Vlan(v) if fact.vlan_id.is_some_and(|id| id != v.id) => {
+            Some(format!("does not have VLAN {}", v.id))
+        }
+        LinkKind::Vrf { table } if fact.vrf_table.is_some_and(|have| have != *table) => {
+            Some(format!("does not have table {table}"))
+        }
+        _ => None,
+    }
+}
+
 fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
     match object {
         Object::Attr(a) => attr_violation(&a.link, &a.after, ns),
+        Object::Move(m) => ns.link(&m.name).is_none().then(|| format!("interface {} is missing", m.name)),
         Object::Address(d) => {
             let want = d.after.as_ref()?;
             let held = ns.addresses_of(&want.link).any(|a| a.net == want.net);
@@ -184,7 +229,9 @@ fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
             (!held).then(|| "a firewall object of this attachment is missing".to_owned())
         }
         // VLAN membership has no observation yet; links are judged by their own function.
-        Object::PortVlan(_) | Object::Link(_) | Object::Wait(_) => None,
+        Object::PortVlan(_) | Object::Link(_) | Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => {
+            None
+        }
     }
 }
 

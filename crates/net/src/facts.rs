@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::{FwObject, FwTable, IfName, Mac, MacvlanMode, Neighbour, Place, Route, Rule, SysctlKey};
+use crate::{
+    FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route, Rule, SysctlKey,
+};
 
 /// What was seen in both namespaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +31,15 @@ impl Facts {
     pub fn link(&self, place: Place, name: &IfName) -> Option<&LinkFact> {
         self.at(place)?.link(name)
     }
+
+    /// Adds what a second look has seen, which asked for what only the first could tell.
+    pub fn absorb(&mut self, later: Self) {
+        self.host.absorb(later.host);
+        match (&mut self.pod, later.pod) {
+            (Some(pod), Some(later)) => pod.absorb(later),
+            (none, later) => *none = later,
+        }
+    }
 }
 
 /// What was seen in one namespace. Only what [`Needs`] asked for is filled in.
@@ -44,6 +55,8 @@ pub struct NsFacts {
     pub rules: Vec<Rule>,
     /// Permanent neighbours.
     pub neighbours: Vec<Neighbour>,
+    /// For each destination asked for that can be reached: the source address that the kernel would choose.
+    pub sources: BTreeMap<IpAddr, IpAddr>,
     /// Settings asked for; none where the kernel has no such setting (IPv6 switched off, link missing).
     pub sysctls: BTreeMap<SysctlKey, Option<String>>,
     /// Objects of the firewall tables asked for. Rules carry their comment but no expressions.
@@ -64,6 +77,18 @@ impl NsFacts {
     /// The addresses of a link.
     pub fn addresses_of<'a>(&'a self, link: &'a IfName) -> impl Iterator<Item = &'a AddressFact> {
         self.addresses.iter().filter(move |a| a.link == *link)
+    }
+
+    /// Adds what a second look has seen. Lists that both looks asked for are those of the first.
+    fn absorb(&mut self, later: Self) {
+        extend_new(&mut self.links, later.links);
+        extend_new(&mut self.addresses, later.addresses);
+        keep_first(&mut self.routes, later.routes);
+        keep_first(&mut self.rules, later.rules);
+        keep_first(&mut self.neighbours, later.neighbours);
+        keep_first(&mut self.firewall, later.firewall);
+        self.sources.extend(later.sources);
+        self.sysctls.extend(later.sysctls);
     }
 
     /// The value of a setting that was asked for and exists.
@@ -93,6 +118,10 @@ pub struct LinkFact {
     pub promisc: bool,
     /// Receives all multicast.
     pub all_multicast: bool,
+    /// Can send to all stations at once, as Ethernet can.
+    pub broadcast: bool,
+    /// Can send to groups.
+    pub multicast: bool,
     /// Is a loopback link.
     pub loopback: bool,
     /// Length of the transmit queue in packets.
@@ -107,6 +136,12 @@ pub struct LinkFact {
     pub peer_netns: Option<i32>,
     /// Mode of a macvlan or macvtap.
     pub macvlan_mode: Option<MacvlanMode>,
+    /// Mode of an ipvlan.
+    pub ipvlan_mode: Option<IpvlanMode>,
+    /// Id of a VLAN link.
+    pub vlan_id: Option<u16>,
+    /// Routing table of a VRF link.
+    pub vrf_table: Option<u32>,
     /// VLAN filtering of a bridge.
     pub vlan_filtering: Option<bool>,
     /// Bridge port: hairpin.
@@ -128,6 +163,8 @@ impl LinkFact {
             oper: OperState::Down,
             promisc: false,
             all_multicast: false,
+            broadcast: true,
+            multicast: true,
             loopback: false,
             tx_queue_len: 1000,
             alias: None,
@@ -135,6 +172,9 @@ impl LinkFact {
             peer: None,
             peer_netns: None,
             macvlan_mode: None,
+            ipvlan_mode: None,
+            vlan_id: None,
+            vrf_table: None,
             vlan_filtering: None,
             hairpin: None,
             isolated: None,
@@ -214,12 +254,16 @@ pub struct NsNeeds {
     pub links: LinkNeed,
     /// Addresses of these links.
     pub addresses: Vec<IfName>,
+    /// Addresses of all links, in the order of the links' indexes.
+    pub all_addresses: bool,
     /// Routes of all tables but `local`, both families.
     pub routes: bool,
     /// Rules, both families.
     pub rules: bool,
     /// Permanent neighbours.
     pub neighbours: bool,
+    /// The source addresses that the kernel would choose towards these destinations.
+    pub sources: Vec<IpAddr>,
     /// These settings.
     pub sysctls: Vec<SysctlKey>,
     /// Everything in these firewall tables.
@@ -245,8 +289,16 @@ impl NsNeeds {
         self.routes |= other.routes;
         self.rules |= other.rules;
         self.neighbours |= other.neighbours;
+        self.all_addresses |= other.all_addresses;
+        extend_new(&mut self.sources, other.sources);
         extend_new(&mut self.sysctls, other.sysctls);
         extend_new(&mut self.firewall, other.firewall);
+    }
+}
+
+fn keep_first<T>(list: &mut Vec<T>, later: Vec<T>) {
+    if list.is_empty() {
+        *list = later;
     }
 }
 

@@ -30,6 +30,12 @@ pub(crate) fn dies_with(change: &Change, place: Place, name: &IfName) -> bool {
         Object::Neighbour(d) => d.after.as_ref().or(d.before.as_ref()).is_some_and(|n| n.link == *name),
         Object::Sysctl(d) => d.after.as_ref().is_some_and(|s| s.key.belongs_to(name)),
         Object::PortVlan(d) => d.after.as_ref().or(d.before.as_ref()).is_some_and(|v| v.link == *name),
-        Object::Link(_) | Object::Rule(_) | Object::Firewall(_) | Object::Wait(_) => false,
+        Object::Link(_)
+        | Object::Move(_)
+        | Object::Rule(_)
+        | Object::Firewall(_)
+        | Object::Wait(_)
+        | Object::Probe(_)
+        | Object::Announce(_) => false,
     }
 }

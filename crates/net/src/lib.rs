@@ -32,24 +32,28 @@ mod name;
 mod neighbour;
 mod place;
 mod plan;
+mod probe;
 mod range;
 mod route;
 mod rule;
 mod sysctl;
 
 pub use address::Address;
-pub use change::{AttrChange, Change, Diff, Object, Wait};
+pub use change::{AttrChange, Change, Diff, Move, Object, Wait};
 pub use entropy::Entropy;
 pub use facts::{AddressFact, Facts, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds, OperState};
 pub use firewall::{
     FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable, FwVerdict,
 };
 pub use interval::{IntervalSet, RangeTextError};
-pub use link::{Attr, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, PortVlan, Tap, Veth, Vxlan};
+pub use link::{
+    Attr, Ipvlan, IpvlanMode, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, PortVlan, Tap, Veth, Vlan, Vxlan,
+};
 pub use name::{IfName, IfNameError, Mac, MacError};
 pub use neighbour::Neighbour;
 pub use place::{Family, Place};
 pub use plan::{PLAN_FORMAT, Plan, Stake, Step};
+pub use probe::{Announcement, Probe, Seek};
 pub use range::{IpRange, RangeError, ip_from_u128, ip_to_u128};
 pub use route::{Route, RouteKind, TABLE_LOCAL, TABLE_MAIN, scope};
 pub use rule::Rule;

@@ -60,6 +60,17 @@ pub enum LinkKind {
     Macvlan(Macvlan),
     /// A macvlan with a character device for virtual machines.
     Macvtap(Macvlan),
+    /// A station that shares its parent's hardware address.
+    Ipvlan(Ipvlan),
+    /// What a parent receives with one VLAN's tag.
+    Vlan(Vlan),
+    /// A link that goes nowhere.
+    Dummy,
+    /// A domain of its own for the routes of its ports.
+    Vrf {
+        /// The table of these routes.
+        table: u32,
+    },
     /// An overlay tunnel.
     Vxlan(Vxlan),
     /// An intermediate functional block, for shaping.
@@ -76,9 +87,29 @@ impl LinkKind {
             Self::Bridge { .. } => "bridge",
             Self::Macvlan(_) => "macvlan",
             Self::Macvtap(_) => "macvtap",
+            Self::Ipvlan(_) => "ipvlan",
+            Self::Vlan(_) => "vlan",
+            Self::Dummy => "dummy",
+            Self::Vrf { .. } => "vrf",
             Self::Vxlan(_) => "vxlan",
             Self::Ifb => "ifb",
             Self::Tap(_) => "tun",
+        }
+    }
+
+    /// The link that it stands on, if any.
+    pub fn parent(&self) -> Option<&LinkRef> {
+        match self {
+            Self::Macvlan(m) | Self::Macvtap(m) => Some(&m.parent),
+            Self::Ipvlan(i) => Some(&i.parent),
+            Self::Vlan(v) => Some(&v.parent),
+            Self::Vxlan(v) => v.parent.as_ref(),
+            Self::Veth(_)
+            | Self::Bridge { .. }
+            | Self::Dummy
+            | Self::Vrf { .. }
+            | Self::Ifb
+            | Self::Tap(_) => None,
         }
     }
 }
@@ -139,6 +170,52 @@ impl MacvlanMode {
     pub fn from_number(n: u32) -> Option<Self> {
         [Self::Private, Self::Vepa, Self::Bridge, Self::Passthru].into_iter().find(|m| m.number() == n)
     }
+}
+
+/// What an ipvlan needs besides its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipvlan {
+    /// The link whose wire and hardware address it shares.
+    pub parent: LinkRef,
+    /// On which layer stations are told apart.
+    pub mode: IpvlanMode,
+}
+
+/// Ipvlan modes (`IFLA_IPVLAN_MODE`). All stations of a parent have the same one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IpvlanMode {
+    /// Stations answer ARP and see broadcasts.
+    L2,
+    /// The parent's namespace routes; no broadcasts.
+    L3,
+    /// As `L3`, and packets pass the parent's firewall.
+    L3s,
+}
+
+impl IpvlanMode {
+    /// The kernel's number of the mode (include/uapi/linux/if_link.h).
+    pub fn number(self) -> u16 {
+        match self {
+            Self::L2 => 0,
+            Self::L3 => 1,
+            Self::L3s => 2,
+        }
+    }
+
+    /// The mode with the kernel's number, if known.
+    pub fn from_number(n: u16) -> Option<Self> {
+        [Self::L2, Self::L3, Self::L3s].into_iter().find(|m| m.number() == n)
+    }
+}
+
+/// What a VLAN link needs besides its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vlan {
+    /// The link that carries the tagged frames.
+    pub parent: LinkRef,
+    /// The VLAN's id, 0 to 4094.
+    pub id: u16,
 }
 
 /// What a VXLAN link needs besides its name.

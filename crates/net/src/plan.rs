@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::implied::{dies_with, links_created};
-use crate::{Change, Object};
+use crate::{Change, Object, Place};
 
 /// The format number written with every stored plan. A reader that meets another number must not interpret the plan.
 pub const PLAN_FORMAT: u32 = 1;
@@ -54,9 +54,11 @@ impl Plan {
         self.steps.push(Step { stake: Stake::Ensured, change });
     }
 
-    /// Whether it changes anything shared, and so needs the node's lock of shared objects for itself.
+    /// Whether it changes anything that attachments of other pods share, and so needs the node's lock of shared objects for
+    /// itself. What a pod's own attachments share is guarded by the lock of the pod's records.
     pub fn touches_shared(&self) -> bool {
-        self.steps.iter().any(|s| s.stake == Stake::Ensured && !matches!(s.change.object, Object::Wait(_)))
+        let shared = |s: &Step| s.stake == Stake::Ensured && s.change.place == Place::Host;
+        self.steps.iter().any(|s| shared(s) && !matches!(s.change.object, Object::Wait(_)))
     }
 
     /// What removes the owned changes of an applied plan, in order: each inverse, last first, without those whose
@@ -87,7 +89,7 @@ fn teardown<'a>(changes: impl Iterator<Item = &'a Change>) -> Vec<Change> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Address, Family, IfName, Link, LinkKind, Place, Route, Rule, Sysctl, SysctlKey, Veth, Wait};
+    use crate::{Address, Family, IfName, Link, LinkKind, Route, Rule, Sysctl, SysctlKey, Veth, Wait};
 
     fn name(s: &str) -> IfName {
         IfName::new(s).unwrap()

@@ -16,7 +16,6 @@ pub(crate) enum Announce {
     /// `arp_notify` and `ndisc_notify`, each if the family has addresses (macvlan, ipvlan).
     ByFamily,
     /// None.
-    #[allow(dead_code, reason = "bridge and ptp set their own")]
     No,
 }
 

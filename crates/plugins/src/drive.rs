@@ -1,13 +1,17 @@
-//! The driver: everything about an attempt that is the same for every main plugin.
+//! The driver: everything about an attempt that is the same for every main plugin, and for every chained one.
 //!
 //! ADD is one path: read, open, lock, look for an earlier attempt, refuse what cannot work, reserve addresses, plan, note
 //! the intent, apply, note that it is done. Whatever fails is taken back in reverse: kernel, addresses, record. DEL inverts
 //! the record, or follows the replaced plugin's rules where there is none.
 
+use std::path::Path;
+
 use polynic_cni::{Error, Invocation, Output, PluginConf, Success, Verb, delegate_ipam};
 use polynic_kernel::{Kernel, OpenError};
 
-use crate::{Attacher, Attachment, Call, Context};
+use crate::record::{self, Slot};
+use crate::template::InChain;
+use crate::{Attacher, Attachment, Call, ChainedPlugin, Context, Role};
 
 mod add;
 mod check;
@@ -32,19 +36,61 @@ pub fn run(
 ) -> Result<Output, Error> {
     let call = Call::new(attacher.plugin_type(), invocation, conf)?;
     let attachment = match attacher.read(&call) {
-        Err(refused) if verb == Verb::Del => Box::new(unreadable::Unreadable(refused)),
+        Err(refused) if verb == Verb::Del => {
+            Box::new(unreadable::Unreadable::main(refused, &call)) as Box<dyn Attachment>
+        }
         read => read?,
     };
-    let job = Job { context, call: &call, attachment: attachment.as_ref() };
+    let reader = |call: &Call<'_>| attacher.read(call);
+    perform(verb, &Job { context, call: &call, attachment: attachment.as_ref() }, &reader)
+}
+
+/// Calls a chained plugin.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_chained(
+    plugin: &dyn ChainedPlugin,
+    context: &Context<'_>,
+    verb: Verb,
+    invocation: &Invocation,
+    conf: &PluginConf,
+) -> Result<Output, Error> {
+    let call = Call::new(plugin.plugin_type(), invocation, conf)?;
+    let reader = |call: &Call<'_>| {
+        let read = plugin.read(call).map_err(|e| call.explain(e));
+        read.map(|a| Box::new(InChain::attached(a, call)) as Box<dyn Attachment>)
+    };
+    let attachment = match (verb, plugin.read(&call)) {
+        (Verb::Del, Err(refused)) => {
+            Box::new(unreadable::Unreadable::chained(refused, plugin.leftovers_unread(&call)))
+                as Box<dyn Attachment>
+        }
+        (Verb::Add, read) => {
+            let read = read.map_err(|e| call.explain(e))?;
+            Box::new(InChain::adding(read, &call, context)?)
+        }
+        (_, read) => Box::new(InChain::attached(read.map_err(|e| call.explain(e))?, &call)),
+    };
+    perform(verb, &Job { context, call: &call, attachment: attachment.as_ref() }, &reader)
+}
+
+/// How GC makes attachments of its own out of calls of its own.
+type Reader<'a> = dyn Fn(&Call<'_>) -> Result<Box<dyn Attachment>, Error> + 'a;
+
+fn perform(verb: Verb, job: &Job<'_>, reader: &Reader<'_>) -> Result<Output, Error> {
     match verb {
-        Verb::Add => add::add(&job).map(Output::Success),
-        Verb::Del => del::del(&job).map(|()| Output::Empty),
-        Verb::Check => check::check(&job).map(|()| Output::Empty),
-        Verb::Gc => gc::gc(attacher, &job).map(|()| Output::Empty),
-        Verb::Status => status::status(&job).map(|()| Output::Empty),
+        Verb::Add => add::add(job).map(Output::Success),
+        Verb::Del => del::del(job).map(|()| Output::Empty),
+        Verb::Check => check::check(job).map(|()| Output::Empty),
+        Verb::Gc => gc::gc(reader, job).map(|()| Output::Empty),
+        Verb::Status => status::status(job).map(|()| Output::Empty),
         Verb::Version => Ok(Output::Empty),
     }
 }
+
+/// The key of a configuration under which earlier results come.
+const PREV_RESULT: &str = "prevResult";
 
 /// A call with everything needed to serve it.
 struct Job<'a> {
@@ -54,6 +100,40 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Where ADD keeps its record.
+    fn slot(&self, directory: &Path) -> Slot {
+        let (network, ifname, plugin) = (self.call.network(), self.call.ifname.as_str(), self.call.plugin);
+        match self.attachment.role() {
+            Role::Main => Slot::new(directory, network, ifname, plugin),
+            Role::Chained => {
+                let mut conf = self.call.conf.raw.clone();
+                conf.retain(|key, _| !key.eq_ignore_ascii_case(PREV_RESULT));
+                let configuration = record::digest(&conf.into());
+                Slot::chained(directory, network, ifname, plugin, &configuration)
+            }
+        }
+    }
+
+    /// The record that DEL takes back.
+    fn slot_to_remove(&self, directory: &Path) -> Slot {
+        let (network, ifname, plugin) = (self.call.network(), self.call.ifname.as_str(), self.call.plugin);
+        match self.attachment.role() {
+            Role::Main => self.slot(directory),
+            Role::Chained => {
+                Slot::latest(directory, network, ifname, plugin).unwrap_or_else(|| self.slot(directory))
+            }
+        }
+    }
+
+    /// What a chained plugin was given to build on, as a digest; empty for a main plugin.
+    fn given(&self) -> String {
+        let prev = match self.attachment.role() {
+            Role::Main => None,
+            Role::Chained => self.call.conf.keys().get(PREV_RESULT),
+        };
+        prev.map(record::digest).unwrap_or_default()
+    }
+
     /// Calls the IPAM plugin, if the network has one.
     fn ipam(&self, verb: Verb) -> Result<Option<Success>, Error> {
         let ipam_type = self.attachment.ipam_type(self.call);

@@ -2,9 +2,15 @@
 
 pub mod bridge;
 pub mod calico_like;
+pub mod dummy;
+pub mod host_device;
+pub mod ipvlan;
 pub mod loopback;
 pub mod macvlan;
 pub mod ptp;
+mod station;
+pub mod tap;
+pub mod vlan;
 
 use polynic_cni::Error;
 use polynic_net::{Facts, IfName, Needs, Place};
@@ -12,8 +18,18 @@ use polynic_net::{Facts, IfName, Needs, Place};
 use crate::{Attacher, Call};
 
 /// Every built-in main plugin.
-pub const ALL: [&dyn Attacher; 5] =
-    [&bridge::Bridge, &calico_like::CalicoLike, &loopback::Loopback, &macvlan::Macvlan, &ptp::Ptp];
+pub const ALL: [&dyn Attacher; 10] = [
+    &bridge::Bridge,
+    &calico_like::CalicoLike,
+    &dummy::Dummy,
+    &host_device::HostDevice { sysfs: "/sys" },
+    &ipvlan::Ipvlan,
+    &loopback::Loopback,
+    &macvlan::Macvlan,
+    &ptp::Ptp,
+    &tap::Tap,
+    &vlan::Vlan,
+];
 
 /// The link that the first default route leaves by, IPv4 before IPv6 (spec/plugins.md 1.2).
 pub(crate) fn default_route_link(call: &Call<'_>, facts: &Facts, place: Place) -> Result<IfName, Error> {

@@ -18,7 +18,10 @@ mod masquerade;
 mod prev;
 pub mod record;
 mod registry;
+pub mod routing;
 mod template;
 
 pub use registry::{Host, Registry, types};
-pub use template::{Attacher, Attachment, Call, Context, Leftovers, Planned};
+pub use template::{
+    Attacher, Attachment, Call, ChainedAttachment, ChainedPlugin, Context, Leftovers, Planned, Role,
+};

@@ -1,7 +1,8 @@
 //! Records: what was done for an attachment, kept where DEL, CHECK and GC find it.
 //!
 //! One file for each (network, container id, interface, plugin) in `<state>/attachments/<container id>/`, named
-//! `<network>:<interface>:<plugin>`; none of the parts can hold a colon or a slash. While an attempt is under way the file
+//! `<network>:<interface>:<plugin>`; none of the parts can hold a colon or a slash. Chained plugins, of which one type may
+//! stand in a chain several times, have one for each configuration: a digest of it follows after another colon. While an attempt is under way the file
 //! ends in `.intent`, afterwards in `.json`. The kernel's state dies with the boot, and so may records: no fsync.
 
 use std::fs::{self, File};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use polynic_kernel::NetnsId;
 use polynic_net::{PLAN_FORMAT, Plan};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// The format number of [`Record`]. Files with another number are left to whoever wrote them.
 pub const RECORD_FORMAT: u32 = 1;
@@ -34,6 +36,9 @@ pub struct Record {
     pub netns_path: String,
     /// The applied plan.
     pub plan: Plan,
+    /// Digest of the prevResult that a chained plugin was given; empty for main plugins.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub given: String,
     /// The result that ADD answered, printed in the newest version.
     pub result: serde_json::Value,
 }
@@ -76,6 +81,25 @@ impl Slot {
     /// The place of the record of (network, interface, plugin) in a container's directory.
     pub fn new(directory: &Path, network: &str, ifname: &str, plugin: &str) -> Self {
         Self { directory: directory.to_owned(), stem: format!("{network}:{ifname}:{plugin}") }
+    }
+
+    /// The place of the record of one configuration of a chained plugin, see [`digest`].
+    pub fn chained(directory: &Path, network: &str, ifname: &str, plugin: &str, configuration: &str) -> Self {
+        let stem = format!("{network}:{ifname}:{plugin}:{configuration}");
+        Self { directory: directory.to_owned(), stem }
+    }
+
+    /// The place of the latest record of a chained plugin, whatever its configuration: what DEL undoes first. A network
+    /// edited meanwhile must not keep DEL from finding it.
+    pub fn latest(directory: &Path, network: &str, ifname: &str, plugin: &str) -> Option<Self> {
+        let prefix = format!("{network}:{ifname}:{plugin}:");
+        let stems = files(directory).filter_map(|path| {
+            let stem = path.file_stem()?.to_str()?.to_owned();
+            stem.starts_with(&prefix).then_some((read(&path).map(|r| r.position), stem))
+        });
+        // One that cannot be read was never applied: it is last in the order, and first to go.
+        let last = stems.max_by_key(|(position, _)| position.unwrap_or(u32::MAX));
+        last.map(|(_, stem)| Self { directory: directory.to_owned(), stem })
     }
 
     fn applied(&self) -> PathBuf {
@@ -144,21 +168,24 @@ pub fn directory(state: &Path, container_id: &str) -> PathBuf {
     state.join("attachments").join(container_id)
 }
 
-/// The applied records of (network, interface) in a container's directory, in the order of the chain.
-pub fn chain(directory: &Path, network: &str, ifname: &str) -> Vec<Record> {
-    let prefix = format!("{network}:{ifname}:");
-    let mut records: Vec<Record> = files(directory)
-        .filter(|p| p.extension().is_some_and(|e| e == "json"))
-        .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&prefix)))
-        .filter_map(|p| read(&p))
-        .collect();
+/// The applied records of a container, in the order in which they were made: that of the chain within an attachment.
+pub fn applied(directory: &Path) -> Vec<Record> {
+    let files = files(directory).filter(|p| p.extension().is_some_and(|e| e == "json"));
+    let mut records: Vec<Record> = files.filter_map(|p| read(&p)).collect();
     records.sort_by_key(|r| r.position);
     records
 }
 
-/// How many records a container has: the position of the next one.
-pub fn count(directory: &Path) -> u32 {
-    files(directory).count().try_into().unwrap_or(u32::MAX)
+/// The position of the next record of a container.
+pub fn next_position(directory: &Path) -> u32 {
+    files(directory).filter_map(|p| read(&p)).map(|r| r.position.saturating_add(1)).max().unwrap_or_default()
+}
+
+/// A short digest of a JSON value, whatever the order of its keys. Two configurations of one plugin in one chain must differ
+/// in it; it protects nothing.
+pub fn digest(value: &serde_json::Value) -> String {
+    let hash = Sha256::digest(value.to_string());
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Every attachment of a network by one plugin that the node has a record of, as (container id, interface).
@@ -196,6 +223,7 @@ mod tests {
             netns: NetnsId { device: 4, inode: 7 },
             netns_path: "/run/netns/a".into(),
             plan: Plan::default(),
+            given: String::new(),
             result: serde_json::json!({"cniVersion": "1.1.0"}),
         }
     }
@@ -246,19 +274,37 @@ mod tests {
     }
 
     #[test]
-    fn the_chain_has_only_this_attachment_in_order() {
+    fn records_stand_in_the_order_in_which_they_were_made() {
         let (state, dir) = scratch();
-        for (position, plugin) in [(1, "tuning"), (0, "macvlan")] {
+        for (position, plugin) in [(4, "tuning"), (0, "macvlan")] {
             let slot = Slot::new(&dir, "lab", "net1", plugin);
             slot.intend(&record(position, plugin)).unwrap();
             slot.commit().unwrap();
         }
         Slot::new(&dir, "lab", "net10", "macvlan").reserve().unwrap();
-        let plugins: Vec<String> = chain(&dir, "lab", "net1").into_iter().map(|r| r.plugin).collect();
+        let plugins: Vec<String> = applied(&dir).into_iter().map(|r| r.plugin).collect();
         assert_eq!(plugins, ["macvlan", "tuning"]);
-        assert_eq!(count(&dir), 3);
+        assert_eq!(next_position(&dir), 5);
         let all = [("c1".to_owned(), "net1".to_owned()), ("c1".to_owned(), "net10".to_owned())];
         assert_eq!(attachments(state.path(), "lab", "macvlan"), all);
         assert_eq!(attachments(state.path(), "other", "macvlan"), []);
+    }
+
+    #[test]
+    fn of_a_chained_plugin_the_latest_record_goes_first() {
+        let (_state, dir) = scratch();
+        let digests = [serde_json::json!({"a": 1, "b": 2}), serde_json::json!({"a": 2})].map(|v| digest(&v));
+        assert_eq!(digests[0], digest(&serde_json::from_str(r#"{"b": 2, "a": 1}"#).unwrap()));
+        for (position, digest) in digests.iter().enumerate() {
+            let slot = Slot::chained(&dir, "lab", "net1", "tuning", digest);
+            slot.intend(&record(position as u32, "tuning")).unwrap();
+            slot.commit().unwrap();
+        }
+        for position in [1, 0] {
+            let slot = Slot::latest(&dir, "lab", "net1", "tuning").unwrap();
+            assert!(matches!(slot.load(), Earlier::Applied(r) if r.position == position));
+            slot.forget().unwrap();
+        }
+        assert!(Slot::latest(&dir, "lab", "net1", "tuning").is_none());
     }
 }

@@ -10,7 +10,7 @@ use polynic_kernel::Door;
 use polynic_wire::{AddressServices, ReleaseJournal};
 
 use crate::ipam::{self, Ipam};
-use crate::{Attacher, Context, drive, interfaces};
+use crate::{Attacher, ChainedPlugin, Context, drive, interfaces, routing};
 
 /// What plugins need of the process they run in.
 pub struct Host {
@@ -39,17 +39,21 @@ pub struct Registry {
 #[derive(Clone, Copy)]
 enum Builtin {
     Main(&'static dyn Attacher),
+    Chained(&'static dyn ChainedPlugin),
     Ipam(&'static dyn Ipam),
 }
 
 fn builtin(plugin_type: &str) -> Option<Builtin> {
     let main = interfaces::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Main);
-    main.or_else(|| ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam))
+    let chained = || routing::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Chained);
+    main.or_else(chained)
+        .or_else(|| ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam))
 }
 
 /// The types of all built-in plugins.
 pub fn types() -> impl Iterator<Item = &'static str> {
     let main = interfaces::ALL.into_iter().map(|p| p.plugin_type());
+    let main = main.chain(routing::ALL.into_iter().map(|p| p.plugin_type()));
     main.chain(ipam::ALL.into_iter().map(|p| p.plugin_type()))
 }
 
@@ -71,7 +75,7 @@ impl Registry {
         first.is_none_or(|meta| self.host.executable == Some((meta.dev(), meta.ino())))
     }
 
-    fn context(&self) -> Context<'_> {
+    pub(crate) fn context(&self) -> Context<'_> {
         Context {
             door: self.host.door.as_ref(),
             state: &self.host.state,
@@ -112,6 +116,7 @@ impl PluginMain for Bound<'_> {
     fn name(&self) -> &str {
         match self.builtin {
             Builtin::Main(plugin) => plugin.plugin_type(),
+            Builtin::Chained(plugin) => plugin.plugin_type(),
             Builtin::Ipam(plugin) => plugin.plugin_type(),
         }
     }
@@ -123,6 +128,7 @@ impl PluginMain for Bound<'_> {
     fn versions(&self) -> &[Version] {
         match self.builtin {
             Builtin::Main(plugin) => plugin.versions(),
+            Builtin::Chained(plugin) => plugin.versions(),
             Builtin::Ipam(plugin) => plugin.versions(),
         }
     }
@@ -135,6 +141,7 @@ impl PluginMain for Bound<'_> {
         let context = self.registry.context();
         match self.builtin {
             Builtin::Main(plugin) => drive::run(plugin, &context, verb, invocation, conf),
+            Builtin::Chained(plugin) => drive::run_chained(plugin, &context, verb, invocation, conf),
             Builtin::Ipam(plugin) => plugin.call(&context, verb, invocation, conf),
         }
     }

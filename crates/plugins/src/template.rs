@@ -1,4 +1,6 @@
-//! The template that every main plugin fills in.
+//! The templates that plugins fill in: main plugins this one, chained ones [`chained`].
+
+mod chained;
 
 use std::path::Path;
 
@@ -6,6 +8,9 @@ use polynic_cni::{Delegate, Error, GoMap, Invocation, PluginConf, Success, Versi
 use polynic_kernel::Door;
 use polynic_net::{Change, Entropy, Facts, IfName, Needs, Place, Plan};
 use polynic_wire::{AddressServices, ReleaseJournal};
+
+pub(crate) use chained::InChain;
+pub use chained::{ChainedAttachment, ChainedPlugin};
 
 /// What the driver works with: the same for every call of a process.
 pub struct Context<'a> {
@@ -129,8 +134,22 @@ pub trait Attacher: Send + Sync {
     fn read(&self, call: &Call<'_>) -> Result<Box<dyn Attachment>, Error>;
 }
 
+/// Which part a plugin has in a network's chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It makes the interface. One record per interface and type.
+    Main,
+    /// It changes what others made. One record per interface, type and configuration.
+    Chained,
+}
+
 /// One attachment to be made, checked or removed.
 pub trait Attachment {
+    /// Its part in the chain.
+    fn role(&self) -> Role {
+        Role::Main
+    }
+
     /// The IPAM plugin's type; empty: none.
     fn ipam_type<'a>(&self, call: &Call<'a>) -> &'a str {
         &call.conf.ipam_type
@@ -143,6 +162,11 @@ pub trait Attachment {
 
     /// What to observe: first without, then with the IPAM plugin's answer.
     fn needs(&self, call: &Call<'_>, ipam: Option<&Success>) -> Needs;
+
+    /// What to observe besides, now that `facts` are known.
+    fn further_needs(&self, _call: &Call<'_>, _facts: &Facts) -> Needs {
+        Needs::default()
+    }
 
     /// Refuses what cannot work, before any address is reserved.
     fn preflight(&self, call: &Call<'_>, facts: &Facts) -> Result<(), Error>;
@@ -169,4 +193,9 @@ pub trait Attachment {
 
     /// STATUS beyond the IPAM plugin's: whether ADD could work now. Errors should carry code 50.
     fn status(&self, call: &Call<'_>, facts: &Facts) -> Result<(), Error>;
+
+    /// Which error ADD answers for a step that the kernel refused, where the plugin has words of its own.
+    fn refused(&self, _call: &Call<'_>, _change: &Change, _cause: &str) -> Option<Error> {
+        None
+    }
 }

@@ -2,8 +2,8 @@
 //!
 //! It reads discovery and the OpenAPI v3 documents of a running server, leaves every description out, and writes one line per
 //! kind and per schema, so that a new release is a readable difference. The embedded API server reads that file
-//! (`crates/apiserver/src/schema/facts.rs` has the format). What OpenAPI does not tell, which optional fields
-//! distinguish "zero" from "absent", comes from the types' declarations, if their directory is given.
+//! (`crates/apiserver/src/schema/facts.rs` has the format). What OpenAPI does not tell, which fields
+//! distinguish "zero" from "absent" and which are written even if empty, comes from the declarations of the types.
 
 mod declarations;
 mod documents;
@@ -54,7 +54,7 @@ pub fn write(output: &Path, declarations: &[&Path], flags: &[&str]) -> Result<us
         facts.schemas.extend(documents::schemas(&fetch(&format!("openapi/v3/{place}"), flags)?));
     }
     for directory in declarations {
-        declarations::read(directory, &mut facts.pointers)?;
+        declarations::read(directory, &mut facts.types)?;
     }
     let text = facts.text();
     std::fs::write(output, &text).with_context(|| format!("writing {}", output.display()))?;
@@ -65,8 +65,7 @@ pub fn write(output: &Path, declarations: &[&Path], flags: &[&str]) -> Result<us
 struct Facts {
     kinds: Vec<Value>,
     schemas: BTreeMap<String, Value>,
-    /// Schema name without its `io.k8s.` prefix of packages, as `package.version.Type`, to fields that are pointers to plain values.
-    pointers: BTreeMap<String, Vec<String>>,
+    types: declarations::Types,
 }
 
 impl Facts {
@@ -79,8 +78,9 @@ impl Facts {
         }
         for (name, schema) in &self.schemas {
             let _ = writeln!(text, "schema {name} {schema}");
-            if let Some(fields) = declarations::key(name).and_then(|key| self.pointers.get(&key)) {
-                let _ = writeln!(text, "pointers {name} {}", fields.join(","));
+            if let Some(fields) = declarations::key(name).and_then(|key| self.types.get(&key)) {
+                let _ = writeln!(text, "pointers {name} {}", fields.pointers.join(","));
+                let _ = writeln!(text, "always {name} {}", fields.always.join(","));
             }
         }
         text

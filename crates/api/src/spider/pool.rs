@@ -1,5 +1,9 @@
 //! SpiderIPPool: addresses of one subnet that pods may get (spec/spiderpool.md 2.1).
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::meta::{LabelSelector, or_default};
@@ -86,4 +90,35 @@ pub struct PoolStatus {
     /// How many are handed out.
     #[serde(rename = "allocatedIPCount", skip_serializing_if = "Option::is_none")]
     pub allocated_ip_count: Option<i64>,
+}
+
+impl PoolStatus {
+    /// The addresses that are handed out, without their records. Keys that are no addresses are left out.
+    ///
+    /// # Errors
+    /// The text is no JSON object.
+    pub fn allocated_addresses(&self) -> Result<Vec<IpAddr>, serde_json::Error> {
+        let text = self.allocated_ips.as_deref().map(str::trim).filter(|text| !text.is_empty());
+        let records: Option<BTreeMap<String, IgnoredAny>> = serde_json::from_str(text.unwrap_or("null"))?;
+        Ok(records.unwrap_or_default().keys().filter_map(|key| key.parse().ok()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_in_use_are_the_keys_of_the_text() {
+        let of = |text: Option<&str>| {
+            PoolStatus { allocated_ips: text.map(str::to_owned), ..PoolStatus::default() }
+                .allocated_addresses()
+        };
+        for nothing in [None, Some(""), Some("null"), Some("{}")] {
+            assert!(of(nothing).unwrap().is_empty());
+        }
+        let one: IpAddr = "10.9.0.7".parse().unwrap();
+        assert_eq!(of(Some(r#"{"10.9.0.7":{"pod":"a/b"},"x":1}"#)).unwrap(), [one]);
+        assert!(of(Some("[]")).is_err());
+    }
 }

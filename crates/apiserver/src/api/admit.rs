@@ -59,6 +59,7 @@ impl Api {
         let world = World { store: &self.store, kinds: &kinds };
         let mut object = self.admission.mutate(world, request).await?;
         meta::check_shape(&target.resource, &mut object)?;
+        target.resource.settle(&mut object);
         Ok(object)
     }
 
@@ -101,12 +102,12 @@ impl Api {
         }
         let read = |key: &str| self.read(key);
         admit_container(&read, target)?;
-        target.resource.strategy.default(&mut object);
+        target.resource.fill_in(&mut object);
         let name = text(&object, "metadata.name").to_owned();
         let named = Target { name, ..target.clone() };
         let request = attributes(&named, place, options_of("CreateOptions", options));
         let mut object = self.mutated(&named, Attributes { object, ..request }).await?;
-        target.resource.strategy.default(&mut object);
+        target.resource.fill_in(&mut object);
         Ok(object)
     }
 

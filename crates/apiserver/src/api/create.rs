@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 use super::own::{self, Owner};
 use super::update::Part;
 use super::{Api, Target, WriteOptions, admit_container};
+use crate::crd::Change;
 use crate::entropy;
 use crate::json::{child, text};
 use crate::meta;
-use crate::resource::{Conversion, Resource};
+use crate::resource::{Resource, StatusOnly};
 use crate::status::Status;
 use crate::store::Txn;
 
@@ -92,10 +93,7 @@ fn insert(
 
 /// A stored value as clients of `resource`'s version see it.
 pub(super) fn served(resource: &Resource, stored: Value) -> Result<Value, Status> {
-    if resource.conversion == Conversion::None {
-        return Ok(stored);
-    }
-    resource.present(&serde_json::to_vec(&stored).map_err(Status::internal)?)
+    resource.serve_owned(stored)
 }
 
 fn generated_name(prefix: &str) -> Result<String, Status> {
@@ -121,11 +119,13 @@ pub(super) fn check_place(target: &Target, object: &mut Value) -> Result<(), Sta
 fn prepare(target: &Target, object: Value, now: Timestamp) -> Result<Value, Status> {
     let resource = &target.resource;
     let mut object = resource.absorb(object);
-    resource.strategy.default(&mut object);
+    resource.fill_in(&mut object);
     resource.strategy.begin(&mut object, resource.status, now);
+    resource.fill_in(&mut object);
     meta::begin(resource, &mut object, entropy::uuid().map_err(Status::internal)?, now);
     let mut causes = meta::validate(resource, &object);
     causes.extend(resource.strategy.validate(&object));
+    causes.extend(resource.check(Change { new: &object, old: None }, StatusOnly::No));
     if causes.is_empty() {
         return Ok(object);
     }

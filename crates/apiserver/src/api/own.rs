@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::update::Part;
 use super::{Target, WriteOptions};
+use crate::decode;
 use crate::json::text;
 use crate::meta;
 use crate::ownership::{self, ApplyError, Set, Shape, Write};
@@ -47,6 +48,7 @@ impl Owner {
         if !self.resource.custom {
             drop_nulls(&mut object);
         }
+        let mut object = decode::value(&self.resource, &object)?.object;
         meta::check_shape(&self.resource, &mut object)?;
         self.default(&mut object);
         Ok(object)
@@ -67,7 +69,7 @@ impl Owner {
     /// Events are defaulted in the form in which they are stored.
     fn default(&self, object: &mut Value) {
         if self.resource.conversion != Conversion::Events {
-            self.resource.strategy.default(object);
+            self.resource.fill_in(object);
         }
     }
 

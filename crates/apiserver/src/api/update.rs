@@ -1,6 +1,6 @@
 //! update and patch: the new object against the old one, decided alone with the store.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -10,13 +10,16 @@ use super::create::served;
 use super::own::{self, Owner};
 use super::{Api, Target, WriteOptions};
 use crate::admission::Operation;
+use crate::crd::Change;
+use crate::decode;
 use crate::json::{carry, child, text};
 use crate::meta;
 use crate::ownership;
 use crate::patch::{self, PatchError, PatchType};
-use crate::resource::{Resource, Snapshot};
+use crate::resource::{Resource, Snapshot, StatusOnly};
 use crate::status::Status;
 use crate::store::Txn;
+use crate::warning;
 
 /// Which part of an object a write is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,12 +77,19 @@ impl Api {
             return Err(Status::unsupported_media_type(&CUSTOM_PATCHES));
         }
         let owner = Owner::new(target, part, &options);
-        let resource = target.resource.clone();
+        let (resource, validation) = (target.resource.clone(), options.validation);
+        let odd = Arc::new(Mutex::new(Vec::new()));
+        let found = odd.clone();
         let edit = move |old: &Value| {
-            let new = patch::apply(patch_type, resource.model(), old, &patch)?;
-            owner.updated(old, new)
+            let patched = patch::apply(patch_type, resource.model(), old, &patch)?;
+            let (object, warnings) = decode::value(&resource, &patched)?.accept(validation, &resource)?;
+            *found.lock().unwrap_or_else(PoisonError::into_inner) = warnings;
+            owner.updated(old, object)
         };
-        self.edit(target, part, options, Arc::new(edit)).await
+        let patched = self.edit(target, part, options, Arc::new(edit)).await?;
+        // The decision ran on the store's thread, which answers no request.
+        odd.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(warning::add);
+        Ok(patched)
     }
 
     /// Applies `config` as the options' manager; true if it made the object. Conflicts with other managers are an error
@@ -127,7 +137,7 @@ impl Api {
         self.create_owned(target, object, options).await
     }
 
-    async fn edit(
+    pub(super) async fn edit(
         &self,
         target: &Target,
         part: Part,
@@ -209,9 +219,10 @@ pub(super) fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -
         Part::Status => resource.strategy.restrict_status_update(&mut new, old),
     }
     carry_entries(&entries, &mut new);
-    resource.strategy.default(&mut new);
+    resource.strategy.prepare_update(&mut new, old);
+    resource.fill_in(&mut new);
     carry("resourceVersion", &old["metadata"], child(&mut new, "metadata"));
-    check_rules(resource, target, &new, old)?;
+    check_rules(target, part, &new, old)?;
     count_generation(resource, &mut new, old);
     Ok(new)
 }
@@ -273,11 +284,17 @@ fn check_version(target: &Target, new: &Value, old: &Value) -> Result<(), Status
     }
 }
 
-fn check_rules(resource: &Resource, target: &Target, new: &Value, old: &Value) -> Result<(), Status> {
+fn check_rules(target: &Target, part: Part, new: &Value, old: &Value) -> Result<(), Status> {
+    let resource = &target.resource;
     let mut causes = meta::validate(resource, new);
     causes.extend(meta::validate_finalizers(new, old));
     causes.extend(resource.strategy.validate(new));
     causes.extend(resource.strategy.validate_update(new, old));
+    let status_only = if part == Part::Status { StatusOnly::Yes } else { StatusOnly::No };
+    if resource.custom {
+        let old = resource.serve(old)?;
+        causes.extend(resource.check(Change { new, old: Some(&old) }, status_only));
+    }
     if causes.is_empty() {
         return Ok(());
     }

@@ -7,58 +7,32 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::resource::{Resource, Snapshot, group_version};
+use crate::schema::Below;
 
 /// Media type of the aggregated form.
 pub(super) const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
-const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
-
-/// A resource below an object: its name, the kind it speaks, and its verbs.
-struct Subresource {
-    name: &'static str,
-    kind: String,
-    group: String,
-    version: String,
-    verbs: &'static [&'static str],
-}
-
-fn subresources(resource: &Resource) -> Vec<Subresource> {
-    let mut found = Vec::new();
-    let own = |name, kind: &str, verbs| Subresource {
-        name,
-        kind: kind.into(),
-        group: resource.group.clone(),
-        version: resource.version.clone(),
-        verbs,
-    };
-    if resource.group.is_empty() && resource.plural == "pods" {
-        found.push(own("binding", "Binding", &["create"]));
-    }
-    if resource.status {
-        found.push(own("status", &resource.kind, &STATUS_VERBS));
-    }
-    found
-}
-
 /// A version and its kinds.
 type Version<'k> = (&'k str, Vec<&'k Arc<Resource>>);
 
-/// Groups in alphabetical order, the core group first; each with its versions, the preferred one first.
-fn by_group(kinds: &Snapshot) -> BTreeMap<&str, Vec<Version<'_>>> {
-    let mut groups: BTreeMap<&str, BTreeMap<_, Vec<&Arc<Resource>>>> = BTreeMap::new();
-    for resource in kinds.iter() {
-        let versions = groups.entry(resource.group.as_str()).or_default();
+/// Groups in the real server's order, the core group first, custom ones last by name; each with its versions, the preferred one
+/// first.
+fn by_group(kinds: &Snapshot) -> Vec<(&str, Vec<Version<'_>>)> {
+    let mut groups: BTreeMap<(usize, &str), BTreeMap<_, Vec<&Arc<Resource>>>> = BTreeMap::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for (place, resource) in kinds.iter().enumerate() {
+        let group = resource.group.as_str();
+        let place = if resource.custom { usize::MAX } else { place };
+        let place = *places.entry(group).or_insert(place);
+        let versions = groups.entry((place, group)).or_default();
         versions
             .entry((Reverse(priority(&resource.version)), resource.version.as_str()))
             .or_default()
             .push(resource);
     }
-    let mut flat = BTreeMap::new();
-    for (group, versions) in groups {
-        flat.insert(group, versions.into_iter().map(|((_, version), list)| (version, list)).collect());
-    }
-    flat
+    let flat =
+        |versions: BTreeMap<_, _>| versions.into_iter().map(|((_, version), list)| (version, list)).collect();
+    groups.into_iter().map(|((_, group), versions)| (group, flat(versions))).collect()
 }
 
 /// Stable before beta before alpha, then the higher number; names of another form last.
@@ -76,9 +50,10 @@ fn priority(version: &str) -> (u8, u32, u32) {
     parsed.unwrap_or((0, 0, 0))
 }
 
-/// `/api`.
-pub(super) fn core_versions() -> Value {
-    json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
+/// `/api`; `address` is where clients reach the server.
+pub(super) fn core_versions(address: &str) -> Value {
+    let everywhere = json!([{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]);
+    json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": everywhere})
 }
 
 /// `/apis`.
@@ -90,7 +65,9 @@ pub(super) fn groups(kinds: &Snapshot) -> Value {
 
 /// `/apis/{group}`.
 pub(super) fn group(kinds: &Snapshot, name: &str) -> Option<Value> {
-    let mut group = describe(name, by_group(kinds).get(name).filter(|_| !name.is_empty())?);
+    let groups = by_group(kinds);
+    let (name, versions) = groups.iter().find(|(group, _)| *group == name && !name.is_empty())?;
+    let mut group = describe(name, versions);
     group["kind"] = json!("APIGroup");
     group["apiVersion"] = json!("v1");
     Some(group)
@@ -108,29 +85,42 @@ pub(super) fn kinds(kinds: &Snapshot, group: &str, version: &str) -> Option<Valu
     let mut rows = Vec::new();
     for resource in kinds.iter().filter(|r| r.group == group && r.version == version) {
         rows.push(classic(resource));
-        rows.extend(subresources(resource).iter().map(|sub| classic_sub(resource, sub)));
+        rows.extend(resource.below.iter().map(|below| classic_below(resource, below)));
     }
     if rows.is_empty() {
         return None;
     }
     let name = group_version(group, version);
-    Some(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": rows}))
+    let mut document = json!({"kind": "APIResourceList", "groupVersion": name, "resources": rows});
+    // The real server says this of all groups but the first one.
+    if !group.is_empty() {
+        document["apiVersion"] = json!("v1");
+    }
+    Some(document)
 }
 
 fn classic(resource: &Resource) -> Value {
     let mut row = json!({
         "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced,
-        "kind": resource.kind, "verbs": VERBS,
+        "kind": resource.kind, "verbs": resource.verbs,
     });
+    if !resource.storage_version_hash.is_empty() {
+        row["storageVersionHash"] = json!(resource.storage_version_hash);
+    }
     add_names(&mut row, resource);
     row
 }
 
-fn classic_sub(resource: &Resource, sub: &Subresource) -> Value {
-    json!({
-        "name": format!("{}/{}", resource.plural, sub.name), "singularName": "",
-        "namespaced": resource.namespaced, "kind": sub.kind, "verbs": sub.verbs,
-    })
+fn classic_below(resource: &Resource, below: &Below) -> Value {
+    let mut row = json!({
+        "name": format!("{}/{}", resource.plural, below.name), "singularName": "",
+        "namespaced": resource.namespaced, "kind": below.kind, "verbs": below.verbs,
+    });
+    if let Some((group, version)) = &below.group_version {
+        row["group"] = json!(group);
+        row["version"] = json!(version);
+    }
+    row
 }
 
 fn add_names(row: &mut Value, resource: &Resource) {
@@ -155,26 +145,36 @@ fn aggregated_group(name: &str, versions: &[Version<'_>]) -> Value {
         json!({"version": version, "freshness": "Current", "resources": resources})
     };
     let versions: Vec<Value> = versions.iter().map(version).collect();
-    json!({"metadata": {"name": name, "creationTimestamp": null}, "versions": versions})
+    let metadata = if name.is_empty() { json!({}) } else { json!({"name": name}) };
+    json!({"metadata": metadata, "versions": versions})
+}
+
+/// Kinds of the enclosing group and version are named without them, where they are built in.
+fn response_kind(resource: &Resource, kind: &str) -> Value {
+    let (group, version) = if resource.custom { (&*resource.group, &*resource.version) } else { ("", "") };
+    json!({"group": group, "version": version, "kind": kind})
 }
 
 fn aggregated_kind(resource: &Resource) -> Value {
     let mut row = json!({
-        "resource": resource.plural, "singularResource": resource.singular, "verbs": VERBS,
+        "resource": resource.plural, "singularResource": resource.singular, "verbs": resource.verbs,
         "scope": if resource.namespaced { "Namespaced" } else { "Cluster" },
-        "responseKind": {"group": resource.group, "version": resource.version, "kind": resource.kind},
+        "responseKind": response_kind(resource, &resource.kind),
     });
     add_names(&mut row, resource);
-    let below: Vec<Value> = subresources(resource).iter().map(aggregated_sub).collect();
+    let below: Vec<Value> = resource.below.iter().map(|below| aggregated_below(resource, below)).collect();
     if !below.is_empty() {
         row["subresources"] = json!(below);
     }
     row
 }
 
-fn aggregated_sub(sub: &Subresource) -> Value {
-    let kind = json!({"group": sub.group, "version": sub.version, "kind": sub.kind});
-    json!({"subresource": sub.name, "responseKind": kind, "verbs": sub.verbs})
+fn aggregated_below(resource: &Resource, below: &Below) -> Value {
+    let kind = match &below.group_version {
+        Some((group, version)) => json!({"group": group, "version": version, "kind": below.kind}),
+        None => response_kind(resource, &below.kind),
+    };
+    json!({"subresource": below.name, "responseKind": kind, "verbs": below.verbs})
 }
 
 #[cfg(test)]

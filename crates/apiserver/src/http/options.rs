@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::query::Query;
 use crate::api::{DeleteOptions, Propagation, WriteOptions};
+use crate::decode::FieldValidation;
 use crate::json::{at, integer, items, text};
 use crate::patch::PatchType;
 use crate::status::{Cause, Status, Subject};
@@ -48,7 +49,12 @@ pub(super) fn write(query: &Query, headers: &HeaderMap, write: Write) -> Result<
     causes.extend(validation_cause(query.get("fieldValidation")));
     refuse(write.kind(), causes)?;
     let manager = if manager.is_empty() { program(headers) } else { manager.to_owned() };
-    Ok(WriteOptions { dry_run: query.has("dryRun"), manager })
+    let validation = match query.get("fieldValidation") {
+        "Ignore" => FieldValidation::Ignore,
+        "Strict" => FieldValidation::Strict,
+        _ => FieldValidation::Warn,
+    };
+    Ok(WriteOptions { dry_run: query.has("dryRun"), validation, manager })
 }
 
 fn refuse(kind: &str, causes: Vec<Cause>) -> Result<(), Status> {

@@ -14,19 +14,15 @@ use super::body::Body;
 use super::options::{self, Write};
 use super::query::Query;
 use super::route::ResourcePath;
-use super::{Answer, JSON, negotiate};
-use crate::api::{Api, DeleteOptions, Form, Part, Target, Watch};
+use super::{Answer, JSON, incoming, negotiate};
+use crate::api::{Api, DeleteOptions, Form, Part, Target, Watch, WriteOptions};
 use crate::patch::PatchType;
-use crate::protobuf;
 use crate::status::Status;
 
 /// Bytes that a request's body may have.
 const BODY_LIMIT: usize = 3 << 20;
 /// Time that a client has to send the body.
 const BODY_PATIENCE: Duration = Duration::from_secs(60);
-const YAML: &str = "application/yaml";
-/// Media types of bodies.
-const BODIES: [&str; 3] = [JSON, YAML, protobuf::MEDIA_TYPE];
 /// Media types of patches.
 const PATCHES: [&str; 4] = [
     "application/json-patch+json",
@@ -58,6 +54,7 @@ pub(super) async fn answer(
     let call = Call { api, target, query, form, headers: parts.headers };
     match subresource.as_str() {
         "" => call.object(&parts.method, body).await,
+        "scale" if call.target.resource.scale().is_some() => call.scale(&parts.method, body).await,
         "status" if call.target.resource.status => call.status(&parts.method, body).await,
         "binding" if call.target.resource.plural == "pods" => call.binding(&parts.method, body).await,
         _ => Err(Status::no_such_path()),
@@ -101,6 +98,36 @@ impl Call<'_> {
         }
     }
 
+    async fn scale(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {
+        let scale = match *method {
+            Method::GET => self.api.get_scale(&self.target)?,
+            Method::PUT => {
+                let wanted = self.json_body(body).await?;
+                self.api
+                    .update_scale(
+                        &self.target,
+                        wanted,
+                        options::write(&self.query, &self.headers, Write::Update)?,
+                    )
+                    .await?
+            }
+            Method::PATCH => {
+                let patch_type = PatchType::from_media_type(self.media_type());
+                let patch_type = patch_type.ok_or_else(|| Status::unsupported_media_type(&PATCHES))?;
+                let patch = parse(&read(body).await?)?;
+                self.api
+                    .patch_scale(
+                        &self.target,
+                        (patch_type, patch),
+                        options::write(&self.query, &self.headers, Write::Patch(patch_type))?,
+                    )
+                    .await?
+            }
+            _ => return Err(Status::method_not_allowed()),
+        };
+        Ok(Answer::value(StatusCode::OK, &scale))
+    }
+
     async fn binding(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {
         if *method != Method::POST {
             return Err(Status::method_not_allowed());
@@ -124,13 +151,14 @@ impl Call<'_> {
 
     async fn create(&self, body: Incoming) -> Result<Answer, Status> {
         let options = options::write(&self.query, &self.headers, Write::Create)?;
-        let created = self.api.create(&self.target, self.new_object(body).await?, options).await?;
+        let object = self.incoming(&read(body).await?, &options)?;
+        let created = self.api.create(&self.target, object, options).await?;
         self.show(StatusCode::CREATED, &created)
     }
 
     async fn update(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
         let options = options::write(&self.query, &self.headers, Write::Update)?;
-        let object = self.json_body(body).await?;
+        let object = self.incoming(&read(body).await?, &options)?;
         self.show(StatusCode::OK, &self.api.update(&self.target, part, object, options).await?)
     }
 
@@ -140,7 +168,7 @@ impl Call<'_> {
         let text = read(body).await?;
         let options = options::write(&self.query, &self.headers, Write::Patch(patch_type))?;
         if patch_type == PatchType::Apply {
-            let config = (yaml(&text)?, self.query.flag("force"));
+            let config = (incoming::yaml(&text)?, self.query.flag("force"));
             let (object, created) = self.api.apply(&self.target, part, config, options).await?;
             return self.show(if created { StatusCode::CREATED } else { StatusCode::OK }, &object);
         }
@@ -184,17 +212,13 @@ impl Call<'_> {
     fn decoded(&self, text: &[u8]) -> Result<Value, Status> {
         match self.media_type().split(';').next().unwrap_or_default().trim() {
             "" | JSON => parse(text),
-            YAML => yaml(text),
-            _ => Err(Status::unsupported_media_type(&BODIES)),
+            incoming::YAML => incoming::yaml(text),
+            _ => Err(Status::unsupported_media_type(&incoming::BODIES)),
         }
     }
 
-    /// The body of a create, which kubectl sends as protobuf for some kinds whatever the server says.
-    async fn new_object(&self, body: Incoming) -> Result<Value, Status> {
-        if self.media_type() != protobuf::MEDIA_TYPE {
-            return self.json_body(body).await;
-        }
-        protobuf::decode(&read(body).await?).ok_or_else(|| Status::unsupported_media_type(&BODIES))
+    fn incoming(&self, body: &[u8], options: &WriteOptions) -> Result<Value, Status> {
+        incoming::object(&self.target.resource, self.media_type(), body, options.validation)
     }
 
     async fn json_body(&self, body: Incoming) -> Result<Value, Status> {
@@ -205,14 +229,6 @@ impl Call<'_> {
 fn parse(text: &[u8]) -> Result<Value, Status> {
     serde_json::from_slice(text)
         .map_err(|e| Status::bad_request(format!("the body of the request is not valid JSON: {e}")))
-}
-
-/// JSON is YAML, and most of it comes as JSON.
-fn yaml(text: &[u8]) -> Result<Value, Status> {
-    if let Ok(value) = serde_json::from_slice(text) {
-        return Ok(value);
-    }
-    serde_saphyr::from_slice(text).map_err(|e| Status::bad_request(format!("error decoding YAML: {e}")))
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Status> {

@@ -1,28 +1,15 @@
-//! The built-in kinds, a row each.
+//! The rules of built-in kinds that have some, a row each; names, scope and verbs are facts (`schema`).
 
 use super::{Conversion, Resource};
+use crate::schema::BuiltinKind;
 use crate::strategy::{self, Strategy};
 use crate::table::{self, Column};
 
-/// Scope of a kind.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    Cluster,
-    Namespaced,
-}
-use Scope::{Cluster, Namespaced};
-
-/// What the rows have in common stands in [`ROW`].
+/// The rules of a kind. What most kinds have stands in [`RULES`].
 #[derive(Clone, Copy)]
-pub(super) struct Row {
+struct Rules {
     group: &'static str,
-    version: &'static str,
-    kind: &'static str,
     plural: &'static str,
-    short: &'static [&'static str],
-    categories: &'static [&'static str],
-    scope: Scope,
-    status: bool,
     generation: bool,
     fields: &'static [&'static str],
     columns: fn() -> Vec<Column>,
@@ -31,15 +18,9 @@ pub(super) struct Row {
     conversion: Conversion,
 }
 
-const ROW: Row = Row {
+const RULES: Rules = Rules {
     group: "",
-    version: "v1",
-    kind: "",
     plural: "",
-    short: &[],
-    categories: &[],
-    scope: Namespaced,
-    status: false,
     generation: false,
     fields: &[],
     columns: table::named,
@@ -73,150 +54,210 @@ const POD_FIELDS: &[&str] = &[
     "status.nominatedNodeName",
 ];
 
-pub(super) const ROWS: &[Row] = &[
-    Row { kind: "ConfigMap", plural: "configmaps", short: &["cm"], columns: table::config_maps, ..ROW },
-    Row {
-        kind: "Event",
+/// The kinds that have rules of their own.
+const OWN: &[Rules] = &[
+    Rules { plural: "configmaps", columns: table::config_maps, ..RULES },
+    Rules {
         plural: "events",
-        short: &["ev"],
         fields: EVENT_FIELDS,
         columns: table::events,
         strategy: &strategy::Event,
-        ..ROW
+        ..RULES
     },
-    Row {
-        kind: "Namespace",
+    Rules {
         plural: "namespaces",
-        short: &["ns"],
-        scope: Cluster,
-        status: true,
         fields: &["status.phase"],
         columns: table::namespaces,
         strategy: &strategy::Namespace,
-        ..ROW
+        ..RULES
     },
-    Row {
-        kind: "Node",
+    Rules {
         plural: "nodes",
-        short: &["no"],
-        scope: Cluster,
-        status: true,
         fields: &["spec.unschedulable"],
         columns: table::nodes,
         strategy: &strategy::Node,
-        ..ROW
+        ..RULES
     },
-    Row {
-        kind: "Pod",
+    Rules {
         plural: "pods",
-        short: &["po"],
-        categories: &["all"],
-        status: true,
         generation: true,
         fields: POD_FIELDS,
         columns: table::pods,
         strategy: &strategy::Pod,
-        ..ROW
+        ..RULES
     },
-    Row {
-        kind: "Secret",
-        plural: "secrets",
-        fields: &["type"],
-        columns: table::secrets,
-        strategy: &strategy::Secret,
-        ..ROW
-    },
-    Row {
-        kind: "ServiceAccount",
+    Rules { plural: "podtemplates", generation: true, strategy: &strategy::Returned, ..RULES },
+    Rules { plural: "replicationcontrollers", generation: true, fields: &["status.replicas"], ..RULES },
+    Rules { plural: "secrets", fields: &["type"], columns: table::secrets, ..RULES },
+    Rules { plural: "resourcequotas", strategy: &strategy::Returned, ..RULES },
+    Rules { plural: "persistentvolumes", strategy: &strategy::Volume, ..RULES },
+    Rules { plural: "persistentvolumeclaims", strategy: &strategy::Claim, ..RULES },
+    Rules {
         plural: "serviceaccounts",
-        short: &["sa"],
         columns: table::service_accounts,
-        ..ROW
+        strategy: &strategy::Returned,
+        ..RULES
     },
-    Row {
-        kind: "Service",
+    Rules {
         plural: "services",
-        short: &["svc"],
-        categories: &["all"],
-        status: true,
         fields: &["spec.clusterIP", "spec.type"],
         columns: table::services,
         strategy: &strategy::Service,
-        ..ROW
+        ..RULES
     },
-    Row {
+    Rules {
         group: "admissionregistration.k8s.io",
-        kind: "MutatingWebhookConfiguration",
         plural: "mutatingwebhookconfigurations",
-        categories: &["api-extensions"],
-        scope: Cluster,
         generation: true,
         columns: table::webhooks,
         strategy: &strategy::MutatingWebhooks,
-        ..ROW
+        ..RULES
     },
-    Row {
+    Rules {
         group: "admissionregistration.k8s.io",
-        kind: "ValidatingWebhookConfiguration",
         plural: "validatingwebhookconfigurations",
-        categories: &["api-extensions"],
-        scope: Cluster,
         generation: true,
         columns: table::webhooks,
         strategy: &strategy::ValidatingWebhooks,
-        ..ROW
+        ..RULES
     },
-    Row {
+    Rules {
+        group: "admissionregistration.k8s.io",
+        plural: "validatingadmissionpolicies",
+        generation: true,
+        ..RULES
+    },
+    Rules {
+        group: "admissionregistration.k8s.io",
+        plural: "validatingadmissionpolicybindings",
+        generation: true,
+        ..RULES
+    },
+    Rules {
         group: "apiextensions.k8s.io",
-        kind: "CustomResourceDefinition",
         plural: "customresourcedefinitions",
-        short: &["crd", "crds"],
-        categories: &["api-extensions"],
-        scope: Cluster,
-        status: true,
         generation: true,
         columns: table::crds,
         strategy: &strategy::Definition,
-        ..ROW
+        ..RULES
     },
-    Row { group: "coordination.k8s.io", kind: "Lease", plural: "leases", columns: table::leases, ..ROW },
-    Row {
+    Rules { group: "apps", plural: "daemonsets", generation: true, strategy: &strategy::DaemonSet, ..RULES },
+    Rules { group: "apps", plural: "deployments", generation: true, ..RULES },
+    Rules { group: "apps", plural: "replicasets", generation: true, fields: &["status.replicas"], ..RULES },
+    Rules {
+        group: "apps",
+        plural: "statefulsets",
+        generation: true,
+        fields: &["status.successful"],
+        ..RULES
+    },
+    Rules { group: "batch", plural: "cronjobs", generation: true, ..RULES },
+    Rules { group: "batch", plural: "jobs", generation: true, fields: &["status.successful"], ..RULES },
+    Rules {
+        group: "certificates.k8s.io",
+        plural: "certificatesigningrequests",
+        fields: &["spec.signerName"],
+        ..RULES
+    },
+    Rules { group: "coordination.k8s.io", plural: "leases", columns: table::leases, ..RULES },
+    Rules { group: "discovery.k8s.io", plural: "endpointslices", generation: true, ..RULES },
+    Rules {
         group: "events.k8s.io",
-        kind: "Event",
         plural: "events",
-        short: &["ev"],
         fields: EVENT_FIELDS,
         columns: table::events,
         strategy: &strategy::Event,
         storage_group: Some(""),
         conversion: Conversion::Events,
-        ..ROW
+        ..RULES
+    },
+    Rules { group: "flowcontrol.apiserver.k8s.io", plural: "flowschemas", generation: true, ..RULES },
+    Rules {
+        group: "flowcontrol.apiserver.k8s.io",
+        plural: "prioritylevelconfigurations",
+        generation: true,
+        ..RULES
+    },
+    Rules { group: "networking.k8s.io", plural: "ingressclasses", generation: true, ..RULES },
+    Rules { group: "networking.k8s.io", plural: "ingresses", generation: true, ..RULES },
+    Rules { group: "networking.k8s.io", plural: "networkpolicies", generation: true, ..RULES },
+    Rules { group: "policy", plural: "poddisruptionbudgets", generation: true, ..RULES },
+    Rules {
+        group: "resource.k8s.io",
+        plural: "deviceclasses",
+        generation: true,
+        strategy: &strategy::Returned,
+        ..RULES
+    },
+    Rules { group: "resource.k8s.io", plural: "resourceclaims", strategy: &strategy::Returned, ..RULES },
+    Rules {
+        group: "resource.k8s.io",
+        plural: "resourceclaimtemplates",
+        strategy: &strategy::Returned,
+        ..RULES
+    },
+    Rules {
+        group: "resource.k8s.io",
+        plural: "resourceslices",
+        generation: true,
+        fields: &["spec.nodeName", "spec.driver"],
+        strategy: &strategy::Returned,
+        ..RULES
+    },
+    Rules { group: "scheduling.k8s.io", plural: "priorityclasses", generation: true, ..RULES },
+    Rules { group: "storage.k8s.io", plural: "csidrivers", strategy: &strategy::Returned, ..RULES },
+    Rules { group: "storage.k8s.io", plural: "csinodes", strategy: &strategy::Returned, ..RULES },
+    Rules { group: "storage.k8s.io", plural: "storageclasses", strategy: &strategy::Returned, ..RULES },
+    Rules { group: "storage.k8s.io", plural: "volumeattachments", strategy: &strategy::Returned, ..RULES },
+    Rules {
+        group: "storage.k8s.io",
+        plural: "volumeattributesclasses",
+        strategy: &strategy::Returned,
+        ..RULES
     },
 ];
 
-impl Row {
-    pub(super) fn resource(&self) -> Resource {
-        let owned = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect();
-        Resource {
-            group: self.group.into(),
-            version: self.version.into(),
-            kind: self.kind.into(),
-            list_kind: format!("{}List", self.kind),
-            plural: self.plural.into(),
-            singular: self.kind.to_lowercase(),
-            short_names: owned(self.short),
-            categories: owned(self.categories),
-            namespaced: self.scope == Namespaced,
-            status: self.status,
-            generation: self.generation,
-            custom: false,
-            storage_group: self.storage_group.unwrap_or(self.group).into(),
-            conversion: self.conversion,
-            field_labels: owned(self.fields),
-            schema: None,
-            custom_model: None,
-            columns: (self.columns)(),
-            strategy: self.strategy,
+/// A built-in kind: what the facts say of it, and its rules.
+pub(super) fn resource(kind: &BuiltinKind) -> Resource {
+    let own = OWN.iter().find(|rules| rules.group == kind.group && rules.plural == kind.plural);
+    let rules = own.unwrap_or(&RULES);
+    Resource {
+        group: kind.group.clone(),
+        version: kind.version.clone(),
+        kind: kind.kind.clone(),
+        list_kind: format!("{}List", kind.kind),
+        plural: kind.plural.clone(),
+        singular: kind.singular.clone(),
+        short_names: kind.short_names.clone(),
+        categories: kind.categories.clone(),
+        namespaced: kind.namespaced,
+        verbs: kind.verbs.clone(),
+        below: kind.subresources.clone(),
+        storage_version_hash: kind.storage_version_hash.clone(),
+        status: kind.subresources.iter().any(|below| below.name == "status"),
+        generation: rules.generation,
+        custom: false,
+        storage_group: rules.storage_group.unwrap_or(&kind.group).into(),
+        conversion: rules.conversion,
+        field_labels: rules.fields.iter().map(|field| (*field).to_owned()).collect(),
+        schema: None,
+        custom_model: None,
+        shape: None,
+        columns: (rules.columns)(),
+        strategy: rules.strategy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema;
+
+    #[test]
+    fn every_rule_is_about_a_kind_that_is_there() {
+        for rules in OWN {
+            let found = schema::kinds().iter().any(|k| k.group == rules.group && k.plural == rules.plural);
+            assert!(found, "{}/{}", rules.group, rules.plural);
         }
     }
 }

@@ -31,7 +31,7 @@ impl Snapshot {
     /// One resource per distinct namespaced storage: what lives in a namespace.
     pub fn namespaced(&self) -> Vec<Arc<Resource>> {
         let mut by_prefix = BTreeMap::new();
-        for resource in self.iter().filter(|r| r.namespaced) {
+        for resource in self.iter().filter(|r| r.namespaced && r.is_stored()) {
             by_prefix.entry(resource.prefix(None)).or_insert_with(|| resource.clone());
         }
         by_prefix.into_values().collect()

@@ -2,7 +2,8 @@
 //! The text is in the program; its lines are found at first use, and each definition is read when it is first followed.
 //!
 //! Lines: `kind JSON` (a row of discovery, with `schema` naming its type), `schema NAME JSON` (OpenAPI v3 without
-//! descriptions), `pointers NAME FIELD,...` (optional plain fields of that type whose zero is kept).
+//! descriptions), `pointers NAME FIELD,...` (fields of that type whose zero differs from their absence), `always NAME FIELD,...`
+//! (fields that are written even if they are empty).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -66,6 +67,7 @@ pub struct Definition {
     /// Its OpenAPI v3 schema, as JSON.
     pub text: &'static str,
     pointers: &'static str,
+    always: &'static str,
     node: OnceLock<Node>,
 }
 
@@ -82,14 +84,33 @@ impl PartialEq for Definition {
 }
 
 impl Definition {
+    /// The last part of its name, such as `PodSpec`.
+    pub fn short_name(&self) -> &'static str {
+        self.name.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// The last two parts of its name, such as `v1.PodSpec`.
+    pub fn go_name(&self) -> &'static str {
+        self.last_parts(2)
+    }
+
+    /// The last three parts of its name, such as `core.v1.PodSpec`.
+    pub fn go_path(&self) -> &'static str {
+        self.last_parts(3)
+    }
+
+    fn last_parts(&self, count: usize) -> &'static str {
+        let mut dots = self.name.rmatch_indices('.').map(|(at, _)| at);
+        dots.nth(count - 1).map_or(self.name, |at| &self.name[at + 1..])
+    }
+
     /// The type, read at the first call.
     pub fn node(&self) -> &Node {
         self.node.get_or_init(|| {
             let mut node = Node::parse(&parsed(self.text));
-            for field in self.pointers.split(',') {
-                if let Some(property) = node.properties.get_mut(field) {
-                    property.pointer = true;
-                }
+            for (name, property) in &mut node.properties {
+                property.pointer = self.pointers.split(',').any(|field| field == &**name);
+                property.always = self.always.split(',').any(|field| field == &**name);
             }
             node
         })
@@ -108,7 +129,10 @@ impl Facts {
             match line.split_once(' ') {
                 Some(("kind", row)) => facts.kinds.push(kind_of(&parsed(row))),
                 Some(("schema", rest)) => facts.define(rest),
-                Some(("pointers", rest)) => facts.point(rest),
+                Some(("pointers", rest)) => {
+                    facts.amend(rest, |definition, fields| definition.pointers = fields)
+                }
+                Some(("always", rest)) => facts.amend(rest, |definition, fields| definition.always = fields),
                 _ => {}
             }
         }
@@ -117,13 +141,14 @@ impl Facts {
 
     fn define(&mut self, line: &'static str) {
         let Some((name, text)) = line.split_once(' ') else { return };
-        self.definitions.insert(name, Definition { name, text, pointers: "", node: OnceLock::new() });
+        self.definitions
+            .insert(name, Definition { name, text, pointers: "", always: "", node: OnceLock::new() });
     }
 
-    fn point(&mut self, line: &'static str) {
+    fn amend(&mut self, line: &'static str, set: impl FnOnce(&mut Definition, &'static str)) {
         let Some((name, fields)) = line.split_once(' ') else { return };
         if let Some(definition) = self.definitions.get_mut(name) {
-            definition.pointers = fields;
+            set(definition, fields);
         }
     }
 }
@@ -196,7 +221,7 @@ mod tests {
             let json = match word {
                 "kind" => rest,
                 "schema" => rest.split_once(' ').unwrap().1,
-                "pointers" => continue,
+                "pointers" | "always" => continue,
                 other => panic!("{other}"),
             };
             assert!(serde_json::from_str::<Value>(json).unwrap().is_object(), "{line}");
@@ -236,5 +261,9 @@ mod tests {
         let spec = definition("io.k8s.api.core.v1.PodSpec").unwrap().node();
         assert!(spec.property("hostUsers").unwrap().is_pointer());
         assert!(!spec.property("hostNetwork").unwrap().is_pointer());
+        assert!(spec.property("containers").unwrap().is_always_written());
+        assert!(
+            definition("io.k8s.api.core.v1.Probe").unwrap().node().property("httpGet").unwrap().is_pointer()
+        );
     }
 }

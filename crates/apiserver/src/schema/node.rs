@@ -56,9 +56,10 @@ pub struct PatchStrategy {
 }
 
 /// What an object may have besides its properties.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub enum Additional {
     /// `false`, or nothing said.
+    #[default]
     None,
     /// `true`: anything.
     Anything,
@@ -90,6 +91,7 @@ pub struct Node {
     pub(super) default: Option<Box<Value>>,
     pub(super) nullable: bool,
     pub(super) pointer: bool,
+    pub(super) always: bool,
     pub(super) int_or_string: bool,
     pub(super) preserve_unknown: bool,
     pub(super) embedded_resource: bool,
@@ -101,21 +103,15 @@ pub struct Node {
     pub(super) rules: Option<Box<Rules>>,
 }
 
-impl Default for Additional {
-    fn default() -> Self {
-        Self::None
-    }
-}
-
 impl Node {
     /// The type itself: what the reference leads to, or this node.
     pub fn target(&self) -> &Self {
         self.reference.map_or(self, Definition::node)
     }
 
-    /// Name of the built-in definition that this node refers to.
-    pub fn reference(&self) -> Option<&'static str> {
-        self.reference.map(|definition| definition.name)
+    /// The built-in definition that this node refers to.
+    pub fn reference(&self) -> Option<&'static Definition> {
+        self.reference
     }
 
     /// What JSON a value is.
@@ -194,9 +190,14 @@ impl Node {
         self.nullable || self.target().nullable
     }
 
-    /// True for an optional plain field of a built-in type whose zero differs from its absence, so that it is kept.
+    /// True for a field of a built-in type whose zero differs from its absence, so that it is kept.
     pub fn is_pointer(&self) -> bool {
         self.pointer
+    }
+
+    /// True for a field of a built-in type that is written even if it is empty.
+    pub fn is_always_written(&self) -> bool {
+        self.always
     }
 
     /// True for `x-kubernetes-int-or-string`, and for the built-in type of that name.

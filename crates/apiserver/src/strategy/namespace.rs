@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{NameRule, Strategy};
-use crate::json::{child, default};
+use crate::json::child;
 
 pub(crate) struct Namespace;
 
@@ -13,14 +13,14 @@ impl Strategy for Namespace {
         NameRule::Label
     }
 
-    fn default(&self, object: &mut Value) {
-        let name = object["metadata"]["name"].clone();
-        child(child(object, "metadata"), "labels")["kubernetes.io/metadata.name"] = name;
-        default(child(object, "spec"), "finalizers", json!(["kubernetes"]));
-    }
-
     fn begin(&self, object: &mut Value, _has_status: bool, _now: Timestamp) {
         object["status"] = json!({"phase": "Active"});
+        let finalizers = child(object, "spec");
+        let mut list = crate::json::items(finalizers, "finalizers").to_vec();
+        if !list.iter().any(|f| f == "kubernetes") {
+            list.push(json!("kubernetes"));
+        }
+        finalizers["finalizers"] = json!(list);
     }
 
     /// The real server guards the same three.

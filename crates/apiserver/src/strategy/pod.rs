@@ -12,23 +12,14 @@ pub(crate) struct Pod;
 const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 impl Strategy for Pod {
-    fn default(&self, object: &mut Value) {
-        let spec = child(object, "spec");
-        default(spec, "restartPolicy", "Always");
-        default(spec, "dnsPolicy", "ClusterFirst");
-        default(spec, "terminationGracePeriodSeconds", 30);
-        default(spec, "schedulerName", "default-scheduler");
-        default(spec, "securityContext", json!({}));
-        default(spec, "enableServiceLinks", true);
-        default(spec, "serviceAccountName", "default");
-        for list in CONTAINER_LISTS {
-            let containers = spec.get_mut(list).and_then(Value::as_array_mut);
-            containers.into_iter().flatten().for_each(default_container);
-        }
-    }
-
     fn begin(&self, object: &mut Value, _has_status: bool, _now: Timestamp) {
         object["status"] = json!({"phase": "Pending", "qosClass": qos_class(object)});
+        if !items(object, "spec.schedulingGates").is_empty() {
+            object["status"]["conditions"] = json!([gated()]);
+        }
+        let spec = child(object, "spec");
+        give_priority(spec);
+        tolerate_lost_nodes(spec);
     }
 
     fn validate(&self, object: &Value) -> Vec<Cause> {
@@ -75,21 +66,40 @@ impl Strategy for Pod {
     }
 }
 
-fn default_container(container: &mut Value) {
-    let image = text(container, "image").to_owned();
-    default(container, "imagePullPolicy", if is_latest(&image) { "Always" } else { "IfNotPresent" });
-    default(container, "terminationMessagePath", "/dev/termination-log");
-    default(container, "terminationMessagePolicy", "File");
-    default(container, "resources", json!({}));
-    for port in container.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
-        default(port, "protocol", "TCP");
-    }
+/// A pod that waits for its gates says so at once.
+fn gated() -> Value {
+    json!({
+        "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+        "message": "Scheduling is blocked due to non-empty scheduling gates",
+        "lastProbeTime": null, "lastTransitionTime": null,
+    })
 }
 
-/// No tag, or the tag `latest`; a digest pins the image.
-fn is_latest(image: &str) -> bool {
-    let last = image.rsplit('/').next().unwrap_or_default();
-    !last.contains('@') && last.split_once(':').is_none_or(|(_, tag)| tag == "latest")
+/// What the admission plugin Priority does where no class has to be looked up.
+fn give_priority(spec: &mut Value) {
+    let value = match text(spec, "priorityClassName") {
+        "" => 0,
+        "system-cluster-critical" => 2_000_000_000,
+        "system-node-critical" => 2_000_001_000,
+        _ => return,
+    };
+    default(spec, "priority", value);
+    default(spec, "preemptionPolicy", "PreemptLowerPriority");
+}
+
+/// What the admission plugin DefaultTolerationSeconds does.
+fn tolerate_lost_nodes(spec: &mut Value) {
+    let mut tolerations = items(spec, "tolerations").to_vec();
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let covers =
+            |t: &Value| ["", "NoExecute"].contains(&text(t, "effect")) && ["", key].contains(&text(t, "key"));
+        if !tolerations.iter().any(covers) {
+            tolerations.push(
+                json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}),
+            );
+        }
+    }
+    spec["tolerations"] = json!(tolerations);
 }
 
 fn containers(list: &str, containers: &[Value]) -> Vec<Cause> {
@@ -179,27 +189,23 @@ mod tests {
     fn pod() -> Value {
         let mut pod =
             json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "alpine"}]}});
-        Pod.default(&mut pod);
         Pod.begin(&mut pod, true, Timestamp::UNIX_EPOCH);
         pod
     }
 
     #[test]
-    fn a_new_pod_has_the_defaults_and_is_pending() {
+    fn a_new_pod_is_pending() {
         let pod = pod();
-        assert_eq!((text(&pod, "spec.restartPolicy"), text(&pod, "status.phase")), ("Always", "Pending"));
-        assert_eq!(text(&pod, "status.qosClass"), "BestEffort");
-        assert_eq!(pod["spec"]["containers"][0]["imagePullPolicy"], "Always");
+        assert_eq!((text(&pod, "status.phase"), text(&pod, "status.qosClass")), ("Pending", "BestEffort"));
         assert_eq!(Pod.validate(&pod), []);
     }
 
     #[test]
-    fn an_image_with_a_tag_is_not_pulled_again() {
-        for (image, latest) in
-            [("a", true), ("r:5000/a", true), ("a:latest", true), ("a:1", false), ("a@sha256:x", false)]
-        {
-            assert_eq!(is_latest(image), latest, "{image}");
-        }
+    fn a_pod_tolerates_lost_nodes_for_a_while_unless_it_says_otherwise() {
+        assert_eq!(items(&pod(), "spec.tolerations").len(), 2);
+        let mut own = json!({"tolerations": [{"operator": "Exists"}]});
+        tolerate_lost_nodes(&mut own);
+        assert_eq!(items(&own, "tolerations").len(), 1);
     }
 
     #[test]
@@ -216,7 +222,9 @@ mod tests {
         let old = pod();
         let mut new = old.clone();
         new["spec"]["containers"][0]["image"] = json!("busybox");
-        new["spec"]["tolerations"] = json!([{"key": "x"}]);
+        let mut tolerations = items(&old, "spec.tolerations").to_vec();
+        tolerations.push(json!({"key": "x"}));
+        new["spec"]["tolerations"] = json!(tolerations);
         assert_eq!(Pod.validate_update(&new, &old), []);
         new["spec"]["nodeName"] = json!("n");
         assert_eq!(Pod.validate_update(&new, &old).len(), 1);

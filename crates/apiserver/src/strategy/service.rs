@@ -1,10 +1,9 @@
-//! Services. Addresses are not allocated: nothing here routes to them.
+//! Services. Their addresses and ports are given out by `api::allocate`.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{NameRule, Strategy};
-use crate::json::{child, default, integer};
 use crate::status::Cause;
 
 pub(crate) struct Service;
@@ -14,21 +13,12 @@ impl Strategy for Service {
         NameRule::Label
     }
 
-    fn default(&self, object: &mut Value) {
-        let spec = child(object, "spec");
-        default(spec, "type", "ClusterIP");
-        default(spec, "sessionAffinity", "None");
-        default(spec, "internalTrafficPolicy", "Cluster");
-        for port in spec["ports"].as_array_mut().into_iter().flatten() {
-            default(port, "protocol", "TCP");
-            if let Some(number) = integer(port, "port") {
-                default(port, "targetPort", number);
-            }
-        }
-    }
-
     fn begin(&self, object: &mut Value, _has_status: bool, _now: Timestamp) {
         object["status"] = json!({"loadBalancer": {}});
+    }
+
+    fn answers_with_object(&self) -> bool {
+        true
     }
 
     fn validate(&self, object: &Value) -> Vec<Cause> {

@@ -73,7 +73,7 @@ async fn the_embedded_server_answers_as_the_real_one() {
     let allowed = differences::read();
     let failures = judge(&cases, &expected, &ours, &allowed);
     let differing = cases.iter().filter(|case| allowed.contains_key(&case.key())).count();
-    println!("{} cases, {differing} of them with a known difference", cases.len());
+    eprintln!("{} cases, {differing} of them with a known difference", cases.len());
     assert!(
         failures.is_empty(),
         "{} of {} cases differ:\n\n{}",
@@ -92,7 +92,7 @@ fn judge(
 ) -> Vec<String> {
     let verdict = |((case, expected), ours): ((&Case, &Option<Transcript>), &Transcript)| {
         if filter().is_some() {
-            println!("{}\n  real: {expected:#?}\n  ours: {ours:#?}", case.key());
+            eprintln!("{}\n  real: {expected:#?}\n  ours: {ours:#?}", case.key());
         }
         let Some(expected) = expected else {
             return Some(format!("{}: no recorded answer: run with POLYNIC_RECORD=1\n", case.key()));

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// Keys of `linkinfo` that plugins decide about.
-const DETAILS: [&str; 3] = ["mode", "bcqueuelen", "vlan_filtering"];
+const DETAILS: [&str; 4] = ["mode", "id", "bcqueuelen", "vlan_filtering"];
 /// The same of a bridge port.
 const PORT_DETAILS: [&str; 2] = ["hairpin", "isolated"];
 

@@ -8,6 +8,7 @@ mod calico_like;
 mod crowd;
 mod differential;
 mod errors;
+mod host_device;
 mod ipam;
 mod kill;
 mod life;
@@ -16,6 +17,7 @@ mod macvlan;
 mod mixed;
 mod ptp;
 mod results;
+mod stations;
 
 #[ctor::ctor(unsafe)]
 fn private() {

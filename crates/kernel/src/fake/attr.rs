@@ -37,7 +37,7 @@ impl World {
         }
     }
 
-    fn find_mut(&mut self, end: &End) -> Result<&mut FakeLink, Refusal> {
+    pub(super) fn find_mut(&mut self, end: &End) -> Result<&mut FakeLink, Refusal> {
         self.space_mut(end.space)?.link_mut(&end.name)
     }
 
@@ -58,14 +58,14 @@ impl World {
         })
     }
 
-    /// Macvlans follow their parent down, not up (`macvlan_device_event`).
+    /// Stations follow their parent down, not up (`macvlan_device_event`, `vlan_device_event`, `ipvlan_adjust_mtu`).
     fn set_mtu(&mut self, end: &End, mtu: u32) -> Result<(), Refusal> {
         check_mtu(mtu, self.max_mtu(&self.find(end)?.wire))?;
         let link = self.find_mut(end)?;
         (link.mtu, link.mtu_chosen) = (mtu, true);
         for child in self.children(end) {
             let child = self.find_mut(&child)?;
-            if matches!(child.wire, Wire::Macvlan { .. }) {
+            if !matches!(child.wire, Wire::Vxlan { .. }) {
                 child.mtu = child.mtu.min(mtu);
             }
         }
@@ -128,8 +128,10 @@ impl World {
 
     fn check_port(&self, end: &End, master: &IfName) -> Result<(), Refusal> {
         let bridge = self.find(&End { space: end.space, name: master.clone() })?;
-        if !matches!(bridge.wire, Wire::Bridge { .. }) {
-            return Err(Errno::EOPNOTSUPP.into());
+        match bridge.wire {
+            Wire::Vrf { .. } => return Ok(()),
+            Wire::Bridge { .. } => {}
+            _ => return Err(Errno::EOPNOTSUPP.into()),
         }
         match self.find(end)?.wire {
             Wire::Loopback => Err(Errno::EINVAL.into()),

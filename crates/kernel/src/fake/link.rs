@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use polynic_net::{Entropy, IfName, Link, LinkKind, Mac, MacvlanMode, PortVlan, Veth};
+use polynic_net::{Entropy, IfName, IpvlanMode, Link, LinkKind, Mac, MacvlanMode, PortVlan, Veth};
 
 use super::world::{Refusal, World};
 use crate::Errno;
@@ -29,7 +29,11 @@ pub(super) enum Wire {
     Veth { peer: End },
     Bridge { vlan_filtering: bool },
     Macvlan { parent: End, mode: MacvlanMode, tap: bool },
+    Ipvlan { parent: End, mode: IpvlanMode },
+    Vlan { parent: End, id: u16 },
     Vxlan { parent: Option<End> },
+    Dummy,
+    Vrf { table: u32 },
     Ifb,
     Tap,
 }
@@ -43,16 +47,33 @@ impl Wire {
             Self::Bridge { .. } => "bridge",
             Self::Macvlan { tap: false, .. } => "macvlan",
             Self::Macvlan { tap: true, .. } => "macvtap",
+            Self::Ipvlan { .. } => "ipvlan",
+            Self::Vlan { .. } => "vlan",
             Self::Vxlan { .. } => "vxlan",
+            Self::Dummy => "dummy",
+            Self::Vrf { .. } => "vrf",
             Self::Ifb => "ifb",
             Self::Tap => "tun",
+        }
+    }
+
+    /// Its parent is another link now, or the same elsewhere.
+    fn rebase(&mut self, to: &End) {
+        match self {
+            Self::Macvlan { parent, .. }
+            | Self::Ipvlan { parent, .. }
+            | Self::Vlan { parent, .. }
+            | Self::Vxlan { parent: Some(parent) } => *parent = to.clone(),
+            _ => {}
         }
     }
 
     /// The link that this one stands on, if any.
     pub(super) fn parent(&self) -> Option<&End> {
         match self {
-            Self::Macvlan { parent, .. } => Some(parent),
+            Self::Macvlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Vlan { parent, .. } => {
+                Some(parent)
+            }
             Self::Vxlan { parent } => parent.as_ref(),
             _ => None,
         }
@@ -132,9 +153,29 @@ impl World {
             self.create_peer(&End { space, name: link.name.clone() }, peer, other)?;
         }
         let end = End { space, name: link.name.clone() };
-        self.insert_link(end.clone(), wire, link.mac, mtu)?;
+        let mac = link.mac.or_else(|| self.inherited_mac(&wire));
+        self.share_mode(&wire);
+        self.insert_link(end.clone(), wire, mac, mtu)?;
         self.space_mut(space)?.link_mut(&end.name)?.mtu_chosen = link.mtu.is_some();
         Ok(())
+    }
+
+    /// Ipvlans share their parent's address, VLAN links start with it.
+    fn inherited_mac(&self, wire: &Wire) -> Option<Mac> {
+        match wire {
+            Wire::Ipvlan { parent, .. } | Wire::Vlan { parent, .. } => self.find(parent).ok().map(|p| p.mac),
+            _ => None,
+        }
+    }
+
+    /// All ipvlans of a parent have the mode of the newest (`ipvlan_set_port_mode`).
+    fn share_mode(&mut self, wire: &Wire) {
+        let Wire::Ipvlan { parent, mode } = wire else { return };
+        for sibling in self.children(parent) {
+            if let Ok(FakeLink { wire: Wire::Ipvlan { mode: shared, .. }, .. }) = self.find_mut(&sibling) {
+                *shared = *mode;
+            }
+        }
     }
 
     fn create_peer(&mut self, near: &End, peer: &Veth, space: u32) -> Result<(), Refusal> {
@@ -183,6 +224,18 @@ impl World {
                 self.check_macvlan(&parent, m.mode)?;
                 Wire::Macvlan { parent, mode: m.mode, tap: matches!(link.kind, LinkKind::Macvtap(_)) }
             }
+            LinkKind::Ipvlan(i) => {
+                let parent = end(&i.parent.name);
+                self.check_ipvlan(&parent)?;
+                Wire::Ipvlan { parent, mode: i.mode }
+            }
+            LinkKind::Vlan(v) => {
+                let parent = end(&v.parent.name);
+                self.check_vlan(&parent, v.id)?;
+                Wire::Vlan { parent, id: v.id }
+            }
+            LinkKind::Dummy => Wire::Dummy,
+            LinkKind::Vrf { table } => Wire::Vrf { table: *table },
             LinkKind::Vxlan(vxlan) => {
                 let parent = vxlan.parent.as_ref().map(|p| end(&p.name));
                 parent.as_ref().map_or(Ok(()), |p| self.find(p).map(drop))?;
@@ -211,6 +264,32 @@ impl World {
         if excluded { Err(Errno::EINVAL.into()) } else { Ok(()) }
     }
 
+    /// Ipvlans have no other stations beside them.
+    fn check_ipvlan(&self, parent: &End) -> Result<(), Refusal> {
+        let link = self.find(parent)?;
+        if link.wire == Wire::Loopback {
+            return Err(Errno::EINVAL.into());
+        }
+        let children = self.children(parent);
+        let mut wires = children.iter().filter_map(|end| Some(&self.find(end).ok()?.wire));
+        if link.master.is_some() || wires.any(|wire| matches!(wire, Wire::Macvlan { .. })) {
+            return Err(Errno::EBUSY.into());
+        }
+        Ok(())
+    }
+
+    /// One link per VLAN and parent (`vlan_check_real_dev`).
+    fn check_vlan(&self, parent: &End, id: u16) -> Result<(), Refusal> {
+        if self.find(parent)?.wire == Wire::Loopback {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        let taken = |end: &End| matches!(self.find(end), Ok(link) if matches!(link.wire, Wire::Vlan { id: other, .. } if other == id));
+        match self.children(parent).iter().any(taken) {
+            true => Err(Refusal::because(Errno::EEXIST, "VLAN device already exists")),
+            false => Ok(()),
+        }
+    }
+
     fn mtu_of_new(&self, link: &Link, wire: &Wire) -> Result<u32, Refusal> {
         let parent = wire.parent().map(|p| self.find(p)).transpose()?;
         let parent = wire.parent().zip(parent).map(|(end, link)| self.mtu(end, link));
@@ -219,10 +298,12 @@ impl World {
         Ok(mtu)
     }
 
-    /// The largest MTU: a macvlan's is its parent's.
+    /// The largest MTU: that of a macvlan or a VLAN link is its parent's.
     pub(super) fn max_mtu(&self, wire: &Wire) -> u32 {
         match wire {
-            Wire::Macvlan { parent, .. } => self.find(parent).map_or(MAX_MTU, |p| self.mtu(parent, p)),
+            Wire::Macvlan { parent, .. } | Wire::Vlan { parent, .. } => {
+                self.find(parent).map_or(MAX_MTU, |p| self.mtu(parent, p))
+            }
             Wire::Loopback => u32::MAX,
             _ => MAX_MTU,
         }
@@ -251,6 +332,29 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// Takes a link to another namespace (`__dev_change_net_namespace`): it goes down and loses what it had but its identity.
+    pub(super) fn move_link(&mut self, from: &End, space: u32, name: &IfName) -> Result<(), Refusal> {
+        if matches!(self.find(from)?.wire, Wire::Loopback | Wire::Bridge { .. } | Wire::Vxlan { .. }) {
+            return Err(Errno::EINVAL.into());
+        }
+        self.check_name_is_free(space, name)?;
+        let to = End { space, name: name.clone() };
+        for end in self.children(from) {
+            self.find_mut(&end)?.wire.rebase(&to);
+        }
+        let Some(mut link) = self.space_mut(from.space)?.links.remove(&from.name) else { return Ok(()) };
+        self.space_mut(from.space)?.forget(&from.name);
+        if let Wire::Veth { peer } = &link.wire {
+            self.find_mut(&peer.clone())?.wire = Wire::Veth { peer: to.clone() };
+        }
+        link.leave_master();
+        (link.up, link.numbered) = (false, false);
+        let target = self.space_mut(space)?;
+        target.add_link_sysctls(name);
+        target.links.insert(name.clone(), link);
+        Ok(())
     }
 
     /// Removes a link and what cannot be without it: the other end of a pair, and links that stand on it.

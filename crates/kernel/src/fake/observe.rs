@@ -11,10 +11,14 @@ impl World {
     /// What there is of `needs` in a namespace; none if the namespace is gone.
     pub(super) fn observe(&self, number: u32, needs: &NsNeeds) -> Option<NsFacts> {
         let space = self.space(number)?;
-        let asked = |a: &&FakeAddress| needs.addresses.contains(&a.link);
+        let asked = |a: &&FakeAddress| needs.all_addresses || needs.addresses.contains(&a.link);
+        let mut addresses: Vec<&FakeAddress> = space.addresses.iter().filter(asked).collect();
+        addresses.sort_by_key(|a| space.links.get(&a.link).map(|l| l.index));
+        let source = |to: &std::net::IpAddr| Some((*to, space.source_towards(*to)?));
         Some(NsFacts {
             links: self.observe_links(number, space, &needs.links),
-            addresses: space.addresses.iter().filter(asked).map(|a| self.address_fact(a)).collect(),
+            addresses: addresses.into_iter().map(|a| self.address_fact(a)).collect(),
+            sources: needs.sources.iter().filter_map(source).collect(),
             routes: if needs.routes { space.routes.clone() } else { Vec::new() },
             rules: if needs.rules { space.rules.clone() } else { Vec::new() },
             neighbours: if needs.neighbours { space.neighbours.clone() } else { Vec::new() },
@@ -52,6 +56,8 @@ impl World {
             promisc: link.promisc,
             all_multicast: link.all_multi,
             loopback: link.wire == Wire::Loopback,
+            broadcast: link.wire != Wire::Loopback,
+            multicast: link.wire != Wire::Loopback,
             tx_queue_len: link.tx_queue_len,
             alias: Some(link.alias.clone()).filter(|a| !a.is_empty()),
             master: master.and_then(|m| self.index(&m)),
@@ -60,6 +66,18 @@ impl World {
             peer_netns: other.filter(|o| o.space != end.space).and_then(|o| i32::try_from(o.space).ok()),
             macvlan_mode: match link.wire {
                 Wire::Macvlan { mode, .. } => Some(mode),
+                _ => None,
+            },
+            ipvlan_mode: match link.wire {
+                Wire::Ipvlan { mode, .. } => Some(mode),
+                _ => None,
+            },
+            vlan_id: match link.wire {
+                Wire::Vlan { id, .. } => Some(id),
+                _ => None,
+            },
+            vrf_table: match link.wire {
+                Wire::Vrf { table } => Some(table),
                 _ => None,
             },
             vlan_filtering: match link.wire {

@@ -24,10 +24,13 @@ impl World {
         let lower = |works: bool| if works { OperState::Up } else { OperState::LowerLayerDown };
         match &link.wire {
             Wire::Physical => OperState::Up,
-            Wire::Loopback | Wire::Ifb | Wire::Vxlan { .. } => OperState::Unknown,
+            Wire::Loopback | Wire::Ifb | Wire::Vxlan { .. } | Wire::Dummy => OperState::Unknown,
+            Wire::Vrf { .. } => OperState::Up,
             Wire::Tap => OperState::Down,
             Wire::Veth { peer } => lower(self.find(peer).is_ok_and(|p| p.up)),
-            Wire::Macvlan { parent, .. } => lower(passes(self.oper_within(parent, layers - 1))),
+            Wire::Macvlan { parent, .. } | Wire::Ipvlan { parent, .. } | Wire::Vlan { parent, .. } => {
+                lower(passes(self.oper_within(parent, layers - 1)))
+            }
             Wire::Bridge { .. } if !link.had_ports => OperState::Unknown,
             Wire::Bridge { .. } => {
                 let any = self.ports(end).any(|port| passes(self.oper_within(&port, layers - 1)));

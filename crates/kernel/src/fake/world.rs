@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use polynic_net::{Change, Diff, Link, LinkKind, Object, OperState, Place, Wait};
 
 use super::fault::Faults;
+use super::lan::Lan;
 use super::link::End;
 use super::space::Space;
 use crate::{Errno, KernelError};
@@ -21,6 +22,8 @@ pub(super) enum Refusal {
     Stale(String),
     /// A wait that ended badly.
     Waited(String),
+    /// A probe's outcome.
+    Answered(KernelError),
     /// No pod namespace.
     NoPod,
 }
@@ -35,6 +38,7 @@ impl Refusal {
             Self::Errno(errno, detail) => KernelError::Refused { what, errno, detail },
             Self::Stale(found) => KernelError::Stale { what, found },
             Self::Waited(why) => KernelError::Waited(why),
+            Self::Answered(error) => error,
             Self::NoPod => KernelError::NoPod { what },
         }
     }
@@ -53,6 +57,7 @@ pub(super) struct World {
     pub(super) paths: BTreeMap<String, u32>,
     pub(super) faults: Faults,
     pub(super) dad_fails: bool,
+    pub(super) lan: Lan,
     next_space: u32,
     next_index: u32,
 }
@@ -64,6 +69,7 @@ impl Default for World {
             paths: BTreeMap::new(),
             faults: Faults::default(),
             dad_fails: false,
+            lan: Lan::default(),
             next_space: HOST + 1,
             next_index: 2,
         }
@@ -116,7 +122,19 @@ impl World {
         match &change.object {
             Object::Link(diff) => return self.change_link(pod, change.place, diff),
             Object::Attr(attr) => return self.set_attr(number, attr),
+            Object::Move(m) => {
+                let from = self.space_at(pod, m.from.place)?;
+                return self.move_link(&End { space: from, name: m.from.name.clone() }, number, &m.name);
+            }
             Object::Wait(wait) => return self.wait(number, wait),
+            Object::Probe(probe) => {
+                let space = self.space(number).ok_or(Refusal::NoPod)?;
+                return self.lan.probe(space, std::slice::from_ref(probe));
+            }
+            Object::Announce(news) => {
+                self.lan.announced.push(news.clone());
+                return Ok(());
+            }
             _ => {}
         }
         let space = self.space_mut(number)?;
@@ -128,7 +146,12 @@ impl World {
             Object::PortVlan(diff) => in_turn(space, diff, Space::delete_vlan, Space::add_vlan),
             Object::Sysctl(diff) => space.change_sysctl(diff),
             Object::Firewall(diff) => space.firewall.batch(&[diff]),
-            Object::Link(_) | Object::Attr(_) | Object::Wait(_) => Ok(()),
+            Object::Link(_)
+            | Object::Attr(_)
+            | Object::Move(_)
+            | Object::Wait(_)
+            | Object::Probe(_)
+            | Object::Announce(_) => Ok(()),
         }
     }
 
@@ -140,9 +163,7 @@ impl World {
         let Some(link) = &diff.after else { return Ok(()) };
         let other = match &link.kind {
             LinkKind::Veth(peer) => Some(peer.place),
-            LinkKind::Macvlan(m) | LinkKind::Macvtap(m) => Some(m.parent.place),
-            LinkKind::Vxlan(v) => v.parent.as_ref().map(|p| p.place),
-            LinkKind::Bridge { .. } | LinkKind::Ifb | LinkKind::Tap(_) => None,
+            kind => kind.parent().map(|parent| parent.place),
         };
         let other = other.map(|place| self.space_at(pod, place)).transpose()?;
         self.create_link(number, link, other.unwrap_or(number))

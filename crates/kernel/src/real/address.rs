@@ -55,6 +55,18 @@ impl Space {
     }
 }
 
+impl Space {
+    /// The addresses of all links, by the links' indexes.
+    pub(super) fn all_addresses(&mut self) -> Result<Vec<AddressFact>, Fault> {
+        let message = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let mut found = self.route.dump(message, facts::address)?;
+        // Old kernels list links by a hash of their indexes. Both families come in turn, and keep their order.
+        found.sort_by_key(|raw| raw.index);
+        let names = self.names(found.iter().map(|raw| raw.index))?;
+        Ok(found.iter().filter_map(|raw| Some(fact(names.get(&raw.index)?, raw))).collect())
+    }
+}
+
 fn fact(link: &IfName, raw: &facts::RawAddress) -> AddressFact {
     AddressFact {
         link: link.clone(),

@@ -6,10 +6,13 @@ use std::os::fd::RawFd;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoKind, InfoMacVlan, InfoMacVtap, InfoVeth, InfoVxlan, LinkAttribute, LinkInfo,
-    LinkMessage, MacVlanMode,
+    InfoBridge, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoMacVtap, InfoVeth, InfoVlan, InfoVrf,
+    InfoVxlan, IpVlanMode, LinkAttribute, LinkInfo, LinkMessage, MacVlanMode,
 };
-use polynic_net::{Diff, Entropy, IfName, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, Place, Veth, Vxlan};
+use polynic_net::{
+    Diff, Entropy, IfName, IpvlanMode, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, Move, Place, Veth,
+    Vxlan,
+};
 
 use super::{Failure, RealKernel, Wanted, tap, wanted};
 use crate::Errno;
@@ -31,12 +34,10 @@ impl RealKernel {
         match &link.kind {
             LinkKind::Tap(options) => Ok(self.space(place)?.create_tap(link, options)?),
             LinkKind::Veth(peer) => self.create_veth(place, link, peer),
-            LinkKind::Macvlan(m) | LinkKind::Macvtap(m) => self.create_on(place, link, &m.parent),
-            LinkKind::Vxlan(Vxlan { parent: Some(parent), .. }) => self.create_on(place, link, parent),
-            LinkKind::Vxlan(_) | LinkKind::Bridge { .. } | LinkKind::Ifb => {
-                let request = new_link(link, None, None);
-                Ok(self.space(place)?.create(request)?)
-            }
+            kind => match kind.parent() {
+                Some(parent) => self.create_on(place, link, parent),
+                None => Ok(self.space(place)?.create(new_link(link, None, None))?),
+            },
         }
     }
 
@@ -64,6 +65,27 @@ impl RealKernel {
             }
             made => Ok(made?),
         }
+    }
+
+    /// Takes a link to the other namespace. The request goes out where the link is; the kernel takes the name where the link
+    /// arrives (net/core/rtnetlink.c, do_setlink).
+    pub(super) fn move_link(&mut self, place: Place, m: &Move) -> Result<(), Failure> {
+        let target = self.space(place)?;
+        if target.link(&m.name).is_ok() {
+            return Err(Fault::refused(Errno::EEXIST, "the name is taken").into());
+        }
+        target.forget(&m.name);
+        let netns = target.raw_fd();
+        let home = self.space(m.from.place)?;
+        home.on_link(&m.from.name, |socket, index| {
+            let mut request = LinkMessage::default();
+            request.header.index = index;
+            request.attributes =
+                vec![LinkAttribute::NetNsFd(netns), LinkAttribute::IfName(m.name.to_string())];
+            socket.change(RouteNetlinkMessage::NewLink(request), 0)
+        })?;
+        home.forget(&m.from.name);
+        Ok(())
     }
 
     /// Kernels before 6.15 refuse a name that the *parent's* namespace has, although the link is made elsewhere. Where
@@ -134,7 +156,8 @@ impl super::space::Space {
 /// The whole request but a veth's peer.
 fn new_link(link: &Link, parent: Option<u32>, netns: Option<RawFd>) -> LinkMessage {
     let mut message = end(&link.name, link.mac.map(|m| m.0), link.mtu, netns);
-    if matches!(link.kind, LinkKind::Macvlan(_) | LinkKind::Macvtap(_)) {
+    // A VXLAN's parent is among its own data.
+    if !matches!(link.kind, LinkKind::Vxlan(_)) {
         message.attributes.extend(parent.map(LinkAttribute::Link));
     }
     let described = match &link.kind {
@@ -144,6 +167,12 @@ fn new_link(link: &Link, parent: Option<u32>, netns: Option<RawFd>) -> LinkMessa
         }
         LinkKind::Macvlan(m) => info(InfoKind::MacVlan, Some(InfoData::MacVlan(macvlan(m)))),
         LinkKind::Macvtap(m) => info(InfoKind::MacVtap, Some(InfoData::MacVtap(macvtap(m)))),
+        LinkKind::Ipvlan(i) => {
+            info(InfoKind::IpVlan, Some(InfoData::IpVlan(vec![InfoIpVlan::Mode(ipvlan_mode(i.mode))])))
+        }
+        LinkKind::Vlan(v) => info(InfoKind::Vlan, Some(InfoData::Vlan(vec![InfoVlan::Id(v.id)]))),
+        LinkKind::Dummy => info(InfoKind::Dummy, None),
+        LinkKind::Vrf { table } => info(InfoKind::Vrf, Some(InfoData::Vrf(vec![InfoVrf::TableId(*table)]))),
         LinkKind::Vxlan(v) => info(InfoKind::Vxlan, Some(InfoData::Vxlan(vxlan(v, parent)))),
         LinkKind::Ifb => info(InfoKind::Ifb, None),
         // A veth's data is its peer; a tap is not made by message at all.
@@ -174,6 +203,14 @@ fn mode(mode: MacvlanMode) -> MacVlanMode {
         MacvlanMode::Vepa => MacVlanMode::Vepa,
         MacvlanMode::Bridge => MacVlanMode::Bridge,
         MacvlanMode::Passthru => MacVlanMode::Passthrough,
+    }
+}
+
+fn ipvlan_mode(mode: IpvlanMode) -> IpVlanMode {
+    match mode {
+        IpvlanMode::L2 => IpVlanMode::L2,
+        IpvlanMode::L3 => IpVlanMode::L3,
+        IpvlanMode::L3s => IpVlanMode::L3S,
     }
 }
 

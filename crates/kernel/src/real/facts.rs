@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use polynic_net::{Family, IfName, IpNet, LinkFact, Mac, MacvlanMode, OperState, Route, RouteKind, Rule};
+use polynic_net::{
+    Family, IfName, IpNet, IpvlanMode, LinkFact, Mac, MacvlanMode, OperState, Route, RouteKind, Rule,
+};
 
 use crate::netlink::attrs::{self, Attrs};
 
@@ -32,6 +34,9 @@ mod ifla {
     pub const INFO_SLAVE_KIND: u16 = 4;
     pub const INFO_SLAVE_DATA: u16 = 5;
     pub const MACVLAN_MODE: u16 = 1;
+    pub const IPVLAN_MODE: u16 = 1;
+    pub const VLAN_ID: u16 = 1;
+    pub const VRF_TABLE: u16 = 1;
     pub const BR_VLAN_FILTERING: u16 = 7;
     pub const BRPORT_MODE: u16 = 4;
     pub const BRPORT_ISOLATED: u16 = 33;
@@ -47,6 +52,8 @@ pub(super) fn link(payload: &[u8]) -> Option<LinkFact> {
     fact.up = flags & libc::IFF_UP as u32 != 0;
     fact.promisc = flags & libc::IFF_PROMISC as u32 != 0;
     fact.all_multicast = flags & libc::IFF_ALLMULTI as u32 != 0;
+    fact.broadcast = flags & libc::IFF_BROADCAST as u32 != 0;
+    fact.multicast = flags & libc::IFF_MULTICAST as u32 != 0;
     fact.loopback = flags & libc::IFF_LOOPBACK as u32 != 0;
     for (kind, value) in list {
         link_attribute(&mut fact, kind, value);
@@ -78,6 +85,12 @@ fn link_info(fact: &mut LinkFact, info: Attrs<'_>) {
             let mode = data.get(ifla::MACVLAN_MODE).and_then(attrs::u32);
             fact.macvlan_mode = mode.and_then(MacvlanMode::from_number);
         }
+        "ipvlan" => {
+            let mode = data.get(ifla::IPVLAN_MODE).and_then(attrs::u16);
+            fact.ipvlan_mode = mode.and_then(IpvlanMode::from_number);
+        }
+        "vlan" => fact.vlan_id = data.get(ifla::VLAN_ID).and_then(attrs::u16),
+        "vrf" => fact.vrf_table = data.get(ifla::VRF_TABLE).and_then(attrs::u32),
         "bridge" => fact.vlan_filtering = data.get(ifla::BR_VLAN_FILTERING).and_then(attrs::flag),
         _ => {}
     }
@@ -158,6 +171,11 @@ pub(super) fn routes(payload: &[u8]) -> Option<Vec<RawRoute>> {
         Some(hops) => next_hops(hops, &route),
         None => vec![RawRoute { index, route }],
     })
+}
+
+/// The preferred source of a route.
+pub(super) fn source(payload: &[u8]) -> Option<IpAddr> {
+    Attrs::after(payload, ROUTE_HEADER).get(libc::RTA_PREFSRC).and_then(attrs::ip)
 }
 
 /// The next hop is on the link whatever addresses say.

@@ -12,21 +12,36 @@ use polynic_net::{Diff, Family, Neighbour};
 use super::route::family;
 use super::space::Space;
 use super::{Wanted, facts, wanted};
+use crate::Errno;
 use crate::netlink::Fault;
 
 impl Space {
     pub(super) fn change_neighbour(&mut self, diff: &Diff<Neighbour>) -> Result<(), Fault> {
         match wanted(diff) {
-            Some(Wanted::Create(neighbour)) => self.set_neighbour(neighbour, NLM_F_CREATE | NLM_F_EXCL),
+            Some(Wanted::Create(neighbour)) => self.create_neighbour(neighbour),
             Some(Wanted::Delete(neighbour)) => self.delete_neighbour(neighbour),
             Some(Wanted::Replace(before, after)) if (&before.link, before.ip) == (&after.link, after.ip) => {
                 self.set_neighbour(after, NLM_F_REPLACE)
             }
             Some(Wanted::Replace(before, after)) => {
-                self.set_neighbour(after, NLM_F_CREATE | NLM_F_EXCL)?;
+                self.create_neighbour(after)?;
                 self.delete_neighbour(before)
             }
             None => Ok(()),
+        }
+    }
+
+    /// What the kernel has learnt by itself gives way; only a permanent entry is somebody's.
+    fn create_neighbour(&mut self, neighbour: &Neighbour) -> Result<(), Fault> {
+        match self.set_neighbour(neighbour, NLM_F_CREATE | NLM_F_EXCL) {
+            Err(fault) if fault.is(Errno::EEXIST) => {
+                let permanent = self.neighbours()?;
+                match permanent.iter().any(|n| n.link == neighbour.link && n.ip == neighbour.ip) {
+                    true => Err(fault),
+                    false => self.set_neighbour(neighbour, NLM_F_CREATE | NLM_F_REPLACE),
+                }
+            }
+            outcome => outcome,
         }
     }
 

@@ -9,8 +9,15 @@ use crate::{Errno, nft};
 impl Space {
     pub(super) fn observe(&mut self, needs: &NsNeeds) -> Result<NsFacts, Fault> {
         let mut facts = NsFacts { links: self.links_needed(&needs.links)?, ..NsFacts::default() };
-        for link in &needs.addresses {
-            facts.addresses.extend(self.addresses(link)?);
+        if needs.all_addresses {
+            facts.addresses = self.all_addresses()?;
+        } else {
+            for link in &needs.addresses {
+                facts.addresses.extend(self.addresses(link)?);
+            }
+        }
+        for to in &needs.sources {
+            facts.sources.extend(self.source_towards(*to)?.map(|from| (*to, from)));
         }
         if needs.routes {
             facts.routes = self.routes()?;

@@ -19,6 +19,10 @@ use crate::netlink::{Fault, Socket};
 /// Up to this many links are asked for one by one; beyond it one list of all is cheaper.
 const ASK_ONE_BY_ONE: usize = 8;
 
+/// How the kernel says that it knows no way to a destination.
+const NO_WAY: [Errno; 5] =
+    [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::ESRCH, Errno::EINVAL, Errno::EACCES];
+
 impl Space {
     pub(super) fn change_route(&mut self, diff: &Diff<Route>) -> Result<(), Fault> {
         match wanted(diff) {
@@ -71,6 +75,19 @@ impl Space {
         let found: Vec<_> = found.into_iter().flatten().filter(|r| r.route.table != TABLE_LOCAL).collect();
         let names = self.names(found.iter().filter_map(|r| r.index))?;
         Ok(found.into_iter().filter_map(|raw| with_name(raw, &names)).collect())
+    }
+
+    /// The source address that the kernel would choose towards `to`; none if it knows no way there.
+    pub(super) fn source_towards(&mut self, to: IpAddr) -> Result<Option<IpAddr>, Fault> {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(Family::of(to));
+        message.header.destination_prefix_length = Family::of(to).bits();
+        message.attributes = vec![RouteAttribute::Destination(address(to))];
+        match self.route.get(RouteNetlinkMessage::GetRoute(message), |payload| Some(facts::source(payload))) {
+            Ok(source) => Ok(source),
+            Err(fault) if NO_WAY.iter().any(|errno| fault.is(*errno)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// The names of the links with these indexes. Links that are gone meanwhile are missing.

@@ -76,7 +76,13 @@ impl Space {
             Object::Sysctl(diff) => self.change_sysctl(diff),
             Object::PortVlan(diff) => Ok(self.change_port_vlan(diff)?),
             Object::Wait(wait) => self.wait(wait),
-            Object::Link(_) | Object::Firewall(_) => Err(Failure::Unsupported),
+            Object::Announce(news) => {
+                self.announce(news);
+                Ok(())
+            }
+            Object::Link(_) | Object::Move(_) | Object::Firewall(_) | Object::Probe(_) => {
+                Err(Failure::Unsupported)
+            }
         }
     }
 

@@ -11,13 +11,14 @@ use crate::{Errno, Kernel, KernelError};
 /// Applies the steps of `plan` whose effect is missing, in order: a repeated ADD. What exists already is fine, settings
 /// and attributes that somebody changed go back to what the plan wants.
 ///
-/// A step that a later step of the same plan supersedes is left out. Nothing is taken back on failure: the plan is on
+/// A step that a later step supersedes, of the same plan or of one that was applied `after` it, is left out, and so are
+/// probes and announcements: the addresses are in use by now. Nothing is taken back on failure: the plan is on
 /// record, and [`super::remove`] removes whatever there is of it.
 ///
 /// # Errors
 /// [`ApplyError`] names the step that failed and its cause.
-pub fn converge(kernel: &mut dyn Kernel, plan: &Plan) -> Result<(), ApplyError> {
-    let promises = check::promises([plan]);
+pub fn converge(kernel: &mut dyn Kernel, plan: &Plan, after: &[&Plan]) -> Result<(), ApplyError> {
+    let promises = check::promises_of(std::iter::once(plan).chain(after.iter().copied()), |at| at == 0);
     for range in batches(&plan.steps) {
         let steps = &plan.steps[range.clone()];
         converge_batch(kernel, steps, &promises).map_err(|cause| ApplyError {
@@ -31,8 +32,9 @@ pub fn converge(kernel: &mut dyn Kernel, plan: &Plan) -> Result<(), ApplyError> 
 }
 
 fn converge_batch(kernel: &mut dyn Kernel, steps: &[Step], promises: &[Change]) -> Result<(), KernelError> {
-    let current: Vec<Step> =
-        steps.iter().filter(|s| !is_promise(&s.change) || promises.contains(&s.change)).cloned().collect();
+    let talks = |s: &Step| matches!(s.change.object, Object::Probe(_) | Object::Announce(_));
+    let stands = |s: &&Step| !talks(s) && (!is_promise(&s.change) || promises.contains(&s.change));
+    let current: Vec<Step> = steps.iter().filter(stands).cloned().collect();
     match current.as_slice() {
         [] => Ok(()),
         [step] if !is_firewall(step) => restore(kernel, &step.change),
@@ -42,7 +44,7 @@ fn converge_batch(kernel: &mut dyn Kernel, steps: &[Step], promises: &[Change]) 
 
 /// Whether a change leaves something behind that a later one may supersede.
 fn is_promise(change: &Change) -> bool {
-    !is_deletion(change) && !matches!(change.object, Object::Wait(_))
+    !is_deletion(change) && !matches!(change.object, Object::Wait(_) | Object::Probe(_) | Object::Announce(_))
 }
 
 fn restore(kernel: &mut dyn Kernel, change: &Change) -> Result<(), KernelError> {
@@ -51,6 +53,14 @@ fn restore(kernel: &mut dyn Kernel, change: &Change) -> Result<(), KernelError> 
             Some(change) => kernel.apply(&change),
             None => Err(stale),
         },
+        // A link that has arrived is not where it came from.
+        Err(e) if matches!(change.object, Object::Move(_)) => {
+            if holds(kernel, change)? {
+                Ok(())
+            } else {
+                Err(e)
+            }
+        }
         // The way to a gateway may have been deleted by a later step: then the kernel refuses a route that it has.
         Err(e) if matches!(change.object, Object::Route(_)) && is_creation(change) => {
             if holds(kernel, change)? { Ok(()) } else { Err(e) }
@@ -220,6 +230,6 @@ fn diff_shape(object: &Object) -> Option<(bool, bool)> {
         Object::Sysctl(d) => shape(d),
         Object::PortVlan(d) => shape(d),
         Object::Firewall(d) => shape(d),
-        Object::Attr(_) | Object::Wait(_) => None,
+        Object::Attr(_) | Object::Move(_) | Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => None,
     }
 }

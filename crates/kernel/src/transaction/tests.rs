@@ -374,7 +374,7 @@ fn convergence_restores_values_whatever_they_are_now() {
     door.host(|host| {
         host.sysctl("net/ipv4/ip_forward", "2").mtu("eth0", 1400, 1300);
     });
-    converge(kernel.as_mut(), &plan).unwrap();
+    converge(kernel.as_mut(), &plan, &[]).unwrap();
     unchanged(&applied, &door);
 }
 
@@ -389,7 +389,7 @@ fn convergence_does_not_replay_what_the_plan_itself_undid() {
         pod.address("net1", "10.1.0.2/24").route("default", Some("10.1.0.1"), "net1");
     });
     let before = door.snapshot();
-    converge(kernel.as_mut(), &plan).unwrap();
+    converge(kernel.as_mut(), &plan, &[]).unwrap();
     unchanged(&before, &door);
 }
 
@@ -398,7 +398,7 @@ fn convergence_names_the_step_that_fails() {
     let (door, mut kernel, _) = start();
     apply(kernel.as_mut(), &bridge_plan()).unwrap();
     door.fail_at(4);
-    let error = converge(kernel.as_mut(), &bridge_plan()).unwrap_err();
+    let error = converge(kernel.as_mut(), &bridge_plan(), &[]).unwrap_err();
     assert_eq!((error.step, error.change.as_str()), (3, "add link veth net1 in pod"));
 }
 
@@ -410,6 +410,6 @@ fn a_lost_rule_of_several_with_one_comment_comes_back_with_its_fellows() {
     let rule = Change::add_firewall(Place::Host, rule("mine", "c1", FwVerdict::Drop));
     kernel.apply(&rule.inverse().unwrap()).unwrap();
     assert!(!applied.diff(&door.snapshot()).is_empty());
-    converge(kernel.as_mut(), &bridge_plan()).unwrap();
+    converge(kernel.as_mut(), &bridge_plan(), &[]).unwrap();
     unchanged(&applied, &door);
 }

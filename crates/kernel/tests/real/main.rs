@@ -10,6 +10,7 @@ mod firewall;
 mod links;
 mod namespaces;
 mod observation;
+mod probes;
 mod routes;
 mod rules;
 mod support;

@@ -12,8 +12,9 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::sandbox::{self, Failure};
-use super::{Kubelet, events, status};
+use super::{Kubelet, status};
 use crate::backoff::Backoff;
+use crate::events::{self, Event};
 use crate::registry::Sandbox;
 
 /// What the API server says about a pod.
@@ -109,6 +110,8 @@ impl Worker {
             Ok(sandbox) => {
                 self.backoff.reset();
                 self.sandbox = Some(sandbox);
+                self.post_running(pod).await;
+                self.tell_started(pod).await;
             }
             Err(failure) => self.report(pod, failure).await,
         }
@@ -124,11 +127,26 @@ impl Worker {
         self.remains.extend(failure.remains.map(|sandbox| *sandbox));
         // A DEL that failed often succeeds the second time; nothing should lie about while we wait.
         self.remove_remains().await;
-        events::failed_sandbox(&self.kubelet, pod, &failure.message).await;
+        let message = format!("Failed to create pod sandbox: {}", failure.message);
+        let node = self.kubelet.node.name();
+        self.tell(Event::of_kubelet(&node, pod, "FailedCreatePodSandBox", message)).await;
         let status = status::waiting(pod, &self.kubelet.host_ips(), &failure.message, self.started);
         self.post(pod, status).await;
         let wait = self.backoff.wait();
         self.wait_unless_deleted(wait).await;
+    }
+
+    async fn tell_started(&self, pod: &Pod) {
+        for container in pod.spec.iter().flat_map(|spec| &spec.containers) {
+            let message = format!("Started container {}", container.name);
+            self.tell(Event::of_kubelet(&self.kubelet.node.name(), pod, "Started", message).normal()).await;
+        }
+    }
+
+    async fn tell(&self, event: Event) {
+        if let Err(why) = events::write(&self.kubelet.client(), &event).await {
+            tracing::warn!(pod = %self.name(), %why, "cannot write an event");
+        }
     }
 
     async fn post_running(&mut self, pod: &Pod) {

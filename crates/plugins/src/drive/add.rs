@@ -1,14 +1,14 @@
 //! ADD.
 
 use polynic_cni::{Error, Success, Verb, Version};
-use polynic_kernel::{Kernel, KernelError, NetnsId, transaction};
-use polynic_net::check::{needs, promises, violations};
-use polynic_net::{Entropy, Facts};
+use polynic_kernel::{ApplyError, Kernel, KernelError, NetnsId, transaction};
+use polynic_net::check::{needs, promises_of, violations};
+use polynic_net::{Entropy, Facts, Needs, Plan};
 
 use super::Job;
 use super::lock::{ContainerLock, SharedLock};
 use crate::record::{self, Earlier, RECORD_FORMAT, Record, Slot};
-use crate::{Call, Planned};
+use crate::{Call, Planned, Role};
 
 /// How often a plan is made anew because the kernel had moved on.
 const ATTEMPTS: u32 = 3;
@@ -18,11 +18,14 @@ pub(super) fn add(job: &Job<'_>) -> Result<Success, Error> {
     let call = job.call;
     let lock = ContainerLock::take(job.context.state, call.container_id());
     let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
-    let slot = Slot::new(&lock.directory, call.network(), call.ifname.as_str(), call.plugin);
+    let slot = job.slot(&lock.directory);
     let mut attempt = Attempt { job, kernel: kernel.as_mut(), lock: &lock, slot, dirty: false };
     match attempt.slot.load() {
         Earlier::Nothing => {}
-        Earlier::Applied(record) if Some(record.netns) == attempt.kernel.pod_id() => {
+        // A chained plugin that is given something else now starts anew: what it did then built on what is no more.
+        Earlier::Applied(record)
+            if Some(record.netns) == attempt.kernel.pod_id() && record.given == job.given() =>
+        {
             return attempt.converge(&record);
         }
         Earlier::Applied(record) | Earlier::Intended(record) => attempt.clear(Some(&record))?,
@@ -47,7 +50,12 @@ impl<'a> Attempt<'a> {
 
     fn observe(&mut self, ipam: Option<&Success>) -> Result<Facts, Error> {
         let needs = self.job.attachment.needs(self.call(), ipam);
-        self.kernel.observe(&needs).map_err(|e| self.call().error(e))
+        let mut facts = self.kernel.observe(&needs).map_err(|e| self.call().error(e))?;
+        let further = self.job.attachment.further_needs(self.call(), &facts);
+        if further != Needs::default() {
+            facts.absorb(self.kernel.observe(&further).map_err(|e| self.call().error(e))?);
+        }
+        Ok(facts)
     }
 
     /// The same attachment again: what is missing of the recorded plan is made, the recorded result answered.
@@ -61,10 +69,17 @@ impl<'a> Attempt<'a> {
             let facts = self.observe(None)?;
             self.job.attachment.preflight(self.call(), &facts)?;
         }
-        let promised = promises([&record.plan]);
+        // What plugins after this one have moved or changed stays as they left it.
+        let later: Vec<Record> = record::applied(&self.lock.directory)
+            .into_iter()
+            .filter(|r| r.position > record.position && r.netns == record.netns)
+            .collect();
+        let later: Vec<&Plan> = later.iter().map(|r| &r.plan).collect();
+        let promised = promises_of(std::iter::once(&record.plan).chain(later.iter().copied()), |at| at == 0);
         let facts = self.kernel.observe(&needs(&promised)).map_err(|e| self.call().error(e))?;
         if !violations(&promised, &facts).is_empty() {
-            transaction::converge(self.kernel, &record.plan).map_err(|e| self.call().error(e))?;
+            let mended = transaction::converge(self.kernel, &record.plan, &later);
+            mended.map_err(|e| self.call().error(e))?;
         }
         Ok(result)
     }
@@ -72,6 +87,9 @@ impl<'a> Attempt<'a> {
     /// Whether the recorded result is what this call builds on: then it is no repetition, but a second plugin of this type in the chain.
     fn follows(&self, result: &Success) -> Result<bool, Error> {
         let conf = self.call().conf;
+        if self.job.attachment.role() == Role::Chained {
+            return Ok(false);
+        }
         let Some(prev) = conf.prev_result()? else { return Ok(false) };
         let recorded = Success::parse_as(conf.cni_version, &result.to_value(conf.cni_version)?)?;
         Ok(prev == recorded)
@@ -156,7 +174,7 @@ impl<'a> Attempt<'a> {
             Ok(applied) => applied,
             Err(e) => {
                 self.note_remains(&e.undo);
-                let error = self.call().error(&e);
+                let error = self.explain(planned, &e);
                 return if e.is_stale() && !self.dirty { Ok(Some(error)) } else { Err(error) };
             }
         };
@@ -166,6 +184,18 @@ impl<'a> Attempt<'a> {
             return Err(self.call().error(describe(&e)));
         }
         Ok(None)
+    }
+
+    /// The plugin's own words for a refused step, the network's answer as it is, or the step with its cause.
+    fn explain(&self, planned: &Planned, error: &ApplyError) -> Error {
+        let call = self.call();
+        let step = planned.plan.steps.get(error.step).map(|s| &s.change);
+        let own = step.and_then(|s| self.job.attachment.refused(call, s, &error.cause.to_string()));
+        match own {
+            Some(own) => call.explain(own),
+            None if error.cause.is_answer() => call.error(&error.cause),
+            None => call.error(error),
+        }
     }
 
     fn note_remains(&mut self, errors: &[KernelError]) {
@@ -180,14 +210,14 @@ impl<'a> Attempt<'a> {
         let printed = planned.result.print(Version::NEWEST)?;
         Ok(Record {
             format: RECORD_FORMAT,
-            // Our own intent file is counted already.
-            position: record::count(&self.lock.directory).saturating_sub(1),
+            position: record::next_position(&self.lock.directory),
             network: call.network().to_owned(),
             ifname: call.ifname.to_string(),
             plugin: call.plugin.to_owned(),
             netns: self.kernel.pod_id().unwrap_or(NetnsId { device: 0, inode: 0 }),
             netns_path: call.invocation.netns.clone(),
             plan: planned.plan.clone(),
+            given: self.job.given(),
             result: serde_json::from_str(&printed).map_err(|e| call.error(e))?,
         })
     }

@@ -1,7 +1,7 @@
 //! CHECK: what ADD promised against what is there.
 
 use polynic_cni::{Error, Verb};
-use polynic_net::check::{needs, promises, violations};
+use polynic_net::check::{needs, promises_of, violations};
 
 use super::Job;
 use crate::{prev, record};
@@ -17,10 +17,13 @@ pub(super) fn check(job: &Job<'_>) -> Result<(), Error> {
     wanted.merge(prev::needs(call));
     let facts = kernel.observe(&wanted).map_err(|e| call.error(e))?;
     job.attachment.check(call, &prev, &facts)?;
-    let directory = record::directory(job.context.state, call.container_id());
-    let chain = record::chain(&directory, call.network(), call.ifname.as_str());
-    let same_pod = chain.iter().filter(|r| Some(r.netns) == kernel.pod_id());
-    let promised = promises(same_pod.map(|r| &r.plan));
+    // Attachments that came later to this pod may have moved a route or changed a setting of this one.
+    let mut records = record::applied(&record::directory(job.context.state, call.container_id()));
+    records.retain(|r| Some(r.netns) == kernel.pod_id());
+    let is_own = |at: usize| {
+        records.get(at).is_some_and(|r| r.network == call.network() && r.ifname == call.ifname.as_str())
+    };
+    let promised = promises_of(records.iter().map(|r| &r.plan), is_own);
     let facts = kernel.observe(&needs(&promised)).map_err(|e| call.error(e))?;
     match violations(&promised, &facts).as_slice() {
         [] => Ok(()),

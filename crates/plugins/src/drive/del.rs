@@ -6,8 +6,8 @@ use polynic_kernel::{Kernel, KernelError, transaction};
 use super::Job;
 use super::add::describe;
 use super::lock::ContainerLock;
-use crate::Leftovers;
 use crate::record::{Earlier, Record, Slot};
+use crate::{Leftovers, Role};
 
 /// Removes the attachment with whatever is left of it. The address is given back last, so that nobody gets it while a link
 /// still answers for it.
@@ -16,8 +16,7 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     let call = job.call;
     let lock = ContainerLock::take_existing(job.context.state, call.container_id());
     let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
-    let slot =
-        lock.as_ref().map(|l| Slot::new(&l.directory, call.network(), call.ifname.as_str(), call.plugin));
+    let slot = lock.as_ref().map(|l| job.slot_to_remove(&l.directory));
     let errors = match slot.as_ref().map(Slot::load) {
         Some(Earlier::Applied(record) | Earlier::Intended(record)) => {
             remove_recorded(job, kernel.as_mut(), &record)?
@@ -49,8 +48,9 @@ pub(super) fn remove_recorded(
 fn remove_leftovers(job: &Job<'_>, kernel: &mut dyn Kernel) -> Vec<KernelError> {
     let leftovers = match kernel.observe(&job.attachment.leftover_needs(job.call)) {
         Ok(facts) => job.attachment.leftovers(job.call, &facts),
-        // Better the interface than nothing.
-        Err(_) => Leftovers::interface(job.call),
+        // Better the interface than nothing; it is not a chained plugin's to remove.
+        Err(_) if job.attachment.role() == Role::Main => Leftovers::interface(job.call),
+        Err(_) => Leftovers::default(),
     };
     remove(kernel, leftovers)
 }

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use crate::{Host, Registry};
 
+mod chained;
+
 const NETNS: &str = "/run/netns/pod";
 
 struct World {
@@ -24,7 +26,7 @@ impl World {
         let door = FakeDoor::new();
         door.host(|host| {
             host.physical("eth0").address("eth0", "192.168.1.10/24");
-            host.route("0.0.0.0/0", Some("192.168.1.1"), "eth0");
+            host.route("0.0.0.0/0", Some("192.168.1.1"), "eth0").physical("eth1");
         });
         door.add_netns(NETNS);
         let directory = tempfile::tempdir().unwrap();
@@ -45,11 +47,17 @@ impl World {
     }
 
     fn call_in(&self, verb: Verb, conf: &Value, container_id: &str, netns: &str) -> Result<Output, Error> {
+        let invocation = self.invocation(container_id, netns, conf);
+        let plugin = self.registry.plugin(conf["type"].as_str().unwrap()).unwrap();
+        polynic_cni::invoke(&plugin, verb, &invocation)
+    }
+
+    fn invocation(&self, container_id: &str, netns: &str, conf: &Value) -> Invocation {
         let mut conf = conf.clone();
         if conf.get("ipam").is_some_and(|i| i["type"] == "host-local") {
             conf["ipam"]["dataDir"] = json!(self.directory.path().join("addresses"));
         }
-        let invocation = Invocation {
+        Invocation {
             container_id: container_id.into(),
             netns: netns.into(),
             ifname: "net1".into(),
@@ -57,9 +65,16 @@ impl World {
             path: "/nowhere".into(),
             stdin: conf.to_string().into_bytes(),
             ..Invocation::default()
-        };
-        let plugin = self.registry.plugin(conf["type"].as_str().unwrap()).unwrap();
-        polynic_cni::invoke(&plugin, verb, &invocation)
+        }
+    }
+
+    /// The pod's rules, without the kernel's own.
+    fn rules(&self) -> Vec<polynic_net::Rule> {
+        let mut needs = polynic_net::Needs::default();
+        needs.pod.rules = true;
+        let facts = self.door.open(Some(NETNS)).unwrap().observe(&needs).unwrap();
+        let rules = facts.pod.unwrap().rules.into_iter();
+        rules.filter(|r| ![0, 32766, 32767].contains(&r.priority)).collect()
     }
 
     fn add(&self, conf: &Value) -> Result<Success, Error> {
@@ -121,6 +136,14 @@ fn configurations() -> Vec<Value> {
         json!({"type": "ptp", "mtu": 1400, "ipam": fixed}),
         json!({"type": "calico-like", "mtu": 1450, "strictReversePath": true, "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.244.1.0/24"}], [{"subnet": "fd00:10:244:1::/64"}]]}}),
         json!({"type": "loopback"}),
+        json!({"type": "ipvlan", "master": "eth0", "mode": "l3", "mtu": 1400, "ipam": host_local(true)}),
+        json!({"type": "ipvlan", "ipam": fixed}),
+        json!({"type": "vlan", "master": "eth0", "vlanId": 7, "mtu": 1400, "ipam": host_local(true)}),
+        json!({"type": "dummy", "ipam": fixed}),
+        json!({"type": "tap", "owner": 1000, "group": 1000, "multiQueue": true, "mac": "02:00:00:00:00:78", "ipam": host_local(false)}),
+        json!({"type": "tap", "mtu": 1400}),
+        json!({"type": "host-device", "device": "eth1", "ipam": host_local(true)}),
+        json!({"type": "host-device", "device": "eth1"}),
     ];
     for conf in &mut confs {
         conf["cniVersion"] = json!("1.1.0");
@@ -394,7 +417,7 @@ fn recorded_plan(conf: &Value) -> Vec<String> {
     let world = World::new();
     world.add(conf).unwrap();
     let directory = crate::record::directory(&world.directory.path().join("state"), "c1");
-    let chain = crate::record::chain(&directory, "lab", "net1");
+    let chain = crate::record::applied(&directory);
     let steps = chain.iter().flat_map(|r| &r.plan.steps);
     steps
         .map(|s| match s.stake {

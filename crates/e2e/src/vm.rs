@@ -1,0 +1,72 @@
+//! Link types that not every kernel has, and the kernel that has them all.
+
+use std::process::Command;
+
+use polynic_kernel::testing::say_skipped;
+
+use crate::Node;
+use crate::node::try_ip;
+
+/// Set within the throw-away kernel, where nothing may be skipped.
+const INSIDE: &str = "POLYNIC_IN_VM";
+
+impl Node {
+    /// Whether this kernel can make links of these types, given as `ip link add` has them. If not: the test is left to the
+    /// throw-away kernel (see [`run_in_vm`]), or skipped where there is none.
+    ///
+    /// # Panics
+    /// Inside the throw-away kernel, which has every type.
+    pub fn offers(&self, types: &[&str]) -> bool {
+        let Some(missing) = types.iter().find(|kind| !self.makes(kind)) else { return true };
+        assert!(std::env::var_os(INSIDE).is_none(), "the throw-away kernel lacks {missing:?}");
+        if runner().is_none() {
+            say_skipped(&format!("this kernel has no {missing:?}, and POLYNIC_UML_RUNNER names no other"));
+        }
+        false
+    }
+
+    fn makes(&self, kind: &str) -> bool {
+        // `link PARENT` comes before the name.
+        let words = match kind.strip_prefix("link ") {
+            Some(rest) => format!("link add link {}", rest.replacen(" type", " name probe0 type", 1)),
+            None => format!("link add probe0 {kind}"),
+        };
+        let run = |line: &str| try_ip(self.netns(), line).is_ok();
+        run(&words) && run("link delete probe0")
+    }
+}
+
+fn runner() -> Option<String> {
+    std::env::var("POLYNIC_UML_RUNNER").ok().filter(|runner| !runner.is_empty())
+}
+
+/// Runs the tests of this test binary whose names contain one of `names` in the throw-away kernel. They must all pass, and
+/// there must be some. Says that it is skipped where there is no such kernel.
+///
+/// # Panics
+/// A test fails there, or the tier `vm` is required and cannot run.
+pub fn run_in_vm(names: &[&str]) {
+    if std::env::var_os(INSIDE).is_some() {
+        return;
+    }
+    let Some(runner) = runner() else {
+        let required = std::env::var("POLYNIC_REQUIRE_TIERS").unwrap_or_default();
+        assert!(!required.split(',').any(|tier| tier.trim() == "vm"), "tier vm is required");
+        say_skipped("POLYNIC_UML_RUNNER names no kernel with every link type");
+        return;
+    };
+    // Built out here: the throw-away kernel has one processor.
+    crate::plugins();
+    let output = Command::new(&runner)
+        .env(INSIDE, "1")
+        .args(["-m", "1G", "-t", "280", "--"])
+        .arg(std::env::current_exe().expect("a test binary has a path"))
+        .args(["--test-threads=1", "--show-output"])
+        .args(names)
+        .output()
+        .unwrap_or_else(|e| panic!("{runner}: {e}"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let passed = text.lines().find(|line| line.starts_with("test result: ok."));
+    assert!(output.status.success() && passed.is_some_and(|line| !line.contains(" 0 passed")), "{text}");
+    assert!(!text.contains("skipped:"), "{text}");
+}

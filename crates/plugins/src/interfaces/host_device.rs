@@ -1,0 +1,145 @@
+//! `host-device`: a link of the node moves into the pod, and back (spec/plugins.md 1.5).
+//!
+//! Unlike the replaced plugin no temporary namespace is needed: the kernel takes the new name with the move.
+
+mod select;
+
+use polynic_cni::{Error, Interface, Success};
+use polynic_net::{Attr, Change, Entropy, Facts, LinkFact, LinkNeed, LinkRef, Needs, Place, Plan};
+
+use self::select::{Found, Selector};
+use crate::addressing::{self, Announce};
+use crate::interfaces::refuse_taken_name;
+use crate::{Attacher, Attachment, Call, Leftovers, Planned, prev};
+
+/// The plugin.
+pub struct HostDevice {
+    /// Where sysfs is mounted: `/sys`.
+    pub sysfs: &'static str,
+}
+
+struct Device {
+    selector: Selector,
+    sysfs: &'static str,
+}
+
+impl Attacher for HostDevice {
+    fn plugin_type(&self) -> &'static str {
+        "host-device"
+    }
+
+    fn read(&self, call: &Call<'_>) -> Result<Box<dyn Attachment>, Error> {
+        Ok(Box::new(Device { selector: Selector::read(call)?, sysfs: self.sysfs }))
+    }
+}
+
+impl Device {
+    fn find<'f>(&self, call: &Call<'_>, facts: &'f Facts) -> Result<Found<'f>, Error> {
+        let found = self.selector.find(self.sysfs.as_ref(), &facts.host.links);
+        found.map_err(|why| call.error(format!("failed to find host device: {why}")))
+    }
+
+    fn result(call: &Call<'_>, ipam: Option<&Success>, link: Option<&LinkFact>) -> Success {
+        let mac = link.and_then(|link| link.mac).map(|mac| mac.to_string()).unwrap_or_default();
+        let (name, sandbox) = (call.ifname.to_string(), call.invocation.netns.clone());
+        let interfaces = vec![Interface { name, mac, sandbox, ..Interface::default() }];
+        let addressed = ipam.map(|ipam| addressing::on_interface(ipam, 0)).unwrap_or_default();
+        let dns = call.conf.dns.clone();
+        Success { interfaces, dns, ..addressed }
+    }
+
+    /// The link goes down, moves, and remembers in its alias what it was called.
+    fn moved(plan: &mut Plan, call: &Call<'_>, link: &LinkFact) {
+        if link.up {
+            // DEL leaves the device down, as the replaced plugin does; a failed ADD does not.
+            plan.ensure(Change::attr(Place::Host, &link.name, Attr::Up(true), Attr::Up(false)));
+        }
+        let from = LinkRef { place: Place::Host, name: link.name.clone() };
+        plan.own(Change::move_link(from, Place::Pod, &call.ifname));
+        let alias = Attr::Alias(link.name.to_string());
+        let before = Attr::Alias(link.alias.clone().unwrap_or_default());
+        plan.own(Change::attr(Place::Pod, &call.ifname, before, alias));
+    }
+}
+
+impl Attachment for Device {
+    fn shares(&self) -> bool {
+        true
+    }
+
+    fn needs(&self, call: &Call<'_>, ipam: Option<&Success>) -> Needs {
+        let mut needs = Needs::default();
+        needs.pod.link(&call.ifname);
+        needs.host.links = LinkNeed::All;
+        if let Some(result) = ipam {
+            addressing::needs(&mut needs, result);
+        }
+        needs
+    }
+
+    fn preflight(&self, call: &Call<'_>, facts: &Facts) -> Result<(), Error> {
+        if !self.selector.is_user_space(self.sysfs.as_ref()) {
+            refuse_taken_name(call, facts)?;
+        }
+        self.find(call, facts).map(drop)
+    }
+
+    fn plan(
+        &self,
+        call: &Call<'_>,
+        facts: &Facts,
+        ipam: Option<&Success>,
+        _entropy: &mut Entropy,
+    ) -> Result<Planned, Error> {
+        let Found::Link(link) = self.find(call, facts)? else {
+            return Ok(Planned { plan: Plan::default(), result: Self::result(call, ipam, None) });
+        };
+        refuse_taken_name(call, facts)?;
+        let result = Self::result(call, ipam, Some(link));
+        let mut plan = Plan::default();
+        Self::moved(&mut plan, call, link);
+        match ipam {
+            Some(_) => addressing::configure(&mut plan, call, facts, &result, Announce::No)?,
+            None => plan.own(Change::up(Place::Pod, &call.ifname)),
+        }
+        Ok(Planned { plan, result })
+    }
+
+    fn leftover_needs(&self, call: &Call<'_>) -> Needs {
+        let mut needs = Needs::default();
+        needs.pod.link(&call.ifname);
+        needs
+    }
+
+    /// The alias says where the link belongs; a link without one is not ours to move.
+    fn leftovers(&self, call: &Call<'_>, facts: &Facts) -> Leftovers {
+        let link = facts.link(Place::Pod, &call.ifname);
+        let Some((link, alias)) = link.and_then(|link| Some((link, link.alias.clone()?))) else {
+            return Leftovers::default();
+        };
+        let Ok(name) = polynic_net::IfName::new(&alias) else { return Leftovers::default() };
+        let mut changes = Vec::new();
+        if link.up {
+            changes.push(Change::attr(Place::Pod, &call.ifname, Attr::Up(true), Attr::Up(false)));
+        }
+        let no_alias = Attr::Alias(String::new());
+        changes.push(Change::attr(Place::Pod, &call.ifname, Attr::Alias(alias), no_alias));
+        let from = LinkRef { place: Place::Pod, name: call.ifname.clone() };
+        changes.push(Change::move_link(from, Place::Host, &name));
+        Leftovers { changes, ..Leftovers::default() }
+    }
+
+    fn check(&self, call: &Call<'_>, prev: &Success, facts: &Facts) -> Result<(), Error> {
+        if self.selector.is_user_space(self.sysfs.as_ref()) {
+            return Ok(());
+        }
+        let kind = facts.link(Place::Pod, &call.ifname).map(|link| link.kind.as_str());
+        prev::interface(call, prev, facts, kind.unwrap_or_default())?;
+        prev::addresses_and_routes(call, prev, facts)
+    }
+
+    /// The device is there as long as no pod has it.
+    fn status(&self, call: &Call<'_>, facts: &Facts) -> Result<(), Error> {
+        self.find(call, facts).map(drop).map_err(|e| Error::not_available(e.msg))
+    }
+}
