@@ -3,6 +3,7 @@
 mod body;
 mod discovery;
 mod incoming;
+mod listing;
 mod negotiate;
 mod openapi;
 mod options;

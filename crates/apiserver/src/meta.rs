@@ -137,9 +137,14 @@ fn finalizers(object: &Value) -> Vec<Cause> {
 /// Finalizers may only go once deletion has begun.
 pub(crate) fn validate_finalizers(new: &Value, old: &Value) -> Option<Cause> {
     let before = items(old, "metadata.finalizers");
-    let added = items(new, "metadata.finalizers").iter().any(|f| !before.contains(f));
-    let detail = "no new finalizers can be added if the object is being deleted";
-    (added && is_ending(old)).then(|| Cause::forbidden("metadata.finalizers", detail))
+    let added = items(new, "metadata.finalizers").iter().filter(|f| !before.contains(f));
+    let mut added: Vec<String> = added.map(Value::to_string).collect();
+    added.sort_unstable();
+    let detail = format!(
+        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+        added.join(", ")
+    );
+    (is_ending(old) && !added.is_empty()).then(|| Cause::forbidden("metadata.finalizers", &detail))
 }
 
 /// True if deletion has begun.

@@ -60,6 +60,8 @@ pub(crate) struct Write<'a> {
     pub(crate) now: &'a str,
     /// The schema of the object.
     pub(crate) shape: Shape<'a>,
+    /// An object of the kind of which nothing is said.
+    pub(crate) zero: &'a Value,
     /// Fields that this way of writing puts back; nobody owns them by it.
     pub(crate) reset: &'a Set,
 }

@@ -30,7 +30,8 @@ impl Api {
         if !text(&object, "metadata.resourceVersion").is_empty() {
             return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }
-        let object = Owner::new(target, Part::Main, &options).updated(&own::nothing(), object)?;
+        let object =
+            Owner::new(target, Part::Main, &options).updated(&own::nothing(&target.resource), object)?;
         self.create_owned(target, object, options).await
     }
 
@@ -83,12 +84,21 @@ fn insert(
     admit_container(&|key| Ok(txn.get(key)?), target)?;
     let key = target.key();
     if txn.has(&key)? {
-        return Err(Status::already_exists(target.resource.subject(&target.name)));
+        return Err(already_exists(txn, target)?);
     }
     if options.dry_run {
-        txn.discard();
+        // What is not stored has no revision.
+        return Ok(object);
     }
     Ok(txn.put(&key, object)?)
+}
+
+fn already_exists(txn: &Txn<'_, '_>, target: &Target) -> Result<Status, Status> {
+    let mut status = Status::already_exists(target.resource.subject(&target.name));
+    if txn.get(&target.key())?.is_some_and(|object| meta::is_ending(&object)) {
+        status.message = format!("object is being deleted: {}", status.message);
+    }
+    Ok(status)
 }
 
 /// A stored value as clients of `resource`'s version see it.

@@ -12,7 +12,7 @@ use crate::meta;
 use crate::resource::{Resource, Snapshot};
 use crate::selector::Selector;
 use crate::status::{self, Status};
-use crate::store::Txn;
+use crate::store::{Range, Txn};
 use crate::strategy::moment;
 
 /// The longest grace that is taken literally, seconds: a year. More would leave the calendar.
@@ -137,7 +137,7 @@ impl Api {
         options: &DeleteOptions,
     ) -> Result<Vec<Value>, Status> {
         let mut deleted = Vec::new();
-        for stored in self.store.list(&target.prefix(), None, 0)?.items {
+        for stored in self.store.list(Range::under(&target.prefix()))?.items {
             let object = target.resource.present(&stored.body)?;
             if !selector.matches(&object) {
                 continue;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::update::Part;
 use super::{Target, WriteOptions};
@@ -62,6 +62,7 @@ impl Owner {
             subresource: self.subresource,
             now: now.as_str().unwrap_or_default(),
             shape: Shape::of(self.resource.model()),
+            zero: &nothing(&self.resource),
             reset: &self.reset,
         })
     }
@@ -138,6 +139,24 @@ fn reset(resource: &Resource, part: Part) -> Set {
 }
 
 /// Where there is nothing yet.
-pub(super) fn nothing() -> Value {
-    json!({"metadata": {}})
+pub(super) fn nothing(resource: &Resource) -> Value {
+    decode::zero(resource)
+}
+
+/// Objects of these kinds are made by a replace if they are not there.
+pub(super) fn may_be_created_by_update(resource: &Resource) -> bool {
+    let kinds = [
+        ("", "endpoints"),
+        ("", "events"),
+        ("", "limitranges"),
+        ("", "services"),
+        ("coordination.k8s.io", "leases"),
+        ("events.k8s.io", "events"),
+        ("node.k8s.io", "runtimeclasses"),
+        ("rbac.authorization.k8s.io", "clusterrolebindings"),
+        ("rbac.authorization.k8s.io", "clusterroles"),
+        ("rbac.authorization.k8s.io", "rolebindings"),
+        ("rbac.authorization.k8s.io", "roles"),
+    ];
+    kinds.contains(&(resource.group.as_str(), resource.plural.as_str()))
 }

@@ -51,17 +51,29 @@ const CUSTOM_PATCHES: [&str; 3] =
 const APPLY_TRIES: usize = 8;
 
 impl Api {
-    /// Replaces (a part of) the object by `object`.
+    /// Replaces (a part of) the object by `object`; true if it was not there and was made.
     pub async fn update(
         &self,
         target: &Target,
         part: Part,
         object: Value,
         options: WriteOptions,
-    ) -> Result<Value, Status> {
-        let owner = Owner::new(target, part, &options);
-        let edit = move |old: &Value| owner.updated(old, object.clone());
-        self.edit(target, part, options, Arc::new(edit)).await
+    ) -> Result<(Value, bool), Status> {
+        let (owner, new) = (Owner::new(target, part, &options), object.clone());
+        let named = target.clone();
+        let edit = move |old: &Value| {
+            check_uid(&named, text(&new, "metadata.uid"), old)?;
+            owner.updated(old, new.clone())
+        };
+        match self.edit(target, part, options.clone(), Arc::new(edit)).await {
+            Err(status)
+                if status == target.not_found() && own::may_be_created_by_update(&target.resource) =>
+            {
+                check_name(target, &object)?;
+                self.create(target, object, options).await.map(|object| (object, true))
+            }
+            done => done.map(|object| (object, false)),
+        }
     }
 
     /// Changes (a part of) the object by `patch`. Without a resourceVersion in it there is no conflict: it is applied to
@@ -82,7 +94,9 @@ impl Api {
         let found = odd.clone();
         let edit = move |old: &Value| {
             let patched = patch::apply(patch_type, resource.model(), old, &patch)?;
-            let (object, warnings) = decode::value(&resource, &patched)?.accept(validation, &resource)?;
+            let decoded =
+                decode::value(&resource, &patched).and_then(|object| object.accept(validation, &resource));
+            let (object, warnings) = decoded.map_err(unfit)?;
             *found.lock().unwrap_or_else(PoisonError::into_inner) = warnings;
             owner.updated(old, object)
         };
@@ -124,7 +138,7 @@ impl Api {
         options: WriteOptions,
     ) -> Result<Value, Status> {
         let owner = Owner::new(target, Part::Main, &options);
-        let mut object = owner.applied(&own::nothing(), config, false)?;
+        let mut object = owner.applied(&own::nothing(&target.resource), config, false)?;
         let uid = text(config, "metadata.uid");
         if !uid.is_empty() {
             let why = format!(
@@ -165,7 +179,11 @@ impl From<PatchError> for Status {
             PatchError::Malformed(message) => Self::bad_request(message),
             PatchError::Unfit(message) => {
                 tracing::debug!(message, "a patch does not fit");
-                Self::new(422, "Invalid", "the server rejected our request due to an error in our request")
+                let message = "the server rejected our request due to an error in our request";
+                let status = Self::new(422, "Invalid", message);
+                let mut body = status.to_json();
+                body["details"] = json!({});
+                Self { verbatim: Some(Box::new(body)), ..status }
             }
             PatchError::TooLong(message) => Self::new(413, "RequestEntityTooLarge", message),
             PatchError::Broken(message) => Self::new(500, "", message),
@@ -199,11 +217,24 @@ pub(super) fn write(
         return Ok(old);
     }
     if meta::has_ended(&new) {
-        let last = txn.remove(&key, new)?;
+        let last = txn.remove(&key, new.clone())?;
         cascade::sweep(txn, kinds, &target.resource, &last)?;
-        return Ok(last);
+        // The answer is what the writer made of it; only watches tell of the revision in which it went.
+        return Ok(new);
+    }
+    if txn.is_discarded() {
+        return Ok(new);
     }
     Ok(txn.put(&key, new)?)
+}
+
+/// A patch whose outcome is no object of the kind is the patch's fault.
+fn unfit(status: Status) -> Status {
+    if status.code != 400 {
+        return status;
+    }
+    let why = status.message;
+    Status::new(422, "Invalid", format!(" \"\" is invalid: patch: Invalid value: {why}"))
 }
 
 /// The object to store, from what the client wants and what is there; equal to `old` if nothing changes.
@@ -239,6 +270,13 @@ fn carry_entries(entries: &Value, new: &mut Value) {
 
 fn check_name(target: &Target, new: &Value) -> Result<(), Status> {
     let name = text(new, "metadata.name");
+    if name.is_empty() {
+        let message = format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            target.name
+        );
+        return Err(Status::bad_request(message));
+    }
     if name != target.name {
         let message =
             format!("the name of the object ({name}) does not match the name on the URL ({})", target.name);
@@ -254,7 +292,15 @@ fn check_identity(target: &Target, new: &Value, old: &Value) -> Result<(), Statu
         let message = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Status::bad_request(message));
     }
-    check_uid(target, text(new, "metadata.uid"), old)
+    let uid = text(new, "metadata.uid");
+    if uid.is_empty() || uid == text(old, "metadata.uid") {
+        return Ok(());
+    }
+    let cause = crate::status::Cause::invalid("metadata.uid", uid, "field is immutable");
+    let mut status = Status::invalid(target.resource.subject_kind(&target.name), vec![cause]);
+    // The real server finds this twice and says it once.
+    status.causes.extend_from_within(..);
+    Err(status)
 }
 
 /// Refuses if `uid` is given and is not that of `object`.

@@ -14,7 +14,7 @@ use super::body::Body;
 use super::options::{self, Write};
 use super::query::Query;
 use super::route::ResourcePath;
-use super::{Answer, JSON, incoming, negotiate};
+use super::{Answer, JSON, incoming, listing, negotiate};
 use crate::api::{Api, DeleteOptions, Form, Part, Target, Watch, WriteOptions};
 use crate::patch::PatchType;
 use crate::status::Status;
@@ -139,12 +139,12 @@ impl Call<'_> {
     }
 
     fn list(&self) -> Result<Answer, Status> {
-        let options = self.query.list(&self.target.resource)?;
+        let options = listing::list(&self.query, &self.target.resource)?;
         Ok(Answer::json(StatusCode::OK, self.api.list(&self.target, &options, self.form)?))
     }
 
     fn watch(&self) -> Result<Answer, Status> {
-        let options = self.query.watch(&self.target.resource)?;
+        let options = listing::watch(&self.query, &self.target.resource)?;
         let watch = Watch::start(self.api.clone(), self.target.clone(), options, self.form)?;
         Ok(Answer { code: StatusCode::OK, media_type: JSON, body: Body::watch(watch) })
     }
@@ -159,7 +159,8 @@ impl Call<'_> {
     async fn update(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
         let options = options::write(&self.query, &self.headers, Write::Update)?;
         let object = self.incoming(&read(body).await?, &options)?;
-        self.show(StatusCode::OK, &self.api.update(&self.target, part, object, options).await?)
+        let (object, created) = self.api.update(&self.target, part, object, options).await?;
+        self.show(if created { StatusCode::CREATED } else { StatusCode::OK }, &object)
     }
 
     async fn patch(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
@@ -182,7 +183,7 @@ impl Call<'_> {
     }
 
     async fn delete_collection(&self, body: Incoming) -> Result<Answer, Status> {
-        let selector = self.query.list(&self.target.resource)?.selector;
+        let selector = listing::list(&self.query, &self.target.resource)?.selector;
         let options = self.delete_options(body).await?;
         let deleted = self.api.delete_collection(&self.target, selector, options).await?;
         let resource = &self.target.resource;

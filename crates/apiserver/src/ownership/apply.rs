@@ -44,7 +44,8 @@ pub(crate) fn apply(
     write: &Write<'_>,
 ) -> Result<Value, ApplyError> {
     let managers = decode(entries_of(live)).ok_or_else(|| "failed to decode managed fields".to_owned())?;
-    let managers = if managers.is_empty() { before_first_apply(live, write)? } else { managers };
+    let is_new = live["metadata"]["uid"].is_null();
+    let managers = if managers.is_empty() && !is_new { before_first_apply(live, write)? } else { managers };
     let bare = with_entries(live.clone(), None);
     let outcome = merged(&bare, config, managers.clone(), (force, write));
     let (object, managers) = match outcome {

@@ -40,6 +40,7 @@ impl World {
             subresource: "",
             now: self.now,
             shape: Shape::of(Some(&self.schema)),
+            zero: &Value::Null,
             reset: &self.reset,
         }
     }

@@ -92,9 +92,7 @@ fn json_patch_names_what_does_not_fit() {
         let result = json_patch(json!({"a": 1, "l": []}), patch.clone());
         assert!(matches!(result, Err(PatchError::Unfit(_))), "{patch}");
     }
-    for patch in
-        [json!({}), json!([{"op": "add", "path": "/a"}]), json!([{"op": "x", "path": "/a"}]), json!([1])]
-    {
+    for patch in [json!({}), json!([{"op": "add"}]), json!([1])] {
         let result = json_patch(json!({}), patch.clone());
         assert!(matches!(result, Err(PatchError::Malformed(_))), "{patch}");
     }
