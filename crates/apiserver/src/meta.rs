@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::json::{at, carry, child, items, text};
 use crate::resource::Resource;
 use crate::selector::{is_label_key, is_label_value};
-use crate::status::{Cause, Status};
+use crate::status::{Cause, Status, Subject};
 use crate::strategy::moment;
 
 /// Bytes that all annotations of an object may have together.
@@ -28,6 +28,7 @@ pub(crate) fn check_shape(resource: &Resource, object: &mut Value) -> Result<(),
         return Err(Status::bad_request("the body of the request must be a JSON object"));
     };
     check_type(map, "apiVersion", &resource.api_version(), "API version")?;
+    check_custom_kind(resource, map)?;
     check_type(map, "kind", &resource.kind, "kind")?;
     let metadata = map.entry("metadata").or_insert_with(|| json!({}));
     let Some(metadata) = metadata.as_object_mut() else {
@@ -36,6 +37,18 @@ pub(crate) fn check_shape(resource: &Resource, object: &mut Value) -> Result<(),
     metadata.retain(|_, value| !value.is_null());
     metadata.remove("selfLink");
     metadata.iter().try_for_each(|(key, value)| check_field(key, value))
+}
+
+/// Of custom objects a wrong kind is a wrong field.
+fn check_custom_kind(resource: &Resource, map: &Map<String, Value>) -> Result<(), Status> {
+    let found = map.get("kind").and_then(Value::as_str).unwrap_or_default();
+    if !resource.custom || found.is_empty() || found == resource.kind {
+        return Ok(());
+    }
+    let name = map.get("metadata").map(|metadata| text(metadata, "name")).unwrap_or_default();
+    let subject = Subject { group: resource.group.clone(), kind: found.into(), name: name.into() };
+    let detail = format!("must be {}", resource.kind);
+    Err(Status::invalid(subject, vec![Cause::invalid("kind", found, &detail)]))
 }
 
 fn check_type(map: &mut Map<String, Value>, key: &str, wanted: &str, what: &str) -> Result<(), Status> {

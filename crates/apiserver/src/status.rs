@@ -150,7 +150,7 @@ impl Status {
     /// 405: the resource exists and does not do this.
     pub fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
-        Self::new(405, "MethodNotAllowed", message)
+        Self::about(405, "MethodNotAllowed", message.into(), Subject::default())
     }
 
     /// 406: none of the media types that the client accepts can be produced.
@@ -219,7 +219,9 @@ impl Status {
 
     /// 500: our fault.
     pub fn internal(cause: impl fmt::Display) -> Self {
-        Self::new(500, "InternalError", format!("Internal error occurred: {cause}"))
+        let cause = Cause { field: String::new(), reason: "", message: cause.to_string() };
+        let message = format!("Internal error occurred: {}", cause.message);
+        Self { causes: vec![cause], ..Self::new(500, "InternalError", message) }
     }
 
     /// The answer as a JSON object of kind `Status`.
@@ -235,7 +237,7 @@ impl Status {
             body["reason"] = json!(self.reason);
         }
         let details = self.details();
-        if details.as_object().is_some_and(|d| !d.is_empty()) {
+        if self.subject.is_some() || details.as_object().is_some_and(|d| !d.is_empty()) {
             body["details"] = details;
         }
         body

@@ -133,7 +133,7 @@ fn labels_and_annotations<K>(object: PartialObjectMeta<K>) -> Namespace {
 }
 
 impl Store for KubeStore {
-    async fn pod(&self, key: &PodKey) -> Result<Option<Pod>, ReadError> {
+    async fn pod(&self, key: &PodKey, _uid: &str) -> Result<Option<Pod>, ReadError> {
         check_names(&[&key.namespace]).map_err(ReadError)?;
         let part: Option<PodPart> = self.get(&request::pods(&key.namespace), &key.name).await?;
         Ok(part.map(PodPart::pod))

@@ -123,10 +123,10 @@ async fn pods_are_read_with_their_surroundings(world: &World) -> String {
         .unwrap()
         .to_owned();
     let store = &world.store;
-    let pod = store.pod(&PodKey::new("default", "web-0")).await.unwrap().unwrap();
+    let pod = store.pod(&PodKey::new("default", "web-0"), "").await.unwrap().unwrap();
     assert_eq!((pod.uid.as_str(), pod.node.as_str(), pod.is_alive()), (uid.as_str(), "n1", true));
-    assert_eq!(store.pod(&PodKey::new("default", "web-1")).await.unwrap(), None);
-    assert!(store.pod(&PodKey::new("default", "../../nodes/n1")).await.is_err());
+    assert_eq!(store.pod(&PodKey::new("default", "web-1"), "").await.unwrap(), None);
+    assert!(store.pod(&PodKey::new("default", "../../nodes/n1"), "").await.is_err());
     assert_eq!(store.node_labels("n1").await.unwrap()["rack"], "a");
     let labels = store.namespace("default").await.unwrap().labels;
     assert_eq!(labels["kubernetes.io/metadata.name"], "default");

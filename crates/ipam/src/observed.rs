@@ -51,21 +51,35 @@ impl ObservedPod {
     }
 }
 
-/// Reads everything about the pod `key` from a store.
+/// Reads everything about the pod `key` from a store. `uid`, if it is not empty, is what a cached pod must have.
+///
+/// The order matters. If somebody else's UID is recorded under the pod's name, the pod is read from the API server
+/// *after* that: so a recorded UID other than the pod's is that of an earlier pod, which is gone, and never that of a
+/// later one that a cache does not know yet.
 ///
 /// # Errors
 /// One of the reads failed.
-pub async fn observe<S: Store>(store: &S, settings: &Settings, key: &PodKey) -> Result<Observed, ReadError> {
-    let pod = store.pod(key).await?;
+pub async fn observe<S: Store>(
+    store: &S,
+    settings: &Settings,
+    key: &PodKey,
+    uid: &str,
+) -> Result<Observed, ReadError> {
+    let mut pod = store.pod(key, uid).await?;
     let endpoint_key = pod.as_ref().map_or_else(|| key.clone(), |pod| settings.endpoint_key(pod));
-    let (pod, endpoint, pools, reserved) = futures::future::try_join4(
-        observe_pod(store, settings, pod),
-        store.endpoint(&endpoint_key),
-        store.pools(),
-        store.reserved(),
-    )
-    .await?;
+    let reads = futures::future::try_join3(store.endpoint(&endpoint_key), store.pools(), store.reserved());
+    let (endpoint, pools, reserved) = reads.await?;
+    if pod.as_ref().is_some_and(|pod| has_namesake(pod, &endpoint_key, endpoint.as_ref(), &pools)) {
+        pod = store.pod(key, "").await?;
+    }
+    let pod = observe_pod(store, settings, pod).await?;
     Ok(Observed { pod, endpoint, pools, reserved })
+}
+
+fn has_namesake(pod: &Pod, key: &PodKey, endpoint: Option<&Endpoint>, pools: &[Arc<Pool>]) -> bool {
+    let mut records = pools.iter().flat_map(|pool| pool.records.iter().map(|(_, record)| record));
+    endpoint.is_some_and(|endpoint| endpoint.uid != pod.uid)
+        || records.any(|record| record.uid != pod.uid && record.pod == *key)
 }
 
 async fn observe_pod<S: Store>(

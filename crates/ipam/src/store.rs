@@ -93,9 +93,9 @@ pub struct Networks {
 
 /// Reads and writes of one cluster. Calls may overlap; each must answer within a time of the edge's choice.
 pub trait Store: Send + Sync + 'static {
-    /// A pod, read from the API server or from a cache that follows it; `None` only after the API server itself
-    /// has said so.
-    fn pod(&self, key: &PodKey) -> impl Future<Output = Result<Option<Pod>, ReadError>> + Send;
+    /// A pod. A cached one will do if it has this UID; otherwise, and always if `uid` is empty, it is read from the API
+    /// server: that it does not exist, or is another one, is nothing that a cache may say.
+    fn pod(&self, key: &PodKey, uid: &str) -> impl Future<Output = Result<Option<Pod>, ReadError>> + Send;
 
     /// The networks that a pod names. Pure: parse its annotations.
     fn networks(&self, pod: &Pod) -> Networks;

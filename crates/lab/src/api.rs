@@ -9,6 +9,7 @@ use polynic_apiserver::{Running, Server};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::shape::Shape;
 use crate::state::State;
 use crate::{manifest, relay};
 
@@ -36,7 +37,7 @@ pub async fn serve(state: &State, mut listeners: Vec<TcpListener>) -> Result<Run
 }
 
 /// What a cluster has before anybody uses it.
-pub async fn seed(client: &Client) -> Result<()> {
+pub async fn seed(client: &Client, shape: &Shape) -> Result<()> {
     for name in NAMESPACES {
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
         manifest::apply(client, &namespace, "").await?;
@@ -47,7 +48,24 @@ pub async fn seed(client: &Client) -> Result<()> {
             wait_until_served(client, &object).await?;
         }
     }
+    if shape.kubeadm_config {
+        manifest::apply(client, &kubeadm_config(shape), "").await?;
+    }
     Ok(())
+}
+
+/// What kubeadm leaves for others to read, as far as networks are concerned.
+fn kubeadm_config(shape: &Shape) -> Value {
+    let (pods, services) = (shape.pods, shape.services);
+    let text = format!(
+        "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nclusterName: kubernetes\nnetworking:\n  dnsDomain: cluster.local\n  \
+         podSubnet: {},{}\n  serviceSubnet: {},{}\n",
+        pods.v4, pods.v6, services.v4, services.v6
+    );
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kubeadm-config", "namespace": "kube-system"},
+        "data": {"ClusterConfiguration": text},
+    })
 }
 
 /// A definition is of use once its kind can be looked up.
@@ -66,4 +84,17 @@ pub async fn client(kubeconfig: &Path) -> Result<Client> {
     let config = Config::from_custom_kubeconfig(parsed, &KubeConfigOptions::default()).await;
     Client::try_from(config.map_err(|why| bad(why.to_string()))?)
         .map_err(Error::api("connect to the API server"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cluster_configuration_is_yaml_with_the_networks() {
+        let text =
+            kubeadm_config(&Shape::default())["data"]["ClusterConfiguration"].as_str().unwrap().to_owned();
+        let parsed: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(parsed["networking"]["podSubnet"], "10.244.0.0/16,fd00:10:244::/48");
+    }
 }

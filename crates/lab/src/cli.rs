@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use ipnet::Ipv4Net;
 
 use crate::state::DEFAULT_NAME;
 
@@ -102,9 +101,18 @@ pub struct Up {
     /// Number of nodes.
     #[arg(long, default_value_t = 1)]
     pub nodes: u16,
-    /// IPv4 network of the nodes' eth0; again for eth1, and so on. [default: 192.168.1.0/24]
-    #[arg(long = "underlay", value_name = "CIDR")]
-    pub underlays: Vec<Ipv4Net>,
+    /// Network of the nodes' first NIC; again for the second, and so on. [default: eth0=192.168.1.0/24]
+    #[arg(long = "underlay", value_name = "[NIC=]CIDR[,CIDR6]")]
+    pub underlays: Vec<String>,
+    /// Networks of the pods. [default: 10.244.0.0/16,fd00:10:244::/48]
+    #[arg(long, value_name = "CIDR,CIDR6")]
+    pub pods: Option<String>,
+    /// Networks of Services. [default: 10.96.0.0/12,fd00:10:96::/112]
+    #[arg(long, value_name = "CIDR,CIDR6")]
+    pub services: Option<String>,
+    /// One more host, among the nodes or in a network of its own behind the router. May be given several times.
+    #[arg(long = "host", value_name = "NAME=ADDRESS/LENGTH")]
+    pub hosts: Vec<String>,
     /// Have nodes drop what fails a strict reverse-path check on pods' links, as Calico does.
     #[arg(long)]
     pub strict_reverse_path: bool,
@@ -124,7 +132,7 @@ pub enum Own {
     Supervise { state: PathBuf },
     /// Keeps namespaces alive.
     #[command(name = "__hold", hide = true)]
-    Hold { name: String, kind: String, state: Option<PathBuf> },
+    Hold { name: String, kind: String, detail: Option<String> },
     /// Serves a node.
     #[command(name = "__kubelet", hide = true)]
     Kubelet { number: u16, holder: u32 },

@@ -6,9 +6,10 @@ use std::process::{Command as Process, ExitCode};
 
 use crate::cli::{Cli, Command, Own, Up};
 use crate::error::{Error, Result};
+use crate::shape::{Dual, Host, Shape, Underlay};
 use crate::state::{Spec, State, name_option};
 use crate::ui::{self, Style, Ui};
-use crate::underlay::{DEFAULT_UNDERLAY, Layout};
+use crate::underlay::Layout;
 use crate::{demo, exec, hold, kubelet, launch, manifest, registry, scenario, supervisor};
 
 /// Carries out a command line.
@@ -54,8 +55,8 @@ fn run_own(own: Own) -> Result<ExitCode> {
         Own::Launch { spec } => Ok(launch::launch(&spec)),
         Own::Init { state } => Ok(launch::init(&state)),
         Own::Supervise { state } => Ok(supervisor::supervise(&state)),
-        Own::Hold { name, kind, state } => {
-            hold::hold(&name, &kind, state.as_deref()).map(|()| ExitCode::SUCCESS)
+        Own::Hold { name, kind, detail } => {
+            hold::hold(&name, &kind, detail.as_deref()).map(|()| ExitCode::SUCCESS)
         }
         Own::Kubelet { number, holder } => kubelet::main(number, holder).map(|()| ExitCode::SUCCESS),
         Own::Inside { init, args } => launch::go_inside(init, &args),
@@ -94,17 +95,41 @@ pub fn polynic() -> Result<PathBuf> {
     beside.canonicalize().map_err(|_| missing(beside))
 }
 
+/// The default shape with what the options say.
+fn shape(options: &Up) -> Result<Shape> {
+    let mut shape = Shape::default();
+    if !options.underlays.is_empty() {
+        shape.underlays =
+            options.underlays.iter().map(|text| Underlay::parse(text)).collect::<Result<_>>()?;
+    }
+    if let Some(pods) = &options.pods {
+        shape.pods = Dual::parse(pods)?;
+    }
+    if let Some(services) = &options.services {
+        shape.services = Dual::parse(services)?;
+    }
+    for text in &options.hosts {
+        shape.hosts.push(host(text)?);
+    }
+    Ok(shape)
+}
+
+fn host(text: &str) -> Result<Host> {
+    let bad =
+        || Error::Input(format!("host {text}: expected NAME=ADDRESS/LENGTH, such as client=192.168.1.50/24"));
+    let (name, address) = text.split_once('=').ok_or_else(bad)?;
+    crate::state::check_name(name)?;
+    Ok(Host::new(name, address.parse().map_err(|_| bad())?))
+}
+
 fn up(options: &Up) -> Result<()> {
-    let underlays = match options.underlays.as_slice() {
-        [] => vec![DEFAULT_UNDERLAY],
-        given => given.to_vec(),
-    };
+    let shape = shape(options)?;
     // Mistakes are told before anything is made.
-    Layout::new(options.nodes, &underlays)?;
+    Layout::new(options.nodes, &shape)?;
     let spec = Spec {
         name: options.which.name.clone(),
         nodes: options.nodes,
-        underlays,
+        shape,
         strict_reverse_path: options.strict_reverse_path,
         tied: false,
         polynic: polynic()?,
@@ -172,7 +197,7 @@ fn status(state: &State) -> Result<ExitCode> {
         let Ok(spec) = lab.spec() else { continue };
         let dead = format!("dead (remove it with: polynic-lab down{})", name_option(&spec.name));
         let alive = if lab.is_alive()? { "running".to_owned() } else { dead };
-        let nets: Vec<String> = spec.underlays.iter().map(ToString::to_string).collect();
+        let nets: Vec<String> = spec.shape.underlays.iter().map(ToString::to_string).collect();
         rows.push(vec![spec.name, alive, spec.nodes.to_string(), nets.join(" ")]);
     }
     if rows.len() == 1 {
@@ -189,14 +214,18 @@ fn status(state: &State) -> Result<ExitCode> {
 fn show_inside(state: &State, ui: Ui) -> Result<()> {
     ui.heading(&format!("lab {:?}: {}", state.name(), state.kubeconfig().display()));
     let spec = state.spec()?;
-    let layout = Layout::new(spec.nodes, &spec.underlays)?;
+    let layout = Layout::new(spec.nodes, &spec.shape)?;
     let mut rows = vec![["HOST", "ADDRESSES"].map(str::to_owned).to_vec()];
     for node in layout.nodes() {
         let nics = (0..layout.segments().len()).filter_map(|nic| layout.address(node, nic)).flatten();
         let addresses: Vec<String> = nics.map(|net| net.addr().to_string()).collect();
         rows.push(vec![format!("node/{}", node.name()), addresses.join(" ")]);
     }
-    rows.push(vec!["host/outside".to_owned(), layout.outside_host().map(|ip| ip.to_string()).join(" ")]);
+    for host in &spec.shape.hosts {
+        let addresses = layout.host_addresses(&host.name).into_iter().flatten();
+        let addresses: Vec<String> = addresses.map(|ip| ip.to_string()).collect();
+        rows.push(vec![format!("host/{}", host.name), addresses.join(" ")]);
+    }
     ui::table(&rows).iter().for_each(|line| ui.line(line));
     let mut rows = vec![["POD", "NODE", "ADDRESSES"].map(str::to_owned).to_vec()];
     for pod in registry::sandboxes(state) {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use kube::Client;
 use tokio::time::Instant;
 
+use crate::shape::Dual;
+
 mod action;
 mod daemon_set;
 mod deployment;
@@ -21,6 +23,7 @@ mod pod_template;
 mod replica_set;
 mod revision;
 mod scheduler;
+mod service_address;
 mod snapshot;
 mod stateful_set;
 #[cfg(test)]
@@ -28,6 +31,7 @@ mod testing;
 mod triggers;
 
 pub use action::Note;
+pub use endpoints::SERVICE as SERVICE_LABEL;
 
 use action::Action;
 use snapshot::Snapshot;
@@ -41,26 +45,27 @@ const TICK: Duration = Duration::from_secs(1);
 type Decide = fn(&Snapshot) -> Vec<Action>;
 
 /// All of them, by the names under which they report events.
-const CONTROLLERS: [(&str, Decide); 8] = [
+const CONTROLLERS: [(&str, Decide); 9] = [
     ("node-controller", node_lifecycle::decide),
     ("pod-garbage-collector", node_lifecycle::collect),
     ("deployment-controller", deployment::decide),
     ("replicaset-controller", replica_set::decide),
     ("statefulset-controller", stateful_set::decide),
     ("daemonset-controller", daemon_set::decide),
+    ("service-allocator", service_address::decide),
     ("endpointslice-controller", endpoints::decide),
     ("default-scheduler", scheduler::decide),
 ];
 
-/// Runs them for as long as the lab lives.
-pub async fn run(client: Client) {
+/// Runs them for as long as the lab lives. Services get addresses of `services`.
+pub async fn run(client: Client, services: Dual) {
     let changed = triggers::watch(&client);
     loop {
         // Whichever comes first; a permit that was stored meanwhile counts.
         let _ = tokio::time::timeout(TICK, changed.notified()).await;
         tokio::time::sleep(GATHER).await;
         let began = Instant::now();
-        match Snapshot::take(&client).await {
+        match Snapshot::take(&client, services).await {
             Ok(snapshot) => pass(&client, &snapshot).await,
             Err(why) => tracing::warn!(%why, "the controllers cannot read the cluster"),
         }

@@ -11,9 +11,9 @@ use crate::error::Result;
 use crate::registry::OUTSIDE;
 use crate::scenario::world::{Place, View, World};
 use crate::scenario::{Finding, eventually, in_lab, packet, quickstart};
+use crate::shape::Shape;
 use crate::state::Spec;
 use crate::ui::{self, Style, Ui};
-use crate::underlay::DEFAULT_UNDERLAY;
 
 const POD: &str = "samplepod";
 const OTHER: &str = "samplepod-two";
@@ -27,7 +27,7 @@ pub fn run() -> Result<ExitCode> {
     let spec = Spec {
         name: format!("demo-{}", std::process::id()),
         nodes: 1,
-        underlays: vec![DEFAULT_UNDERLAY],
+        shape: Shape::default(),
         strict_reverse_path: false,
         tied: true,
         polynic: polynic()?,
@@ -104,14 +104,17 @@ impl Stage {
     fn packets(&mut self, world: &World) {
         self.ui.heading("Packets");
         let gateway = world.layout().segments().first().map(|segment| segment.router()[0]);
-        let [outside, _] = world.layout().outside_host();
         if let Some(gateway) = gateway {
             self.report("net1 to the gateway", ping(world, "net1", gateway));
         }
-        self.report("net1 to a host behind the router", ping(world, "net1", outside));
+        let outside = world.outside().map(|addresses| addresses[0]);
+        self.report(
+            "net1 to a host behind the router",
+            outside.clone().and_then(|ip| ping(world, "net1", ip)),
+        );
         self.report("net1 to net1 of the other pod", ping_other(world, "net1"));
         self.report("eth0 to eth0 of the other pod", ping_other(world, "eth0"));
-        self.report("TCP to the outside is seen there as", seen_outside(world, outside));
+        self.report("TCP to the outside is seen there as", outside.and_then(|ip| seen_outside(world, ip)));
     }
 }
 

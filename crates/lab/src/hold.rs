@@ -1,12 +1,13 @@
 //! Processes that do nothing but keep namespaces alive: one per node, for the router and the host behind it, and one per pod.
 //!
-//! A container runtime calls the pod's one the pause process; here nothing else runs in a pod.
+//! A container runtime calls the pod's one the pause process; here it stands in for the containers as well ([`crate::container`]).
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::container::{self, Containers};
 use crate::error::{Error, Result};
 use crate::mounts::{self, CNI_DIRECTORIES};
 use crate::namespaces;
@@ -24,7 +25,7 @@ pub enum Holder<'a> {
     /// A node: also its own CNI directories and /run, kept in the lab's state.
     Node(&'a State),
     /// A pod in the network namespace of whoever starts the process.
-    Pod,
+    Pod(&'a Containers),
 }
 
 /// Starts a holder called `name` and waits until its namespaces are as they should be.
@@ -36,7 +37,11 @@ pub fn start(name: &str, what: &Holder<'_>) -> Result<Child> {
 pub fn command(name: &str, what: &Holder<'_>) -> Command {
     let mut command = match what {
         Holder::Host => process::again(["__hold", name, "host"]),
-        Holder::Pod => process::again(["__hold", name, "pod"]),
+        Holder::Pod(containers) => {
+            let mut command = process::again(["__hold", name, "pod"]);
+            command.arg(serde_json::to_string(containers).unwrap_or_default());
+            command
+        }
         Holder::Node(state) => {
             let mut command = process::again(["__hold", name, "node"]);
             command.arg(state.directory());
@@ -64,25 +69,31 @@ pub fn spawn(mut command: Command, name: &str) -> Result<Child> {
 
 const READY: &str = "ready\n";
 
-/// `__hold NAME host|node|pod [STATE]`.
-pub fn hold(name: &str, kind: &str, state: Option<&Path>) -> Result<()> {
-    match (kind, state) {
+/// `__hold NAME host`, `__hold NAME node STATE`, `__hold NAME pod CONTAINERS`.
+pub fn hold(name: &str, kind: &str, detail: Option<&str>) -> Result<()> {
+    match (kind, detail) {
         ("host", None) => namespaces::leave_lab(false)?,
         ("node", Some(directory)) => {
             namespaces::leave_lab(true)?;
-            arrange_node(&State::at(directory)?, name)?;
+            arrange_node(&State::at(Path::new(directory))?, name)?;
         }
-        ("pod", None) => namespaces::leave_host_name(name)?,
+        ("pod", Some(containers)) => {
+            namespaces::leave_host_name(name)?;
+            let containers = serde_json::from_str(containers).map_err(|why| Error::Input(why.to_string()))?;
+            return container::serve(&containers, report);
+        }
         _ => return Err(Error::Input(format!("__hold {name} {kind}: not a holder"))),
     }
-    if kind != "pod" {
-        namespaces::set_host_name(name)?;
-    }
-    let mut stdout = std::io::stdout();
-    stdout.write_all(READY.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::io("report"))?;
+    namespaces::set_host_name(name)?;
+    report()?;
     loop {
         std::thread::park();
     }
+}
+
+fn report() -> Result<()> {
+    let mut stdout = std::io::stdout();
+    stdout.write_all(READY.as_bytes()).and_then(|()| stdout.flush()).map_err(Error::io("report"))
 }
 
 /// The directories of a node on the machine, in the order of [`CNI_DIRECTORIES`].

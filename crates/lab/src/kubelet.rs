@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::error::{Error, Result};
 use crate::hold;
 use crate::namespaces::{self, Join};
+use crate::proxy;
 use crate::registry::{self, Sandbox};
 use crate::state::State;
 use crate::underlay::{Layout, Node};
@@ -51,7 +52,7 @@ pub fn main(number: u16, holder: u32) -> Result<()> {
     namespaces::join(holder, Join::Inner)?;
     let state = State::at(Path::new(hold::STATE_INSIDE))?;
     let spec = state.spec()?;
-    let layout = Layout::new(spec.nodes, &spec.underlays)?;
+    let layout = Layout::new(spec.nodes, &spec.shape)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Error::io("start the runtime"))?.block_on(async {
         let client = crate::api::client(&state.inner_kubeconfig()).await?;
@@ -65,11 +66,16 @@ impl Kubelet {
         self.client.0.clone()
     }
 
+    fn proxy(&self) -> proxy::Config {
+        proxy::Config { node: self.node.name(), pods: self.layout.shape().pods }
+    }
+
     async fn serve(self) -> Result<()> {
         let kubelet = Arc::new(self);
         registration::register(&kubelet).await?;
         tokio::spawn(registration::keep(Arc::clone(&kubelet)));
         tokio::spawn(lease::keep(Arc::clone(&kubelet)));
+        tokio::spawn(proxy::run(kubelet.client(), kubelet.proxy()));
         let mut workers = Workers::recover(Arc::clone(&kubelet));
         let mine = watcher::Config::default().fields(&format!("spec.nodeName={}", kubelet.node.name()));
         let pods = watcher::watcher(Api::<Pod>::all(kubelet.client()), mine);

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use ipnet::IpNet;
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::state::{State, write_json, write_whole};
-use crate::underlay::Node;
+use crate::underlay::{Layout, Node};
 
 /// The address at which every process of the lab reaches the API server: each node has a socket there.
 pub const API_INSIDE: &str = "https://127.0.0.1:6443";
@@ -41,10 +42,10 @@ fn plugin_names(text: &str) -> Vec<String> {
 const PROGRAM: &str = "polynic";
 
 /// Fills the node's directories.
-pub fn prepare(state: &State, node: Node, kubeconfig: &str) -> Result<()> {
+pub fn prepare(state: &State, layout: &Layout, node: Node, kubeconfig: &str) -> Result<()> {
     let name = node.name();
     let conf: PathBuf = state.node(&name).join("etc/cni/net.d");
-    let primary = primary(node, state.spec()?.strict_reverse_path);
+    let primary = primary(layout.pod_networks(node), state.spec()?.strict_reverse_path);
     write_private(&conf.join("multus.d/multus.kubeconfig"), kubeconfig)?;
     write_json(&conf.join(PRIMARY), &primary)?;
     write_json(&conf.join(MULTUS), &multus(&primary))
@@ -58,8 +59,8 @@ fn write_private(path: &Path, text: &str) -> Result<()> {
 }
 
 /// The default network of the guides (spec/calico-like-default-network.md 1), with host-local in place of Calico's own IPAM.
-fn primary(node: Node, strict_reverse_path: bool) -> Value {
-    let ranges = node.pod_networks().map(|net| json!([{"subnet": net}]));
+fn primary(networks: [IpNet; 2], strict_reverse_path: bool) -> Value {
+    let ranges = networks.map(|net| json!([{"subnet": net}]));
     json!({
         "cniVersion": "0.3.1",
         "name": "k8s-pod-network",
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_a_node_gets_is_loadable_and_first_in_order() {
-        let primary = primary(Node { number: 3 }, true);
+        let primary = primary(crate::shape::Shape::default().pods.part(3), true);
         let list = ConfList::parse(primary.to_string().as_bytes()).unwrap();
         assert_eq!(
             (list.name.as_str(), list.plugins[0].plugin_type.as_str()),

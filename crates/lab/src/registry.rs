@@ -40,6 +40,9 @@ pub struct Sandbox {
     /// The pod's addresses, the first one first.
     #[serde(default)]
     pub ips: Vec<IpAddr>,
+    /// The names of its containers.
+    #[serde(default)]
+    pub containers: Vec<String>,
     /// Values of CNI capabilities that the pod asks for.
     #[serde(default)]
     pub capabilities: serde_json::Map<String, serde_json::Value>,
@@ -61,8 +64,16 @@ impl Sandbox {
         write_json(&self.file(state), self)
     }
 
-    /// Removes the record.
+    /// The log of one of its containers.
+    pub fn log(&self, state: &State, container: &str) -> PathBuf {
+        state.pods().join(format!("{}.{container}.log", self.container_id))
+    }
+
+    /// Removes the record, and the logs.
     pub fn forget(&self, state: &State) {
+        for container in &self.containers {
+            let _ = fs::remove_file(self.log(state, container));
+        }
         // A record that stays only leads to one more teardown, which succeeds.
         let _ = fs::remove_file(self.file(state));
     }
@@ -116,6 +127,7 @@ mod tests {
             netns: "/var/run/netns/cni-1".into(),
             pause: up.then(|| Identity::of(std::process::id()).unwrap()),
             ips: vec!["10.244.1.2".parse().unwrap()],
+            containers: vec!["c".into()],
             capabilities: serde_json::Map::new(),
         }
     }

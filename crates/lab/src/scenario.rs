@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use crate::command::polynic;
 use crate::error::{Error, Result};
 use crate::launch;
+use crate::shape::Shape;
 use crate::state::{Spec, State};
 use crate::ui::{Style, Ui};
-use crate::underlay::DEFAULT_UNDERLAY;
 
 pub mod packet;
 pub mod quickstart;
@@ -50,6 +50,8 @@ pub struct Story {
     pub manifests: &'static str,
     /// Number of nodes.
     pub nodes: u16,
+    /// Networks and hosts; `Shape::default` are the quickstart's.
+    pub shape: fn() -> Shape,
     /// What happens.
     pub chapters: &'static [Chapter],
 }
@@ -73,7 +75,7 @@ pub fn run(name: &str, keep: bool) -> Result<ExitCode> {
     let spec = Spec {
         name: format!("run-{}", std::process::id()),
         nodes: story.nodes,
-        underlays: vec![DEFAULT_UNDERLAY],
+        shape: (story.shape)(),
         strict_reverse_path: false,
         tied: !keep,
         polynic: polynic()?,

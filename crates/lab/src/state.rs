@@ -5,13 +5,13 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use ipnet::Ipv4Net;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::process::Identity;
+use crate::shape::Shape;
 
 /// The name of a lab that was not given one.
 pub const DEFAULT_NAME: &str = "lab";
@@ -28,8 +28,8 @@ pub struct Spec {
     pub name: String,
     /// Number of nodes, 1 to [`crate::underlay::MAX_NODES`].
     pub nodes: u16,
-    /// One network per NIC of the nodes, eth0 first.
-    pub underlays: Vec<Ipv4Net>,
+    /// Its networks and hosts.
+    pub shape: Shape,
     /// The default network drops what fails a strict reverse-path check, as Calico's agent makes the node do.
     pub strict_reverse_path: bool,
     /// The lab ends with the process that reads its progress.
@@ -235,7 +235,7 @@ pub fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
     serde_json::from_slice(&text).map_err(|why| Error::io(what())(why.into()))
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub fn check_name(name: &str) -> Result<()> {
     let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let fine = name.len() <= 30
         && name.starts_with(ends)

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::hold::{self, Holder};
 use crate::process::{self, Identity};
 use crate::progress::{self, Progress};
-use crate::registry::{self, Hosts, OUTSIDE, ROUTER};
+use crate::registry::{self, Hosts, ROUTER};
 use crate::state::{Spec, State, write_whole};
 use crate::underlay::{Layout, Node, build, plan};
 use crate::{api, controllers, launch, node};
@@ -67,7 +67,7 @@ fn end_with_reader(state: &State, tied: bool) {
 static READY: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
 async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
-    let layout = Layout::new(spec.nodes, &spec.underlays)?;
+    let layout = Layout::new(spec.nodes, &spec.shape)?;
     let hosts = start_hosts(&state, &layout, &node::plugins(&spec.polynic)?)?;
     build::build(&plan::stages(&layout)?, &hosts)?;
     registry::save_hosts(&state, &hosts)?;
@@ -76,14 +76,14 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
     step("API server: namespaces and NetworkAttachmentDefinitions".to_owned());
     for node in layout.nodes() {
         let kubeconfig = fs::read_to_string(state.inner_kubeconfig());
-        node::prepare(&state, node, &kubeconfig.map_err(Error::io("read the kubeconfig"))?)?;
+        node::prepare(&state, &layout, node, &kubeconfig.map_err(Error::io("read the kubeconfig"))?)?;
         tokio::spawn(keep_kubelet(state.clone(), node, host(&hosts, &node.name())?));
     }
-    tokio::spawn(controllers::run(client.clone()));
+    tokio::spawn(controllers::run(client.clone(), spec.shape.services));
     wait_until_ready(&client, spec.nodes).await?;
     step(format!(
-        "nodes: {} ready, default network k8s-pod-network (10.244.0.0/16, fd00:10:244::/48)",
-        spec.nodes
+        "nodes: {} ready, default network k8s-pod-network ({}, {})",
+        spec.nodes, spec.shape.pods.v4, spec.shape.pods.v6,
     ));
     READY.store(true, std::sync::atomic::Ordering::Release);
     Progress::Ready.report();
@@ -105,9 +105,15 @@ fn step(text: String) {
 }
 
 fn describe(layout: &Layout) -> String {
-    let nets: Vec<String> =
-        layout.segments().iter().enumerate().map(|(n, segment)| format!("eth{n} {}", segment.v4)).collect();
-    format!("{}, router, and {} behind it", nets.join(", "), layout.outside().v4)
+    let nets: Vec<String> = layout
+        .shape()
+        .underlays
+        .iter()
+        .zip(0..)
+        .map(|(net, n)| net.nic.as_deref().map_or_else(|| format!("eth{n} {net}"), |_| net.to_string()))
+        .collect();
+    let beyond: Vec<String> = layout.beyond().iter().map(|network| network.v4.to_string()).collect();
+    format!("{}, router, and {} behind it", nets.join(", "), beyond.join(", "))
 }
 
 /// Starts the holders of the router, the host behind it, and the nodes. They last as long as the lab, so nobody waits for them.
@@ -117,7 +123,8 @@ fn start_hosts(state: &State, layout: &Layout, plugins: &[String]) -> Result<Hos
         hosts.insert(name.to_owned(), hold::identity(&child)?);
         Ok(())
     };
-    for name in [ROUTER, OUTSIDE] {
+    let others = layout.shape().hosts.iter().map(|host| host.name.as_str());
+    for name in others.chain([ROUTER]) {
         keep(name, hold::start(name, &Holder::Host)?)?;
     }
     for node in layout.nodes() {
@@ -148,7 +155,7 @@ async fn serve_api(state: &State, hosts: &Hosts, outer: TcpListener) -> Result<(
     let inside = node::readdressed(kubeconfig, node::API_INSIDE)?;
     write_whole(&state.inner_kubeconfig(), inside.as_bytes())?;
     let client = api::client(&state.inner_kubeconfig()).await?;
-    api::seed(&client).await?;
+    api::seed(&client, &state.spec()?.shape).await?;
     Ok((server, client))
 }
 

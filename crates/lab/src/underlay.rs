@@ -1,4 +1,4 @@
-//! The wires between the nodes: a switch per NIC, a router, and a second subnet with a host behind it.
+//! The wires between the nodes: a switch per NIC, a router, and subnets with hosts behind it.
 //!
 //! ```text
 //!   node1 .10   node2 .11          router .1 --- 198.51.100.0/24 --- outside .10
@@ -15,8 +15,10 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use polynic_net::IfName;
 
 use crate::error::{Error, Result};
+use crate::shape::{Host, Shape, Underlay, decimal_as_hex};
 
 pub mod build;
+mod check;
 pub mod plan;
 
 /// Most nodes that a lab can have.
@@ -27,20 +29,14 @@ const MAX_SEGMENTS: usize = 8;
 const FIRST_NODE: u32 = 10;
 /// The router's host number in every network.
 const ROUTER: u32 = 1;
-/// The network behind the router (TEST-NET-2, RFC 5737).
-pub const OUTSIDE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 51, 100, 0), 24);
-/// Where pods of the default network get their addresses: a /24 per node.
-pub const PODS: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 244, 0, 0), 16);
-/// What Kubernetes gives to Services; the lab routes nothing there.
-const SERVICES: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 12);
-/// The underlay of a lab that was not given one: that of the quickstart guide.
-pub const DEFAULT_UNDERLAY: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 1, 0), 24);
 
 /// All names and addresses of a lab's wires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    nodes: u16,
+    nodes: Vec<u16>,
+    shape: Shape,
     segments: Vec<Segment>,
+    beyond: Vec<Segment>,
 }
 
 /// One network with its IPv6 companion.
@@ -54,20 +50,32 @@ pub struct Segment {
 
 impl Segment {
     fn new(v4: Ipv4Net, number: u16) -> Segment {
-        let [a, b, c, d] = v4.network().octets().map(decimal_as_hex);
+        let [a, b, c, d] = v4.network().octets().map(|octet| decimal_as_hex(u16::from(octet)));
         let prefix = Ipv6Addr::new(0xfd00 + number, a, b, c, d, 0, 0, 0);
         // The fourth octet is part of the prefix, so that two halves of one /24 differ.
-        Segment { v4, v6: Ipv6Net::new_assert(prefix, 80) }
+        Segment { v4: v4.trunc(), v6: Ipv6Net::new_assert(prefix, 80) }
     }
 
-    /// Both addresses of host `number`, with prefix lengths.
+    fn of(underlay: &Underlay, number: u16) -> Segment {
+        let derived = Segment::new(underlay.v4, number);
+        Segment { v6: underlay.v6.unwrap_or(derived.v6), ..derived }
+    }
+
+    /// Both addresses of host `number`, with prefix lengths. The IPv6 one has the digits of the number's last three.
     pub fn host(&self, number: u32) -> [IpNet; 2] {
         let v4 = Ipv4Addr::from(u32::from(self.v4.network()) + number);
-        let v6 = Ipv6Addr::from(u128::from(self.v6.network()) + u128::from(decimal_as_hex_32(number)));
+        let digits = u16::try_from(number % 1000).unwrap_or_default();
+        let upper = u128::from(number / 1000) << 16;
+        let v6 = Ipv6Addr::from(u128::from(self.v6.network()) + upper + u128::from(decimal_as_hex(digits)));
         [
             IpNet::V4(Ipv4Net::new_assert(v4, self.v4.prefix_len())),
             IpNet::V6(Ipv6Net::new_assert(v6, self.v6.prefix_len())),
         ]
+    }
+
+    /// The addresses of the host that has this IPv4 address.
+    fn host_at(&self, address: Ipv4Addr) -> [IpNet; 2] {
+        self.host(u32::from(address) - u32::from(self.v4.network()))
     }
 
     /// The router's addresses.
@@ -76,82 +84,112 @@ impl Segment {
     }
 }
 
-fn decimal_as_hex(octet: u8) -> u16 {
-    let n = u16::from(octet);
-    n / 100 * 0x100 + n / 10 % 10 * 0x10 + n % 10
-}
-
-/// Host numbers stay below 1000 (see [`MAX_NODES`]).
-fn decimal_as_hex_32(n: u32) -> u32 {
-    n / 100 * 0x100 + n / 10 % 10 * 0x10 + n % 10
+/// Where a host that is no node has its cable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum On {
+    /// Among the nodes, on their network of this number.
+    Underlay(usize),
+    /// In the network of this number behind the router.
+    Beyond(usize),
 }
 
 impl Layout {
-    /// Checks what the user asked for. No networks given means the quickstart's.
-    pub fn new(nodes: u16, underlays: &[Ipv4Net]) -> Result<Layout> {
+    /// Checks what the user asked for.
+    pub fn new(nodes: u16, shape: &Shape) -> Result<Layout> {
         if nodes == 0 || nodes > MAX_NODES {
             return Err(Error::Input(format!("a lab has 1 to {MAX_NODES} nodes, not {nodes}")));
         }
-        if underlays.len() > MAX_SEGMENTS {
-            return Err(Error::Input(format!("a node has at most {MAX_SEGMENTS} NICs")));
+        if shape.underlays.is_empty() || shape.underlays.len() > MAX_SEGMENTS {
+            return Err(Error::Input(format!("a node has 1 to {MAX_SEGMENTS} NICs")));
         }
-        let given = if underlays.is_empty() { &[DEFAULT_UNDERLAY][..] } else { underlays };
-        for (at, net) in given.iter().enumerate() {
-            check(*net, nodes, &given[..at])?;
+        for (at, underlay) in shape.underlays.iter().enumerate() {
+            check::underlay(underlay, nodes, shape, &shape.underlays[..at])?;
         }
-        let segments = (0..).zip(given).map(|(n, net)| Segment::new(net.trunc(), n)).collect();
-        Ok(Layout { nodes, segments })
+        check::cluster(nodes, shape)?;
+        let segments = (0..).zip(&shape.underlays).map(|(n, underlay)| Segment::of(underlay, n)).collect();
+        let mut layout =
+            Layout { nodes: (1..=nodes).collect(), shape: shape.clone(), segments, beyond: Vec::new() };
+        for host in &shape.hosts {
+            layout.provide_network_of(host);
+        }
+        Ok(layout)
     }
 
-    /// The networks of eth0, eth1, ...
+    fn provide_network_of(&mut self, host: &Host) {
+        let known =
+            self.segments.iter().chain(&self.beyond).any(|segment| segment.v4.contains(&host.v4.addr()));
+        if !known {
+            self.beyond.push(Segment::new(host.v4.trunc(), 0));
+        }
+    }
+
+    /// What was asked for.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The networks of the nodes' NICs.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// The network behind the router.
-    pub fn outside(&self) -> Segment {
-        Segment::new(OUTSIDE, 0)
+    /// The networks behind the router.
+    pub fn beyond(&self) -> &[Segment] {
+        &self.beyond
     }
 
-    /// The addresses of the host behind the router.
-    pub fn outside_host(&self) -> [IpAddr; 2] {
-        self.outside().host(FIRST_NODE).map(|net| net.addr())
+    /// The name of the nodes' `nic`-th NIC.
+    pub fn nic(&self, nic: usize) -> Result<IfName> {
+        match self.shape.underlays.get(nic).and_then(|underlay| underlay.nic.as_deref()) {
+            Some(name) => link_name(name),
+            None => nic_name(nic),
+        }
+    }
+
+    /// Where a host that is no node has its cable, and its addresses.
+    pub fn host(&self, host: &Host) -> Option<(On, [IpNet; 2])> {
+        let holds = |segment: &Segment| segment.v4.contains(&host.v4.addr());
+        if let Some(at) = self.segments.iter().position(holds) {
+            return Some((On::Underlay(at), self.segments[at].host_at(host.v4.addr())));
+        }
+        let at = self.beyond.iter().position(holds)?;
+        Some((On::Beyond(at), self.beyond[at].host_at(host.v4.addr())))
+    }
+
+    /// The addresses of the host of that name.
+    pub fn host_addresses(&self, name: &str) -> Option<[IpAddr; 2]> {
+        let host = self.shape.hosts.iter().find(|host| host.name == name)?;
+        self.host(host).map(|(_, addresses)| addresses.map(|net| net.addr()))
     }
 
     /// All nodes, in order.
-    pub fn nodes(&self) -> impl Iterator<Item = Node> + use<> {
-        (1..=self.nodes).map(|number| Node { number })
+    pub fn nodes(&self) -> impl Iterator<Item = Node> + use<'_> {
+        self.nodes.iter().map(|number| Node { number: *number })
     }
 
     /// The addresses of a node's `nic`-th NIC.
     pub fn address(&self, node: Node, nic: usize) -> Option<[IpNet; 2]> {
-        let segment = self.segments.get(nic)?;
-        Some(segment.host(FIRST_NODE - 1 + u32::from(node.number)))
+        let (segment, underlay) = (self.segments.get(nic)?, self.shape.underlays.get(nic)?);
+        let given = underlay.numbers.get(usize::from(node.number) - 1).copied();
+        Some(segment.host(given.unwrap_or(FIRST_NODE - 1 + u32::from(node.number))))
     }
-}
 
-fn check(net: Ipv4Net, nodes: u16, others: &[Ipv4Net]) -> Result<()> {
-    let refuse = |why: String| Err(Error::Input(format!("underlay {net}: {why}")));
-    let needed = FIRST_NODE + u32::from(nodes);
-    if net.prefix_len() < 8
-        || net.prefix_len() > 30
-        || u32::from(net.broadcast()) - u32::from(net.network()) < needed
-    {
-        return refuse(format!("{nodes} nodes with addresses from .{FIRST_NODE} up do not fit"));
+    /// A node's share of the default network's addresses, IPv4 and IPv6.
+    pub fn pod_networks(&self, node: Node) -> [IpNet; 2] {
+        self.shape.pods.part(node.number)
     }
-    let overlaps = |other: &Ipv4Net| net.contains(&other.network()) || other.contains(&net.network());
-    let taken = [(OUTSIDE, "the network behind the router"), (PODS, "the pods"), (SERVICES, "Services")];
-    if let Some((other, whose)) = taken.iter().find(|(other, _)| overlaps(other)) {
-        return refuse(format!("overlaps {other}, which is for {whose}"));
-    }
-    match others.iter().find(|other| overlaps(other)) {
-        Some(other) => refuse(format!("overlaps underlay {other}")),
-        None => Ok(()),
+
+    /// What the Node object calls `podCIDRs`.
+    pub fn node_cidrs(&self, node: Node) -> [IpNet; 2] {
+        match self.shape.node_cidrs {
+            Some(cidrs) => cidrs.part(node.number - 1),
+            None => self.pod_networks(node),
+        }
     }
 }
 
 /// A node by its number, which begins at 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Node {
     /// The number.
     pub number: u16,
@@ -161,17 +199,6 @@ impl Node {
     /// `node1`, ...
     pub fn name(self) -> String {
         format!("node{}", self.number)
-    }
-
-    /// The node's share of the pods' addresses, IPv4 and IPv6.
-    pub fn pod_networks(self) -> [IpNet; 2] {
-        let n = self.number;
-        // MAX_NODES keeps the number below one octet.
-        let third = u8::try_from(n).unwrap_or(u8::MAX);
-        let v4 = Ipv4Net::new_assert(Ipv4Addr::new(10, 244, third, 0), 24);
-        let v6 =
-            Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x10, 0x244, decimal_as_hex(third), 0, 0, 0, 0), 64);
-        [IpNet::V4(v4), IpNet::V6(v6)]
     }
 }
 

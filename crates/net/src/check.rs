@@ -88,6 +88,14 @@ fn superseded(old: &Change, new: &Change) -> bool {
     }
 }
 
+/// Whether a change has nothing left to do: what it leaves is there. A removal always has, as far as facts can tell, and a wait has
+/// nothing to do with it.
+pub fn holds(change: &Change, facts: &Facts) -> bool {
+    let waits = matches!(change.object, Object::Wait(_) | Object::Probe(_) | Object::Announce(_));
+    let leaves = leaves_something(&change.object);
+    waits || (leaves && violations(std::slice::from_ref(change), facts).is_empty())
+}
+
 /// Whether a promise is void once the link is gone from there.
 fn is_about(old: &Change, place: Place, link: &crate::IfName) -> bool {
     dies_with(old, place, link)

@@ -1,5 +1,7 @@
 //! Firewall objects of nf_tables, in the few shapes that polynic writes.
 
+use std::net::SocketAddr;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
@@ -137,6 +139,48 @@ pub enum FwExpr {
     EtherSrc(Mac),
     /// No route back to the source through the link the packet came by (`fib saddr . iif oif missing`).
     NoReturnPath,
+    /// The packet begins a connection (`ct state new`).
+    NewConnection,
+    /// The bits of `mask` in the connection's mark are those of `value`.
+    ConnectionMark {
+        /// The value.
+        value: u32,
+        /// The bits that count.
+        mask: u32,
+    },
+    /// Make the bits of `mask` in the connection's mark those of `value`.
+    SetConnectionMark {
+        /// The value.
+        value: u32,
+        /// The bits that change.
+        mask: u32,
+    },
+    /// Transport protocol by its number (IANA protocol numbers; 6 is TCP, 17 is UDP).
+    Protocol(u8),
+    /// Destination port; only after a match of a protocol that has ports.
+    DstPort(u16),
+    /// Destination address is one of this host's own.
+    DstIsLocal,
+    /// One packet in so many, at random; of one that is every packet. Not 0.
+    OneIn(u32),
+    /// The bits of `mask` in the packet's mark are those of `value`.
+    Mark {
+        /// The value.
+        value: u32,
+        /// The bits that count.
+        mask: u32,
+    },
+    /// Make the bits of `mask` in the packet's mark those of `value`.
+    SetMark {
+        /// The value.
+        value: u32,
+        /// The bits that change.
+        mask: u32,
+    },
+    /// Rewrite the destination to an address and port; only after a match of a protocol that has ports.
+    Dnat(SocketAddr),
+    /// Answer that nobody listens there (ICMP port unreachable).
+    Reject,
     /// Rewrite the source to the address of the outgoing link.
     Masquerade,
     /// The end of the rule.

@@ -1,7 +1,68 @@
 //! Chained plugins that route: they let the node, the cluster's networks and a pod's further interfaces reach each other both ways
 //! (spec/coordinator.md).
+//!
+//! Each has a configuration, and a plan that follows the order of its section of the specification, because priorities of rules depend on it.
+//! They share the reading of facts ([`view`]), the plan in the making ([`draft`]) and the parts of which both are made.
 
-use crate::ChainedPlugin;
+mod args;
+mod cable;
+mod cidr;
+mod coordinator;
+mod draft;
+mod go_duration;
+mod ip_conflict;
+mod keys;
+mod mac_prefix;
+mod mac_rewrite;
+mod moves;
+mod router;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod veth;
+mod view;
+
+use polynic_cni::{Error, Success};
+use polynic_net::{IpNet, LinkFact, Mac, Plan};
+
+use crate::{Call, ChainedPlugin, Planned};
 
 /// Every built-in chained plugin of this family.
-pub const ALL: [&dyn ChainedPlugin; 0] = [];
+pub const ALL: [&dyn ChainedPlugin; 3] = [&coordinator::Coordinator, &router::Router, &veth::Veth];
+
+/// The priority of the rule by which the node finds its ways to pods' underlay addresses, and of that for marked replies in a pod.
+const HOST_RULE_PRIORITY: u32 = 1000;
+
+/// No change: what came before is the answer.
+fn nothing(prev: &Success) -> Planned {
+    Planned { plan: Plan::default(), result: prev.clone() }
+}
+
+/// What `router` and `veth` begin with: asking whether the addresses are free, then the hardware address. Answers the latter if it
+/// is one of ours.
+fn begin(
+    keys: &keys::Keys,
+    call: &Call<'_>,
+    draft: &mut draft::Draft,
+    nic: &LinkFact,
+    addresses: &[IpNet],
+) -> Result<Option<Mac>, Error> {
+    if let Some(conflict) = keys.conflict {
+        if addresses.is_empty() {
+            return Err(call.error(format!("interface {} has no any ip configured", nic.name)));
+        }
+        conflict.probe(draft, &nic.name, addresses);
+    }
+    Ok(mac_rewrite::rewrite(draft, nic, keys.mac_prefix, addresses))
+}
+
+/// The number of a routing table, if one is given. 253 to 255 belong to the kernel.
+fn table_number(call: &Call<'_>, key: &str, given: Option<i64>) -> Result<Option<u32>, Error> {
+    let Some(given) = given else { return Ok(None) };
+    let number = u32::try_from(given).ok().filter(|n| *n > 0 && !(253..=255).contains(n));
+    number.map(Some).ok_or_else(|| {
+        call.error(format!(
+            "invalid {key} {given}: it must be the number of a table, not 0 and not 253 to 255"
+        ))
+    })
+}

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+mod cluster;
 mod command;
 mod multus;
 mod plugin;

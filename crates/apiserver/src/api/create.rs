@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::own::{self, Owner};
 use super::update::Part;
 use super::{Api, Target, WriteOptions, admit_container};
-use crate::crd::Change;
+use crate::crd::{self, Change};
 use crate::entropy;
 use crate::json::{child, text};
 use crate::meta;
@@ -90,7 +90,9 @@ fn insert(
         // What is not stored has no revision.
         return Ok(object);
     }
-    Ok(txn.put(&key, object)?)
+    let stored = txn.put(&key, object)?;
+    crd::accept_names(txn, &key)?;
+    Ok(stored)
 }
 
 fn already_exists(txn: &Txn<'_, '_>, target: &Target) -> Result<Status, Status> {
@@ -129,11 +131,15 @@ pub(super) fn check_place(target: &Target, object: &mut Value) -> Result<(), Sta
 fn prepare(target: &Target, object: Value, now: Timestamp) -> Result<Value, Status> {
     let resource = &target.resource;
     let mut object = resource.absorb(object);
+    if resource.custom {
+        crd::warn_of_finalizers(&object);
+    }
     resource.fill_in(&mut object);
     resource.strategy.begin(&mut object, resource.status, now);
     resource.fill_in(&mut object);
     meta::begin(resource, &mut object, entropy::uuid().map_err(Status::internal)?, now);
     let mut causes = meta::validate(resource, &object);
+    causes.extend(resource.strategy.validate_new(&object));
     causes.extend(resource.strategy.validate(&object));
     causes.extend(resource.check(Change { new: &object, old: None }, StatusOnly::No));
     if causes.is_empty() {

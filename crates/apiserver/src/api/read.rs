@@ -61,7 +61,10 @@ impl Api {
             None => self.first_page(&prefix, options)?,
         };
         select(options, &mut listing)?;
-        let metadata = list_metadata(&prefix, options, &listing);
+        let mut metadata = list_metadata(&prefix, options, &listing);
+        if target.resource.custom && metadata.get("continue").is_none() {
+            metadata["continue"] = json!("");
+        }
         let present = |stored: &Stored| target.resource.present_text(&stored.body);
         let items = listing.items.iter().map(present).collect::<Result<Vec<_>, _>>()?;
         render::list(form, &target.resource, &metadata, &items)

@@ -57,6 +57,9 @@ pub(super) async fn answer(
         "scale" if call.target.resource.scale().is_some() => call.scale(&parts.method, body).await,
         "status" if call.target.resource.status => call.status(&parts.method, body).await,
         "binding" if call.target.resource.plural == "pods" => call.binding(&parts.method, body).await,
+        _ if call.target.resource.custom => {
+            Err(Status::not_found(call.target.resource.subject(&call.target.name)))
+        }
         _ => Err(Status::no_such_path()),
     }
 }
@@ -146,7 +149,7 @@ impl Call<'_> {
     fn watch(&self) -> Result<Answer, Status> {
         let options = listing::watch(&self.query, &self.target.resource)?;
         let watch = Watch::start(self.api.clone(), self.target.clone(), options, self.form)?;
-        Ok(Answer { code: StatusCode::OK, media_type: JSON, body: Body::watch(watch) })
+        Ok(Answer { body: Body::watch(watch), ..Answer::json(StatusCode::OK, Bytes::new()) })
     }
 
     async fn create(&self, body: Incoming) -> Result<Answer, Status> {

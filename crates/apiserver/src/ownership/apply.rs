@@ -63,9 +63,8 @@ pub(crate) fn apply(
 }
 
 fn before_first_apply(live: &Value, write: &Write<'_>) -> Result<Managers, String> {
-    let empty = serde_json::json!({});
     updated(
-        &empty,
+        write.zero,
         &with_entries(live.clone(), None),
         Managers::new(),
         &Write { manager: BEFORE, ..write.clone() },

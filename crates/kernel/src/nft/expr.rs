@@ -12,6 +12,9 @@ use polynic_net::{Family, FwExpr, FwFamily, FwVerdict, IpNet, Mac};
 use crate::Errno;
 use crate::netlink::Fault;
 
+mod connection;
+mod transport;
+
 /// One expression of a rule.
 pub(super) type Expr = ListAttribute<ExpressionAttribute>;
 
@@ -37,6 +40,17 @@ pub(super) fn encode(expr: &FwExpr, family: FwFamily) -> Result<Vec<Expr>, Fault
         FwExpr::Dst { net, not } => address(family, *net, *not, Side::Destination)?,
         FwExpr::EtherSrc(mac) => ether_source(family, *mac),
         FwExpr::NoReturnPath => no_return_path(),
+        FwExpr::NewConnection => connection::is_new(),
+        FwExpr::ConnectionMark { value, mask } => connection::mark(*value, *mask),
+        FwExpr::SetConnectionMark { value, mask } => connection::set_mark(*value, *mask),
+        FwExpr::Protocol(number) => vec![meta(MetaKey::L4Proto), compare(Operator::Equal, vec![*number])],
+        FwExpr::DstPort(port) => transport::destination_port(*port),
+        FwExpr::DstIsLocal => transport::to_this_host(),
+        FwExpr::OneIn(count) => transport::one_in(*count),
+        FwExpr::Mark { value, mask } => transport::mark(*value, *mask),
+        FwExpr::SetMark { value, mask } => transport::set_mark(*value, *mask),
+        FwExpr::Dnat(to) => transport::destination(family, *to)?,
+        FwExpr::Reject => vec![transport::reject(family)],
         FwExpr::Masquerade => vec![raw("masq", Vec::new())],
         FwExpr::Verdict(verdict) => vec![end(verdict)],
     })

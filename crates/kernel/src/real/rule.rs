@@ -55,11 +55,11 @@ fn message(rule: &Rule) -> RuleMessage {
     }
     if let Some(from) = rule.from {
         message.header.src_len = from.prefix_len();
-        list.push(RuleAttribute::Source(from.network()));
+        list.push(RuleAttribute::Source(from.addr()));
     }
     if let Some(to) = rule.to {
         message.header.dst_len = to.prefix_len();
-        list.push(RuleAttribute::Destination(to.network()));
+        list.push(RuleAttribute::Destination(to.addr()));
     }
     list.extend(rule.iif.as_ref().map(|iif| RuleAttribute::Iifname(iif.to_string())));
     if let Some((mark, mask)) = rule.mark {

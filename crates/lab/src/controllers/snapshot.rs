@@ -11,11 +11,15 @@ use kube::api::ListParams;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
+use crate::shape::Dual;
+
 /// Objects of all namespaces, and the time.
 #[derive(Debug)]
 pub struct Snapshot {
     /// When it was taken.
     pub now: Timestamp,
+    /// Where Services get their addresses.
+    pub services_network: Dual,
     /// Nodes.
     pub nodes: Vec<Node>,
     /// The leases by which nodes show that they live.
@@ -43,9 +47,10 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Nothing at all.
-    pub fn empty(now: Timestamp) -> Snapshot {
+    pub fn empty(now: Timestamp, services_network: Dual) -> Snapshot {
         Snapshot {
             now,
+            services_network,
             nodes: Vec::new(),
             leases: Vec::new(),
             pods: Vec::new(),
@@ -61,8 +66,8 @@ impl Snapshot {
     }
 
     /// Reads the cluster. Owners are read before what they own: so whoever is missing was deleted, not yet to come.
-    pub async fn take(client: &Client) -> Result<Snapshot, kube::Error> {
-        let mut snapshot = Snapshot::empty(Timestamp::now());
+    pub async fn take(client: &Client, services_network: Dual) -> Result<Snapshot, kube::Error> {
+        let mut snapshot = Snapshot::empty(Timestamp::now(), services_network);
         let (nodes, leases, deployments, stateful_sets, daemon_sets, services) = tokio::try_join!(
             list(client),
             list(client),

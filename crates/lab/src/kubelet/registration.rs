@@ -33,7 +33,8 @@ fn addresses(layout: &Layout, node: Node) -> Vec<IpAddr> {
 /// Makes the Node object; one that an earlier kubelet made is fine.
 pub async fn register(kubelet: &Kubelet) -> Result<()> {
     let nodes: Api<NodeObject> = Api::all(kubelet.client());
-    let object = serde_json::from_value(object(kubelet.node)).map_err(|why| Error::Input(why.to_string()))?;
+    let object = serde_json::from_value(object(&kubelet.layout, kubelet.node))
+        .map_err(|why| Error::Input(why.to_string()))?;
     let mut backoff = Backoff::of_requests();
     for _ in 0..20 {
         match nodes.create(&PostParams::default(), &object).await {
@@ -77,8 +78,8 @@ async fn post(kubelet: &Kubelet, ready: &Result<(), String>) -> Result<(), kube:
     nodes.patch_status(&kubelet.node.name(), &PatchParams::default(), &Patch::Merge(status)).await.map(drop)
 }
 
-fn object(node: Node) -> Value {
-    let [v4, v6] = node.pod_networks();
+fn object(layout: &Layout, node: Node) -> Value {
+    let [v4, v6] = layout.node_cidrs(node);
     json!({
         "metadata": {
             "name": node.name(),
@@ -121,10 +122,11 @@ fn status(layout: &Layout, node: Node, ready: &Result<(), String>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shape::Shape;
 
     #[test]
     fn the_node_is_ready_as_long_as_its_network_is() {
-        let layout = Layout::new(2, &[]).unwrap();
+        let layout = Layout::new(2, &Shape::default()).unwrap();
         let node = Node { number: 2 };
         let condition = |ready| status(&layout, node, &ready)["status"]["conditions"][0].clone();
         assert_eq!(condition(Ok(()))["status"], "True");
@@ -135,13 +137,13 @@ mod tests {
 
     #[test]
     fn the_object_carries_addresses_and_the_share_of_pod_addresses() {
-        let layout = Layout::new(2, &[]).unwrap();
+        let layout = Layout::new(2, &Shape::default()).unwrap();
         let node = Node { number: 2 };
-        assert_eq!(object(node)["spec"]["podCIDRs"], json!(["10.244.2.0/24", "fd00:10:244:2::/64"]));
+        assert_eq!(object(&layout, node)["spec"]["podCIDRs"], json!(["10.244.2.0/24", "fd00:10:244:2::/64"]));
         let all = status(&layout, node, &Ok(()))["status"]["addresses"].clone();
         assert_eq!(all[0], json!({"type": "InternalIP", "address": "192.168.1.11"}));
         assert_eq!(all[2], json!({"type": "Hostname", "address": "node2"}));
-        let mut merged = object(node);
+        let mut merged = object(&layout, node);
         merged["status"] = status(&layout, node, &Ok(()))["status"].clone();
         serde_json::from_value::<NodeObject>(merged).unwrap();
     }

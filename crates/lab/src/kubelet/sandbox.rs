@@ -15,6 +15,7 @@ use polynic_kernel::netns::{self, Netns};
 use serde_json::{Map, Value, json};
 
 use super::worker::Key;
+use crate::container::{Container, Containers};
 use crate::error::{Error, Result};
 use crate::hold::{self, Holder};
 use crate::registry::Sandbox;
@@ -34,6 +35,8 @@ const LOOPBACK: &[u8] = br#"{"cniVersion":"0.3.1","name":"cni-loopback","plugins
 pub struct Request {
     key: Key,
     host_name: String,
+    /// Names and ports (TCP, UDP) of the containers.
+    containers: Vec<(String, Vec<u16>, Vec<u16>)>,
     capabilities: Map<String, Value>,
 }
 
@@ -45,9 +48,21 @@ impl Request {
         Request {
             key: key.clone(),
             host_name: host_name.chars().take(63).collect(),
+            containers: containers(pod),
             capabilities: capabilities(pod),
         }
     }
+}
+
+/// The containers by name with the ports that they declare.
+fn containers(pod: &Pod) -> Vec<(String, Vec<u16>, Vec<u16>)> {
+    let all = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let ports = |container: &k8s_openapi::api::core::v1::Container, protocol: &str| {
+        let declared = container.ports.iter().flatten();
+        let wanted = declared.filter(|port| port.protocol.as_deref().unwrap_or("TCP") == protocol);
+        wanted.filter_map(|port| u16::try_from(port.container_port).ok()).collect()
+    };
+    all.map(|one| (one.name.clone(), ports(one, "TCP"), ports(one, "UDP"))).collect()
 }
 
 /// The capability values that containerd offers; plugins get those that they declare.
@@ -116,6 +131,7 @@ fn new_sandbox(node: &str, request: &Request) -> Result<Sandbox> {
         netns: PathBuf::from(NETNS_DIR).join(pin),
         pause: None,
         ips: Vec::new(),
+        containers: request.containers.iter().map(|(name, ..)| name.clone()).collect(),
         capabilities: request.capabilities.clone(),
     })
 }
@@ -131,13 +147,28 @@ fn fill(state: &State, sandbox: &mut Sandbox, request: &Request) -> Result<(), S
     if sandbox.ips.is_empty() {
         return Err("the default network gave the pod no address".to_owned());
     }
-    sandbox.pause = Some(start_pause(&network, &request.host_name).map_err(text)?);
+    let containers = stand_ins(state, sandbox, request);
+    sandbox.pause = Some(start_pause(&network, &request.host_name, containers).map_err(text)?);
     sandbox.save(state).map_err(text)
 }
 
-fn start_pause(network: &Netns<netns::Pod>, host_name: &str) -> Result<crate::process::Identity> {
+fn stand_ins(state: &State, sandbox: &Sandbox, request: &Request) -> Containers {
+    let list = request.containers.iter().map(|(name, tcp, udp)| Container {
+        name: name.clone(),
+        tcp: tcp.clone(),
+        udp: udp.clone(),
+        log: sandbox.log(state, name),
+    });
+    Containers { pod: sandbox.name.clone(), list: list.collect() }
+}
+
+fn start_pause(
+    network: &Netns<netns::Pod>,
+    host_name: &str,
+    containers: Containers,
+) -> Result<crate::process::Identity> {
     let name = host_name.to_owned();
-    let command = hold::command(&name, &Holder::Pod);
+    let command = hold::command(&name, &Holder::Pod(&containers));
     let started =
         network.run(move || hold::spawn(command, &name)).map_err(Error::io("enter the pod's network"))?;
     let mut child = started?;

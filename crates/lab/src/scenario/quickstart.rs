@@ -17,6 +17,7 @@ pub const STORY: Story = Story {
     name: "multus-quickstart",
     manifests: include_str!("../../../../scenarios/multus-quickstart/manifests.yaml"),
     nodes: 2,
+    shape: crate::shape::Shape::default,
     chapters: &[
         Chapter { title: "The manifests, unchanged", act: apply, facts: STARTED },
         Chapter {

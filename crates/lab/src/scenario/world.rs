@@ -42,7 +42,7 @@ impl World {
     /// Opens the lab from one of its own processes.
     pub fn enter(state: &State) -> Result<World> {
         let spec = state.spec()?;
-        let layout = Layout::new(spec.nodes, &spec.underlays)?;
+        let layout = Layout::new(spec.nodes, &spec.shape)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(Error::io("start the runtime"))?;
         let client = runtime.block_on(api::client(&state.inner_kubeconfig()))?;
@@ -52,6 +52,16 @@ impl World {
     /// Names and addresses of the wires.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The addresses of the host behind the router.
+    pub fn outside(&self) -> Result<[IpAddr; 2], String> {
+        self.host_addresses(registry::OUTSIDE)
+    }
+
+    /// The addresses of a host that is no node, IPv4 first.
+    pub fn host_addresses(&self, name: &str) -> Result<[IpAddr; 2], String> {
+        self.layout.host_addresses(name).ok_or_else(|| format!("there is no host {name}"))
     }
 
     /// Applies manifests.

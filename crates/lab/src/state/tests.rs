@@ -4,7 +4,7 @@ fn spec() -> Spec {
     Spec {
         name: "one".into(),
         nodes: 2,
-        underlays: vec!["192.168.1.0/24".parse().unwrap()],
+        shape: Shape::default(),
         strict_reverse_path: false,
         tied: false,
         polynic: "/bin/polynic".into(),

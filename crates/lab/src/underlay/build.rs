@@ -9,7 +9,7 @@ use polynic_net::{Change, Needs, Place, Sysctl};
 use super::plan::{Setting, Site, Stage};
 use crate::error::{Error, Result};
 use crate::process::network_of;
-use crate::registry::{Hosts, OUTSIDE, ROUTER};
+use crate::registry::{Hosts, ROUTER};
 
 /// Makes all stages. The calling thread's network namespace becomes the switches; `hosts` holds everybody else's.
 pub fn build(stages: &[Stage], hosts: &Hosts) -> Result<()> {
@@ -41,7 +41,7 @@ fn site_name(site: &Site) -> Option<String> {
         Site::Switches => None,
         Site::Node(node) => Some(node.name()),
         Site::Router => Some(ROUTER.to_owned()),
-        Site::Outside => Some(OUTSIDE.to_owned()),
+        Site::Host(name) => Some(name.clone()),
     }
 }
 

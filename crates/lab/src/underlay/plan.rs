@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use polynic_net::{Address, Attr, Change, IfName, Link, LinkKind, Place, Plan, Route, SysctlKey, Veth};
 
-use super::{Layout, Node, Segment, link_name, nic_name};
+use super::{Layout, Node, On, link_name, nic_name};
 use crate::error::{Error, Result};
+use crate::shape::Host;
 
 /// Whose namespace the far end of a stage is. The near end, [`Place::Host`], is always the namespace of the switches.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +18,8 @@ pub enum Site {
     Node(Node),
     /// The router.
     Router,
-    /// The host behind the router.
-    Outside,
+    /// Another host, by name.
+    Host(String),
 }
 
 /// A setting and its value.
@@ -37,9 +38,12 @@ pub struct Stage {
     pub after: Vec<Setting>,
 }
 
-/// All stages of a lab: switches, router, the host behind it, and the nodes.
+/// All stages of a lab: switches, router, hosts, and the nodes.
 pub fn stages(layout: &Layout) -> Result<Vec<Stage>> {
-    let mut stages = vec![switches(layout)?, router(layout)?, outside(layout)?];
+    let mut stages = vec![switches(layout)?, router(layout)?];
+    for host in &layout.shape().hosts {
+        stages.extend(self::host(layout, host)?);
+    }
     for node in layout.nodes() {
         stages.push(self::node(layout, node)?);
     }
@@ -111,13 +115,16 @@ fn switch(segment: usize) -> Result<IfName> {
     link_name(&format!("switch{segment}"))
 }
 
-fn outside_switch() -> Result<IfName> {
-    link_name("switch-out")
+fn outer_switch(network: usize) -> Result<IfName> {
+    link_name(&format!("switch-out{network}"))
 }
 
 fn switches(layout: &Layout) -> Result<Stage> {
     let mut draft = Draft::new(Site::Switches)?;
-    let mut names = vec![outside_switch()?];
+    let mut names = Vec::new();
+    for network in 0..layout.beyond().len() {
+        names.push(outer_switch(network)?);
+    }
     for segment in 0..layout.segments().len() {
         names.push(switch(segment)?);
     }
@@ -136,49 +143,73 @@ fn router(layout: &Layout) -> Result<Stage> {
         draft.cable(&switch(at)?, &link_name(&format!("router-{at}"))?, &nic);
         draft.addresses(&nic, segment.host(super::ROUTER));
     }
-    let out = link_name("out")?;
-    draft.cable(&outside_switch()?, &link_name("router-out")?, &out);
-    draft.addresses(&out, layout.outside().host(super::ROUTER));
+    for (at, network) in layout.beyond().iter().enumerate() {
+        let out = link_name(&format!("out{at}"))?;
+        draft.cable(&outer_switch(at)?, &link_name(&format!("router-out{at}"))?, &out);
+        draft.addresses(&out, network.host(super::ROUTER));
+    }
     for node in layout.nodes() {
-        to_pods_of(&mut draft, layout, node)?;
+        to_pods_of(&mut draft, layout, &nic_name(0)?, node);
     }
     draft.forwards();
     Ok(draft.stage)
 }
 
-fn outside(layout: &Layout) -> Result<Stage> {
-    let mut draft = Draft::new(Site::Outside)?;
+fn host(layout: &Layout, host: &Host) -> Result<Option<Stage>> {
+    let Some((on, addresses)) = layout.host(host) else { return Ok(None) };
+    let mut draft = Draft::new(Site::Host(host.name.clone()))?;
     let nic = nic_name(0)?;
-    let network: Segment = layout.outside();
-    draft.cable(&outside_switch()?, &link_name("outside")?, &nic);
-    draft.addresses(&nic, network.host(super::FIRST_NODE));
-    draft.routes(&nic, default_routes(), network.router());
-    Ok(draft.stage)
+    let (switch, network) = match on {
+        On::Underlay(at) => (switch(at)?, layout.segments().get(at)),
+        On::Beyond(at) => (outer_switch(at)?, layout.beyond().get(at)),
+    };
+    // Names of hosts are longer than those of links may be.
+    let place = layout.shape().hosts.iter().position(|other| other == host).unwrap_or_default();
+    draft.cable(&switch, &link_name(&format!("host-{place}"))?, &nic);
+    draft.addresses(&nic, addresses);
+    if let Some(network) = network {
+        draft.routes(&nic, default_routes(), network.router());
+    }
+    Ok(Some(draft.stage))
 }
 
 fn node(layout: &Layout, node: Node) -> Result<Stage> {
     let mut draft = Draft::new(Site::Node(node))?;
     for at in 0..layout.segments().len() {
-        let nic = nic_name(at)?;
+        let nic = layout.nic(at)?;
         draft.cable(&switch(at)?, &link_name(&format!("{}-{at}", node.name()))?, &nic);
         if let Some(addresses) = layout.address(node, at) {
             draft.addresses(&nic, addresses);
         }
     }
     if let Some(first) = layout.segments().first() {
-        draft.routes(&nic_name(0)?, default_routes(), first.router());
+        draft.routes(&layout.nic(0)?, default_routes(), first.router());
     }
+    let nic = layout.nic(0)?;
     for other in layout.nodes().filter(|other| *other != node) {
-        to_pods_of(&mut draft, layout, other)?;
+        to_pods_of(&mut draft, layout, &nic, other);
     }
     draft.forwards();
     Ok(draft.stage)
 }
 
-/// Pods of another node are reached through that node's eth0.
-fn to_pods_of(draft: &mut Draft, layout: &Layout, node: Node) -> Result<()> {
-    if let Some(via) = layout.address(node, 0) {
-        draft.routes(&nic_name(0)?, node.pod_networks(), via.map(|net| net.addr()));
+/// What a node that comes later needs: itself, and the ways to its pods on the router and on all others.
+pub fn another_node(layout: &Layout, node: Node) -> Result<Vec<Stage>> {
+    let mut stages = vec![self::node(layout, node)?];
+    let others =
+        layout.nodes().filter(|other| *other != node).map(|other| (Site::Node(other), layout.nic(0)));
+    for (site, nic) in others.chain([(Site::Router, nic_name(0))]) {
+        let mut draft =
+            Draft { stage: Stage { site, before: Vec::new(), plan: Plan::default(), after: Vec::new() } };
+        to_pods_of(&mut draft, layout, &nic?, node);
+        stages.push(draft.stage);
     }
-    Ok(())
+    Ok(stages)
+}
+
+/// Pods of another node are reached through that node's first NIC.
+fn to_pods_of(draft: &mut Draft, layout: &Layout, nic: &IfName, node: Node) {
+    if let Some(via) = layout.address(node, 0) {
+        draft.routes(nic, layout.pod_networks(node), via.map(|net| net.addr()));
+    }
 }

@@ -2,8 +2,8 @@
 
 use polynic_cni::{Error, Success, Verb, Version};
 use polynic_kernel::{ApplyError, Kernel, KernelError, NetnsId, transaction};
-use polynic_net::check::{needs, promises_of, violations};
-use polynic_net::{Entropy, Facts, Needs, Plan};
+use polynic_net::check::{holds, needs, promises_of, violations};
+use polynic_net::{Entropy, Facts, Needs, Place, Plan, Stake};
 
 use super::Job;
 use super::lock::{ContainerLock, SharedLock};
@@ -149,7 +149,7 @@ impl<'a> Attempt<'a> {
             let facts = self.observe(ipam.as_ref())?;
             let planned = self.job.attachment.plan(self.call(), &facts, ipam.as_ref(), &mut entropy)?;
             if let Some(lock) = shared.as_deref_mut()
-                && planned.plan.touches_shared()
+                && changes_shared(&planned.plan, &facts)
                 && !lock.is_exclusive()
             {
                 lock.make_exclusive().map_err(|e| self.call().error(e))?;
@@ -221,6 +221,12 @@ impl<'a> Attempt<'a> {
             result: serde_json::from_str(&printed).map_err(|e| call.error(e))?,
         })
     }
+}
+
+/// Whether the plan changes anything that others share, given what is there already.
+fn changes_shared(plan: &Plan, facts: &Facts) -> bool {
+    let shared = plan.steps.iter().filter(|s| s.stake == Stake::Ensured && s.change.place == Place::Host);
+    shared.into_iter().any(|s| !holds(&s.change, facts))
 }
 
 /// An error with its source: record errors end up in one line of text.

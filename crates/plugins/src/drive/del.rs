@@ -6,7 +6,7 @@ use polynic_kernel::{Kernel, KernelError, transaction};
 use super::Job;
 use super::add::describe;
 use super::lock::ContainerLock;
-use crate::record::{Earlier, Record, Slot};
+use crate::record::{self, Earlier, Record, Slot};
 use crate::{Leftovers, Role};
 
 /// Removes the attachment with whatever is left of it. The address is given back last, so that nobody gets it while a link
@@ -22,11 +22,13 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
             remove_recorded(job, kernel.as_mut(), &record)?
         }
         Some(Earlier::Reserving) => Vec::new(),
+        Some(Earlier::Nothing) if is_kept_by_another(job, lock.as_ref()) => Vec::new(),
         Some(Earlier::Nothing) | None => remove_leftovers(job, kernel.as_mut()),
     };
     if let Some(error) = errors.into_iter().next() {
         return Err(call.error(error));
     }
+    sweep(job, kernel.as_mut());
     job.ipam(Verb::Del)?;
     slot.map_or(Ok(()), |s| s.forget()).map_err(|e| call.error(describe(&e)))
 }
@@ -43,6 +45,23 @@ pub(super) fn remove_recorded(
     }
     let mut host_only = job.context.door.open(None).map_err(|e| job.call.error(e))?;
     Ok(transaction::remove(host_only.as_mut(), &record.plan))
+}
+
+/// Removes what others may have shared, as far as it goes: what stays is in nobody's way.
+fn sweep(job: &Job<'_>, kernel: &mut dyn Kernel) {
+    let Ok(facts) = kernel.observe(&job.attachment.leftover_needs(job.call)) else { return };
+    for change in job.attachment.sweep(job.call, &facts) {
+        if let Err(e) = kernel.apply(&change) {
+            (job.context.warn)(&format!("{}: {e}", job.call.whom()));
+        }
+    }
+}
+
+/// Whether the container has a record by the same chained plugin for another interface. Then it was ours that attached all of
+/// them, and what looks like a leftover belongs to that one.
+fn is_kept_by_another(job: &Job<'_>, lock: Option<&ContainerLock>) -> bool {
+    let records = lock.map(|l| record::applied(&l.directory)).unwrap_or_default();
+    job.attachment.role() == Role::Chained && records.iter().any(|r| r.plugin == job.call.plugin)
 }
 
 fn remove_leftovers(job: &Job<'_>, kernel: &mut dyn Kernel) -> Vec<KernelError> {

@@ -33,13 +33,13 @@ pub fn gateway(world: &World) -> Finding {
 }
 
 pub fn outside_by_net1(world: &World) -> Finding {
-    ping(world, ONE, "net1", world.layout().outside_host()[0])
+    ping(world, ONE, "net1", world.outside()?[0])
 }
 
 /// Without a source of its own choice the pod's packets go by net1: the other end tells whom it saw.
 pub fn outside_sees_net1(world: &World) -> Finding {
     let (pod, outside) = (world.network(Pod(ONE))?, world.network(Host(OUTSIDE))?);
-    let seen = packet::tcp(&pod, &outside, world.layout().outside_host()[0])?;
+    let seen = packet::tcp(&pod, &outside, world.outside()?[0])?;
     same(&seen, &address(world, ONE, "net1", Family::V4)?)
 }
 
@@ -80,7 +80,7 @@ pub fn tcp(world: &World) -> Finding {
 
 pub fn chosen_reaches_outside(world: &World) -> Finding {
     let (pod, outside) = (world.network(Pod(CHOSEN))?, world.network(Host(OUTSIDE))?);
-    let seen = packet::tcp(&pod, &outside, world.layout().outside_host()[0])?;
+    let seen = packet::tcp(&pod, &outside, world.outside()?[0])?;
     same(&seen, &address(world, CHOSEN, "net1", Family::V4)?)
 }
 

@@ -1,0 +1,173 @@
+//! The life of a request: start, observation, deadline, answer.
+
+use super::add::AddWork;
+use super::release::ReleaseWork;
+use super::{Allocator, Effect};
+use crate::{
+    AddRequest, Answer, Failure, FailureReason, Millis, Observed, PodKey, ReadError, ReleaseKind,
+    ReleaseRequest, RequestId,
+};
+
+/// A request under way.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) what: What,
+    pub(super) stage: Stage,
+    pub(super) deadline: Millis,
+    /// How often its pod was observed.
+    pub(super) looks: u32,
+    /// The last thing that kept it from being done, for the error at its deadline.
+    pub(super) obstacle: String,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    Add(AddRequest),
+    Release(ReleaseRequest),
+}
+
+/// How far a request has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Another request of the pod is inside.
+    Waiting,
+    /// The pod is being read.
+    Observing,
+    /// It will be read again then.
+    Resting(Millis),
+    /// Pools are at work.
+    Allocating(Box<AddWork>),
+    /// Endpoint or pools are at work.
+    Releasing(ReleaseWork),
+    /// It is answered; some of its wants are in writes whose outcome is not known yet.
+    Answered(Box<AddWork>),
+}
+
+impl Request {
+    pub(super) fn add(request: AddRequest) -> Self {
+        Self::new(request.deadline, What::Add(request))
+    }
+
+    pub(super) fn release(request: ReleaseRequest) -> Self {
+        Self::new(request.deadline, What::Release(request))
+    }
+
+    fn new(deadline: Millis, what: What) -> Self {
+        let obstacle = "an earlier request of the pod is not done".to_owned();
+        Self { what, stage: Stage::Waiting, deadline, looks: 0, obstacle }
+    }
+
+    pub(super) fn pod(&self) -> &PodKey {
+        match &self.what {
+            What::Add(request) => &request.pod,
+            What::Release(request) => &request.pod,
+        }
+    }
+
+    fn subject(&self) -> String {
+        let (pod, nic) = match &self.what {
+            What::Add(request) => (&request.pod, &request.nic),
+            What::Release(request) => (&request.pod, &request.nic),
+        };
+        match nic.as_str() {
+            "" => format!("pod {pod}"),
+            nic => format!("pod {pod}, interface {nic}"),
+        }
+    }
+
+    /// What a cached pod must have as UID to do. A release is decided on what the API server says now.
+    fn uid_of_cached(&self) -> String {
+        match &self.what {
+            What::Add(request) => request.uid.clone(),
+            What::Release(_) => String::new(),
+        }
+    }
+}
+
+impl Allocator {
+    pub(super) fn start(&mut self, id: RequestId, request: Request) {
+        let pod = request.pod().clone();
+        self.emit(Effect::WakeAt(request.deadline));
+        if matches!(&request.what, What::Release(release) if release.kind == ReleaseKind::Pod) {
+            self.give_up_endpoint(&pod);
+        }
+        self.requests.insert(id, request);
+        if self.enter(&pod, id) {
+            self.begin(id);
+        }
+    }
+
+    /// Reads what there is to know about the pod.
+    pub(super) fn begin(&mut self, id: RequestId) {
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        request.stage = Stage::Observing;
+        request.looks += 1;
+        let effect = Effect::Observe { id, pod: request.pod().clone(), uid: request.uid_of_cached() };
+        self.emit(effect);
+    }
+
+    pub(super) fn observed(&mut self, id: RequestId, seen: Result<Observed, ReadError>) {
+        let Some(request) =
+            self.requests.get(&id).filter(|request| matches!(request.stage, Stage::Observing))
+        else {
+            return;
+        };
+        let what = request.what.clone();
+        match (seen, what) {
+            (Err(why), _) => self.rest(id, why.to_string(), 200),
+            (Ok(seen), What::Add(add)) => self.observed_for_add(id, &add, seen),
+            (Ok(seen), What::Release(release)) => self.observed_for_release(id, &release, &seen),
+        }
+    }
+
+    /// Looks again after about that many milliseconds.
+    pub(super) fn rest(&mut self, id: RequestId, why: String, millis: u64) {
+        let until = self.now.plus(millis + self.entropy.bits() % (millis / 4 + 1));
+        if let Some(request) = self.requests.get_mut(&id) {
+            request.obstacle = why;
+            request.stage = Stage::Resting(until);
+        }
+        self.emit(Effect::WakeAt(until));
+    }
+
+    pub(super) fn look_again(&mut self) {
+        let now = self.now;
+        let rested = |request: &Request| matches!(request.stage, Stage::Resting(until) if until <= now);
+        let due: Vec<RequestId> =
+            self.requests.iter().filter(|(_, r)| rested(r)).map(|(id, _)| *id).collect();
+        for id in due {
+            self.begin(id);
+        }
+    }
+
+    /// Answers all whose time is up.
+    pub(super) fn expire(&mut self) {
+        let now = self.now;
+        let late =
+            |request: &Request| request.deadline <= now && !matches!(request.stage, Stage::Answered(_));
+        let due: Vec<RequestId> = self.requests.iter().filter(|(_, r)| late(r)).map(|(id, _)| *id).collect();
+        for id in due {
+            let obstacle = self.requests.get(&id).map(|request| request.obstacle.clone()).unwrap_or_default();
+            self.fail(id, FailureReason::OutOfTime(format!("not done within the time: {obstacle}")));
+        }
+    }
+
+    /// Answers with a failure and takes back what was done.
+    pub(super) fn fail(&mut self, id: RequestId, why: FailureReason) {
+        let Some(request) = self.requests.remove(&id) else { return };
+        let answer = Answer::Failed(Failure { subject: request.subject(), why });
+        self.emit(Effect::Answer(id, answer));
+        match request.stage {
+            Stage::Waiting => {}
+            Stage::Observing | Stage::Resting(_) => self.leave(request.pod()),
+            Stage::Releasing(_) => self.abandon_release(id, request.pod()),
+            Stage::Allocating(_) => self.abandon_add(id, request),
+            Stage::Answered(_) => drop(self.requests.insert(id, request)),
+        }
+    }
+
+    pub(super) fn answer(&mut self, id: RequestId, answer: Answer) {
+        self.emit(Effect::Answer(id, answer));
+    }
+}

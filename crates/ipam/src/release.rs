@@ -1,0 +1,124 @@
+//! What a release comes to, from what was observed (spec/spiderpool.md section 8). Pure.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use crate::{Endpoint, FailureReason, Observed, ObservedPod, PodKey, ReleaseKind, ReleaseRequest, Settings};
+
+/// What has to be done for a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Key of the endpoint and of the records.
+    pub key: PodKey,
+    /// Whose records go.
+    pub uid: String,
+    /// What becomes of the endpoint, if it is this UID's.
+    pub endpoint: EndpointFate,
+    /// Pools that hold records of this UID, as far as can be seen.
+    pub pools: BTreeSet<String>,
+    /// Addresses that are not to be handed out for a while: they failed a probe.
+    pub suspects: Vec<(String, IpAddr)>,
+    /// The work is to end within so many milliseconds, because the pod has no more time.
+    pub limit_millis: Option<u64>,
+}
+
+/// What becomes of an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndpointFate {
+    /// It goes.
+    Remove,
+    /// It stays, without interfaces.
+    Clear,
+}
+
+/// Decides a release; `None`: there is nothing to do.
+///
+/// # Errors
+/// A release after a conflict is not allowed.
+pub fn decide_release(
+    settings: &Settings,
+    request: &ReleaseRequest,
+    seen: &Observed,
+) -> Result<Option<Release>, FailureReason> {
+    match request.kind {
+        ReleaseKind::Pod => Ok(of_pod(settings, request, seen)),
+        ReleaseKind::Conflict if !settings.release_conflicts => Err(FailureReason::ConflictReleaseDisabled),
+        ReleaseKind::Conflict if is_fixed(settings, seen) => Err(FailureReason::ConflictReleaseOfFixed),
+        ReleaseKind::Conflict | ReleaseKind::Probe => Ok(after_probe(settings, request, seen)),
+    }
+}
+
+fn is_fixed(settings: &Settings, seen: &Observed) -> bool {
+    let fixed = |pod: &ObservedPod| settings.fixed(&pod.pod).is_some();
+    seen.pod.as_ref().map_or_else(|| seen.endpoint.as_ref().is_some_and(|own| !own.owned_by_pod), fixed)
+}
+
+fn of_pod(settings: &Settings, request: &ReleaseRequest, seen: &Observed) -> Option<Release> {
+    let Some(pod) = &seen.pod else { return of_gone_pod(request, seen) };
+    let earlier = !request.uid.is_empty() && request.uid != pod.pod.uid;
+    let fixed = settings.fixed(&pod.pod);
+    match () {
+        // The sandbox of an earlier pod of this name. Its fixed addresses are for the new one.
+        () if earlier && fixed.is_some() => None,
+        () if earlier => of_gone_pod(request, seen),
+        () if pod.pod.is_alive() => None,
+        () if fixed.is_some()
+            && pod.fixed_owner.as_ref().is_none_or(|owner| owner.wants(&pod.pod.key.name)) =>
+        {
+            None
+        }
+        () => {
+            let key = settings.endpoint_key(&pod.pod);
+            let limit =
+                pod.pod.deletion.map(|deletion| u64::from(deletion.grace.saturating_sub(5).max(5)) * 1000);
+            let release = release(request, seen, key, pod.pod.uid.clone())?;
+            Some(Release { limit_millis: limit, ..release })
+        }
+    }
+}
+
+/// The pod is not there. What has an endpoint that outlives its pod is left to GC, which can ask the owner.
+fn of_gone_pod(request: &ReleaseRequest, seen: &Observed) -> Option<Release> {
+    let own = seen.endpoint.as_ref().filter(|endpoint| endpoint.uid == request.uid);
+    match own {
+        _ if request.uid.is_empty() => None,
+        Some(endpoint) if !endpoint.owned_by_pod => None,
+        _ => release(request, seen, request.pod.clone(), request.uid.clone()),
+    }
+}
+
+fn release(request: &ReleaseRequest, seen: &Observed, key: PodKey, uid: String) -> Option<Release> {
+    let own = seen.endpoint.as_ref().filter(|endpoint| endpoint.uid == uid);
+    let nic = request.nic.as_str();
+    if own.is_some_and(|endpoint| !nic.is_empty() && endpoint.entry_for(nic).is_none()) {
+        return None;
+    }
+    let pools = pools_of(seen, own, &key, &uid);
+    let endpoint = EndpointFate::Remove;
+    Some(Release { key, uid, endpoint, pools, suspects: Vec::new(), limit_millis: None })
+}
+
+/// Pools that the endpoint names or that have records of the UID.
+fn pools_of(seen: &Observed, own: Option<&Endpoint>, key: &PodKey, uid: &str) -> BTreeSet<String> {
+    let named =
+        own.into_iter().flat_map(|endpoint| endpoint.holdings().map(|holding| holding.pool.to_owned()));
+    let holds = |pool: &&std::sync::Arc<crate::Pool>| {
+        pool.records.iter().any(|(_, record)| record.uid == uid && record.pod == *key)
+    };
+    named.chain(seen.pools.iter().filter(holds).map(|pool| pool.name.clone())).collect()
+}
+
+fn after_probe(settings: &Settings, request: &ReleaseRequest, seen: &Observed) -> Option<Release> {
+    let pod = seen.pod.as_ref();
+    let uid = if request.uid.is_empty() { pod.map(|pod| pod.pod.uid.clone())? } else { request.uid.clone() };
+    let key = pod.map_or_else(|| request.pod.clone(), |pod| settings.endpoint_key(&pod.pod));
+    let own = seen.endpoint.as_ref().filter(|endpoint| endpoint.uid == uid);
+    let probed = own.into_iter().flat_map(Endpoint::holdings);
+    let probed = probed.filter(|holding| request.nic.is_empty() || holding.nic == request.nic);
+    let suspects = probed.map(|holding| (holding.pool.to_owned(), holding.ip)).collect();
+    let pools = pools_of(seen, own, &key, &uid);
+    Some(Release { key, uid, endpoint: EndpointFate::Clear, pools, suspects, limit_millis: None })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,34 @@
+//! Expressions about the connection that a packet belongs to (`ct`).
+
+use netlink_packet_netfilter::nftables::Operator;
+
+use super::transport::{bits, number};
+use super::{Expr, compare, masked, raw};
+
+/// Attributes and keys (`enum nft_ct_attributes`, `enum nft_ct_keys`).
+const DESTINATION: u16 = 1;
+const KEY: u16 = 2;
+const SOURCE: u16 = 4;
+const STATE: u32 = 0;
+const MARK: u32 = 3;
+/// The bit of a connection that is new (`NF_CT_STATE_BIT(IP_CT_NEW)`).
+const NEW: u32 = 8;
+
+/// `ct state new`.
+pub(super) fn is_new() -> Vec<Expr> {
+    vec![load(STATE), masked(NEW.to_ne_bytes().to_vec()), compare(Operator::NotEqual, vec![0; 4])]
+}
+
+/// `ct mark & MASK == VALUE`.
+pub(super) fn mark(value: u32, mask: u32) -> Vec<Expr> {
+    vec![load(MARK), bits(mask, 0), compare(Operator::Equal, (value & mask).to_ne_bytes().to_vec())]
+}
+
+/// `ct mark set ct mark & ~MASK ^ VALUE`.
+pub(super) fn set_mark(value: u32, mask: u32) -> Vec<Expr> {
+    vec![load(MARK), bits(!mask, value & mask), raw("ct", vec![number(KEY, MARK), number(SOURCE, 1)])]
+}
+
+fn load(key: u32) -> Expr {
+    raw("ct", vec![number(DESTINATION, 1), number(KEY, key)])
+}
