@@ -67,7 +67,7 @@ impl Scan<'_> {
     pub(super) fn page(mut self, limit: usize) -> Result<(Vec<Stored>, usize), StoreError> {
         let mut items = Vec::new();
         while limit == 0 || items.len() < limit {
-            let Some(stored) = self.step(|value| Bytes::copy_from_slice(value))? else {
+            let Some(stored) = self.step(Bytes::copy_from_slice)? else {
                 return Ok((items, 0));
             };
             items.push(Stored { key: stored.0, body: stored.1 });
