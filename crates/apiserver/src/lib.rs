@@ -38,6 +38,7 @@ mod http;
 mod identity;
 mod json;
 mod meta;
+mod ownership;
 pub mod patch;
 mod protobuf;
 mod quantity;
