@@ -82,7 +82,6 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
         node::prepare(&state, &layout, node, &kubeconfig.map_err(Error::io("read the kubeconfig"))?)?;
         tokio::spawn(keep_kubelet(state.clone(), node, host(&hosts, &node.name())?));
     }
-<<<<<<< HEAD
     if spec.shape.spiderpool {
         spiderpool::install(&client, &state).await?;
         for node in layout.nodes() {
@@ -91,9 +90,7 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
         }
         step("Spiderpool: its kinds, and an agent on each node".to_owned());
     }
-=======
     tokio::spawn(garbage::run(client.clone()));
->>>>>>> main
     tokio::spawn(controllers::run(client.clone(), spec.shape.services));
     wait_until_ready(&client, spec.nodes).await?;
     step(format!(
