@@ -29,14 +29,28 @@ fn kill_inside(labs: &Labs, pattern: &str) {
     labs.ok(&["exec", "node/node1", "--", "sh", "-c", &shell]);
 }
 
-#[test]
-fn every_fact_of_the_quickstart_holds() {
+fn told(story: &str, facts: usize) {
     let Some(labs) = Labs::with_plugins() else { return };
-    let told = labs.run(&["run", "multus-quickstart"]);
+    let told = labs.run(&["run", story]);
     let words = text(&told.stdout);
     assert!(told.status.success(), "{words}{}", text(&told.stderr));
-    assert!(!words.contains("FAIL") && words.contains("38 facts hold, 0 do not"), "{words}");
+    assert!(!words.contains("FAIL") && words.contains(&format!("{facts} facts hold, 0 do not")), "{words}");
     labs.nothing_left();
+}
+
+#[test]
+fn every_fact_of_the_quickstart_holds() {
+    told("multus-quickstart", 38);
+}
+
+#[test]
+fn every_fact_of_macvlan_overlay_holds() {
+    told("macvlan-overlay", 18);
+}
+
+#[test]
+fn every_fact_of_macvlan_standalone_holds() {
+    told("macvlan-standalone", 14);
 }
 
 #[test]
