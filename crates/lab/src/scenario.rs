@@ -14,6 +14,7 @@ use crate::shape::Shape;
 use crate::state::{Spec, State};
 use crate::ui::{Style, Ui};
 
+pub mod mac_and_conflict;
 pub mod macvlan_overlay;
 pub mod macvlan_standalone;
 pub mod packet;
@@ -61,7 +62,8 @@ pub struct Story {
 }
 
 /// All stories that the lab can tell.
-pub const STORIES: [&Story; 3] = [&quickstart::STORY, &macvlan_overlay::STORY, &macvlan_standalone::STORY];
+pub const STORIES: [&Story; 4] =
+    [&quickstart::STORY, &macvlan_overlay::STORY, &macvlan_standalone::STORY, &mac_and_conflict::STORY];
 
 /// The story of that name.
 pub fn find(name: &str) -> Result<&'static Story> {

@@ -10,7 +10,10 @@ use kube::core::Request;
 use kube::{Api, Client};
 use polynic_kernel::netns::{Netns, Pod};
 use polynic_kernel::{Door, RealDoor};
-use polynic_net::{AddressFact, Family, IfName, LinkFact, LinkNeed, Needs, NsFacts, Route, Rule, TABLE_MAIN};
+use polynic_net::{
+    Address, AddressFact, Change, Family, IfName, IpNet, LinkFact, LinkNeed, Needs, NsFacts, Route, Rule,
+    TABLE_MAIN,
+};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -269,6 +272,26 @@ impl World {
         needs.pod.addresses = links.links.iter().map(|link| link.name.clone()).collect();
         let facts = kernel.observe(&needs).map_err(|why| why.to_string())?.pod.unwrap_or_default();
         Ok(View(facts))
+    }
+
+    /// Gives a host of the lab another address on its first NIC.
+    pub fn add_address(&self, host: &str, net: IpNet) -> Finding {
+        self.change_address(host, net, Some)
+    }
+
+    /// Takes an address away again.
+    pub fn remove_address(&self, host: &str, net: IpNet) -> Finding {
+        self.change_address(host, net, Change::inverse)
+    }
+
+    fn change_address(&self, host: &str, net: IpNet, how: fn(Change) -> Option<Change>) -> Finding {
+        let path = self.network_path(Place::Host(host))?.to_string_lossy().into_owned();
+        let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
+        let nic = IfName::new("eth0").map_err(|why| why.to_string())?;
+        let added = Change::add_address(polynic_net::Place::Pod, Address::new(&nic, net));
+        let change = how(added).ok_or("an address has an inverse")?;
+        kernel.apply(&change).map_err(|why| why.to_string())?;
+        Ok(format!("{change} of {host}"))
     }
 
     /// The addresses that a node's host-local store holds for a network, in order.
