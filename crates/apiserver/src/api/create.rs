@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Api, Target, WriteOptions, admit_container};
+use super::{Api, Target, WriteOptions, addresses, admit_container};
 use crate::crd::Change;
 use crate::entropy;
-use crate::json::{child, text};
+use crate::json::{carry, child, text};
 use crate::meta;
 use crate::resource::{Resource, StatusOnly};
 use crate::status::Status;
@@ -64,7 +64,7 @@ impl Api {
 fn insert(
     txn: &mut Txn<'_, '_>,
     target: &Target,
-    object: Value,
+    mut object: Value,
     options: WriteOptions,
 ) -> Result<Value, Status> {
     admit_container(&|key| Ok(txn.get(key)?), target)?;
@@ -75,7 +75,13 @@ fn insert(
     if options.dry_run {
         txn.discard();
     }
-    Ok(txn.put(&key, object)?)
+    addresses::assign(txn, target, &mut object, None)?;
+    let mut stored = txn.put(&key, object)?;
+    if options.dry_run {
+        // What is not stored has no revision.
+        carry("resourceVersion", &Value::Null, child(&mut stored, "metadata"));
+    }
+    Ok(stored)
 }
 
 /// A stored value as clients of `resource`'s version see it.
