@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::json::{at, carry, child, items, text};
 use crate::resource::Resource;
-use crate::status::{Cause, Status};
+use crate::status::{Cause, Status, Subject};
 use crate::strategy::{fields, moment};
 
 /// Bytes that all annotations of an object may have together.
@@ -27,6 +27,7 @@ pub(crate) fn check_shape(resource: &Resource, object: &mut Value) -> Result<(),
         return Err(Status::bad_request("the body of the request must be a JSON object"));
     };
     check_type(map, "apiVersion", &resource.api_version(), "API version")?;
+    check_custom_kind(resource, map)?;
     check_type(map, "kind", &resource.kind, "kind")?;
     let metadata = map.entry("metadata").or_insert_with(|| json!({}));
     let Some(metadata) = metadata.as_object_mut() else {
@@ -36,6 +37,18 @@ pub(crate) fn check_shape(resource: &Resource, object: &mut Value) -> Result<(),
     metadata.remove("managedFields");
     metadata.remove("selfLink");
     metadata.iter().try_for_each(|(key, value)| check_field(key, value))
+}
+
+/// Of custom objects a wrong kind is a wrong field.
+fn check_custom_kind(resource: &Resource, map: &Map<String, Value>) -> Result<(), Status> {
+    let found = map.get("kind").and_then(Value::as_str).unwrap_or_default();
+    if !resource.custom || found.is_empty() || found == resource.kind {
+        return Ok(());
+    }
+    let name = map.get("metadata").map(|metadata| text(metadata, "name")).unwrap_or_default();
+    let subject = Subject { group: resource.group.clone(), kind: found.into(), name: name.into() };
+    let detail = format!("must be {}", resource.kind);
+    Err(Status::invalid(subject, vec![Cause::invalid("kind", found, &detail)]))
 }
 
 fn check_type(map: &mut Map<String, Value>, key: &str, wanted: &str, what: &str) -> Result<(), Status> {
@@ -95,7 +108,7 @@ pub(crate) fn validate(resource: &Resource, object: &Value) -> Vec<Cause> {
     causes.extend(fields::labels("metadata.labels", at(object, "metadata.labels")));
     causes.extend(annotations(object));
     causes.extend(owners(object));
-    causes.extend(finalizers(object));
+    causes.extend(finalizers(resource, object));
     causes
 }
 
@@ -118,7 +131,7 @@ fn annotations(object: &Value) -> Vec<Cause> {
     causes
 }
 
-fn finalizers(object: &Value) -> Vec<Cause> {
+fn finalizers(resource: &Resource, object: &Value) -> Vec<Cause> {
     let names = items(object, "metadata.finalizers").iter().filter_map(Value::as_str).enumerate();
     let wrong = |(f, name): (usize, &str)| {
         let field = format!("metadata.finalizers[{f}]");

@@ -144,8 +144,11 @@ impl Resource {
                 decode::complete(self, &mut object);
             }
         }
-        if let Some(shape) = self.shape.as_ref().filter(|shape| shape.has_defaults()) {
-            shape.fill(&mut object);
+        match &self.shape {
+            // Another version may describe more than this one.
+            Some(shape) if self.conversion == Conversion::ApiVersion => drop(shape.settle(&mut object)),
+            Some(shape) if shape.has_defaults() => shape.fill(&mut object),
+            _ => {}
         }
         Ok(object)
     }

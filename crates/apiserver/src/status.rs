@@ -208,7 +208,9 @@ impl Status {
 
     /// 500: our fault.
     pub fn internal(cause: impl fmt::Display) -> Self {
-        Self::new(500, "InternalError", format!("Internal error occurred: {cause}"))
+        let cause = Cause { field: String::new(), reason: "", message: cause.to_string() };
+        let message = format!("Internal error occurred: {}", cause.message);
+        Self { causes: vec![cause], ..Self::new(500, "InternalError", message) }
     }
 
     /// The answer as a JSON object of kind `Status`.

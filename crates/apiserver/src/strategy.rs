@@ -57,6 +57,11 @@ pub trait Strategy: Send + Sync {
         }
     }
 
+    /// What is wrong with a new object besides that.
+    fn validate_new(&self, _object: &Value) -> Vec<Cause> {
+        Vec::new()
+    }
+
     /// Makes of a changed object what the server keeps count of; after what clients may not write was put back.
     fn prepare_update(&self, _new: &mut Value, _old: &Value) {}
 

@@ -86,5 +86,6 @@ fn remove_if_done(txn: &mut Txn<'_, '_>, kinds: &Snapshot, key: &str) -> Result<
         }
     }
     txn.remove(key, container)?;
+    crd::release_names(txn, key)?;
     Ok(true)
 }

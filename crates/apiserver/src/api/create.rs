@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Api, Target, WriteOptions, addresses, admit_container};
-use crate::crd::Change;
+use crate::crd::{self, Change};
 use crate::entropy;
 use crate::json::{carry, child, text};
 use crate::meta;
@@ -77,6 +77,7 @@ fn insert(
     }
     addresses::assign(txn, target, &mut object, None)?;
     let mut stored = txn.put(&key, object)?;
+    crd::accept_names(txn, &key)?;
     if options.dry_run {
         // What is not stored has no revision.
         carry("resourceVersion", &Value::Null, child(&mut stored, "metadata"));
@@ -112,11 +113,15 @@ fn check_place(target: &Target, object: &mut Value) -> Result<(), Status> {
 fn prepare(target: &Target, object: Value, now: Timestamp) -> Result<Value, Status> {
     let resource = &target.resource;
     let mut object = resource.absorb(object);
+    if resource.custom {
+        crd::warn_of_finalizers(&object);
+    }
     resource.fill_in(&mut object);
     resource.strategy.begin(&mut object, resource.status, now);
     resource.fill_in(&mut object);
     meta::begin(resource, &mut object, entropy::uuid().map_err(Status::internal)?, now);
     let mut causes = meta::validate(resource, &object);
+    causes.extend(resource.strategy.validate_new(&object));
     causes.extend(resource.strategy.validate(&object));
     causes.extend(resource.check(Change { new: &object, old: None }, StatusOnly::No));
     if causes.is_empty() {

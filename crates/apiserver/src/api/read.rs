@@ -72,7 +72,10 @@ impl Api {
         if let Some(cursor) = cursor {
             listing.revision = cursor.revision;
         }
-        let metadata = list_metadata(&listing);
+        let mut metadata = list_metadata(&listing);
+        if target.resource.custom && metadata.get("continue").is_none() {
+            metadata["continue"] = json!("");
+        }
         let present = |stored: &Stored| target.resource.present_text(&stored.body);
         let items = listing.items.iter().map(present).collect::<Result<Vec<_>, _>>()?;
         render::list(form, &target.resource, &metadata, &items)

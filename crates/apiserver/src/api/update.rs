@@ -10,13 +10,13 @@ use super::cascade;
 use super::create::served;
 use super::{Api, Target, WriteOptions};
 use crate::admission::Operation;
-use crate::crd::Change;
+use crate::crd::{self, Change};
 use crate::decode;
 use crate::json::{carry, child, text};
 use crate::meta;
 use crate::patch::{self, PatchError, PatchType};
 use crate::resource::{Resource, Snapshot, StatusOnly};
-use crate::status::Status;
+use crate::status::{Cause, Status};
 use crate::store::Txn;
 use crate::warning;
 
@@ -151,9 +151,12 @@ pub(super) fn write(
     if meta::has_ended(&new) {
         let last = txn.remove(&key, new)?;
         cascade::sweep(txn, kinds, &target.resource, &last)?;
+        crd::release_names(txn, &key)?;
         return Ok(last);
     }
-    Ok(txn.put(&key, new)?)
+    let stored = txn.put(&key, new)?;
+    crd::accept_names(txn, &key)?;
+    Ok(stored)
 }
 
 /// The object to store, from what the client wants and what is there; equal to `old` if nothing changes.
@@ -204,12 +207,9 @@ fn check_version(target: &Target, new: &Value, old: &Value) -> Result<(), Status
     let resource = &target.resource;
     match text(new, "metadata.resourceVersion") {
         "" if resource.strategy.demands_resource_version() => {
-            let cause = crate::status::Cause::invalid(
-                "metadata.resourceVersion",
-                "0x0",
-                "must be specified for an update",
-            );
-            Err(Status::invalid(resource.subject_kind(&target.name), vec![cause]))
+            let detail = "must be specified for an update";
+            let cause = Cause::invalid_value("metadata.resourceVersion", &json!(0), detail);
+            Err(Status::invalid(resource.subject(&target.name), vec![cause]))
         }
         "" => Ok(()),
         version if version == text(old, "metadata.resourceVersion") => Ok(()),

@@ -59,6 +59,9 @@ pub(super) async fn answer(
         "scale" if call.target.resource.scale().is_some() => call.scale(&parts.method, body).await,
         "status" if call.target.resource.status => call.status(&parts.method, body).await,
         "binding" if call.target.resource.plural == "pods" => call.binding(&parts.method, body).await,
+        _ if call.target.resource.custom => {
+            Err(Status::not_found(call.target.resource.subject(&call.target.name)))
+        }
         _ => Err(Status::no_such_path()),
     }
 }

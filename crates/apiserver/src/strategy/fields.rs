@@ -38,9 +38,6 @@ pub(crate) fn present(object: &Value, path: &str, field: &str) -> Option<Cause> 
 
 /// What is wrong with a key of labels and annotations.
 pub(crate) fn qualified(key: &str) -> Option<String> {
-    if is_label_key(key) {
-        return None;
-    }
     let (prefix, name) = key.split_once('/').map_or(("", key), |(prefix, name)| (prefix, name));
     if key.matches('/').count() > 1 {
         let form = "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
@@ -55,6 +52,7 @@ pub(crate) fn qualified(key: &str) -> Option<String> {
     match name {
         "" => Some("name part must be non-empty".into()),
         name if name.len() > 63 => Some("name part must be no more than 63 characters".into()),
+        name if is_label_key(name) => None,
         _ => Some(LABEL_NAME.into()),
     }
 }
