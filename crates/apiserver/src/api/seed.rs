@@ -9,8 +9,8 @@ use crate::status::Status;
 use crate::strategy::moment;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
-/// Where services get their addresses: what kubeadm gives to clusters.
-const SERVICE_RANGE: &str = "10.96.0.0/12";
+/// Where services get their addresses: of both families, the first being the one that they get unless they ask for more.
+const SERVICE_RANGES: [&str; 2] = ["10.96.0.0/12", "fd00:10:96::/112"];
 /// The first address of that range, which is this server's.
 const SERVER_ADDRESS: &str = "10.96.0.1";
 
@@ -25,7 +25,7 @@ fn rows() -> Vec<Row> {
         "servicecidrs",
         "",
         json!({
-            "metadata": {"name": "kubernetes"}, "spec": {"cidrs": [SERVICE_RANGE]},
+            "metadata": {"name": "kubernetes"}, "spec": {"cidrs": SERVICE_RANGES},
         }),
     ));
     rows.push(("", "services", "default", json!({
