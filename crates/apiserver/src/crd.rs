@@ -7,7 +7,8 @@ mod defaults;
 mod embedded;
 mod format;
 mod lists;
-mod pattern;
+mod names;
+pub(crate) mod pattern;
 mod prune;
 mod scale;
 mod shape;
@@ -17,7 +18,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::json::{at, integer, items, text};
@@ -31,12 +32,27 @@ const VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", 
 /// What can be done with a part of one.
 const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
 
+pub(crate) use self::format::is_known as is_known_format;
+pub(crate) use self::names::{accept as accept_names, release as release_names};
 pub(crate) use self::scale::Scale;
-pub(crate) use self::shape::Change;
 pub use self::shape::Shape;
+pub(crate) use self::shape::{Change, check_default};
 
 /// Keys of definitions start with this.
 pub(crate) const PREFIX: &str = "apiextensions.k8s.io/customresourcedefinitions/";
+
+/// Warns of finalizers whose names somebody else may use too.
+pub(crate) fn warn_of_finalizers(object: &Value) {
+    for name in items(object, "metadata.finalizers").iter().filter_map(Value::as_str) {
+        if name.contains('/') || ["orphan", "foregroundDeletion", "kubernetes"].contains(&name) {
+            continue;
+        }
+        let path = if name.contains('.') { " including a path (/)" } else { "" };
+        crate::warning::add(format!(
+            "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other finalizer writers"
+        ));
+    }
+}
 
 /// The definition's name, `plural.group`.
 pub(crate) fn name(definition: &Value) -> String {
@@ -48,8 +64,11 @@ pub(crate) fn key(resource: &Resource) -> String {
     format!("{PREFIX}{}.{}", resource.plural, resource.group)
 }
 
-/// One resource per served version; none while names are missing.
+/// One resource per served version; none while its names are not accepted.
 pub(crate) fn resources(definition: &Value) -> Vec<Resource> {
+    if !names::is_established(definition) {
+        return Vec::new();
+    }
     let served = items(definition, "spec.versions").iter().filter(|v| v["served"] == true);
     served.map(|version| resource(definition, version)).filter(|r| !r.plural.is_empty()).collect()
 }
@@ -61,12 +80,12 @@ fn resource(definition: &Value, version: &Value) -> Resource {
     Resource {
         group: group.into(),
         version: text(version, "name").into(),
-        kind: text(definition, "spec.names.kind").into(),
-        list_kind: text(definition, "spec.names.listKind").into(),
-        plural: text(definition, "spec.names.plural").into(),
-        singular: text(definition, "spec.names.singular").into(),
-        short_names: strings(items(definition, "spec.names.shortNames")),
-        categories: strings(items(definition, "spec.names.categories")),
+        kind: text(definition, "status.acceptedNames.kind").into(),
+        list_kind: text(definition, "status.acceptedNames.listKind").into(),
+        plural: text(definition, "status.acceptedNames.plural").into(),
+        singular: text(definition, "status.acceptedNames.singular").into(),
+        short_names: strings(items(definition, "status.acceptedNames.shortNames")),
+        categories: strings(items(definition, "status.acceptedNames.categories")),
         namespaced: text(definition, "spec.scope") == "Namespaced",
         verbs: VERBS.map(str::to_owned).to_vec(),
         below: below(definition, version),
@@ -88,7 +107,7 @@ fn resource(definition: &Value, version: &Value) -> Resource {
 /// `status` and `scale`, where the version has them.
 fn below(definition: &Value, version: &Value) -> Vec<Below> {
     let verbs = || STATUS_VERBS.map(str::to_owned).to_vec();
-    let kind = text(definition, "spec.names.kind").to_owned();
+    let kind = text(definition, "status.acceptedNames.kind").to_owned();
     let status = at(version, "subresources.status").map(|_| Below {
         name: "status".into(),
         kind,
@@ -108,7 +127,8 @@ fn below(definition: &Value, version: &Value) -> Vec<Below> {
 fn storage_version_hash(definition: &Value) -> String {
     let stored = items(definition, "spec.versions").iter().find(|v| v["storage"] == true);
     let stored = stored.map_or("", |version| text(version, "name"));
-    let place = [text(definition, "spec.group"), stored, text(definition, "spec.names.kind")].join("/");
+    let place =
+        [text(definition, "spec.group"), stored, text(definition, "status.acceptedNames.kind")].join("/");
     base64::engine::general_purpose::STANDARD.encode(&Sha256::digest(place)[..8])
 }
 
@@ -127,7 +147,9 @@ fn columns(version: &Value) -> Vec<Column> {
     let mut columns = vec![Column::name()];
     columns.extend(own.iter().filter_map(column));
     if own.is_empty() {
-        columns.push(Column::age());
+        columns.extend(column(
+            &json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}),
+        ));
     }
     columns
 }
@@ -147,15 +169,17 @@ fn column(own: &Value) -> Option<Column> {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-    use serde_json::json;
-
     use super::*;
     use crate::table::{Include, row};
+    use jiff::Timestamp;
 
     fn definition() -> Value {
         json!({
             "metadata": {"name": "nads.k8s.cni.cncf.io"},
+            "status": {
+                "acceptedNames": {"plural": "nads", "singular": "nad", "kind": "Nad", "listKind": "NadList", "shortNames": ["n"]},
+                "conditions": [{"type": "Established", "status": "True"}],
+            },
             "spec": {
                 "group": "k8s.cni.cncf.io", "scope": "Namespaced",
                 "names": {"plural": "nads", "singular": "nad", "kind": "Nad", "listKind": "NadList", "shortNames": ["n"]},

@@ -144,8 +144,11 @@ impl Resource {
                 decode::complete(self, &mut object);
             }
         }
-        if let Some(shape) = self.shape.as_ref().filter(|shape| shape.has_defaults()) {
-            shape.fill(&mut object);
+        match &self.shape {
+            // Another version may describe more than this one.
+            Some(shape) if self.conversion == Conversion::ApiVersion => drop(shape.settle(&mut object)),
+            Some(shape) if shape.has_defaults() => shape.fill(&mut object),
+            _ => {}
         }
         Ok(object)
     }
@@ -213,6 +216,17 @@ impl Resource {
     /// True if the objects can be asked to do `verb`.
     pub fn allows(&self, verb: &str) -> bool {
         self.verbs.iter().any(|known| known == verb)
+    }
+
+    /// What clients are told about a kind that is on its way out.
+    pub(crate) fn deprecation(&self) -> Option<&'static str> {
+        match (self.group.as_str(), self.plural.as_str()) {
+            ("", "endpoints") => {
+                Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+            }
+            ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+            _ => None,
+        }
     }
 
     /// True if objects of this kind are stored; others only answer, such as reviews.

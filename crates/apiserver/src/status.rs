@@ -150,7 +150,7 @@ impl Status {
     /// 405: the resource exists and does not do this.
     pub fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
-        Self::new(405, "MethodNotAllowed", message)
+        Self::about(405, "MethodNotAllowed", message.into(), Subject::default())
     }
 
     /// 406: none of the media types that the client accepts can be produced.
@@ -184,6 +184,17 @@ impl Status {
         Self::new(410, "Expired", message)
     }
 
+    /// 504: the asked-for revision is not reached yet.
+    pub fn too_large_revision(message: impl Into<String>) -> Self {
+        let cause = Cause {
+            field: String::new(),
+            reason: "ResourceVersionTooLarge",
+            message: "Too large resource version".into(),
+        };
+        let message = format!("Timeout: {}", message.into());
+        Self { causes: vec![cause], retry_after: Some(1), ..Self::new(504, "Timeout", message) }
+    }
+
     /// 413: the body is longer than `limit` bytes.
     pub fn too_large(limit: usize) -> Self {
         Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
@@ -208,7 +219,9 @@ impl Status {
 
     /// 500: our fault.
     pub fn internal(cause: impl fmt::Display) -> Self {
-        Self::new(500, "InternalError", format!("Internal error occurred: {cause}"))
+        let cause = Cause { field: String::new(), reason: "", message: cause.to_string() };
+        let message = format!("Internal error occurred: {}", cause.message);
+        Self { causes: vec![cause], ..Self::new(500, "InternalError", message) }
     }
 
     /// The answer as a JSON object of kind `Status`.
@@ -218,10 +231,13 @@ impl Status {
         }
         let mut body = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            body["reason"] = json!(self.reason);
+        }
         let details = self.details();
-        if details.as_object().is_some_and(|d| !d.is_empty()) {
+        if self.subject.is_some() || details.as_object().is_some_and(|d| !d.is_empty()) {
             body["details"] = details;
         }
         body

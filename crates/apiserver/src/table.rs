@@ -100,7 +100,7 @@ impl Column {
         }
     }
 
-    /// Several values of a path are joined; a value that is not of the column's type is left out, as in the real server.
+    /// The first value of a path counts; a value that is not of the column's type is left out, as in the real server.
     fn typed(&self, found: &[&Value]) -> Value {
         match (self.kind.as_ref(), found) {
             (_, []) => Value::Null,
@@ -118,7 +118,7 @@ impl Column {
                     Value::Null
                 }
             }
-            (_, values) => json!(values.iter().map(|value| plain(value)).collect::<Vec<_>>().join(",")),
+            (_, [value, ..]) => json!(plain(value)),
         }
     }
 }

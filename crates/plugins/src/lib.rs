@@ -15,6 +15,7 @@ pub mod interfaces;
 pub mod ipam;
 mod mac;
 mod masquerade;
+pub mod meta;
 mod prev;
 pub mod record;
 mod registry;

@@ -10,7 +10,7 @@ use polynic_kernel::Door;
 use polynic_wire::{AddressServices, ReleaseJournal};
 
 use crate::ipam::{self, Ipam};
-use crate::{Attacher, ChainedPlugin, Context, drive, interfaces, routing};
+use crate::{Attacher, ChainedPlugin, Context, drive, interfaces, meta, routing};
 
 /// What plugins need of the process they run in.
 pub struct Host {
@@ -45,15 +45,19 @@ enum Builtin {
 
 fn builtin(plugin_type: &str) -> Option<Builtin> {
     let main = interfaces::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Main);
-    let chained = || routing::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Chained);
+    let chained = || chained().find(|p| p.plugin_type() == plugin_type).map(Builtin::Chained);
     main.or_else(chained)
         .or_else(|| ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam))
+}
+
+fn chained() -> impl Iterator<Item = &'static dyn ChainedPlugin> {
+    routing::ALL.into_iter().chain(meta::ALL)
 }
 
 /// The types of all built-in plugins.
 pub fn types() -> impl Iterator<Item = &'static str> {
     let main = interfaces::ALL.into_iter().map(|p| p.plugin_type());
-    let main = main.chain(routing::ALL.into_iter().map(|p| p.plugin_type()));
+    let main = main.chain(chained().map(|p| p.plugin_type()));
     main.chain(ipam::ALL.into_iter().map(|p| p.plugin_type()))
 }
 

@@ -188,6 +188,12 @@ pub trait Attachment {
         Needs::default()
     }
 
+    /// What DEL removes of shared objects once nobody uses them, after its own are gone, from the facts of
+    /// [`Attachment::leftover_needs`].
+    fn sweep(&self, _call: &Call<'_>, _facts: &Facts) -> Vec<Change> {
+        Vec::new()
+    }
+
     /// CHECK beyond what plans promise, given prevResult and the facts of `needs(call, Some(prev))`.
     fn check(&self, call: &Call<'_>, prev: &Success, facts: &Facts) -> Result<(), Error>;
 

@@ -15,7 +15,7 @@ use super::{Attributes, Hooks, Place};
 use crate::entropy;
 use crate::patch::{self, PatchType};
 use crate::resource::{Resource, Snapshot};
-use crate::status::{Cause, Status};
+use crate::status::Status;
 use crate::store::Store;
 use crate::warning;
 
@@ -92,11 +92,11 @@ impl Admission {
                 "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
                 hook.name
             );
-            return Err(internal(&message));
+            return Err(Status::internal(message));
         }
         let before = review::in_version(&request.object, resource);
-        let patched = patch::apply(PatchType::Json, &resource.kind, &before, &verdict.patch);
-        let patched = patched.map_err(|e| internal(&e.to_string()))?;
+        let patched = patch::apply(PatchType::Json, resource.model(), &before, &verdict.patch);
+        let patched = patched.map_err(Status::internal)?;
         let changed = patched != before;
         request.object = review::in_version(&patched, &request.place.resource);
         Ok(Some(changed))
@@ -175,12 +175,8 @@ fn settle(hook: &Hook, asked: Result<Verdict, Trouble>) -> Result<Option<Verdict
             tracing::warn!(webhook = hook.name, why, "failed calling webhook, failing open");
             Ok(None)
         }
-        Err(Trouble::Call(why)) => Err(internal(&format!("failed calling webhook {:?}: {why}", hook.name))),
+        Err(Trouble::Call(why)) => {
+            Err(Status::internal(format!("failed calling webhook {:?}: {why}", hook.name)))
+        }
     }
-}
-
-/// 500, with the cause listed as the real server does.
-fn internal(why: &str) -> Status {
-    let cause = Cause { field: String::new(), reason: "", message: why.into() };
-    Status { causes: vec![cause], ..Status::internal(why) }
 }

@@ -42,7 +42,7 @@ pub(super) fn check(format: &str) -> Option<Check> {
 }
 
 /// True if the real server knows the format, checked or not.
-pub(super) fn is_known(format: &str) -> bool {
+pub(crate) fn is_known(format: &str) -> bool {
     format == "password" || check(format).is_some()
 }
 

@@ -32,9 +32,27 @@ pub(crate) fn compiled(pattern: &str) -> Option<Arc<Regex>> {
     regex
 }
 
-/// Compiles `pattern`; the error says what is wrong with it.
-pub(crate) fn compile(pattern: &str) -> Result<Regex, String> {
-    let translated = pattern.replace("\\z", "$").replace("(?P<", "(?<");
+/// Says what is wrong with `pattern`, in the words of Go's regular expressions where the mistake is a usual one.
+pub(crate) fn check(pattern: &str) -> Result<(), String> {
+    let Err(error) = compile(pattern) else { return Ok(()) };
+    let says = |what: &str| error.contains(what);
+    let after = |start: &str| pattern.find(start).map_or("", |at| &pattern[at..]);
+    Err(match () {
+        () if says("look-around") => format!("invalid or unsupported Perl syntax: `{}`", &after("(?")[..3]),
+        () if says("backreferences") => "invalid escape sequence: `\\1`".into(),
+        () if says("unclosed group") => format!("missing closing ): `{pattern}`"),
+        () if says("unopened group") => format!("unexpected ): `{pattern}`"),
+        () if says("unclosed character class") => format!("missing closing ]: `{}`", after("[")),
+        () if says("repetition operator missing expression") => {
+            let operator = pattern.find(['*', '+', '?']).map_or("", |at| &pattern[at..=at]);
+            format!("missing argument to repetition operator: `{operator}`")
+        }
+        () => error.trim_start_matches("error: ").to_owned(),
+    })
+}
+
+fn compile(pattern: &str) -> Result<Regex, String> {
+    let translated = pattern.replace("\\z", "$");
     let regex = RegexBuilder::new(&translated).size_limit(SIZE_LIMIT).build();
     regex.map_err(|error| error.to_string().lines().last().unwrap_or_default().trim().to_owned())
 }

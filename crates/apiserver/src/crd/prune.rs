@@ -17,6 +17,11 @@ pub(super) fn prune(object: &mut Value, node: &Node) -> Vec<String> {
     pruner.unknown
 }
 
+/// The same for a part of an object.
+pub(super) fn prune_part(value: &mut Value, node: &Node) {
+    Pruner { unknown: Vec::new() }.value(value, Some(node), &mut String::new());
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
     /// The object of a request.
@@ -39,9 +44,17 @@ impl Pruner {
                 None => self.remove_all(fields, path),
             },
             Value::Array(items) => {
+                let preserved = node.is_some_and(Node::preserves_unknown_fields);
                 for (n, item) in items.iter_mut().enumerate() {
                     path.push_str(&format!("[{n}]"));
-                    self.value(item, node.and_then(Node::items), path);
+                    let element = node.and_then(Node::items);
+                    match (preserved, element, item) {
+                        (false, element, item) => self.value(item, element, path),
+                        (true, Some(element), Value::Object(fields)) => {
+                            self.preserved_object(fields, element, path, Depth::Inside);
+                        }
+                        (true, ..) => {}
+                    }
                     path.truncate(length);
                 }
             }
@@ -159,6 +172,9 @@ mod tests {
         let (object, unknown) = pruned(schema, object);
         assert_eq!(unknown, ["spec.b"]);
         assert_eq!(object, json!({"x": {"y": 1}, "spec": {"a": "1"}, "free": {"z": [1]}}));
+        let anything = json!({"properties": {"b": {"x-kubernetes-preserve-unknown-fields": true}}});
+        let list = json!({"b": [1, {"z": null}]});
+        assert_eq!(pruned(anything, list.clone()), (list, Vec::new()));
     }
 
     #[test]

@@ -72,16 +72,6 @@ impl Scale {
                 count.as_i64().ok_or_else(|| Status::bad_request("spec.replicas must be a whole number"))?
             }
         };
-        if wanted < 0 {
-            let cause =
-                Cause::invalid_value("spec.replicas", &json!(wanted), "should be a non-negative integer");
-            let subject = crate::status::Subject {
-                group: "autoscaling".into(),
-                kind: "Scale".into(),
-                name: text(object, "metadata.name").into(),
-            };
-            return Err(Status::invalid(subject, vec![cause]));
-        }
         let mut object = object.clone();
         let mut place = &mut object;
         for key in trimmed(&self.spec_replicas).split('.') {
@@ -193,7 +183,6 @@ mod tests {
         );
         let changed = scale().apply(&object, &json!({"spec": {"replicas": 5}})).unwrap();
         assert_eq!(changed["spec"]["n"], 5);
-        assert_eq!(scale().apply(&object, &json!({"spec": {"replicas": -1}})).unwrap_err().code, 422);
     }
 
     #[test]

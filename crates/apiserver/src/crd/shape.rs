@@ -50,6 +50,7 @@ impl Shape {
     /// Makes of what a client sent what is stored: unknown fields go (their paths are the answer), defaults come.
     pub(crate) fn settle(&self, object: &mut Value) -> Vec<String> {
         let unknown = prune::prune(object, &self.node);
+        whole_numbers(object);
         self.fill(object);
         unknown
     }
@@ -96,9 +97,35 @@ impl Shape {
     }
 }
 
+/// `1.0` is written as `1`.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            #[allow(clippy::cast_possible_truncation, reason = "the bounds are checked")]
+            let whole = number.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9.0e15).map(|f| f as i64);
+            if let Some(whole) = whole {
+                *value = whole.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        _ => {}
+    }
+}
+
 fn has_defaults(node: &Node) -> bool {
     node.default_value().is_some()
         || node.properties().any(|(_, property)| has_defaults(property))
         || node.items().is_some_and(has_defaults)
         || node.values().is_some_and(has_defaults)
+}
+
+/// What is wrong with a default of a field of the type `node`, which is at `path`.
+pub(crate) fn check_default(default: &Value, node: &Node, path: &str) -> Vec<Cause> {
+    let mut pruned = default.clone();
+    prune::prune_part(&mut pruned, node);
+    if pruned != *default {
+        return vec![Cause::invalid_value(path, default, "must not have unknown fields")];
+    }
+    validate::validate(default, node, None, path)
 }

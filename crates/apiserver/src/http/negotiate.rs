@@ -64,6 +64,14 @@ pub(super) fn wants_aggregated_discovery(headers: &HeaderMap) -> bool {
     ranges(headers).iter().any(is_ours)
 }
 
+/// True if the client asks for OpenAPI v2 in protobuf, which older and newer clients name differently.
+pub(super) fn wants_protobuf_schemas(headers: &HeaderMap) -> bool {
+    ranges(headers).first().is_some_and(|(media_type, _)| {
+        media_type.starts_with("application/com.github.proto-openapi.spec.v2")
+            && media_type.ends_with("protobuf")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

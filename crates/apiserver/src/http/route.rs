@@ -16,7 +16,10 @@ pub(super) struct ResourcePath {
 /// What a path names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Route {
-    Healthy,
+    /// Of one check, or of everything if none is named.
+    Healthy(String),
+    Metrics,
+    Root,
     Version,
     Core,
     Groups,
@@ -24,6 +27,10 @@ pub(super) enum Route {
     Kinds(String, String),
     Schemas,
     Schema(String, String),
+    /// Everything in one document, OpenAPI v2.
+    AllSchemas,
+    /// Nothing.
+    Unknown,
     Resource(ResourcePath),
 }
 
@@ -33,19 +40,23 @@ impl Route {
         let segments = path.trim_matches('/').split('/').map(decode).collect::<Option<Vec<String>>>();
         let segments = segments.ok_or_else(|| Status::bad_request("the path is not valid UTF-8"))?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        Self::of(&segments).ok_or_else(Status::no_such_path)
+        Ok(Self::of(&segments).unwrap_or(Self::Unknown))
     }
 
     fn of(segments: &[&str]) -> Option<Self> {
         let own = |text: &&str| (*text).to_owned();
         Some(match segments {
-            ["healthz" | "readyz" | "livez", ..] => Self::Healthy,
+            [""] => Self::Root,
+            ["healthz" | "readyz" | "livez"] => Self::Healthy(String::new()),
+            ["healthz" | "readyz" | "livez", check] => Self::Healthy(own(check)),
+            ["metrics"] => Self::Metrics,
             ["version"] => Self::Version,
             ["api"] => Self::Core,
             ["apis"] => Self::Groups,
             ["api", version] => Self::Kinds(String::new(), own(version)),
             ["apis", group] => Self::Group(own(group)),
             ["apis", group, version] => Self::Kinds(own(group), own(version)),
+            ["openapi", "v2"] => Self::AllSchemas,
             ["openapi", "v3"] => Self::Schemas,
             ["openapi", "v3", "api", version] => Self::Schema(String::new(), own(version)),
             ["openapi", "v3", "apis", group, version] => Self::Schema(own(group), own(version)),
@@ -57,7 +68,7 @@ impl Route {
 
     /// Health and version are told to anybody, as in the real server.
     pub(super) fn is_public(&self) -> bool {
-        matches!(self, Self::Healthy | Self::Version)
+        matches!(self, Self::Healthy(_) | Self::Version)
     }
 }
 
@@ -117,10 +128,13 @@ mod tests {
 
     #[test]
     fn other_paths_are_documents_or_nothing() {
-        assert_eq!(Route::parse("/readyz/ping").unwrap(), Route::Healthy);
+        assert_eq!(Route::parse("/readyz/ping").unwrap(), Route::Healthy("ping".into()));
         assert_eq!(Route::parse("/apis/").unwrap(), Route::Groups);
         assert_eq!(Route::parse("/openapi/v3/api/v1").unwrap(), Route::Schema(String::new(), "v1".into()));
-        for path in ["/", "/x", "/openapi/v2", "/api/v1/a/b/c/d", "/api/v1/pods/a%2Fb", "/api/v1/pods/%f"] {
+        for path in ["/x", "/api/v1/a/b/c/d"] {
+            assert_eq!(Route::parse(path).unwrap(), Route::Unknown, "{path}");
+        }
+        for path in ["/api/v1/pods/a%2Fb", "/api/v1/pods/%f"] {
             assert!(Route::parse(path).is_err(), "{path}");
         }
     }

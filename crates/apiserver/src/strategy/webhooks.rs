@@ -91,7 +91,8 @@ fn webhook(field: &str, hook: &Value) -> Vec<Cause> {
         let found = at(hook, selector).unwrap_or(&Value::Null);
         causes.extend(super::selector::validate(&format!("{field}.{selector}"), found));
     }
-    causes.extend(client(&format!("{field}.clientConfig"), hook));
+    let client = at(hook, "clientConfig").unwrap_or(&Value::Null);
+    causes.extend(check_client(&format!("{field}.clientConfig"), client));
     causes.extend(conditions(&format!("{field}.matchConditions"), hook));
     causes
 }
@@ -195,8 +196,9 @@ fn resources(field: &str, resources: &[Value]) -> Vec<Cause> {
     causes
 }
 
-fn client(field: &str, hook: &Value) -> Vec<Cause> {
-    match (at(hook, "clientConfig.url"), at(hook, "clientConfig.service")) {
+/// What is wrong with whom to ask.
+pub(super) fn check_client(field: &str, client: &Value) -> Vec<Cause> {
+    match (at(client, "url"), at(client, "service")) {
         (Some(url), None) => check_url(&format!("{field}.url"), url.as_str().unwrap_or_default()),
         (None, Some(service)) => check_service(&format!("{field}.service"), service),
         _ => vec![Cause::required(field, "exactly one of url or service is required")],
@@ -230,7 +232,7 @@ fn check_url(field: &str, url: &str) -> Vec<Cause> {
     causes
 }
 
-pub(super) fn check_service(field: &str, service: &Value) -> Vec<Cause> {
+fn check_service(field: &str, service: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     for key in ["name", "namespace"] {
         if text(service, key).is_empty() {

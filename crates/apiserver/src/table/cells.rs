@@ -66,7 +66,7 @@ pub(crate) fn webhooks() -> Vec<Column> {
 
 pub(crate) fn crds() -> Vec<Column> {
     let created = |o: &Value, _| json!(text(o, "metadata.creationTimestamp"));
-    vec![Column::name(), Column::computed("Created At", created)]
+    vec![Column::name(), Column { kind: "date".into(), ..Column::computed("Created At", created) }]
 }
 
 pub(crate) fn nodes() -> Vec<Column> {

@@ -82,6 +82,9 @@ impl Answer {
     /// The reason of an answer that must be an error with `code`.
     pub fn reason(self, code: u16) -> String {
         let body = self.expect(code);
+        if code == 404 && body == "404 page not found\n" {
+            return "NotFound".into();
+        }
         assert_eq!((&body["kind"], &body["code"]), (&json!("Status"), &json!(code)), "{body}");
         body["reason"].as_str().unwrap().to_owned()
     }

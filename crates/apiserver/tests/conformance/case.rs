@@ -47,6 +47,8 @@ pub struct Step {
     pub headers: BTreeMap<String, String>,
     /// Reads this many events (or all, where the stream ends before) instead of one answer.
     pub watch: Option<usize>,
+    /// Repeats the request until it is answered with this status: for what a server does in its own time.
+    pub until: Option<u16>,
     /// If not empty, only these fields of the answer are compared: `metadata.name`, `items.0.spec`.
     #[serde(default)]
     pub keep: Vec<String>,

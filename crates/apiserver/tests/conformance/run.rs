@@ -1,6 +1,7 @@
 //! Runs cases against a server: some at a time, each in a namespace of its own.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -13,6 +14,10 @@ use super::normal::Normal;
 
 /// Cases that run at the same time.
 const AT_ONCE: usize = 8;
+
+/// Time that a server is given for what a step waits for, and the time between two tries.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The normalised answers to a case's steps.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +55,7 @@ async fn one(target: &Target, case: &Case) -> Transcript {
     let mut answers = Vec::new();
     let mut normal = Normal::default();
     for step in &case.steps {
-        let (code, warnings, body) = perform(target, case, step, &raw).await;
+        let (code, warnings, body) = settled(target, case, step, &raw).await;
         let kept = keep(&normal.body(&body), &step.keep);
         answers.push(Answer { code, warnings: normal.texts(warnings), body: kept });
         raw.push(body);
@@ -62,6 +67,18 @@ async fn connect(target: &Target) -> Client {
     let credentials =
         Credentials { ca: target.credentials.ca.clone(), token: target.credentials.token.clone() };
     Client::connect(target.addr, &credentials).await.unwrap()
+}
+
+/// Performs the step; again and again where it waits for a status.
+async fn settled(target: &Target, case: &Case, step: &Step, before: &[Value]) -> (u16, Vec<String>, Value) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = perform(target, case, step, before).await;
+        if step.until.is_none_or(|code| code == answer.0) || Instant::now() > deadline {
+            return answer;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// A connection for each step: a watch uses one up, and a refused body closes one.

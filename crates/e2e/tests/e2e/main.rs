@@ -5,6 +5,7 @@
 
 mod bridge;
 mod calico_like;
+mod chained;
 mod crowd;
 mod differential;
 mod errors;
@@ -17,6 +18,7 @@ mod macvlan;
 mod mixed;
 mod ptp;
 mod results;
+mod routing;
 mod stations;
 
 #[ctor::ctor(unsafe)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use polynic_net::{Attr, AttrChange, IfName, MacvlanMode, PortVlan};
+use polynic_net::{Attr, AttrChange, IfName, MacvlanMode, PortVlan, TABLE_MAIN};
 
 use super::link::{End, FakeLink, Wire, check_mac, check_mtu};
 use super::space::Space;
@@ -114,6 +114,21 @@ impl World {
         }
         if let Some(master) = master {
             self.check_port(end, master)?;
+        }
+        let domain =
+            |world: &Self, name: &IfName| match world.find(&End { name: name.clone(), ..end.clone() }) {
+                Ok(FakeLink { wire: Wire::Vrf { table }, .. }) => Some(*table),
+                _ => None,
+            };
+        let old = self.find(end)?.master.clone().and_then(|name| domain(self, &name));
+        let new = master.and_then(|name| domain(self, name));
+        if old.is_some() || new.is_some() {
+            let space = self.space_mut(end.space)?;
+            space.change_domain(&end.name, new.unwrap_or(TABLE_MAIN));
+            let link = self.find_mut(end)?;
+            link.leave_master();
+            link.master = master.cloned();
+            return Ok(());
         }
         let link = self.find_mut(end)?;
         link.leave_master();

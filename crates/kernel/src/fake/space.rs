@@ -59,6 +59,16 @@ impl Space {
         }
     }
 
+    /// A link joins a VRF or leaves it (drivers/net/vrf.c, `cycle_netdev`): its connected routes follow, the others of the table
+    /// it was in are lost. Its addresses stay, as they do with `keep_addr_on_down`.
+    pub(super) fn change_domain(&mut self, link: &IfName, table: u32) {
+        const BY_KERNEL: u8 = 2;
+        self.routes.retain(|r| r.link.as_ref() != Some(link) || r.protocol == BY_KERNEL);
+        for route in self.routes.iter_mut().filter(|r| r.link.as_ref() == Some(link)) {
+            route.table = table;
+        }
+    }
+
     /// Adds a rule; the same one twice is refused (`fib_nl_newrule`, `rule_exists`).
     pub(super) fn add_rule(&mut self, rule: &Rule) -> Result<(), Refusal> {
         if self.rules.contains(rule) {

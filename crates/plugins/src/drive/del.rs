@@ -28,6 +28,7 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     if let Some(error) = errors.into_iter().next() {
         return Err(call.error(error));
     }
+    sweep(job, kernel.as_mut());
     job.ipam(Verb::Del)?;
     slot.map_or(Ok(()), |s| s.forget()).map_err(|e| call.error(describe(&e)))
 }
@@ -44,6 +45,16 @@ pub(super) fn remove_recorded(
     }
     let mut host_only = job.context.door.open(None).map_err(|e| job.call.error(e))?;
     Ok(transaction::remove(host_only.as_mut(), &record.plan))
+}
+
+/// Removes what others may have shared, as far as it goes: what stays is in nobody's way.
+fn sweep(job: &Job<'_>, kernel: &mut dyn Kernel) {
+    let Ok(facts) = kernel.observe(&job.attachment.leftover_needs(job.call)) else { return };
+    for change in job.attachment.sweep(job.call, &facts) {
+        if let Err(e) = kernel.apply(&change) {
+            (job.context.warn)(&format!("{}: {e}", job.call.whom()));
+        }
+    }
 }
 
 /// Whether the container has a record by the same chained plugin for another interface. Then it was ours that attached all of

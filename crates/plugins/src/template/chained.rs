@@ -6,7 +6,7 @@
 //! DEL removes without a record never includes the interface, which somebody else made.
 
 use polynic_cni::{Error, Success, Version};
-use polynic_net::{Entropy, Facts, Needs};
+use polynic_net::{Change, Entropy, Facts, Needs};
 
 use super::{Attachment, Call, Context, Leftovers, Planned, Role};
 
@@ -71,6 +71,12 @@ pub trait ChainedAttachment {
     /// What DEL removes without a record. There may be no prevResult, no namespace and no agent.
     fn leftovers(&self, _call: &Call<'_>, _facts: &Facts) -> Leftovers {
         Leftovers::default()
+    }
+
+    /// What DEL removes of shared objects once nobody uses them, after its own are gone, from the facts of
+    /// [`ChainedAttachment::leftover_needs`].
+    fn sweep(&self, _call: &Call<'_>, _facts: &Facts) -> Vec<Change> {
+        Vec::new()
     }
 
     /// What to observe for [`ChainedAttachment::check`].
@@ -164,6 +170,10 @@ impl Attachment for InChain {
 
     fn leftover_needs(&self, call: &Call<'_>) -> Needs {
         self.attachment.leftover_needs(call)
+    }
+
+    fn sweep(&self, call: &Call<'_>, facts: &Facts) -> Vec<Change> {
+        self.attachment.sweep(call, facts)
     }
 
     fn check(&self, call: &Call<'_>, prev: &Success, facts: &Facts) -> Result<(), Error> {
