@@ -136,6 +136,16 @@ pub enum KernelError {
         /// Who has it.
         mac: Mac,
     },
+    /// Duplicate address detection found somebody else at an address (text of spec/plugins.md 0.3, and who it is).
+    #[error("link {link} has address {ip} in DADFAILED state{}", .mac.map(|mac| format!(": it is located at {mac}")).unwrap_or_default())]
+    DadFailed {
+        /// The link.
+        link: IfName,
+        /// The address.
+        ip: IpAddr,
+        /// Who has it, if that answers once more.
+        mac: Option<Mac>,
+    },
     /// A probe found no gateway (text of spec/coordinator.md 5.2).
     #[error("gateway {gateway} is unreachable")]
     GatewaySilent {
@@ -184,6 +194,11 @@ impl KernelError {
     /// Whether it is what the network answered to a probe, which says all there is to say.
     pub fn is_answer(&self) -> bool {
         matches!(self, Self::Conflict { .. } | Self::GatewaySilent { .. })
+    }
+
+    /// Whether somebody else on the network has an address of ours.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::DadFailed { .. })
     }
 
     /// Whether planning again with fresh facts may help.

@@ -1,11 +1,13 @@
 //! Waiting for what the kernel does in its own time.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use polynic_net::{AddressFact, IfName, OperState, Wait};
+use polynic_net::{AddressFact, IfName, OperState, Place, Probe, Seek, Wait};
 
 use super::Failure;
 use super::space::Space;
+use crate::KernelError;
 
 /// How often addresses are looked at (spec/plugins.md 0.3).
 const DAD_POLL: Duration = Duration::from_millis(50);
@@ -29,8 +31,7 @@ impl Space {
         loop {
             let addresses = self.addresses(link)?;
             if let Some(failed) = addresses.iter().find(|a| a.dad_failed) {
-                let ip = failed.net.addr();
-                return Err(Failure::Waited(format!("link {link} has address {ip} in DADFAILED state")));
+                return Err(Failure::Done(self.dad_failed(link, failed.net.addr())));
             }
             if !addresses.iter().any(unfinished) {
                 return Ok(());
@@ -40,6 +41,16 @@ impl Space {
             }
             std::thread::sleep(DAD_POLL);
         }
+    }
+
+    /// The kernel does not say who answered: asked once more, they answer again.
+    fn dad_failed(&mut self, link: &IfName, ip: IpAddr) -> KernelError {
+        let probe = Probe { link: link.clone(), ip, seek: Seek::Nobody, interval_ms: 100, count: 1 };
+        let mac = match self.probe(Place::Pod, &[probe]) {
+            Err(KernelError::Conflict { mac, .. }) => Some(mac),
+            _ => None,
+        };
+        KernelError::DadFailed { link: link.clone(), ip, mac }
     }
 
     /// Detection does not even start on a link without carrier, so that no answer is no error there.

@@ -175,6 +175,9 @@ impl<'a> Attempt<'a> {
             Err(e) => {
                 self.note_remains(&e.undo);
                 let error = self.explain(planned, &e);
+                if e.cause.is_conflict() {
+                    self.report_conflict();
+                }
                 return if e.is_stale() && !self.dirty { Ok(Some(error)) } else { Err(error) };
             }
         };
@@ -184,6 +187,14 @@ impl<'a> Attempt<'a> {
             return Err(self.call().error(describe(&e)));
         }
         Ok(None)
+    }
+
+    /// A chained plugin does not know where the addresses are from; if not from the agent, nobody has to be told.
+    fn report_conflict(&self) {
+        let ipam = self.job.attachment.ipam_type(self.call());
+        if ipam == "spiderpool" || ipam.is_empty() {
+            crate::ipam::spiderpool::report_conflict(self.job.context, self.call());
+        }
     }
 
     /// The plugin's own words for a refused step, the network's answer as it is, or the step with its cause.

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use polynic_cni::{Error, Invocation, Output, PluginConf, Success, Verb, Version};
-use polynic_wire::messages::{AddRequest, AddResponse, DelRequest};
+use polynic_wire::messages::{AddRequest, AddResponse, BatchDelRequest, DelRequest};
 use polynic_wire::{AddressService, ServiceError};
 use serde_json::json;
 
@@ -142,6 +142,29 @@ fn del(context: &Context<'_>, call: &Call<'_>) -> Result<(), Error> {
     }
     let unwritten = |e| Error::internal(format!("{text}, and {}", crate::drive::describe(&e)));
     context.releases.record(&request).map_err(unwritten)
+}
+
+/// Tells the agent that an address of this pod turned out to be somebody else's, so that the next ADD gets another one. Nobody
+/// is there to tell where the network's addresses come from elsewhere; the ADD has failed anyway.
+pub(crate) fn report_conflict(context: &Context<'_>, call: &Call<'_>) {
+    let pod = Pod::lenient(&call.invocation.args);
+    if pod.name.is_empty() || pod.namespace.is_empty() {
+        return;
+    }
+    let request = BatchDelRequest {
+        container_id: call.container_id().to_owned(),
+        net_namespace: call.invocation.netns.clone(),
+        pod_namespace: pod.namespace.to_owned(),
+        pod_name: pod.name.to_owned(),
+        pod_uid: pod.uid.to_owned(),
+        is_release_conflict_ips: false,
+    };
+    let socket = Config::read(call).unwrap_or_default().socket;
+    let agent = context.addresses.at(&socket);
+    match agent.release_batch(&request, Instant::now() + DEL_PATIENCE) {
+        Ok(()) | Err(ServiceError::Away { .. }) => {}
+        Err(error) => (context.warn)(&format!("the conflict was not noted: {}", text(&error))),
+    }
 }
 
 /// Nobody can have got an address without a pod's name.
