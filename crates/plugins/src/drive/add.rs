@@ -181,6 +181,11 @@ impl<'a> Attempt<'a> {
                 return if e.is_stale() && !self.dirty { Ok(Some(error)) } else { Err(error) };
             }
         };
+        if let Err(error) = self.settle() {
+            let remains = applied.undo(self.kernel, &planned.plan);
+            self.note_remains(&remains);
+            return Err(error);
+        }
         if let Err(e) = self.slot.commit() {
             let remains = applied.undo(self.kernel, &planned.plan);
             self.note_remains(&remains);
@@ -195,6 +200,12 @@ impl<'a> Attempt<'a> {
         if ipam == "spiderpool" || ipam.is_empty() {
             crate::ipam::spiderpool::report_conflict(self.job.context, self.call());
         }
+    }
+
+    /// Lets the IPAM plugin finish while the interface is there.
+    fn settle(&mut self) -> Result<(), Error> {
+        let ipam_type = self.job.attachment.ipam_type(self.job.call);
+        crate::ipam::settle(self.job.context, self.job.call, ipam_type, self.kernel)
     }
 
     /// The plugin's own words for a refused step, the network's answer as it is, or the step with its cause.
