@@ -5,6 +5,8 @@
 pub mod certificates;
 pub mod coordinator;
 pub mod events;
+pub mod gc;
+pub mod metrics;
 pub mod networks;
 pub mod pools;
 pub mod reconcile;

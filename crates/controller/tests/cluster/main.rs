@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod coordinator;
+mod gc;
 mod networks;
+mod pools;
 mod support;
 mod webhooks;
