@@ -36,7 +36,10 @@ pub async fn clean(client: &Client, names: &Names) -> Vec<String> {
     // The webhooks go first: they would refuse what follows, or not answer any more.
     for (step, own) in [(Step::Mutate, &names.mutating), (Step::Validate, &names.validating)] {
         for name in std::iter::once(own.as_str()).chain(OTHERS) {
-            note(&mut problems, registration::remove(client, step, name).await.map_err(|why| format!("{name}: {why}")));
+            note(
+                &mut problems,
+                registration::remove(client, step, name).await.map_err(|why| format!("{name}: {why}")),
+            );
         }
     }
     remove_all::<MultusConfig>(client, &mut problems).await;
@@ -88,7 +91,8 @@ async fn remove<K: SpiderKind>(client: &Client, object: &Stored<K>) -> Result<()
 async fn remove_definitions(client: &Client) -> Result<(), String> {
     let api: Api<DynamicObject> =
         Api::all_with(client.clone(), &resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition"));
-    let definitions = api.list(&ListParams::default()).await.map_err(|why| format!("listing definitions: {why}"))?;
+    let definitions =
+        api.list(&ListParams::default()).await.map_err(|why| format!("listing definitions: {why}"))?;
     for definition in definitions {
         let name = definition.metadata.name.unwrap_or_default();
         let ours = name.ends_with(&format!(".{GROUP}")) || name.ends_with(".sriovnetwork.openshift.io");
@@ -101,7 +105,8 @@ async fn remove_definitions(client: &Client) -> Result<(), String> {
 }
 
 async fn remove_job(client: &Client, (namespace, name): &(String, String)) -> Result<(), String> {
-    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource("batch", "v1", "Job"));
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), namespace, &resource("batch", "v1", "Job"));
     let deleted = api.delete(name, &DeleteParams::background()).await.map(drop);
     unless_gone(deleted).map_err(|why| format!("Job {namespace}/{name}: {why}"))
 }

@@ -63,7 +63,8 @@ impl Arguments {
     fn read(arguments: impl Iterator<Item = String>) -> Result<Self, CommandError> {
         let mut read = Self::default();
         let mut arguments = arguments.peekable();
-        read.command = arguments.next_if(|word| !word.starts_with('-')).unwrap_or_else(|| "daemon".to_owned());
+        read.command =
+            arguments.next_if(|word| !word.starts_with('-')).unwrap_or_else(|| "daemon".to_owned());
         while let Some(argument) = arguments.next() {
             let (name, value) = match argument.split_once('=') {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
@@ -88,7 +89,10 @@ impl Arguments {
 ///
 /// # Errors
 /// See [`CommandError`].
-pub fn run(arguments: impl Iterator<Item = OsString>, environment: Environment<'_>) -> Result<(), CommandError> {
+pub fn run(
+    arguments: impl Iterator<Item = OsString>,
+    environment: Environment<'_>,
+) -> Result<(), CommandError> {
     let arguments = Arguments::read(arguments.map(|argument| argument.to_string_lossy().into_owned()))?;
     match arguments.command.as_str() {
         "daemon" => serve(arguments, environment),
@@ -103,7 +107,10 @@ pub fn run(arguments: impl Iterator<Item = OsString>, environment: Environment<'
 ///
 /// # Errors
 /// See [`CommandError`].
-pub fn init(arguments: impl Iterator<Item = OsString>, environment: Environment<'_>) -> Result<(), CommandError> {
+pub fn init(
+    arguments: impl Iterator<Item = OsString>,
+    environment: Environment<'_>,
+) -> Result<(), CommandError> {
     let arguments = Arguments::read(arguments.map(|argument| argument.to_string_lossy().into_owned()))?;
     log::start(&environment("SPIDERPOOL_LOG_LEVEL").unwrap_or_default())?;
     let plan = Plan::read(environment)?;
@@ -128,12 +135,17 @@ fn serve(arguments: Arguments, environment: Environment<'_>) -> Result<(), Comma
 
 fn uninstall(arguments: Arguments, environment: Environment<'_>) -> Result<(), CommandError> {
     log::start(&environment("SPIDERPOOL_LOG_LEVEL").unwrap_or_default())?;
-    let text = |name: &str, default: &str| environment(name).filter(|v| !v.is_empty()).unwrap_or_else(|| default.to_owned());
+    let text = |name: &str, default: &str| {
+        environment(name).filter(|v| !v.is_empty()).unwrap_or_else(|| default.to_owned())
+    };
     let controller = "spiderpool-controller";
     let names = Names {
         mutating: arguments.mutating.unwrap_or_else(|| controller.to_owned()),
         validating: arguments.validate.unwrap_or_else(|| controller.to_owned()),
-        init_job: (text("SPIDERPOOL_POD_NAMESPACE", "kube-system"), text("SPIDERPOOL_INIT_NAME", "spiderpool-init")),
+        init_job: (
+            text("SPIDERPOOL_POD_NAMESPACE", "kube-system"),
+            text("SPIDERPOOL_INIT_NAME", "spiderpool-init"),
+        ),
     };
     in_runtime(async move {
         let client = connect(arguments.kubeconfig).await?;
@@ -163,12 +175,19 @@ mod tests {
 
     #[test]
     fn command_lines_are_those_of_the_replaced_program() {
-        let daemon = read(&["daemon", "--config-path=/c", "--tls-server-cert", "/t.crt", "--tls-server-key=/t.key"]).unwrap();
+        let daemon =
+            read(&["daemon", "--config-path=/c", "--tls-server-cert", "/t.crt", "--tls-server-key=/t.key"])
+                .unwrap();
         assert_eq!((daemon.command.as_str(), daemon.config), ("daemon", Some("/c".into())));
         assert_eq!((daemon.certificate, daemon.key), (Some("/t.crt".into()), Some("/t.key".into())));
         let clean = read(&["clean", "--validate", "v", "--mutating", "m"]).unwrap();
         assert_eq!((clean.validate.as_deref(), clean.mutating.as_deref()), (Some("v"), Some("m")));
-        assert!(read(&["daemon", "--nonsense=1"]).unwrap_err().to_string().starts_with("unknown argument \"--nonsense=1\"\nusage"));
+        assert!(
+            read(&["daemon", "--nonsense=1"])
+                .unwrap_err()
+                .to_string()
+                .starts_with("unknown argument \"--nonsense=1\"\nusage")
+        );
         assert!(read(&["daemon", "--config-path"]).is_err());
     }
 }

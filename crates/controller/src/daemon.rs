@@ -67,11 +67,21 @@ pub async fn run(
     let metrics = ControllerMetrics::default();
     let serving = ServerCertificate::default();
     let webhook_port = serve_webhooks(&settings, &client, &serving, &shutdown).await?;
-    let certificate = tokio::spawn(certificate(settings.clone(), client.clone(), files, (serving.clone(), webhook_port), shutdown.clone()));
+    let certificate = tokio::spawn(certificate(
+        settings.clone(),
+        client.clone(),
+        files,
+        (serving.clone(), webhook_port),
+        shutdown.clone(),
+    ));
     let (leadership, election) = election(&settings).start(client.clone(), shutdown.clone());
     serve_probes(&settings, serving, leadership.clone(), &shutdown).await?;
     serve_metrics(&settings, &client, &metrics, &shutdown).await?;
-    tracing::info!(identity = settings.identity, namespace = settings.namespace, "the controller has started");
+    tracing::info!(
+        identity = settings.identity,
+        namespace = settings.namespace,
+        "the controller has started"
+    );
     while_leading(leadership, shutdown.clone(), || lead(&settings, &client, &metrics)).await;
     shutdown.triggered().await;
     // Both end with the shutdown; the lease is given back before that.
@@ -164,24 +174,35 @@ async fn certificate(
         "" => Reach::Service { namespace: namespace.clone(), name: service.clone(), port },
         url => Reach::Url(url.trim_end_matches('/').to_owned()),
     };
-    let names = ["", &format!(".{namespace}"), &format!(".{namespace}.svc"), &format!(".{namespace}.svc.cluster.local")];
+    let names = [
+        "",
+        &format!(".{namespace}"),
+        &format!(".{namespace}.svc"),
+        &format!(".{namespace}.svc.cluster.local"),
+    ];
     let mut names: Vec<String> = names.iter().map(|suffix| format!("{service}{suffix}")).collect();
     names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
     let registration = Registration { name: service, reach, kinds: kinds(&settings).into_iter().collect() };
-    let certificates = Certificates { client, namespace, secret: SECRET.to_owned(), names, registration, serving };
+    let certificates =
+        Certificates { client, namespace, secret: SECRET.to_owned(), names, registration, serving };
     certificates.run(&shutdown).await;
 }
 
 async fn keep_files(files: &CertificateFiles, serving: &ServerCertificate, shutdown: &Shutdown) {
     let rounds = async {
         loop {
-            let read = |path: &PathBuf| std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()));
+            let read = |path: &PathBuf| {
+                std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))
+            };
             let set = read(&files.certificate).and_then(|certificate| {
                 let key = read(&files.key)?;
                 serving.set(&certificate, &key).map_err(|why| why.to_string())
             });
             if let Err(why) = set {
-                tracing::warn!(why, "the certificate's files cannot be used; the old certificate stays in use");
+                tracing::warn!(
+                    why,
+                    "the certificate's files cannot be used; the old certificate stays in use"
+                );
             }
             tokio::time::sleep(FILES_PERIOD).await;
         }

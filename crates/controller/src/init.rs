@@ -72,12 +72,20 @@ impl Plan {
             let gateway = get("IPPOOL_GATEWAY");
             if let Some(name) = get("SUBNET_NAME") {
                 let (subnet, ips, gateway) = (cidr.clone(), ips.clone(), gateway.clone());
-                let spec = SubnetSpec { ip_version: Some(version), subnet, ips, gateway, ..SubnetSpec::default() };
+                let spec =
+                    SubnetSpec { ip_version: Some(version), subnet, ips, gateway, ..SubnetSpec::default() };
                 plan.subnets.push((name, spec));
             }
             if let Some(name) = get("IPPOOL_NAME") {
                 let default = Some(true);
-                let spec = PoolSpec { ip_version: Some(version), subnet: cidr, ips, gateway, default, ..PoolSpec::default() };
+                let spec = PoolSpec {
+                    ip_version: Some(version),
+                    subnet: cidr,
+                    ips,
+                    gateway,
+                    default,
+                    ..PoolSpec::default()
+                };
                 plan.pools.push((name, spec));
             }
         }
@@ -219,15 +227,25 @@ mod tests {
     use super::*;
 
     fn plan(variables: &[(&str, &str)]) -> Plan {
-        let variables: Vec<(String, String)> =
-            variables.iter().map(|(name, value)| (format!("SPIDERPOOL_{name}"), (*value).to_owned())).collect();
-        Plan::read(&move |name: &str| variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())).unwrap()
+        let variables: Vec<(String, String)> = variables
+            .iter()
+            .map(|(name, value)| (format!("SPIDERPOOL_{name}"), (*value).to_owned()))
+            .collect();
+        Plan::read(&move |name: &str| {
+            variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        })
+        .unwrap()
     }
 
     #[test]
     fn without_names_nothing_is_made() {
         let plan = plan(&[]);
-        assert!(plan.coordinator.is_none() && plan.pools.is_empty() && plan.subnets.is_empty() && plan.network.is_none());
+        assert!(
+            plan.coordinator.is_none()
+                && plan.pools.is_empty()
+                && plan.subnets.is_empty()
+                && plan.network.is_none()
+        );
     }
 
     #[test]
@@ -241,7 +259,10 @@ mod tests {
             ("INIT_DEFAULT_IPV6_IPPOOL_NAME", "not made: it has no subnet"),
         ]);
         let [(name, pool)] = plan.pools.as_slice() else { panic!("{plan:?}") };
-        assert_eq!((name.as_str(), pool.default, pool.ip_version), ("default-v4-ippool", Some(true), Some(4)));
+        assert_eq!(
+            (name.as_str(), pool.default, pool.ip_version),
+            ("default-v4-ippool", Some(true), Some(4))
+        );
         assert_eq!(pool.ips, ["10.6.0.1-10.6.0.9", "10.6.0.20"]);
         assert_eq!(plan.subnets[0].1.gateway.as_deref(), Some("10.6.0.254"));
     }
@@ -256,7 +277,10 @@ mod tests {
             ("INIT_DEFAULT_COORDINATOR_VETH_MTU", "1400"),
         ]);
         let (name, spec) = plan.coordinator.unwrap();
-        assert_eq!((name.as_str(), spec.mode.as_deref(), spec.pod_cidr_type.as_deref()), ("default", Some("overlay"), Some("auto")));
+        assert_eq!(
+            (name.as_str(), spec.mode.as_deref(), spec.pod_cidr_type.as_deref()),
+            ("default", Some("overlay"), Some("auto"))
+        );
         assert_eq!(spec.hijack_cidr.unwrap(), ["169.254.0.0/16", "10.1.0.0/16"]);
         assert_eq!((spec.policy_routes.unwrap().len(), spec.veth_mtu), (1, Some(1400)));
     }
@@ -270,12 +294,19 @@ mod tests {
             namespace: "kube-system".to_owned(),
         };
         assert_eq!(network("").config().metadata.name.as_deref(), Some("default"));
-        std::fs::write(directory.path().join("10-calico.conflist"), r#"{"name":"k8s-pod-network","plugins":[{"type":"calico"}]}"#).unwrap();
+        std::fs::write(
+            directory.path().join("10-calico.conflist"),
+            r#"{"name":"k8s-pod-network","plugins":[{"type":"calico"}]}"#,
+        )
+        .unwrap();
         let config = network("").config();
         assert_eq!(config.metadata.name.as_deref(), Some("calico"));
         assert_eq!(config.metadata.annotations.unwrap()[annotation::CR_NAME], "k8s-pod-network");
         assert_eq!(config.spec.cni_type(), "custom");
         let given = network("macvlan-conf").config();
-        assert_eq!((given.metadata.name.as_deref(), given.metadata.annotations), (Some("macvlan-conf"), None));
+        assert_eq!(
+            (given.metadata.name.as_deref(), given.metadata.annotations),
+            (Some("macvlan-conf"), None)
+        );
     }
 }

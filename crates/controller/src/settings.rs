@@ -211,9 +211,12 @@ fn gc(file: &File, env: &Variables<'_>) -> Result<Option<GcOptions>, SettingsErr
         return Ok(None);
     }
     let rules = GcSettings {
-        zombies_on_ready_nodes: env.flag("SPIDERPOOL_GC_STATELESS_TERMINATING_POD_ON_READY_NODE_ENABLED", true)?,
-        zombies_on_other_nodes: env.flag("SPIDERPOOL_GC_STATELESS_TERMINATING_POD_ON_NOT_READY_NODE_ENABLED", true)?,
-        running_without_ips: env.flag("SPIDERPOOL_GC_ENABLE_STATELESS_RUNNING_POD_ON_EMPTY_POD_STATUS_IPS", false)?,
+        zombies_on_ready_nodes: env
+            .flag("SPIDERPOOL_GC_STATELESS_TERMINATING_POD_ON_READY_NODE_ENABLED", true)?,
+        zombies_on_other_nodes: env
+            .flag("SPIDERPOOL_GC_STATELESS_TERMINATING_POD_ON_NOT_READY_NODE_ENABLED", true)?,
+        running_without_ips: env
+            .flag("SPIDERPOOL_GC_ENABLE_STATELESS_RUNNING_POD_ON_EMPTY_POD_STATUS_IPS", false)?,
         delay: env.number("SPIDERPOOL_GC_ADDITIONAL_GRACE_DELAY", 0)?,
     };
     Ok(Some(GcOptions {
@@ -271,7 +274,9 @@ mod tests {
     fn read(text: &str, variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
         let variables: Vec<(String, String)> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let look = move |name: &str| variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+        let look = move |name: &str| {
+            variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        };
         Settings::read(text, &look)
     }
 
@@ -281,9 +286,15 @@ mod tests {
         assert_eq!(settings.ports, Ports { health: 5720, metrics: None, webhook: 5722 });
         assert_eq!(settings.rules, Rules { ipv4: true, ipv6: true, subnets: true, protect_in_use: false });
         let gc = settings.gc.unwrap();
-        assert_eq!((gc.interval.as_secs(), gc.trace_gap.as_secs(), gc.workers, gc.rules), (600, 5, 3, GcSettings::default()));
+        assert_eq!(
+            (gc.interval.as_secs(), gc.trace_gap.as_secs(), gc.workers, gc.rules),
+            (600, 5, 3, GcSettings::default())
+        );
         assert_eq!(settings.coordinator.unwrap().name, "default");
-        assert_eq!((settings.auto_pools, settings.lease.0.as_secs(), settings.multus_configs), (Some(1), 15, true));
+        assert_eq!(
+            (settings.auto_pools, settings.lease.0.as_secs(), settings.multus_configs),
+            (Some(1), 15, true)
+        );
     }
 
     #[test]
