@@ -35,7 +35,6 @@ pub(crate) fn check_shape(resource: &Resource, object: &mut Value) -> Result<(),
         return Err(Status::bad_request("metadata must be an object"));
     };
     metadata.retain(|_, value| !value.is_null());
-    metadata.remove("managedFields");
     metadata.remove("selfLink");
     metadata.iter().try_for_each(|(key, value)| check_field(key, value))
 }
@@ -69,7 +68,9 @@ fn check_field(key: &str, value: &Value) -> Result<(), Status> {
     let fits = match key {
         "labels" | "annotations" => value.as_object().is_some_and(|map| map.values().all(Value::is_string)),
         "finalizers" => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
-        "ownerReferences" => value.as_array().is_some_and(|list| list.iter().all(Value::is_object)),
+        "ownerReferences" | "managedFields" => {
+            value.as_array().is_some_and(|list| list.iter().all(Value::is_object))
+        }
         "generation" | "deletionGracePeriodSeconds" => value.is_i64(),
         _ => value.is_string(),
     };
@@ -149,9 +150,14 @@ fn finalizers(object: &Value) -> Vec<Cause> {
 /// Finalizers may only go once deletion has begun.
 pub(crate) fn validate_finalizers(new: &Value, old: &Value) -> Option<Cause> {
     let before = items(old, "metadata.finalizers");
-    let added = items(new, "metadata.finalizers").iter().any(|f| !before.contains(f));
-    let detail = "no new finalizers can be added if the object is being deleted";
-    (added && is_ending(old)).then(|| Cause::forbidden("metadata.finalizers", detail))
+    let added = items(new, "metadata.finalizers").iter().filter(|f| !before.contains(f));
+    let mut added: Vec<String> = added.map(Value::to_string).collect();
+    added.sort_unstable();
+    let detail = format!(
+        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+        added.join(", ")
+    );
+    (is_ending(old) && !added.is_empty()).then(|| Cause::forbidden("metadata.finalizers", &detail))
 }
 
 /// True if deletion has begun.
