@@ -112,13 +112,15 @@ impl Keeper {
             Step::CreatePool(pool) => {
                 let stored = stored_of(Stored::new(&pool.metadata.name, pool.spec.clone()), pool);
                 let created = pools.create(&PostParams::default(), &stored).await;
-                created
-                    .map(drop)
-                    .map_err(ReconcileError::during(format!("creating SpiderIPPool {}", pool.metadata.name)))?
+                created.map(drop).map_err(ReconcileError::during(format!(
+                    "creating SpiderIPPool {}",
+                    pool.metadata.name
+                )))?
             }
             Step::UpdatePool(pool) => self.update(&pools, pool).await?,
             Step::DeletePool { pool, application } => return self.delete(&pools, pool, application).await,
         }
+        Ok(true)
     }
 
     async fn complete(&self, api: &Api<Stored<Subnet>>, subnet: &SpiderSubnet) -> Result<(), ReconcileError> {
@@ -171,11 +173,11 @@ impl Keeper {
         }
         let step = || format!("deleting SpiderIPPool {name}");
         let Some(there) = api.get_opt(name).await.map_err(ReconcileError::during(step()))? else {
-            return Ok(());
+            return Ok(false);
         };
         let preconditions = Preconditions { uid: there.metadata.uid, resource_version: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
-        api.delete(name, &params).await.map(drop).map_err(ReconcileError::during(step()))
+        api.delete(name, &params).await.map(|_| true).map_err(ReconcileError::during(step()))
     }
 
     async fn is_there(&self, application: &Gone) -> Result<bool, ReconcileError> {

@@ -16,12 +16,23 @@ fn subnet(name: &str, cidr: &str, ips: &str) -> SpiderSubnet {
 }
 
 fn application(replicas: u32, annotations: &[(&str, &str)]) -> Application {
-    let annotations: Annotations =
-        annotations.iter().map(|(key, value)| (format!("ipam.spidernet.io/{key}"), (*value).to_owned())).collect();
+    let annotations: Annotations = annotations
+        .iter()
+        .map(|(key, value)| (format!("ipam.spidernet.io/{key}"), (*value).to_owned()))
+        .collect();
     let text = str::to_owned;
-    let controller =
-        Controller { api_version: text("apps/v1"), kind: text("Deployment"), name: text("web"), uid: text(UID) };
-    Application { namespace: "a".into(), controller, replicas, annotations: annotations.into_iter().collect() }
+    let controller = Controller {
+        api_version: text("apps/v1"),
+        kind: text("Deployment"),
+        name: text("web"),
+        uid: text(UID),
+    };
+    Application {
+        namespace: "a".into(),
+        controller,
+        replicas,
+        annotations: annotations.into_iter().collect(),
+    }
 }
 
 fn world(application: Option<Application>) -> World {
@@ -53,7 +64,8 @@ fn take(world: &mut World, step: Step) {
         }
         Step::CreatePool(pool) => world.pools.push(*pool),
         Step::UpdatePool(pool) => {
-            let there = world.pools.iter_mut().find(|there| there.metadata.name == pool.metadata.name).unwrap();
+            let there =
+                world.pools.iter_mut().find(|there| there.metadata.name == pool.metadata.name).unwrap();
             *there = *pool;
         }
         Step::DeletePool { pool, .. } => world.pools.retain(|there| there.metadata.name != pool),
@@ -62,7 +74,8 @@ fn take(world: &mut World, step: Step) {
 }
 
 fn allocate(world: &mut World, ips: &[&str]) {
-    let records: serde_json::Map<String, Value> = ips.iter().map(|ip| ((*ip).to_owned(), json!({}))).collect();
+    let records: serde_json::Map<String, Value> =
+        ips.iter().map(|ip| ((*ip).to_owned(), json!({}))).collect();
     let text = Value::Object(records).to_string();
     world.pools[0].status = Some(serde_json::from_value(json!({"allocatedIPs": text})).unwrap());
 }
@@ -71,15 +84,22 @@ fn allocate(world: &mut World, ips: &[&str]) {
 fn an_application_gets_its_pool_with_names_labels_and_addresses_of_the_contract() {
     let mut world = world(Some(application(2, &[("subnet", r#"{"ipv4":["s"]}"#)])));
     let first = plan(&world, Some(1), RULES);
-    let [Step::SetStatus { status, .. }] = first.steps.as_slice() else { panic!("the subnet notes it first: {first:?}") };
+    let [Step::SetStatus { status, .. }] = first.steps.as_slice() else {
+        panic!("the subnet notes it first: {first:?}")
+    };
     assert_eq!(
         status.controlled_ip_pools.as_deref(),
-        Some(r#"{"auto4-web-eth0-abcde":{"ips":["10.0.0.1-10.0.0.3"],"application":"apps_v1_Deployment_a_web"}}"#)
+        Some(
+            r#"{"auto4-web-eth0-abcde":{"ips":["10.0.0.1-10.0.0.3"],"application":"apps_v1_Deployment_a_web"}}"#
+        )
     );
     assert_eq!((status.total_ip_count, status.allocated_ip_count), (Some(20), Some(3)));
     assert!(settle(&mut world).is_empty());
     let pool = &world.pools[0];
-    assert_eq!((pool.metadata.name.as_str(), pool.spec.ips.as_slice()), ("auto4-web-eth0-abcde", &["10.0.0.1-10.0.0.3".to_owned()][..]));
+    assert_eq!(
+        (pool.metadata.name.as_str(), pool.spec.ips.as_slice()),
+        ("auto4-web-eth0-abcde", &["10.0.0.1-10.0.0.3".to_owned()][..])
+    );
     assert_eq!(pool.spec.gateway.as_deref(), Some("10.0.0.254"));
     assert_eq!(pool.metadata.annotation("ipam.spidernet.io/ippool-ip-number"), Some("+1"));
     for (key, value) in [
@@ -183,7 +203,9 @@ fn pools_go_with_their_application_unless_they_are_kept() {
     assert_eq!(world.pools.len(), 1, "nobody knows yet whether the application is gone");
     world.complete = true;
     settle(&mut world);
-    assert!(world.pools.is_empty() && world.subnets[0].status.as_ref().unwrap().controlled_ip_pools.is_none());
+    assert!(
+        world.pools.is_empty() && world.subnets[0].status.as_ref().unwrap().controlled_ip_pools.is_none()
+    );
 
     let mut kept = app.clone();
     kept.annotations.insert("ipam.spidernet.io/ippool-reclaim".into(), "false".into());
@@ -229,7 +251,10 @@ fn every_prefix_of_the_steps_leads_to_the_same_end() {
 #[test]
 fn a_subnet_that_is_deleted_waits_for_its_pools() {
     let mut world = world(None);
-    let mut pool = SpiderIPPool::new("p", serde_json::from_value(json!({"ipVersion": 4, "subnet": "10.0.0.0/24"})).unwrap());
+    let mut pool = SpiderIPPool::new(
+        "p",
+        serde_json::from_value(json!({"ipVersion": 4, "subnet": "10.0.0.0/24"})).unwrap(),
+    );
     pool_rules::adopt(&mut pool, &world.subnets[0]);
     world.pools.push(pool);
     world.subnets[0].metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".into());
