@@ -52,11 +52,9 @@ impl Gc {
     async fn alive(&self) -> Result<BTreeSet<String>, String> {
         let pods: Api<core::Pod> = Api::all(self.client.clone());
         let list = pods.list(&ListParams::default()).await.map_err(|why| format!("listing pods: {why}"))?;
-        let alive = list
-            .items
-            .iter()
-            .map(plain)
-            .filter(|pod| pod.is_alive() && !(self.options.rules.running_without_ips && !pod.has_ips));
+        // A running pod without addresses is a suspect only if a setting says so.
+        let looks_right = |has_ips: bool| has_ips || !self.options.rules.running_without_ips;
+        let alive = list.items.iter().map(plain).filter(|pod| pod.is_alive() && looks_right(pod.has_ips));
         Ok(alive.map(|pod| pod.uid).collect())
     }
 
