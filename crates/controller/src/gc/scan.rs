@@ -95,6 +95,7 @@ impl Gc {
         let (mut victims, mut remove) = (BTreeMap::<String, Vec<Victim>>::new(), false);
         for Suspect { pool, ip, record } in suspects {
             let case = RecordCase {
+                ip,
                 record: &record,
                 pod: pod.as_ref(),
                 endpoint: endpoint.as_ref(),
