@@ -173,11 +173,12 @@ fn host(layout: &Layout, host: &Host) -> Result<Option<Stage>> {
     Ok(Some(draft.stage))
 }
 
-fn node(layout: &Layout, node: Node) -> Result<Stage> {
+/// A node's NICs, addresses and routes.
+pub fn node(layout: &Layout, node: Node) -> Result<Stage> {
     let mut draft = Draft::new(Site::Node(node))?;
     for at in 0..layout.segments().len() {
         let nic = layout.nic(at)?;
-        draft.cable(&switch(at)?, &link_name(&format!("{}-{at}", node.name()))?, &nic);
+        draft.cable(&switch(at)?, &port(node, at)?, &nic);
         if let Some(addresses) = layout.address(node, at) {
             draft.addresses(&nic, addresses);
         }
@@ -205,6 +206,15 @@ pub fn another_node(layout: &Layout, node: Node) -> Result<Vec<Stage>> {
         stages.push(draft.stage);
     }
     Ok(stages)
+}
+
+/// The ports of the switches that a node's cables are in.
+pub fn ports(layout: &Layout, node: Node) -> Result<Vec<IfName>> {
+    (0..layout.segments().len()).map(|at| port(node, at)).collect()
+}
+
+fn port(node: Node, nic: usize) -> Result<IfName> {
+    link_name(&format!("{}-{nic}", node.name()))
 }
 
 /// Pods of another node are reached through that node's first NIC.
