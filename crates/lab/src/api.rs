@@ -10,9 +10,9 @@ use polynic_apiserver::{Kubelets, Running, Server};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::manifest;
 use crate::shape::Shape;
 use crate::state::State;
-use crate::manifest;
 
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];

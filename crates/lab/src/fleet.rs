@@ -165,6 +165,10 @@ impl Fleet {
         killed.await.map_err(|why| Error::Waited(why.to_string()))??;
         self.hosts.remove(name);
         registry::save_hosts(&self.state, &self.hosts)?;
+        // Its container runtime remembers the sandboxes, and will clean up after them; their processes are gone.
+        for sandbox in registry::sandboxes(&self.state).into_iter().filter(|sandbox| sandbox.node == name) {
+            registry::Sandbox { pause: None, ..sandbox }.save(&self.state)?;
+        }
         Ok(format!("node {name} is down"))
     }
 

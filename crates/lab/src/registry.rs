@@ -110,7 +110,7 @@ pub fn sandboxes(state: &State) -> Vec<Sandbox> {
 
 /// The sandbox of a running pod.
 pub fn sandbox_of(state: &State, namespace: &str, name: &str) -> Option<Sandbox> {
-    sandboxes(state).into_iter().find(|s| s.namespace == namespace && s.name == name && s.is_up())
+    sandboxes(state).into_iter().find(|s| s.namespace == namespace && s.name == name && s.pause.is_some())
 }
 
 #[cfg(test)]

@@ -162,7 +162,7 @@ fn evict(world: &Snapshot, pod: &Pod) -> Option<Action> {
             Some(toleration) => toleration.toleration_seconds.is_some_and(|seconds| {
                 let since = taint.time_added.as_ref().map(|time| time.0.as_second());
                 let seconds = if seconds == DEFAULT_TOLERATION { 0 } else { seconds };
-            since.is_some_and(|since| world.now.as_second() - since >= seconds)
+                since.is_some_and(|since| world.now.as_second() - since >= seconds)
             }),
         });
     over.then(|| Action::delete(Target::of(Kind::Pod, pod)))
