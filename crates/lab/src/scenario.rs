@@ -21,6 +21,7 @@ pub mod packet;
 mod pools;
 pub mod quickstart;
 mod reach;
+pub mod spiderpool_calico;
 mod status_text;
 pub mod world;
 
@@ -62,8 +63,13 @@ pub struct Story {
 }
 
 /// All stories that the lab can tell.
-pub const STORIES: [&Story; 4] =
-    [&quickstart::STORY, &macvlan_overlay::STORY, &macvlan_standalone::STORY, &mac_and_conflict::STORY];
+pub const STORIES: [&Story; 5] = [
+    &quickstart::STORY,
+    &macvlan_overlay::STORY,
+    &macvlan_standalone::STORY,
+    &mac_and_conflict::STORY,
+    &spiderpool_calico::STORY,
+];
 
 /// The story of that name.
 pub fn find(name: &str) -> Result<&'static Story> {

@@ -180,6 +180,15 @@ fn started_v4(world: &World) -> Finding {
 
 fn taken_v6(world: &World) -> Finding {
     world.add_address(LAN, on_lan(V6)?)?;
+    // Until the host's own detection is over, neither of two that ask at once may keep the address.
+    eventually(super::world::PATIENCE, || {
+        let view = world.look(super::world::Place::Host(LAN))?;
+        let own = view.addresses("eth0", polynic_net::Family::V6);
+        match own.iter().any(|address| address.tentative) {
+            true => Err("the address of the host is still tentative".to_owned()),
+            false => Ok("the host has its address".to_owned()),
+        }
+    })?;
     ask_for(world, "taken-v6", "default-v4-ippool", "one-v6")
 }
 

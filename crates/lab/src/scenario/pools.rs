@@ -40,7 +40,9 @@ pub fn shape() -> Shape {
     }
 }
 
-trait IntoNet {
+/// An address and a length as a network.
+pub trait IntoNet {
+    /// The network.
     fn into_net(self) -> ipnet::Ipv4Net;
 }
 

@@ -1,0 +1,140 @@
+//! What the API shows.
+
+use polynic_checker::check_cluster;
+use serde_json::{Value, json};
+
+use super::super::world::{PATIENCE, World};
+use super::super::{Finding, eventually, pools, same};
+use super::{POOL, each, spider};
+
+const NAD: &str = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions/macvlan-ens192";
+const CONFIG: &str = "namespaces/default/spidermultusconfigs/macvlan-ens192";
+
+/// Waits until the coordinator knows the cluster's networks.
+pub fn wait_synced(world: &World) -> Finding {
+    eventually(PATIENCE, || synced(world))
+}
+
+pub fn synced(world: &World) -> Finding {
+    let status = spider(world, "spidercoordinators/default")?["status"].clone();
+    let holds =
+        |key: &str, net: &str| status[key].as_array().is_some_and(|all| all.iter().any(|one| one == net));
+    let fine = status["phase"] == "Synced"
+        && holds("overlayPodCIDR", "10.233.64.0/18")
+        && holds("serviceCIDR", "10.233.0.0/18");
+    if fine { Ok(status.to_string()) } else { Err(format!("its status is {status}")) }
+}
+
+pub fn owned(world: &World) -> Finding {
+    let owner = world.get(NAD)?["metadata"]["ownerReferences"][0].clone();
+    let fine = owner["kind"] == "SpiderMultusConfig"
+        && owner["name"] == "macvlan-ens192"
+        && owner["controller"] == true;
+    if fine { Ok(owner.to_string()) } else { Err(format!("its owner is {owner}")) }
+}
+
+fn config(world: &World) -> Result<Value, String> {
+    let text = world.get(NAD)?["spec"]["config"].as_str().unwrap_or_default().to_owned();
+    serde_json::from_str(&text).map_err(|why| format!("{text}: {why}"))
+}
+
+pub fn chain(world: &World) -> Finding {
+    let config = config(world)?;
+    let plugins = config["plugins"].as_array().cloned().unwrap_or_default();
+    let types: Vec<&str> = plugins.iter().filter_map(|plugin| plugin["type"].as_str()).collect();
+    same(&types, &vec!["macvlan", "coordinator"])?;
+    let macvlan = &plugins[0];
+    same(&macvlan["master"], &json!("ens192"))?;
+    same(&macvlan["mode"], &json!("bridge"))?;
+    same(&macvlan["ipam"]["type"], &json!("spiderpool"))?;
+    same(&macvlan["ipam"]["default_ipv4_ippool"], &json!([POOL]))
+}
+
+pub fn endpoints(world: &World) -> Finding {
+    each(world, |world, pod| {
+        let found = pools::endpoint(world, pod, "net1")?;
+        let node = world.sandbox(pod)?.node;
+        same(&found["item"]["ipv4Pool"], &json!(POOL))?;
+        same(&found["node"], &json!(node))?;
+        let address = world.look(super::super::world::Place::Pod(pod))?;
+        let address = address.address("net1", polynic_net::Family::V4)?;
+        same(&found["item"]["ipv4"], &json!(format!("{address}/16")))
+    })
+}
+
+pub fn counted(world: &World) -> Finding {
+    eventually(PATIENCE, || {
+        let status = spider(world, &format!("spiderippools/{POOL}"))?["status"].clone();
+        same(&(status["allocatedIPCount"].as_u64(), status["totalIPCount"].as_u64()), &(Some(2), Some(101)))
+    })
+}
+
+/// The independent checker over the cluster's objects. What is about to be put right by itself is waited for.
+pub fn well(world: &World) -> Finding {
+    eventually(PATIENCE, || {
+        let survey = world.survey()?;
+        let violations = check_cluster(&survey.cluster);
+        match violations.first() {
+            None => Ok(format!(
+                "{} pools, {} endpoints",
+                survey.cluster.pools.len(),
+                survey.cluster.endpoints.len()
+            )),
+            Some(violation) => Err(violation.to_string()),
+        }
+    })
+}
+
+/// Another MTU; and a SpiderMultusConfig whose NAD somebody made by hand before.
+pub fn edit(world: &World) -> Finding {
+    world.define_network("by-hand", &json!({"cniVersion": "0.3.1", "name": "by-hand", "type": "ptp"}))?;
+    // Adoption of a NAD without an owner is the contract; one that another controller owns is not touched.
+    world.own_by_another("by-hand")?;
+    world.merge(
+        &format!("/apis/spiderpool.spidernet.io/v2beta1/{CONFIG}"),
+        &json!({"spec": {"macvlan": {"mtu": 1400}}}),
+    )?;
+    let taken = "
+apiVersion: spiderpool.spidernet.io/v2beta1
+kind: SpiderMultusConfig
+metadata: {name: by-hand}
+spec: {cniType: macvlan, macvlan: {master: [ens192]}}
+";
+    // It may be refused at once, by the webhook, or later, by the controller.
+    Ok(match world.apply(taken) {
+        Ok(applied) => applied,
+        Err(refused) => format!("refused: {refused}"),
+    })
+}
+
+pub fn follows(world: &World) -> Finding {
+    eventually(PATIENCE, || same(&config(world)?["plugins"][0]["mtu"], &json!(1400)))
+}
+
+pub fn by_hand_stays(world: &World) -> Finding {
+    let path = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions/by-hand";
+    let text = world.get(path)?["spec"]["config"].as_str().unwrap_or_default().to_owned();
+    if text.contains("ptp") { Ok(text) } else { Err(format!("it is {text}")) }
+}
+
+pub fn no_endpoints(world: &World) -> Finding {
+    eventually(PATIENCE, || {
+        let survey = world.survey()?;
+        match survey.cluster.endpoints.first() {
+            None => Ok("none is left".to_owned()),
+            Some(endpoint) => Err(format!("{} is still there", endpoint.key)),
+        }
+    })
+}
+
+pub fn delete_config(world: &World) -> Finding {
+    world.remove(&format!("/apis/spiderpool.spidernet.io/v2beta1/{CONFIG}"))
+}
+
+pub fn no_nad(world: &World) -> Finding {
+    eventually(PATIENCE, || match world.get(NAD) {
+        Err(why) if why.contains("404") || why.contains("not found") => Ok("it is gone".to_owned()),
+        Err(why) => Err(why),
+        Ok(_) => Err("the NAD is still there".to_owned()),
+    })
+}
