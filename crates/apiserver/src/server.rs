@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admission::ServiceResolver;
-use crate::api::Api;
+use crate::api::{Api, collector};
 use crate::http::Service;
 use crate::identity::{Identity, IdentityError, write_private};
 use crate::status::Status;
@@ -103,8 +103,10 @@ impl Server {
         let kubeconfig = identity.kubeconfig(addr, &config.context);
         let kubeconfig_path = config.data_dir.join("kubeconfig");
         write_private(&kubeconfig_path, &kubeconfig)?;
-        let service = Arc::new(Service::new(Arc::new(api), &identity.token));
+        let api = Arc::new(api);
+        let service = Arc::new(Service::new(api.clone(), &identity.token));
         let tasks = Tasks::default();
+        hyper::rt::Executor::execute(&tasks, collector::run(api));
         let accept = tokio::spawn(connection::accept(listener, tls, service, tasks.clone()));
         tracing::info!(%addr, data_dir = %config.data_dir.display(), "the API server is listening");
         Ok(Running {
