@@ -1,6 +1,7 @@
 //! The verbs: what create, get, list, update, patch, delete, bind and watch do to the store. Knows kinds and rules, not
 //! HTTP: values go in, values or [`Status`] come out.
 
+mod addresses;
 mod admit;
 mod bind;
 mod cascade;

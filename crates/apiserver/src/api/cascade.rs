@@ -6,9 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::Target;
 use super::delete::{DeleteOptions, Deleted, Gone, delete_one};
-use super::{deletion, termination};
+use super::{Target, addresses, deletion, termination};
 use crate::crd;
 use crate::json::{items, text};
 use crate::meta;
@@ -53,7 +52,10 @@ pub(super) fn delete_container(
     let options = DeleteOptions::default();
     for (resource, prefix) in contents(kinds, &key) {
         for (key, held) in txn.scan(&prefix)? {
-            delete_one(txn, (&resource, &key), held, (&options, now))?;
+            let (gone, last) = delete_one(txn, (&resource, &key), held, (&options, now))?;
+            if gone == Gone::Yes {
+                addresses::release(txn, &resource, &last)?;
+            }
         }
     }
     if remove_if_done(txn, kinds, &key)? {
@@ -88,6 +90,7 @@ pub(super) fn sweep(
     resource: &Resource,
     object: &Value,
 ) -> Result<(), Status> {
+    addresses::release(txn, resource, object)?;
     if resource.namespaced {
         remove_if_done(txn, kinds, &namespace_key(text(object, "metadata.namespace")))?;
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::own::{self, Owner};
 use super::update::Part;
-use super::{Api, Target, WriteOptions, admit_container};
+use super::{Api, Target, WriteOptions, addresses, admit_container};
 use crate::crd::{self, Change};
 use crate::entropy;
 use crate::json::{child, text};
@@ -78,7 +78,7 @@ impl Api {
 fn insert(
     txn: &mut Txn<'_, '_>,
     target: &Target,
-    object: Value,
+    mut object: Value,
     options: WriteOptions,
 ) -> Result<Value, Status> {
     admit_container(&|key| Ok(txn.get(key)?), target)?;
@@ -86,6 +86,10 @@ fn insert(
     if txn.has(&key)? {
         return Err(already_exists(txn, target)?);
     }
+    if options.dry_run {
+        txn.discard();
+    }
+    addresses::assign(txn, target, &mut object, None)?;
     if options.dry_run {
         // What is not stored has no revision.
         return Ok(object);

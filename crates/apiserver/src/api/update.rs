@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
+use super::addresses;
 use super::admit;
 use super::cascade;
 use super::create::served;
@@ -210,9 +211,10 @@ pub(super) fn write(
     txn: &mut Txn<'_, '_>,
     kinds: &Snapshot,
     target: &Target,
-    (old, new): (Value, Value),
+    (old, mut new): (Value, Value),
 ) -> Result<Value, Status> {
     let key = target.key();
+    addresses::assign(txn, target, &mut new, Some(&old))?;
     if new == old || ownership::only_times_differ(&new, &old) {
         return Ok(old);
     }

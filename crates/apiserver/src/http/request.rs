@@ -18,6 +18,7 @@ use super::{Answer, JSON, incoming, listing, negotiate};
 use crate::api::{Api, DeleteOptions, Form, Part, Target, Watch, WriteOptions};
 use crate::patch::PatchType;
 use crate::status::Status;
+use crate::warning;
 
 /// Bytes that a request's body may have.
 const BODY_LIMIT: usize = 3 << 20;
@@ -51,6 +52,7 @@ pub(super) async fn answer(
     let (parts, body) = request.into_parts();
     let subresource = path.subresource.clone();
     let target = target(api, path, &parts.method)?;
+    target.resource.deprecation().into_iter().for_each(warning::add);
     let call = Call { api, target, query, form, headers: parts.headers };
     match subresource.as_str() {
         "" => call.object(&parts.method, body).await,
