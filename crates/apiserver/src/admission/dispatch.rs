@@ -97,7 +97,7 @@ impl Admission {
         }
         let before = review::in_version(&request.object, resource);
         let patched = patch::apply(PatchType::Json, &resource.kind, &before, &verdict.patch);
-        let patched = patched.map_err(|e| Status::internal(e))?;
+        let patched = patched.map_err(Status::internal)?;
         let changed = patched != before;
         request.object = review::in_version(&patched, &request.place.resource);
         Ok(Some(changed))

@@ -57,7 +57,9 @@ pub(super) fn namespace(call: &CallExpr, is_variable: impl Fn(&str) -> bool) -> 
 /// A function of its arguments.
 pub(super) fn global(name: &str, arguments: &[Value]) -> Outcome {
     match (name, arguments) {
-        ("size" | "matches", [first, rest @ ..]) => member(name, &[&[first.clone()], rest].concat()),
+        ("size" | "matches", [first, rest @ ..]) => {
+            member(name, &[std::slice::from_ref(first), rest].concat())
+        }
         ("type", [value]) => Ok(Value::Type(value.type_name().into())),
         ("dyn", [value]) => Ok(value.clone()),
         ("bool" | "int" | "uint" | "double" | "string" | "bytes" | "duration" | "timestamp", [value]) => {

@@ -96,14 +96,14 @@ impl<'n> Checker<'n> {
             return kind;
         }
         if calls::type_named(name).is_some() {
-            return Type::Type;
+            return Type::OfTypes;
         }
         self.wrong(id, format!("undeclared reference to '{name}' (in container '')"))
     }
 
     fn select(&mut self, id: u64, select: &SelectExpr) -> Type<'n> {
         if calls::qualified(select, |root| self.variable(root).is_some()).is_some() {
-            return Type::Type;
+            return Type::OfTypes;
         }
         let operand = self.kind(&select.operand);
         self.field(id, &operand, &select.field)

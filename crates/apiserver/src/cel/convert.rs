@@ -50,10 +50,10 @@ fn object(json: &Json, node: &Node, whole: bool) -> Value {
     let mut fields = BTreeMap::new();
     let mut insert = |name: &str, value: Value| drop(fields.insert(Key::Text(name.into()), value));
     for (name, property) in node.properties() {
-        if let (Some(value), Some(escaped)) = (json.get(name), escape(name)) {
-            if !(value.is_null() && !property.is_nullable()) {
-                insert(&escaped, of_node(value, property, false));
-            }
+        if let (Some(value), Some(escaped)) = (json.get(name), escape(name))
+            && (!value.is_null() || property.is_nullable())
+        {
+            insert(&escaped, of_node(value, property, false));
         }
     }
     if whole {

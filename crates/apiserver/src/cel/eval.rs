@@ -293,10 +293,10 @@ impl Evaluator {
         made: &mut Made,
     ) -> Result<(), EvalError> {
         self.charge(2)?;
-        if let Some(condition) = comprehension.condition {
-            if !self.truth(condition)? {
-                return Ok(());
-            }
+        if let Some(condition) = comprehension.condition
+            && !self.truth(condition)?
+        {
+            return Ok(());
         }
         match comprehension.kind {
             Loop::All | Loop::Exists => match self.truth(comprehension.body) {

@@ -126,7 +126,7 @@ pub(super) fn global<'n>(name: &str, arguments: &[Type<'n>]) -> Call<'n> {
     let found = match name {
         "size" => one(&[Text, Type::Bytes, list(), Type::map(Dyn, Dyn)]).then_some(Int),
         "matches" => takes(arguments, &[Text, Text]).then_some(Bool),
-        "type" => one(&[Dyn]).then_some(Type::Type),
+        "type" => one(&[Dyn]).then_some(Type::OfTypes),
         "dyn" => one(&[Dyn]).then_some(Dyn),
         "bool" => one(&[Bool, Text]).then_some(Bool),
         "int" => one(&[Int, Type::Uint, Type::Double, Text, Type::Timestamp, Type::Duration]).then_some(Int),

@@ -26,7 +26,7 @@ pub(crate) enum Type<'n> {
     Cidr,
     Url,
     Format,
-    Type,
+    OfTypes,
     /// An object of a definition; whole ones have apiVersion, kind and metadata too.
     Object {
         node: &'n Node,
@@ -140,7 +140,7 @@ impl fmt::Display for Type<'_> {
             Self::Cidr => f.write_str("net.CIDR"),
             Self::Url => f.write_str("kubernetes.URL"),
             Self::Format => f.write_str("kubernetes.NamedFormat"),
-            Self::Type => f.write_str("type"),
+            Self::OfTypes => f.write_str("type"),
             Self::Object { .. } => f.write_str("object"),
             Self::Metadata => f.write_str("objectMeta"),
         }

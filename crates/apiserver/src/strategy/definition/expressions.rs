@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::structural::property_path;
 use crate::cel::{self, Type};
 use crate::crd;
+use crate::go;
 use crate::json::{items, text};
 use crate::schema::Node;
 use crate::status::Cause;
@@ -145,7 +146,10 @@ fn shown(rule: &Value) -> String {
         ("FieldPath", said("fieldPath")),
         ("OptionalOldSelf", rule["optionalOldSelf"].clone()),
     ];
-    let fields: Vec<String> = fields.into_iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+    let fields: Vec<String> = fields
+        .into_iter()
+        .map(|(key, value)| format!("\"{key}\":{}", go::json(&value.to_string())))
+        .collect();
     format!("{{{}}}", fields.join(","))
 }
 
