@@ -1,11 +1,14 @@
 //! The verbs: what create, get, list, update, patch, delete, bind and watch do to the store. Knows kinds and rules, not
 //! HTTP: values go in, values or [`Status`] come out.
 
+mod addresses;
 mod admit;
 mod bind;
 mod cascade;
 mod create;
+mod cursor;
 mod delete;
+mod own;
 mod read;
 mod render;
 mod scale;
@@ -25,13 +28,13 @@ use crate::json::text;
 use crate::meta;
 use crate::resource::{Registry, Resource};
 use crate::status::Status;
-use crate::store::{Event, Limits, Store, StoreError};
+use crate::store::{Event, Limits, Range, Store, StoreError};
 
-pub use self::delete::DeleteOptions;
-pub use self::read::ListOptions;
+pub use self::delete::{DeleteOptions, Propagation};
+pub use self::read::{ListOptions, Revision};
 pub use self::render::Form;
 pub use self::update::Part;
-pub use self::watch::{Watch, WatchOptions};
+pub use self::watch::{Initial, Watch, WatchOptions};
 
 /// What a request is about: a kind, perhaps a namespace, perhaps a name.
 #[derive(Debug, Clone)]
@@ -59,10 +62,12 @@ impl Target {
 }
 
 /// What all writes may ask for.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct WriteOptions {
     /// Do everything except change anything.
     pub dry_run: bool,
+    /// Who writes, for `managedFields`: the field manager that the client names, or else its program.
+    pub manager: String,
     /// What happens to fields that the kind has not.
     pub validation: FieldValidation,
 }
@@ -90,14 +95,14 @@ impl Api {
             asked.observe(events);
         };
         let store = Store::open(path, limits, Box::new(observer))?;
-        for definition in store.list(crd::PREFIX, None, 0)?.items {
+        for definition in store.list(Range::under(crd::PREFIX))?.items {
             let definition: Value = serde_json::from_slice(&definition.body).map_err(Status::internal)?;
             registry.learn(&definition);
         }
         let api = Self { store, registry, admission: Admission { hooks, resolver } };
         api.seed().await?;
         // Not before: the server's own namespaces are nobody's to refuse.
-        for configuration in HOOKS.iter().map(|prefix| api.store.list(prefix, None, 0)) {
+        for configuration in HOOKS.iter().map(|prefix| api.store.list(Range::under(prefix))) {
             for stored in configuration?.items {
                 let configuration = serde_json::from_slice(&stored.body).map_err(Status::internal)?;
                 api.admission.hooks.learn(&stored.key, &configuration);
@@ -116,6 +121,7 @@ impl From<StoreError> for Status {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Compacted { .. } => Self::expired(error.to_string()),
+            StoreError::Future { .. } => Self::too_large_revision(error.to_string()),
             StoreError::Stopped => Self::new(503, "ServiceUnavailable", error.to_string()),
             other => {
                 tracing::error!(error = &other as &dyn std::error::Error, "the object store failed");

@@ -100,6 +100,17 @@ pub(crate) fn complete(resource: &Resource, object: &mut Value) {
     }
 }
 
+/// An object of `resource` of which nothing is said: what the real server compares a new object with.
+pub(crate) fn zero(resource: &Resource) -> Value {
+    let mut object = serde_json::json!({"metadata": {}});
+    let builtin = Some(resource).filter(|resource| !resource.custom);
+    let definition = builtin.and_then(|r| schema::builtin_definition(&r.group, &r.version, &r.kind));
+    if let Some(definition) = definition {
+        form::object(definition.node(), &mut object);
+    }
+    object
+}
+
 /// The same for a built-in kind, whatever path the object came by.
 pub(crate) fn complete_as(group: &str, version: &str, kind: &str, object: &mut Value) {
     if let Some(definition) = schema::builtin_definition(group, version, kind) {

@@ -4,11 +4,14 @@ mod body;
 mod discovery;
 mod documents;
 mod incoming;
+mod listing;
 mod negotiate;
 mod openapi;
+mod options;
 mod query;
 mod request;
 mod route;
+mod streams;
 
 use std::sync::Arc;
 
@@ -23,6 +26,8 @@ use crate::status::Status;
 use crate::warning;
 
 pub(crate) use self::body::Body;
+pub(crate) use self::streams::Streams;
+pub use self::streams::{Connecting, Kubelets};
 
 use self::route::Route;
 
@@ -34,6 +39,7 @@ pub(crate) struct Service {
     /// The whole value that an Authorization header must have.
     authorization: String,
     hashes: openapi::Hashes,
+    streams: Streams,
 }
 
 /// An answer that is not an error.
@@ -55,20 +61,25 @@ impl Answer {
 }
 
 impl Service {
-    pub(crate) fn new(api: Arc<Api>, token: &str) -> Self {
-        Self { api, authorization: format!("Bearer {token}"), hashes: openapi::Hashes::default() }
+    pub(crate) fn new(api: Arc<Api>, token: &str, streams: Streams) -> Self {
+        let hashes = openapi::Hashes::default();
+        Self { api, authorization: format!("Bearer {token}"), hashes, streams }
     }
 
     /// Answers one request; errors become Status objects.
     pub(crate) async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
+        if let Ok(Route::Resource(path)) = Route::parse(uri.path())
+            && Streams::are_meant(&path)
+            && self.is_authenticated(&request)
+        {
+            let answer = self.streams.answer(&self.api, &path, request).await;
+            return answer.unwrap_or_else(|status| self::response(failure(&status)));
+        }
         let (answer, warnings) = warning::collect(self.answer(request)).await;
         let answer = answer.unwrap_or_else(|status| failure(&status));
         tracing::debug!(%method, %uri, code = answer.code.as_u16(), "request");
-        let mut response = Response::new(answer.body);
-        *response.status_mut() = answer.code;
-        *response.headers_mut() = answer.headers;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
+        let mut response = self::response(answer);
         for text in &warnings {
             if let Ok(value) = HeaderValue::from_str(&warning::header(text)) {
                 response.headers_mut().append(WARNING, value);
@@ -101,6 +112,14 @@ impl Service {
         let (given, wanted) = (given.as_bytes(), self.authorization.as_bytes());
         given.len() == wanted.len() && given.iter().zip(wanted).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
     }
+}
+
+fn response(answer: Answer) -> Response<Body> {
+    let mut response = Response::new(answer.body);
+    *response.status_mut() = answer.code;
+    *response.headers_mut() = answer.headers;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.media_type));
+    response
 }
 
 fn failure(status: &Status) -> Answer {

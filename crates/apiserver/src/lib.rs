@@ -38,6 +38,7 @@ mod http;
 mod identity;
 mod json;
 mod meta;
+mod ownership;
 pub mod patch;
 mod protobuf;
 mod quantity;
@@ -52,5 +53,6 @@ pub mod table;
 mod warning;
 
 pub use self::admission::{ResolveError, ServiceResolver};
+pub use self::http::{Connecting, Kubelets};
 pub use self::identity::IdentityError;
 pub use self::server::{Config, Running, Server, StartError};

@@ -5,9 +5,8 @@ use serde_json::{Map, Value, json};
 
 use crate::json::{at, carry, child, items, text};
 use crate::resource::Resource;
-use crate::selector::{is_label_key, is_label_value};
 use crate::status::{Cause, Status, Subject};
-use crate::strategy::moment;
+use crate::strategy::{fields, moment};
 
 /// Bytes that all annotations of an object may have together.
 const ANNOTATION_BYTES: usize = 256 << 10;
@@ -35,7 +34,6 @@ pub(crate) fn check_shape(resource: &Resource, object: &mut Value) -> Result<(),
         return Err(Status::bad_request("metadata must be an object"));
     };
     metadata.retain(|_, value| !value.is_null());
-    metadata.remove("managedFields");
     metadata.remove("selfLink");
     metadata.iter().try_for_each(|(key, value)| check_field(key, value))
 }
@@ -69,7 +67,9 @@ fn check_field(key: &str, value: &Value) -> Result<(), Status> {
     let fits = match key {
         "labels" | "annotations" => value.as_object().is_some_and(|map| map.values().all(Value::is_string)),
         "finalizers" => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
-        "ownerReferences" => value.as_array().is_some_and(|list| list.iter().all(Value::is_object)),
+        "ownerReferences" | "managedFields" => {
+            value.as_array().is_some_and(|list| list.iter().all(Value::is_object))
+        }
         "generation" | "deletionGracePeriodSeconds" => value.is_i64(),
         _ => value.is_string(),
     };
@@ -106,9 +106,10 @@ pub(crate) fn validate(resource: &Resource, object: &Value) -> Vec<Cause> {
     } else if let Some(complaint) = resource.strategy.name_rule().complaint(name) {
         causes.push(Cause::invalid("metadata.name", name, &complaint));
     }
-    causes.extend(labels(object));
+    causes.extend(fields::labels("metadata.labels", at(object, "metadata.labels")));
     causes.extend(annotations(object));
-    causes.extend(finalizers(object));
+    causes.extend(owners(object));
+    causes.extend(finalizers(resource, object));
     causes
 }
 
@@ -117,21 +118,12 @@ fn map<'a>(object: &'a Value, path: &str) -> impl Iterator<Item = (&'a String, &
     entries.into_iter().flatten().map(|(key, value)| (key, value.as_str().unwrap_or_default()))
 }
 
-fn labels(object: &Value) -> Vec<Cause> {
-    let rule = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
-    let wrong = |(key, value): (&String, &str)| {
-        let bad = if is_label_key(key) { value } else { key };
-        let fits = is_label_key(key) && is_label_value(value);
-        (!fits).then(|| Cause::invalid("metadata.labels", bad, rule))
-    };
-    map(object, "metadata.labels").filter_map(wrong).collect()
-}
-
 fn annotations(object: &Value) -> Vec<Cause> {
-    let rule = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
-    let keys = map(object, "metadata.annotations").filter(|(key, _)| !is_label_key(&key.to_lowercase()));
-    let mut causes: Vec<Cause> =
-        keys.map(|(key, _)| Cause::invalid("metadata.annotations", key, rule)).collect();
+    let wrong = |(key, _): (&String, &str)| {
+        let complaint = fields::qualified(&key.to_lowercase())?;
+        Some(Cause::invalid("metadata.annotations", key, &complaint))
+    };
+    let mut causes: Vec<Cause> = map(object, "metadata.annotations").filter_map(wrong).collect();
     let size: usize = map(object, "metadata.annotations").map(|(key, value)| key.len() + value.len()).sum();
     if size > ANNOTATION_BYTES {
         let message = format!("Too long: may not be more than {ANNOTATION_BYTES} bytes");
@@ -140,18 +132,50 @@ fn annotations(object: &Value) -> Vec<Cause> {
     causes
 }
 
-fn finalizers(object: &Value) -> Vec<Cause> {
-    let names = items(object, "metadata.finalizers").iter().filter_map(Value::as_str);
-    let wrong = names.filter(|name| !is_label_key(name));
-    wrong.map(|name| Cause::invalid("metadata.finalizers", name, "name part must be non-empty")).collect()
+fn finalizers(resource: &Resource, object: &Value) -> Vec<Cause> {
+    let names = items(object, "metadata.finalizers").iter().filter_map(Value::as_str).enumerate();
+    let wrong = |(f, name): (usize, &str)| {
+        let field = format!("metadata.finalizers[{f}]");
+        if let Some(complaint) = fields::qualified(name) {
+            return Some(Cause::invalid("metadata.finalizers", name, &complaint));
+        }
+        let unqualified = !resource.custom
+            && !name.contains('/')
+            && !["orphan", "foregroundDeletion", "kubernetes"].contains(&name);
+        let detail = "name is neither a standard finalizer name nor is it fully qualified";
+        unqualified.then(|| Cause::invalid(field, name, detail))
+    };
+    names.filter_map(wrong).collect()
+}
+
+fn owners(object: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for owner in items(object, "metadata.ownerReferences") {
+        for (key, detail) in [
+            ("apiVersion", "version must not be empty"),
+            ("kind", "must not be empty"),
+            ("name", "must not be empty"),
+            ("uid", "must not be empty"),
+        ] {
+            if text(owner, key).is_empty() {
+                causes.push(Cause::invalid(format!("metadata.ownerReferences.{key}"), "", detail));
+            }
+        }
+    }
+    causes
 }
 
 /// Finalizers may only go once deletion has begun.
 pub(crate) fn validate_finalizers(new: &Value, old: &Value) -> Option<Cause> {
     let before = items(old, "metadata.finalizers");
-    let added = items(new, "metadata.finalizers").iter().any(|f| !before.contains(f));
-    let detail = "no new finalizers can be added if the object is being deleted";
-    (added && is_ending(old)).then(|| Cause::forbidden("metadata.finalizers", detail))
+    let added = items(new, "metadata.finalizers").iter().filter(|f| !before.contains(f));
+    let mut added: Vec<String> = added.map(Value::to_string).collect();
+    added.sort_unstable();
+    let detail = format!(
+        "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+        added.join(", ")
+    );
+    (is_ending(old) && !added.is_empty()).then(|| Cause::forbidden("metadata.finalizers", &detail))
 }
 
 /// True if deletion has begun.

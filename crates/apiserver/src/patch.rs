@@ -1,14 +1,17 @@
-//! The patches a client may send, applied to one JSON object. Pure: no storage, no HTTP, no kinds beyond merge keys.
+//! The patches a client may send, applied to one JSON object. Pure: no storage, no HTTP. Server-side apply is in [`crate::ownership`].
 
+mod directives;
 mod json_patch;
 mod merge;
-mod merge_keys;
+mod order;
 mod strategic;
 
 #[cfg(test)]
 mod tests;
 
 use serde_json::Value;
+
+use crate::schema::Node;
 
 /// Why a patch was not applied; the object is unchanged then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +22,12 @@ pub enum PatchError {
     /// The patch does not fit the object (HTTP 422).
     #[error("{0}")]
     Unfit(String),
+    /// The patch has more operations than are allowed (HTTP 413).
+    #[error("{0}")]
+    TooLong(String),
+    /// The patch contradicts itself or the type of the object, where the real server has no better answer than HTTP 500.
+    #[error("{0}")]
+    Broken(String),
 }
 
 /// The kinds of patch, by media type.
@@ -47,12 +56,17 @@ impl PatchType {
     }
 }
 
-/// Applies `patch` to `object` of `kind` (which decides the keys of lists for a strategic patch).
-pub fn apply(patch_type: PatchType, kind: &str, object: &Value, patch: &Value) -> Result<Value, PatchError> {
+/// Applies `patch` to `object`, whose type is `model` (which knows the keys of lists for a strategic patch).
+pub fn apply(
+    patch_type: PatchType,
+    model: Option<&Node>,
+    object: &Value,
+    patch: &Value,
+) -> Result<Value, PatchError> {
     match patch_type {
         PatchType::Json => json_patch::apply(object, patch),
         PatchType::Merge => merge::apply(object, patch),
-        PatchType::Strategic => strategic::apply(kind, object, patch),
-        PatchType::Apply => Err(PatchError::Unfit("server-side apply is not implemented".into())),
+        PatchType::Strategic => strategic::apply(model, object, patch),
+        PatchType::Apply => Err(PatchError::Broken("an apply is no patch of an object alone".into())),
     }
 }

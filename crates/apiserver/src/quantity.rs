@@ -44,14 +44,24 @@ impl Quantity {
         let magnitude = scaled(&mantissa, shift - i32::try_from(fraction.len()).ok()?, multiply);
         Some(Self { nanos: if negative { -magnitude } else { magnitude }, form })
     }
-}
 
-impl Quantity {
-    /// The amount, in billionths.
+    /// The amount in billionths.
     pub(crate) fn nanos(self) -> i128 {
         self.nanos
     }
 
+    /// True if it is less than nothing.
+    pub(crate) fn is_negative(self) -> bool {
+        self.nanos < 0
+    }
+
+    /// True if it is a whole number of units.
+    pub(crate) fn is_whole(self) -> bool {
+        self.nanos % NANO == 0
+    }
+}
+
+impl Quantity {
     /// The same unit family with another amount, in billionths.
     pub(crate) fn with_nanos(self, nanos: i128) -> Self {
         Self { nanos, ..self }

@@ -218,6 +218,17 @@ impl Resource {
         self.verbs.iter().any(|known| known == verb)
     }
 
+    /// What clients are told about a kind that is on its way out.
+    pub(crate) fn deprecation(&self) -> Option<&'static str> {
+        match (self.group.as_str(), self.plural.as_str()) {
+            ("", "endpoints") => {
+                Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+            }
+            ("", "componentstatuses") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+            _ => None,
+        }
+    }
+
     /// True if objects of this kind are stored; others only answer, such as reviews.
     pub fn is_stored(&self) -> bool {
         self.allows("list")

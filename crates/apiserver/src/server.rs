@@ -12,12 +12,12 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::admission::ServiceResolver;
 use crate::api::Api;
-use crate::http::Service;
+use crate::http::{Kubelets, Service, Streams};
 use crate::identity::{Identity, IdentityError, write_private};
 use crate::status::Status;
 use crate::store::Limits;
 
-use self::connection::Tasks;
+pub(crate) use self::connection::Tasks;
 
 /// How a server is to run.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct Config {
     pub limits: Limits,
     /// How webhooks that are Services are reached; without it, by the addresses that the API knows of them.
     pub services: Option<Arc<dyn ServiceResolver>>,
+    /// How the kubelets of nodes are reached, for exec, attach, log and port-forward; without it, those are not there.
+    pub kubelets: Option<Arc<dyn Kubelets>>,
 }
 
 impl Config {
@@ -46,6 +48,7 @@ impl Config {
             context: "polynic".into(),
             limits: Limits::default(),
             services: None,
+            kubelets: None,
         }
     }
 }
@@ -103,8 +106,9 @@ impl Server {
         let kubeconfig = identity.kubeconfig(addr, &config.context);
         let kubeconfig_path = config.data_dir.join("kubeconfig");
         write_private(&kubeconfig_path, &kubeconfig)?;
-        let service = Arc::new(Service::new(Arc::new(api), &identity.token));
         let tasks = Tasks::default();
+        let streams = Streams::new(config.kubelets.clone(), tasks.clone());
+        let service = Arc::new(Service::new(Arc::new(api), &identity.token, streams));
         let accept = tokio::spawn(connection::accept(listener, tls, service, tasks.clone()));
         tracing::info!(%addr, data_dir = %config.data_dir.display(), "the API server is listening");
         Ok(Running {

@@ -184,6 +184,17 @@ impl Status {
         Self::new(410, "Expired", message)
     }
 
+    /// 504: the asked-for revision is not reached yet.
+    pub fn too_large_revision(message: impl Into<String>) -> Self {
+        let cause = Cause {
+            field: String::new(),
+            reason: "ResourceVersionTooLarge",
+            message: "Too large resource version".into(),
+        };
+        let message = format!("Timeout: {}", message.into());
+        Self { causes: vec![cause], retry_after: Some(1), ..Self::new(504, "Timeout", message) }
+    }
+
     /// 413: the body is longer than `limit` bytes.
     pub fn too_large(limit: usize) -> Self {
         Self::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {limit}"))
@@ -220,8 +231,11 @@ impl Status {
         }
         let mut body = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "code": self.code,
+            "message": self.message, "code": self.code,
         });
+        if !self.reason.is_empty() {
+            body["reason"] = json!(self.reason);
+        }
         let details = self.details();
         if self.subject.is_some() || details.as_object().is_some_and(|d| !d.is_empty()) {
             body["details"] = details;

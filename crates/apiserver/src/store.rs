@@ -9,6 +9,7 @@
 
 mod hub;
 mod transaction;
+mod view;
 mod writer;
 
 #[cfg(test)]
@@ -21,13 +22,14 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableTable, TableDefinition};
 use tokio::sync::oneshot;
 
 pub use self::hub::{Change, Event, Watcher};
 pub use self::transaction::Txn;
 
-use self::hub::Hub;
+use self::hub::{Hub, Past};
+use self::view::View;
 use self::writer::{Job, Writer};
 
 /// Objects by key. The value is the JSON text that clients get.
@@ -87,6 +89,14 @@ pub enum StoreError {
         /// The oldest revision from which that is possible.
         oldest: u64,
     },
+    /// The asked-for revision is not reached yet.
+    #[error("Too large resource version: {asked}, current: {current}")]
+    Future {
+        /// What the client has heard of.
+        asked: u64,
+        /// The last one that there is.
+        current: u64,
+    },
 }
 
 fn read_error(error: impl Into<redb::Error>) -> StoreError {
@@ -133,13 +143,30 @@ pub struct Listing {
     pub revision: u64,
     /// Objects in key order.
     pub items: Vec<Stored>,
-    /// True if the limit cut the list.
-    pub more: bool,
+    /// Objects that the limit cut off.
+    pub rest: usize,
+}
+
+/// Which part of the store is listed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Range<'a> {
+    /// Keys start with this.
+    pub prefix: &'a str,
+    /// The first key, or what would come before it; empty from the beginning.
+    pub start: &'a str,
+    /// How many at most; 0 for all.
+    pub limit: usize,
+}
+
+impl<'a> Range<'a> {
+    /// All keys that start with `prefix`.
+    pub fn under(prefix: &'a str) -> Self {
+        Self { prefix, ..Self::default() }
+    }
 }
 
 /// The object store; closing happens on drop, after all writes that were accepted.
 pub struct Store {
-    db: Arc<Database>,
     hub: Arc<Hub>,
     jobs: Option<mpsc::Sender<Job>>,
     writer: Option<JoinHandle<()>>,
@@ -151,45 +178,32 @@ impl Store {
         let db = open_database(path)?;
         let revision = prepare(&db, path)?;
         let db = Arc::new(db);
-        let hub = Arc::new(Hub::new(revision, limits));
+        let hub = Arc::new(Hub::new(revision, View::open(&db)?, limits));
         let (jobs, queue) = mpsc::channel();
-        let writer = Writer { db: db.clone(), hub: hub.clone(), revision, observer };
+        let writer = Writer { db, hub: hub.clone(), revision, observer };
         let writer =
             std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&queue));
         let writer = writer.map_err(|e| StoreError::Thread(Arc::new(e)))?;
-        Ok(Self { db, hub, jobs: Some(jobs), writer: Some(writer) })
+        Ok(Self { hub, jobs: Some(jobs), writer: Some(writer) })
     }
 
     /// The object at `key`, as of the last commit.
     pub fn get(&self, key: &str) -> Result<Option<Stored>, StoreError> {
-        let objects = self.db.begin_read().map_err(read_error)?.open_table(OBJECTS).map_err(read_error)?;
-        let found = objects.get(key).map_err(read_error)?;
-        Ok(found.map(|value| Stored { key: key.into(), body: Bytes::copy_from_slice(value.value()) }))
+        self.hub.now().0.get(key)
     }
 
-    /// Up to `limit` objects (0: all) whose keys start with `prefix` and come after `after`.
-    pub fn list(&self, prefix: &str, after: Option<&str>, limit: usize) -> Result<Listing, StoreError> {
-        let snapshot = self.db.begin_read().map_err(read_error)?;
-        let revision = read_revision(&snapshot.open_table(META).map_err(read_error)?)?;
-        let objects = snapshot.open_table(OBJECTS).map_err(read_error)?;
-        let mut listing = Listing { revision, ..Listing::default() };
-        let start = after.filter(|key| *key >= prefix).unwrap_or(prefix);
-        for entry in objects.range(start..).map_err(read_error)? {
-            let (key, value) = entry.map_err(read_error)?;
-            if !key.value().starts_with(prefix) {
-                break;
-            }
-            if Some(key.value()) == after {
-                continue;
-            }
-            if limit > 0 && listing.items.len() == limit {
-                listing.more = true;
-                break;
-            }
-            let body = Bytes::copy_from_slice(value.value());
-            listing.items.push(Stored { key: key.value().into(), body });
-        }
-        Ok(listing)
+    /// The objects in `range`, as of the last commit.
+    pub fn list(&self, range: Range<'_>) -> Result<Listing, StoreError> {
+        let (view, revision) = self.hub.now();
+        let (items, rest) = view.scan(range.prefix, range.start, &Past::new())?.page(range.limit)?;
+        Ok(Listing { revision, items, rest })
+    }
+
+    /// The same as of `revision`, which must not be too long ago.
+    pub fn list_at(&self, range: Range<'_>, revision: u64) -> Result<Listing, StoreError> {
+        let (view, past) = self.hub.past(range.prefix, revision)?;
+        let (items, rest) = view.scan(range.prefix, range.start, &past)?.page(range.limit)?;
+        Ok(Listing { revision, items, rest })
     }
 
     /// Runs `decide` alone against the current state. If it returns `Ok`, what it staged is durable when this returns;

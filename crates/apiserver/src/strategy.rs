@@ -1,13 +1,17 @@
 //! What differs between kinds: defaults, checks, what a status write may touch, how deletion goes. Pure; one value of one
 //! trait per kind, with the common case as the trait's own methods.
 
+mod access;
+mod content;
 mod definition;
 pub(crate) mod event;
+pub(crate) mod fields;
 mod names;
 mod namespace;
 mod pod;
 mod selector;
 mod service;
+mod small;
 mod storage;
 mod webhooks;
 mod workloads;
@@ -15,18 +19,21 @@ mod workloads;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::json::carry;
+use crate::json::{carry, items, text};
 use crate::status::Cause;
 
+pub(crate) use self::access::{Binding, Role};
+pub(crate) use self::content::{ConfigMap, Secret};
 pub(crate) use self::definition::Definition;
 pub(crate) use self::event::Event;
 pub(crate) use self::names::NameRule;
 pub(crate) use self::namespace::Namespace;
 pub(crate) use self::pod::{Pod, bind as bind_pod};
-pub(crate) use self::service::Service;
+pub(crate) use self::service::{Service, needs_address, needs_node_ports};
+pub(crate) use self::small::{DisruptionBudget, EndpointSlice, Lease, NetworkPolicy, PriorityClass};
 pub(crate) use self::storage::{Claim, Volume};
 pub(crate) use self::webhooks::{MutatingWebhooks, ValidatingWebhooks};
-pub(crate) use self::workloads::DaemonSet;
+pub(crate) use self::workloads::{DaemonSet, Deployment, PodTemplate, ReplicaSet, StatefulSet};
 
 /// A moment as `metadata` has it: RFC 3339, whole seconds, UTC.
 pub(crate) fn moment(now: Timestamp) -> Value {
@@ -106,6 +113,17 @@ pub(crate) struct Node;
 impl Strategy for Node {
     /// A kubelet registers its node with status and all.
     fn begin(&self, _object: &mut Value, _has_status: bool, _now: Timestamp) {}
+
+    fn validate(&self, object: &Value) -> Vec<Cause> {
+        let taints = items(object, "spec.taints").iter().enumerate();
+        let effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+        let taint = |(t, taint): (usize, &Value)| {
+            fields::one_of(&format!("metadata.taints[{t}].effect"), text(taint, "effect"), &effects)
+        };
+        let cidrs = items(object, "spec.podCIDRs").iter().filter_map(Value::as_str).enumerate();
+        let cidr = |(c, cidr): (usize, &str)| fields::cidr(&format!("spec.podCIDRs[{c}]"), cidr);
+        taints.filter_map(taint).chain(cidrs.filter_map(cidr)).collect()
+    }
 }
 
 /// Kinds whose deletion answers with the object.

@@ -19,7 +19,8 @@ use k8s_openapi::api::core::v1 as core;
 use kube::core::params::GetParams;
 use kube::core::{PartialObjectMeta, Request};
 use kube::runtime::watcher;
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use polynic_api::spider::coordinator::Coordinator;
 use polynic_api::spider::endpoint::Endpoint as EndpointKind;
 use polynic_api::spider::pool::IPPool;
 use polynic_api::spider::reserved_ip::ReservedIP;
@@ -101,6 +102,11 @@ impl KubeStore {
             && self.reserved.is_synced()
             && self.namespaces.is_synced()
             && self.nodes.is_synced()
+    }
+
+    /// A SpiderCoordinator, read from the API server.
+    pub async fn coordinator(&self, name: &str) -> Result<Option<Stored<Coordinator>>, ReadError> {
+        self.get(&Stored::<Coordinator>::url_path(&(), None), name).await
     }
 
     /// Reads an object; `None` if the API server says that there is none.

@@ -8,6 +8,8 @@
 //!
 //! [`addresses`] is the allocator's store, for the agent.
 //!
+//! [`survey`] is one look at all of them, for `polynic pools` and `polynic doctor`.
+//!
 //! TLS is rustls with ring, and trusts only the kubeconfig's or the service account's CA, never the machine's. Names are looked up in
 //! /etc/hosts; see [`connect`].
 
@@ -19,6 +21,7 @@ mod pod_event;
 mod request;
 mod retry;
 pub mod spider;
+pub mod survey;
 
 pub use connect::{ConnectError, client_from};
 pub use kube_cluster::KubeCluster;

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::core::DynamicResourceScope;
 use kube::{Api, Client, Resource};
 use polynic_api::meta;
@@ -106,13 +106,31 @@ pub fn plain_meta(metadata: &ObjectMeta) -> meta::ObjectMeta {
     }
 }
 
+/// Takes labels, annotations, finalizers and owners from a decision; the rest of the client's metadata stays.
+pub fn set_plain_meta(metadata: &mut ObjectMeta, plain: &meta::ObjectMeta) {
+    metadata.labels = Some(plain.labels.clone()).filter(|labels| !labels.is_empty());
+    metadata.annotations = Some(plain.annotations.clone()).filter(|annotations| !annotations.is_empty());
+    metadata.finalizers = Some(plain.finalizers.clone()).filter(|finalizers| !finalizers.is_empty());
+    let owners: Vec<OwnerReference> = plain.owner_references.iter().map(owner).collect();
+    metadata.owner_references = Some(owners).filter(|owners| !owners.is_empty());
+}
+
+fn owner(plain: &meta::OwnerReference) -> OwnerReference {
+    OwnerReference {
+        api_version: plain.api_version.clone(),
+        kind: plain.kind.clone(),
+        name: plain.name.clone(),
+        uid: plain.uid.clone(),
+        controller: plain.controller,
+        block_owner_deletion: plain.block_owner_deletion,
+    }
+}
+
 fn text(time: &Time) -> String {
     time.0.to_string()
 }
 
-fn plain_owner(
-    owner: &k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference,
-) -> meta::OwnerReference {
+fn plain_owner(owner: &OwnerReference) -> meta::OwnerReference {
     meta::OwnerReference {
         api_version: owner.api_version.clone(),
         kind: owner.kind.clone(),
@@ -158,5 +176,8 @@ mod tests {
         assert!(plain.metadata.is_terminating() && plain.metadata.has_finalizer("f"));
         assert_eq!(plain.metadata.deletion_timestamp.as_deref(), Some("2026-01-02T03:04:05Z"));
         assert_eq!(plain.metadata.owner_references[0].uid, "p");
+        let mut written = stored.clone();
+        set_plain_meta(&mut written.metadata, &plain.metadata);
+        assert_eq!(written, stored);
     }
 }

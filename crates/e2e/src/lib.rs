@@ -18,6 +18,7 @@ mod node;
 mod packets;
 mod state;
 mod vm;
+mod ways;
 
 pub use call::{Answer, Call, Running};
 pub use executables::{plugins, reference_plugins};
@@ -25,3 +26,4 @@ pub use node::{Node, Pod};
 pub use packets::{is_cut_off, reaches, source_seen};
 pub use state::State;
 pub use vm::run_in_vm;
+pub use ways::{Ways, ways};

@@ -2,10 +2,11 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use polynic_apiserver::{Running, Server};
+use polynic_apiserver::{Kubelets, Running, Server};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -20,10 +21,15 @@ const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-no
 const CRDS: [&str; 1] = [include_str!("../../api/crds/k8s.cni.cncf.io_network-attachment-definitions.yaml")];
 
 /// Starts the server on the last of `listeners`; the others lead there.
-pub async fn serve(state: &State, mut listeners: Vec<TcpListener>) -> Result<Running> {
+pub async fn serve(
+    state: &State,
+    mut listeners: Vec<TcpListener>,
+    kubelets: Arc<dyn Kubelets>,
+) -> Result<Running> {
     let own = listeners.pop().ok_or_else(|| Error::Input("no socket for the API server".to_owned()))?;
     let address = own.local_addr().map_err(Error::io("look at the API socket"))?;
     let mut config = polynic_apiserver::Config::new(state.api_directory());
+    config.kubelets = Some(kubelets);
     config.context = format!("polynic-lab-{}", state.name());
     let server = Server::start_on(config, own).await.map_err(|why| {
         use std::error::Error as _;

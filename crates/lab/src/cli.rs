@@ -146,6 +146,9 @@ pub enum Own {
     /// Becomes a program in the namespaces of another process.
     #[command(name = "__become", hide = true)]
     Become {
+        /// Standard input is a terminal, which becomes the program's own.
+        #[arg(long)]
+        terminal: bool,
         process: u32,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         program: Vec<String>,

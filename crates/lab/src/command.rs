@@ -60,7 +60,12 @@ fn run_own(own: Own) -> Result<ExitCode> {
         }
         Own::Kubelet { number, holder } => kubelet::main(number, holder).map(|()| ExitCode::SUCCESS),
         Own::Inside { init, args } => launch::go_inside(init, &args),
-        Own::Become { process, program } => exec::become_program(process, &program),
+        Own::Become { terminal, process, program } => {
+            if terminal {
+                exec::take_terminal()?;
+            }
+            exec::become_program(process, &program)
+        }
         Own::Tell { state, story } => scenario::tell(&State::at(&state)?, &story),
     }
 }

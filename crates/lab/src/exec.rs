@@ -51,6 +51,12 @@ fn wait_deaf_to_interrupts(mut child: Child) -> Result<ExitCode> {
     })
 }
 
+/// Makes the terminal on standard input the one of this process, so that Ctrl-C reaches it.
+pub fn take_terminal() -> Result<()> {
+    rustix::process::setsid().map_err(Error::sys("start a session"))?;
+    rustix::process::ioctl_tiocsctty(std::io::stdin()).map_err(Error::sys("take the terminal"))
+}
+
 /// `__become`: turns into the program. Only the error comes back.
 pub fn become_program(process: u32, program: &[String]) -> Result<ExitCode> {
     namespaces::join(process, Join::Inner)?;

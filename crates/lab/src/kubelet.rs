@@ -25,6 +25,7 @@ mod lease;
 mod registration;
 mod sandbox;
 mod status;
+pub mod streams;
 mod worker;
 
 use worker::{Wanted, Worker};
@@ -75,6 +76,12 @@ impl Kubelet {
         registration::register(&kubelet).await?;
         tokio::spawn(registration::keep(Arc::clone(&kubelet)));
         tokio::spawn(lease::keep(Arc::clone(&kubelet)));
+        let state = kubelet.state.clone();
+        tokio::spawn(async move {
+            if let Err(why) = streams::serve(state).await {
+                tracing::warn!(%why, "exec, logs and port-forward do not work on this node");
+            }
+        });
         tokio::spawn(proxy::run(kubelet.client(), kubelet.proxy()));
         let mut workers = Workers::recover(Arc::clone(&kubelet));
         let mine = watcher::Config::default().fields(&format!("spec.nodeName={}", kubelet.node.name()));

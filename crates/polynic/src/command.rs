@@ -6,13 +6,20 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::cluster;
+
 const HELP: &str = "\
 polynic: many networks for Kubernetes pods
 
   polynic install DIR     put the CNI plugins into DIR (as hard links to this program, or copies)
+  polynic agent           run the node agent; also as spiderpool-agent
   polynic plugins         list the built-in plugins
+  polynic pools [POOL]    how full the address pools are; with POOL: who holds what
+  polynic doctor          check pools, endpoints and pods against each other: what is wrong, and what to do
   polynic version         print the version
   polynic help            print this
+
+pools and doctor take --kubeconfig FILE (or KUBECONFIG) and -o json. doctor exits with 1 if something is wrong.
 
 Called by the name of a plugin (macvlan, bridge, host-local, ...) it is that plugin.
 ";
@@ -25,6 +32,12 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         [] | ["help" | "-h" | "--help"] => say(HELP),
         ["version" | "-V" | "--version"] => say(concat!("polynic ", env!("CARGO_PKG_VERSION"), "\n")),
         ["plugins"] => plugins().try_for_each(|t| say(&format!("{t}\n"))),
+        ["pools", args @ ..] => cluster::pools(args).and_then(|text| say(&text)),
+        ["doctor", args @ ..] => match cluster::doctor(args) {
+            Ok((text, true)) => say(&text),
+            Ok((text, false)) => return say(&text).map_or(ExitCode::FAILURE, |()| ExitCode::from(1)),
+            Err(e) => Err(e),
+        },
         ["install", directory] => install(Path::new(directory)),
         _ => Err(io::Error::other(format!("unknown command: {}\n\n{HELP}", args.join(" ")))),
     };

@@ -6,6 +6,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+mod agent;
+mod cluster;
 mod command;
 mod multus;
 mod plugin;
@@ -15,11 +17,18 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     let name = Path::new(&name).file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    if name == agent::NAME {
+        return agent::run(args);
+    }
     if name == multus::NAME {
         return multus::run(args);
     }
-    match plugin::run(name) {
-        Some(code) => code,
+    if let Some(code) = plugin::run(name) {
+        return code;
+    }
+    let mut args = args.peekable();
+    match args.next_if(|word| word == "agent") {
+        Some(_) => agent::run(args),
         None => command::run(args),
     }
 }

@@ -54,7 +54,7 @@ pub(crate) fn host() -> Host {
 
 /// The kernel's randomness; without it (before the pool is ready) the clock tells attempts apart well enough, because a name that is
 /// taken is noticed and chosen anew.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let mut bytes = [0; 8];
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK) {
         Ok(8) => u64::from_ne_bytes(bytes),

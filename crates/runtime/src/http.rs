@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::Shutdown;
 pub use encrypted::serve_tls;
 pub use hyper::{Method, Request, Response, StatusCode};
-pub use listener::{Listener, tcp, unix};
+pub use listener::{ListenError, Listener, tcp, unix};
 
 /// Time that a client has for the head and the body of a request.
 const PATIENCE: Duration = Duration::from_secs(10);

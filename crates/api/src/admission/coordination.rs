@@ -45,6 +45,12 @@ pub(super) fn check(spec: &CoordinatorSpec, at: &str) -> Vec<FieldError> {
             ));
         }
     }
+    for (name, list) in [("overlayPodCIDR", &spec.overlay_pod_cidr), ("serviceCIDR", &spec.service_cidr)] {
+        for (i, text) in list.iter().flatten().enumerate().filter(|(_, text)| text.parse::<IpNet>().is_err())
+        {
+            errors.push(FieldError::invalid(format!("{at}.{name}[{i}]"), text, "is not a CIDR"));
+        }
+    }
     for (i, route) in spec.policy_routes.iter().flatten().enumerate() {
         errors.extend(check_route(&format!("{at}.policyRoutes[{i}]"), &route.dst, &route.gw));
     }

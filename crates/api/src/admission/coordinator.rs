@@ -110,6 +110,7 @@ mod tests {
                 json!({"podCIDRType": "none", "policyRoutes": [{"dst": "10.0.0.0/8", "gw": "fd00::1"}]}),
                 "spec.policyRoutes[0].gw",
             ),
+            (json!({"podCIDRType": "none", "overlayPodCIDR": ["10.0.0.1"]}), "spec.overlayPodCIDR[0]"),
             (json!({"podCIDRType": "none", "podMACPrefix": "0a"}), "spec.podMACPrefix"),
             (json!({"podCIDRType": "none", "podMACPrefix": "+a:1b"}), "spec.podMACPrefix"),
             (json!({"podCIDRType": "none", "podMACPrefix": "0b:1b"}), "spec.podMACPrefix"),

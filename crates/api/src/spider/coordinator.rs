@@ -86,6 +86,12 @@ pub struct CoordinatorSpec {
     /// The guides' spelling of `mode`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tune_mode: Option<String>,
+    /// Only of a SpiderCoordinator, and beyond the replaced program: where pods live, for clusters that do not say so themselves.
+    #[serde(rename = "overlayPodCIDR", skip_serializing_if = "Option::is_none")]
+    pub overlay_pod_cidr: Option<Vec<String>>,
+    /// Only of a SpiderCoordinator, and beyond the replaced program: where Services live, for clusters that do not say so themselves.
+    #[serde(rename = "serviceCIDR", skip_serializing_if = "Option::is_none")]
+    pub service_cidr: Option<Vec<String>>,
 }
 
 /// The cluster's CIDRs.

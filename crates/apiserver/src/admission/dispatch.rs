@@ -96,7 +96,7 @@ impl Admission {
             return Err(Status::internal(message));
         }
         let before = review::in_version(&request.object, resource);
-        let patched = patch::apply(PatchType::Json, &resource.kind, &before, &verdict.patch);
+        let patched = patch::apply(PatchType::Json, resource.model(), &before, &verdict.patch);
         let patched = patched.map_err(Status::internal)?;
         let changed = patched != before;
         request.object = review::in_version(&patched, &request.place.resource);

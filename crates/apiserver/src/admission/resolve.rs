@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::json::{integer, items, text};
-use crate::store::{Store, StoreError};
+use crate::store::{Range, Store, StoreError};
 
 /// A connection to somebody who serves a Service.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -98,7 +98,7 @@ fn addresses(store: &Store, namespace: &str, name: &str, port: u16) -> Result<Ve
     let served = ports.iter().find(|p| integer(p, "port") == Some(port.into()));
     let served = served.ok_or_else(|| ResolveError::NoPort { name: name.into(), port })?;
     let mut found = Vec::new();
-    for slice in store.list(&format!("discovery.k8s.io/endpointslices/{namespace}/"), None, 0)?.items {
+    for slice in store.list(Range::under(&format!("discovery.k8s.io/endpointslices/{namespace}/")))?.items {
         let Ok(slice) = serde_json::from_slice::<Value>(&slice.body) else { continue };
         if slice["metadata"]["labels"]["kubernetes.io/service-name"] == name {
             found.extend(slice_addresses(&slice, text(served, "name")));

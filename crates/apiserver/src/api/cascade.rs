@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::Target;
 use super::delete::{Fate, delete_one, marked};
+use super::{Target, addresses};
 use crate::crd;
 use crate::json::{items, text};
 use crate::meta;
@@ -64,6 +64,7 @@ pub(super) fn sweep(
     resource: &Resource,
     object: &Value,
 ) -> Result<(), Status> {
+    addresses::release(txn, resource, object)?;
     if resource.namespaced {
         remove_if_done(txn, kinds, &namespace_key(text(object, "metadata.namespace")))?;
     }

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Api, Target, WriteOptions, admit_container};
+use super::own::{self, Owner};
+use super::update::Part;
+use super::{Api, Target, WriteOptions, addresses, admit_container};
 use crate::crd::{self, Change};
 use crate::entropy;
 use crate::json::{child, text};
@@ -28,6 +30,18 @@ impl Api {
         if !text(&object, "metadata.resourceVersion").is_empty() {
             return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
         }
+        let object =
+            Owner::new(target, Part::Main, &options).updated(&own::nothing(&target.resource), object)?;
+        self.create_owned(target, object, options).await
+    }
+
+    /// The same for an object that knows its owners.
+    pub(super) async fn create_owned(
+        &self,
+        target: &Target,
+        object: Value,
+        options: WriteOptions,
+    ) -> Result<Value, Status> {
         let object = self.admit_new(target, object, &options).await?;
         let generated = text(&object, "metadata.generateName").to_owned();
         let tries =
@@ -37,7 +51,7 @@ impl Api {
             if tries > 1 {
                 candidate["metadata"]["name"] = json!(generated_name(&generated)?);
             }
-            match self.create_named(target, candidate, options).await {
+            match self.create_named(target, candidate, options.clone()).await {
                 Err(status) if status.reason == "AlreadyExists" && attempt < tries => {}
                 result => return result,
             }
@@ -64,20 +78,33 @@ impl Api {
 fn insert(
     txn: &mut Txn<'_, '_>,
     target: &Target,
-    object: Value,
+    mut object: Value,
     options: WriteOptions,
 ) -> Result<Value, Status> {
     admit_container(&|key| Ok(txn.get(key)?), target)?;
     let key = target.key();
     if txn.has(&key)? {
-        return Err(Status::already_exists(target.resource.subject(&target.name)));
+        return Err(already_exists(txn, target)?);
     }
     if options.dry_run {
         txn.discard();
     }
+    addresses::assign(txn, target, &mut object, None)?;
+    if options.dry_run {
+        // What is not stored has no revision.
+        return Ok(object);
+    }
     let stored = txn.put(&key, object)?;
     crd::accept_names(txn, &key)?;
     Ok(stored)
+}
+
+fn already_exists(txn: &Txn<'_, '_>, target: &Target) -> Result<Status, Status> {
+    let mut status = Status::already_exists(target.resource.subject(&target.name));
+    if txn.get(&target.key())?.is_some_and(|object| meta::is_ending(&object)) {
+        status.message = format!("object is being deleted: {}", status.message);
+    }
+    Ok(status)
 }
 
 /// A stored value as clients of `resource`'s version see it.
@@ -92,7 +119,7 @@ fn generated_name(prefix: &str) -> Result<String, Status> {
 }
 
 /// The namespace of path and object must agree; cluster-wide objects have none.
-fn check_place(target: &Target, object: &mut Value) -> Result<(), Status> {
+pub(super) fn check_place(target: &Target, object: &mut Value) -> Result<(), Status> {
     let said = text(object, "metadata.namespace").to_owned();
     if !said.is_empty() && said != target.namespace {
         let message = "the namespace of the provided object does not match the namespace sent on the request";

@@ -12,13 +12,36 @@ use crate::meta;
 use crate::resource::{Resource, Snapshot};
 use crate::selector::Selector;
 use crate::status::{self, Status};
-use crate::store::Txn;
+use crate::store::{Range, Txn};
 use crate::strategy::moment;
 
 /// The longest grace that is taken literally, seconds: a year. More would leave the calendar.
 const LONGEST_GRACE: i64 = 366 * 86_400;
 
-/// What a deletion may ask for. The propagation policy is not among it: dependents are not collected yet.
+/// What becomes of the objects that name the deleted one as their owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    /// They stay, without the reference.
+    Orphan,
+    /// They go after it.
+    Background,
+    /// It goes after them.
+    Foreground,
+}
+
+impl Propagation {
+    /// From its name in `DeleteOptions`.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "Orphan" => Some(Self::Orphan),
+            "Background" => Some(Self::Background),
+            "Foreground" => Some(Self::Foreground),
+            _ => None,
+        }
+    }
+}
+
+/// What a deletion may ask for.
 #[derive(Debug, Clone, Default)]
 pub struct DeleteOptions {
     /// Seconds the object is given to end; the kind's own if absent.
@@ -27,6 +50,8 @@ pub struct DeleteOptions {
     pub uid: String,
     /// Only if the object has this resourceVersion.
     pub resource_version: String,
+    /// What becomes of dependents; the kind's own way if absent.
+    pub propagation: Option<Propagation>,
     /// Do everything except change anything.
     pub dry_run: bool,
 }
@@ -112,7 +137,7 @@ impl Api {
         options: &DeleteOptions,
     ) -> Result<Vec<Value>, Status> {
         let mut deleted = Vec::new();
-        for stored in self.store.list(&target.prefix(), None, 0)?.items {
+        for stored in self.store.list(Range::under(&target.prefix()))?.items {
             let object = target.resource.present(&stored.body)?;
             if !selector.matches(&object) {
                 continue;

@@ -1,15 +1,26 @@
 //! get and list.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::cursor::Cursor;
 use super::render::{self, Form};
 use super::{Api, Target};
 use crate::selector::Selector;
 use crate::status::Status;
-use crate::store::{Listing, Stored};
+use crate::store::{Listing, Range, StoreError, Stored};
+
+/// Which state of the store a list shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Revision {
+    /// The present one.
+    #[default]
+    Now,
+    /// One that is at least this new: the present one, unless that is older.
+    NotOlderThan(u64),
+    /// That of this revision.
+    Exact(u64),
+}
 
 /// What a list may ask for.
 #[derive(Debug, Clone, Default)]
@@ -20,28 +31,8 @@ pub struct ListOptions {
     pub limit: usize,
     /// Where to go on; empty from the start.
     pub continue_token: String,
-}
-
-/// Where a cut list goes on. The list keeps the revision of its first page: later pages may hold newer objects, and a
-/// watch from that revision brings all that changed meanwhile, so nothing is missed.
-struct Cursor {
-    revision: u64,
-    after: String,
-}
-
-impl Cursor {
-    fn parse(token: &str) -> Result<Self, Status> {
-        let bad = || Status::bad_request("continue key is not valid");
-        let raw = URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
-        let value: Value = serde_json::from_slice(&raw).map_err(|_| bad())?;
-        let (revision, after) = (value["rv"].as_u64(), value["start"].as_str());
-        Ok(Self { revision: revision.ok_or_else(bad)?, after: after.ok_or_else(bad)?.into() })
-    }
-
-    fn token(&self) -> String {
-        URL_SAFE_NO_PAD
-            .encode(json!({"v": "meta.k8s.io/v1", "rv": self.revision, "start": self.after}).to_string())
-    }
+    /// As of when; a continued list is as of its first page.
+    pub revision: Revision,
 }
 
 impl Api {
@@ -62,17 +53,15 @@ impl Api {
 
     /// The list, as JSON text in the form asked for.
     pub fn list(&self, target: &Target, options: &ListOptions, form: Form) -> Result<Bytes, Status> {
-        let cursor = Some(&options.continue_token).filter(|token| !token.is_empty());
-        let cursor = cursor.map(|token| Cursor::parse(token)).transpose()?;
-        let after = cursor.as_ref().map(|cursor| cursor.after.as_str());
-        // With a selector the limit counts what matches.
-        let cut = if options.selector.is_empty() { options.limit } else { 0 };
-        let mut listing = self.store.list(&target.prefix(), after, cut)?;
+        let prefix = target.prefix();
+        let cursor = Some(options.continue_token.as_str()).filter(|token| !token.is_empty());
+        let cursor = cursor.map(|token| Cursor::parse(token, &prefix)).transpose()?;
+        let mut listing = match &cursor {
+            Some(cursor) => self.page(&prefix, options, cursor)?,
+            None => self.first_page(&prefix, options)?,
+        };
         select(options, &mut listing)?;
-        if let Some(cursor) = cursor {
-            listing.revision = cursor.revision;
-        }
-        let mut metadata = list_metadata(&listing);
+        let mut metadata = list_metadata(&prefix, options, &listing);
         if target.resource.custom && metadata.get("continue").is_none() {
             metadata["continue"] = json!("");
         }
@@ -80,6 +69,41 @@ impl Api {
         let items = listing.items.iter().map(present).collect::<Result<Vec<_>, _>>()?;
         render::list(form, &target.resource, &metadata, &items)
     }
+
+    fn first_page(&self, prefix: &str, options: &ListOptions) -> Result<Listing, Status> {
+        let range = Range { limit: cut(options), ..Range::under(prefix) };
+        match options.revision {
+            Revision::Now => Ok(self.store.list(range)?),
+            Revision::Exact(revision) => self.store.list_at(range, revision).map_err(|error| match error {
+                StoreError::Compacted { .. } => {
+                    Status::expired("The resourceVersion for the provided list is too old.")
+                }
+                other => other.into(),
+            }),
+            Revision::NotOlderThan(revision) => {
+                let listing = self.store.list(range)?;
+                if listing.revision < revision {
+                    let current = listing.revision;
+                    return Err(StoreError::Future { asked: revision, current }.into());
+                }
+                Ok(listing)
+            }
+        }
+    }
+
+    fn page(&self, prefix: &str, options: &ListOptions, cursor: &Cursor) -> Result<Listing, Status> {
+        let range = Range { start: &cursor.start, limit: cut(options), ..Range::under(prefix) };
+        let Some(revision) = cursor.revision else { return Ok(self.store.list(range)?) };
+        self.store.list_at(range, revision).map_err(|error| match error {
+            StoreError::Compacted { .. } => cursor.expired(prefix),
+            other => other.into(),
+        })
+    }
+}
+
+/// With a selector the limit counts what matches.
+fn cut(options: &ListOptions) -> usize {
+    if options.selector.is_empty() { options.limit } else { 0 }
 }
 
 fn select(options: &ListOptions, listing: &mut Listing) -> Result<(), Status> {
@@ -92,7 +116,7 @@ fn select(options: &ListOptions, listing: &mut Listing) -> Result<(), Status> {
             continue;
         }
         if options.limit > 0 && chosen.len() == options.limit {
-            listing.more = true;
+            listing.rest += 1;
             break;
         }
         chosen.push(stored);
@@ -110,26 +134,14 @@ pub(super) fn matches(selector: &Selector, body: &[u8]) -> Result<bool, Status> 
     Ok(selector.matches(&object))
 }
 
-fn list_metadata(listing: &Listing) -> Value {
+/// How many there are beyond the page is told where it is known without looking at them.
+fn list_metadata(prefix: &str, options: &ListOptions, listing: &Listing) -> Value {
     let mut metadata = json!({"resourceVersion": listing.revision.to_string()});
-    if let Some(last) = listing.items.last().filter(|_| listing.more) {
-        let cursor = Cursor { revision: listing.revision, after: last.key.clone() };
-        metadata["continue"] = json!(cursor.token());
-    }
-    metadata
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_survives_its_token_and_nonsense_does_not_parse() {
-        let cursor = Cursor { revision: 7, after: "core/pods/a/b".into() };
-        let back = Cursor::parse(&cursor.token()).unwrap();
-        assert_eq!((back.revision, back.after.as_str()), (7, "core/pods/a/b"));
-        for token in ["x", "e30", "!!"] {
-            assert_eq!(Cursor::parse(token).err().map(|s| s.code), Some(400));
+    if let Some(last) = listing.items.last().filter(|_| listing.rest > 0) {
+        metadata["continue"] = json!(Cursor::after(&last.key, listing.revision).token(prefix));
+        if options.selector.is_empty() {
+            metadata["remainingItemCount"] = json!(listing.rest);
         }
     }
+    metadata
 }

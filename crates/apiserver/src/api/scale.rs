@@ -44,7 +44,7 @@ impl Api {
         let edit = scale.clone();
         let edit = move |old: &Value| {
             let (view, _) = edit.view(old)?;
-            edit.apply(old, &patch::apply(patch_type, "Scale", &view, &patch)?)
+            edit.apply(old, &patch::apply(patch_type, None, &view, &patch)?)
         };
         let changed = self.edit(target, Part::Main, options, Arc::new(edit)).await?;
         Ok(scale.view(&changed)?.0)

@@ -4,15 +4,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
+use super::addresses;
 use super::admit;
 use super::cascade;
 use super::create::served;
+use super::own::{self, Owner};
 use super::{Api, Target, WriteOptions};
 use crate::admission::Operation;
 use crate::crd::{self, Change};
 use crate::decode;
 use crate::json::{carry, child, text};
 use crate::meta;
+use crate::ownership;
 use crate::patch::{self, PatchError, PatchType};
 use crate::resource::{Resource, Snapshot, StatusOnly};
 use crate::status::{Cause, Status};
@@ -38,23 +41,40 @@ impl Part {
     }
 }
 
-/// Makes the new object from the served form of the old one.
+/// Makes the new object, with its owners, from the served form of the old one.
 pub(super) type Edit = Arc<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync>;
 
 /// Media types that custom kinds are patched with.
 const CUSTOM_PATCHES: [&str; 3] =
     ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
 
+/// Times that an apply is begun anew because the object came or went meanwhile.
+const APPLY_TRIES: usize = 8;
+
 impl Api {
-    /// Replaces (a part of) the object by `object`.
+    /// Replaces (a part of) the object by `object`; true if it was not there and was made.
     pub async fn update(
         &self,
         target: &Target,
         part: Part,
         object: Value,
         options: WriteOptions,
-    ) -> Result<Value, Status> {
-        self.edit(target, part, options, Arc::new(move |_| Ok(object.clone()))).await
+    ) -> Result<(Value, bool), Status> {
+        let (owner, new) = (Owner::new(target, part, &options), object.clone());
+        let named = target.clone();
+        let edit = move |old: &Value| {
+            check_uid(&named, text(&new, "metadata.uid"), old)?;
+            owner.updated(old, new.clone())
+        };
+        match self.edit(target, part, options.clone(), Arc::new(edit)).await {
+            Err(status)
+                if status == target.not_found() && own::may_be_created_by_update(&target.resource) =>
+            {
+                check_name(target, &object)?;
+                self.create(target, object, options).await.map(|object| (object, true))
+            }
+            done => done.map(|object| (object, false)),
+        }
     }
 
     /// Changes (a part of) the object by `patch`. Without a resourceVersion in it there is no conflict: it is applied to
@@ -66,26 +86,70 @@ impl Api {
         (patch_type, patch): (PatchType, Value),
         options: WriteOptions,
     ) -> Result<Value, Status> {
-        if patch_type == PatchType::Apply {
-            let message = "server-side apply is not supported by this server yet; use client-side apply";
-            return Err(Status::new(415, "UnsupportedMediaType", message));
-        }
         if target.resource.custom && patch_type == PatchType::Strategic {
             return Err(Status::unsupported_media_type(&CUSTOM_PATCHES));
         }
+        let owner = Owner::new(target, part, &options);
         let (resource, validation) = (target.resource.clone(), options.validation);
         let odd = Arc::new(Mutex::new(Vec::new()));
         let found = odd.clone();
         let edit = move |old: &Value| {
-            let patched = patch::apply(patch_type, &resource.kind, old, &patch)?;
-            let (object, warnings) = decode::value(&resource, &patched)?.accept(validation, &resource)?;
+            let patched = patch::apply(patch_type, resource.model(), old, &patch)?;
+            let decoded =
+                decode::value(&resource, &patched).and_then(|object| object.accept(validation, &resource));
+            let (object, warnings) = decoded.map_err(unfit)?;
             *found.lock().unwrap_or_else(PoisonError::into_inner) = warnings;
-            Ok(object)
+            owner.updated(old, object)
         };
         let patched = self.edit(target, part, options, Arc::new(edit)).await?;
         // The decision ran on the store's thread, which answers no request.
         odd.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(warning::add);
         Ok(patched)
+    }
+
+    /// Applies `config` as the options' manager; true if it made the object. Conflicts with other managers are an error
+    /// unless `force`.
+    pub async fn apply(
+        &self,
+        target: &Target,
+        part: Part,
+        (config, force): (Value, bool),
+        options: WriteOptions,
+    ) -> Result<(Value, bool), Status> {
+        let config = Arc::new(config);
+        for _ in 0..APPLY_TRIES {
+            let (owner, applied) = (Owner::new(target, part, &options), config.clone());
+            let edit = move |old: &Value| owner.applied(old, &applied, force);
+            match self.edit(target, part, options.clone(), Arc::new(edit)).await {
+                Err(status) if part == Part::Main && status == target.not_found() => {}
+                done => return done.map(|object| (object, false)),
+            }
+            match self.create_applied(target, &config, options.clone()).await {
+                Err(status) if status.reason == "AlreadyExists" => {}
+                done => return done.map(|object| (object, true)),
+            }
+        }
+        Err(Status::modified(target.resource.subject(&target.name)))
+    }
+
+    async fn create_applied(
+        &self,
+        target: &Target,
+        config: &Value,
+        options: WriteOptions,
+    ) -> Result<Value, Status> {
+        let owner = Owner::new(target, Part::Main, &options);
+        let mut object = owner.applied(&own::nothing(&target.resource), config, false)?;
+        let uid = text(config, "metadata.uid");
+        if !uid.is_empty() {
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
+            return Err(Status::conflict(target.resource.subject(&target.name), &why));
+        }
+        check_name(target, &object)?;
+        super::create::check_place(target, &mut object)?;
+        self.create_owned(target, object, options).await
     }
 
     pub(super) async fn edit(
@@ -115,8 +179,15 @@ impl From<PatchError> for Status {
         match error {
             PatchError::Malformed(message) => Self::bad_request(message),
             PatchError::Unfit(message) => {
-                Self::new(422, "Invalid", format!("the patch cannot be applied: {message}"))
+                tracing::debug!(message, "a patch does not fit");
+                let message = "the server rejected our request due to an error in our request";
+                let status = Self::new(422, "Invalid", message);
+                let mut body = status.to_json();
+                body["details"] = json!({});
+                Self { verbatim: Some(Box::new(body)), ..status }
             }
+            PatchError::TooLong(message) => Self::new(413, "RequestEntityTooLarge", message),
+            PatchError::Broken(message) => Self::new(500, "", message),
         }
     }
 }
@@ -140,21 +211,35 @@ pub(super) fn write(
     txn: &mut Txn<'_, '_>,
     kinds: &Snapshot,
     target: &Target,
-    (old, new): (Value, Value),
+    (old, mut new): (Value, Value),
 ) -> Result<Value, Status> {
     let key = target.key();
-    if new == old {
+    addresses::assign(txn, target, &mut new, Some(&old))?;
+    if new == old || ownership::only_times_differ(&new, &old) {
         return Ok(old);
     }
     if meta::has_ended(&new) {
-        let last = txn.remove(&key, new)?;
+        let last = txn.remove(&key, new.clone())?;
         cascade::sweep(txn, kinds, &target.resource, &last)?;
         crd::release_names(txn, &key)?;
-        return Ok(last);
+        // The answer is what the writer made of it; only watches tell of the revision in which it went.
+        return Ok(new);
+    }
+    if txn.is_discarded() {
+        return Ok(new);
     }
     let stored = txn.put(&key, new)?;
     crd::accept_names(txn, &key)?;
     Ok(stored)
+}
+
+/// A patch whose outcome is no object of the kind is the patch's fault.
+fn unfit(status: Status) -> Status {
+    if status.code != 400 {
+        return status;
+    }
+    let why = status.message;
+    Status::new(422, "Invalid", format!(" \"\" is invalid: patch: Invalid value: {why}"))
 }
 
 /// The object to store, from what the client wants and what is there; equal to `old` if nothing changes.
@@ -163,11 +248,13 @@ pub(super) fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -
     check_identity(target, &new, old)?;
     check_version(target, &new, old)?;
     meta::keep_server_owned(&mut new, old);
+    let entries = json!({"managedFields": new["metadata"]["managedFields"]});
     match part {
         Part::Main if resource.status => carry("status", old, &mut new),
         Part::Main => {}
         Part::Status => resource.strategy.restrict_status_update(&mut new, old),
     }
+    carry_entries(&entries, &mut new);
     resource.strategy.prepare_update(&mut new, old);
     resource.fill_in(&mut new);
     carry("resourceVersion", &old["metadata"], child(&mut new, "metadata"));
@@ -176,19 +263,49 @@ pub(super) fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -
     Ok(new)
 }
 
-fn check_identity(target: &Target, new: &Value, old: &Value) -> Result<(), Status> {
+/// The owners stay what this write made them, whatever else it puts back.
+fn carry_entries(entries: &Value, new: &mut Value) {
+    let metadata = child(new, "metadata");
+    if entries["managedFields"].is_null() {
+        carry("managedFields", &Value::Null, metadata);
+    } else {
+        carry("managedFields", entries, metadata);
+    }
+}
+
+fn check_name(target: &Target, new: &Value) -> Result<(), Status> {
     let name = text(new, "metadata.name");
+    if name.is_empty() {
+        let message = format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            target.name
+        );
+        return Err(Status::bad_request(message));
+    }
     if name != target.name {
         let message =
             format!("the name of the object ({name}) does not match the name on the URL ({})", target.name);
         return Err(Status::bad_request(message));
     }
+    Ok(())
+}
+
+fn check_identity(target: &Target, new: &Value, old: &Value) -> Result<(), Status> {
+    check_name(target, new)?;
     let namespace = text(new, "metadata.namespace");
     if !namespace.is_empty() && namespace != target.namespace {
         let message = "the namespace of the provided object does not match the namespace sent on the request";
         return Err(Status::bad_request(message));
     }
-    check_uid(target, text(new, "metadata.uid"), old)
+    let uid = text(new, "metadata.uid");
+    if uid.is_empty() || uid == text(old, "metadata.uid") {
+        return Ok(());
+    }
+    let cause = crate::status::Cause::invalid("metadata.uid", uid, "field is immutable");
+    let mut status = Status::invalid(target.resource.subject_kind(&target.name), vec![cause]);
+    // The real server finds this twice and says it once.
+    status.causes.extend_from_within(..);
+    Err(status)
 }
 
 /// Refuses if `uid` is given and is not that of `object`.

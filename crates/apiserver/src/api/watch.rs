@@ -14,7 +14,7 @@ use super::render::{Form, text_of};
 use super::{Api, Target};
 use crate::selector::Selector;
 use crate::status::Status;
-use crate::store::{Change, Event, Watcher};
+use crate::store::{Change, Event, Range, Stored, Watcher};
 use crate::table;
 
 /// Time between bookmarks.
@@ -22,15 +22,26 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(30);
 /// Events are put together into frames up to about this size.
 const FRAME_BYTES: usize = 32 << 10;
 
+/// What a watch begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Initial {
+    /// The objects that are there.
+    Objects,
+    /// The same, and a bookmark that marks their end.
+    Marked,
+    /// What happens from now on.
+    Nothing,
+    /// What happened after this revision.
+    Since(u64),
+}
+
 /// What a watch may ask for.
 #[derive(Debug, Clone)]
 pub struct WatchOptions {
     /// Which objects.
     pub selector: Selector,
-    /// The revision after which to start; `None` starts with the objects that are there.
-    pub since: Option<u64>,
-    /// Send the objects that are there first, and a bookmark that says so.
-    pub send_initial_events: bool,
+    /// What comes first.
+    pub initial: Initial,
     /// Send bookmarks from time to time.
     pub bookmarks: bool,
     /// End after this time.
@@ -45,6 +56,10 @@ pub struct Watch {
     form: Form,
     watcher: Option<Watcher>,
     waiting: VecDeque<Bytes>,
+    /// Objects that were there at the start and are not told of yet.
+    initial: VecDeque<Stored>,
+    /// The revision of the bookmark that follows them.
+    end_mark: Option<u64>,
     bookmarks: Option<Interval>,
     deadline: Instant,
     first: bool,
@@ -53,12 +68,20 @@ pub struct Watch {
 impl Watch {
     /// Starts a watch. A revision that is too old is an ERROR event on the stream, as clients expect.
     pub fn start(api: Arc<Api>, target: Target, options: WatchOptions, form: Form) -> Result<Self, Status> {
-        let from_list = options.send_initial_events || options.since.is_none();
-        let listing = if from_list { Some(api.store.list(&target.prefix(), None, 0)?) } else { None };
-        let since = listing.as_ref().map_or(options.since.unwrap_or(0), |listing| listing.revision);
-        let watcher = api.store.watch(&target.prefix(), since);
+        let prefix = target.prefix();
+        let listing = match options.initial {
+            Initial::Objects | Initial::Marked => Some(api.store.list(Range::under(&prefix))?),
+            Initial::Nothing | Initial::Since(_) => None,
+        };
+        let since = match (options.initial, &listing) {
+            (Initial::Since(revision), _) => revision,
+            (_, Some(listing)) => listing.revision,
+            (_, None) => api.store.published(),
+        };
+        let watcher = api.store.watch(&prefix, since);
         let mut bookmarks = interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
         bookmarks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let marks_end = options.initial == Initial::Marked && options.bookmarks;
         let mut watch = Self {
             api,
             target,
@@ -66,6 +89,8 @@ impl Watch {
             form,
             watcher: None,
             waiting: VecDeque::new(),
+            initial: listing.map(|listing| listing.items).unwrap_or_default().into(),
+            end_mark: marks_end.then_some(since),
             bookmarks: options.bookmarks.then_some(bookmarks),
             deadline: Instant::now() + options.timeout,
             first: true,
@@ -73,14 +98,6 @@ impl Watch {
         match watcher {
             Ok(watcher) => watch.watcher = Some(watcher),
             Err(error) => watch.queue("ERROR", &Status::from(error).to_json())?,
-        }
-        for stored in listing.into_iter().flat_map(|listing| listing.items) {
-            if matches(&watch.selector, &stored.body)? {
-                watch.queue_object("ADDED", &stored.body)?;
-            }
-        }
-        if options.send_initial_events {
-            watch.queue_bookmark(since, true)?;
         }
         Ok(watch)
     }
@@ -91,7 +108,12 @@ impl Watch {
             if let Some(frame) = self.frame() {
                 return Some((frame, self));
             }
-            if let Err(status) = self.advance().await? {
+            let queued = match self.queue_initial() {
+                Ok(false) => self.advance().await?,
+                Ok(true) => Ok(()),
+                Err(status) => Err(status),
+            };
+            if let Err(status) = queued {
                 tracing::error!(%status, target = ?self.target.resource, "a watch ends because of an unreadable object");
                 return None;
             }
@@ -105,6 +127,23 @@ impl Watch {
             frame.extend_from_slice(&line);
         }
         Some(frame.freeze())
+    }
+
+    /// Queues a frame of the objects that were there; false if all have been told of.
+    fn queue_initial(&mut self) -> Result<bool, Status> {
+        let mut size = 0;
+        while size < FRAME_BYTES {
+            let Some(stored) = self.initial.pop_front() else {
+                let Some(revision) = self.end_mark.take() else { return Ok(size > 0) };
+                self.queue_bookmark(revision, true)?;
+                return Ok(true);
+            };
+            if matches(&self.selector, &stored.body)? {
+                size += stored.body.len();
+                self.queue_object("ADDED", &stored.body)?;
+            }
+        }
+        Ok(true)
     }
 
     /// Waits for something to say and queues it.
@@ -155,7 +194,15 @@ impl Watch {
             (false, false) => Ok(()),
             (false, true) => self.queue_object("ADDED", &event.body),
             (true, true) => self.queue_object("MODIFIED", &event.body),
-            (true, false) => self.queue_object("DELETED", &event.body),
+            (true, false) => match &event.before {
+                // What ceases to match is shown as it last matched, with the revision in which it ceased.
+                Some(before) if event.change != Change::Deleted => {
+                    let mut last: Value = serde_json::from_slice(before).map_err(Status::internal)?;
+                    last["metadata"]["resourceVersion"] = json!(event.revision.to_string());
+                    self.queue_object("DELETED", &text_of(&last)?)
+                }
+                _ => self.queue_object("DELETED", &event.body),
+            },
         }
     }
 

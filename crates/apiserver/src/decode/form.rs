@@ -48,7 +48,8 @@ fn field(map: &mut Map<String, Value>, name: &str, node: &Node) {
     match present {
         Some(value) => {
             below(node, value);
-            if is_left_out(node, value) {
+            // No entries are not the same as an empty list of entries, which asks for a new start.
+            if name != "managedFields" && is_left_out(node, value) {
                 map.remove(name);
             }
         }

@@ -11,13 +11,14 @@ use hyper::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::Body;
+use super::options::{self, Write};
 use super::query::Query;
 use super::route::ResourcePath;
-use super::{Answer, JSON, incoming, negotiate};
+use super::{Answer, JSON, incoming, listing, negotiate};
 use crate::api::{Api, DeleteOptions, Form, Part, Target, Watch, WriteOptions};
-use crate::json::{integer, text};
 use crate::patch::PatchType;
 use crate::status::Status;
+use crate::warning;
 
 /// Bytes that a request's body may have.
 const BODY_LIMIT: usize = 3 << 20;
@@ -51,6 +52,7 @@ pub(super) async fn answer(
     let (parts, body) = request.into_parts();
     let subresource = path.subresource.clone();
     let target = target(api, path, &parts.method)?;
+    target.resource.deprecation().into_iter().for_each(warning::add);
     let call = Call { api, target, query, form, headers: parts.headers };
     match subresource.as_str() {
         "" => call.object(&parts.method, body).await,
@@ -106,13 +108,25 @@ impl Call<'_> {
             Method::GET => self.api.get_scale(&self.target)?,
             Method::PUT => {
                 let wanted = self.json_body(body).await?;
-                self.api.update_scale(&self.target, wanted, self.query.write()?).await?
+                self.api
+                    .update_scale(
+                        &self.target,
+                        wanted,
+                        options::write(&self.query, &self.headers, Write::Update)?,
+                    )
+                    .await?
             }
             Method::PATCH => {
                 let patch_type = PatchType::from_media_type(self.media_type());
                 let patch_type = patch_type.ok_or_else(|| Status::unsupported_media_type(&PATCHES))?;
                 let patch = parse(&read(body).await?)?;
-                self.api.patch_scale(&self.target, (patch_type, patch), self.query.write()?).await?
+                self.api
+                    .patch_scale(
+                        &self.target,
+                        (patch_type, patch),
+                        options::write(&self.query, &self.headers, Write::Patch(patch_type))?,
+                    )
+                    .await?
             }
             _ => return Err(Status::method_not_allowed()),
         };
@@ -124,42 +138,48 @@ impl Call<'_> {
             return Err(Status::method_not_allowed());
         }
         let binding = self.json_body(body).await?;
-        let bound = self.api.bind(&self.target, binding, self.query.write()?).await?;
+        let options = options::write(&self.query, &self.headers, Write::Create)?;
+        let bound = self.api.bind(&self.target, binding, options).await?;
         Ok(Answer::value(StatusCode::CREATED, &bound))
     }
 
     fn list(&self) -> Result<Answer, Status> {
-        let options = self.query.list(&self.target.resource)?;
+        let options = listing::list(&self.query, &self.target.resource)?;
         Ok(Answer::json(StatusCode::OK, self.api.list(&self.target, &options, self.form)?))
     }
 
     fn watch(&self) -> Result<Answer, Status> {
-        let options = self.query.watch(&self.target.resource)?;
+        let options = listing::watch(&self.query, &self.target.resource)?;
         let watch = Watch::start(self.api.clone(), self.target.clone(), options, self.form)?;
         Ok(Answer { body: Body::watch(watch), ..Answer::json(StatusCode::OK, Bytes::new()) })
     }
 
     async fn create(&self, body: Incoming) -> Result<Answer, Status> {
-        let options = self.query.write()?;
+        let options = options::write(&self.query, &self.headers, Write::Create)?;
         let object = self.incoming(&read(body).await?, &options)?;
         let created = self.api.create(&self.target, object, options).await?;
         self.show(StatusCode::CREATED, &created)
     }
 
     async fn update(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
-        let options = self.query.write()?;
+        let options = options::write(&self.query, &self.headers, Write::Update)?;
         let object = self.incoming(&read(body).await?, &options)?;
-        self.show(StatusCode::OK, &self.api.update(&self.target, part, object, options).await?)
+        let (object, created) = self.api.update(&self.target, part, object, options).await?;
+        self.show(if created { StatusCode::CREATED } else { StatusCode::OK }, &object)
     }
 
     async fn patch(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
         let patch_type = PatchType::from_media_type(self.media_type());
         let patch_type = patch_type.ok_or_else(|| Status::unsupported_media_type(&PATCHES))?;
-        let options = self.query.write()?;
         let text = read(body).await?;
-        // The text of an apply patch is YAML; what becomes of it is not decided by its content.
-        let patch = if patch_type == PatchType::Apply { Value::Null } else { parse(&text)? };
-        self.show(StatusCode::OK, &self.api.patch(&self.target, part, (patch_type, patch), options).await?)
+        let options = options::write(&self.query, &self.headers, Write::Patch(patch_type))?;
+        if patch_type == PatchType::Apply {
+            let config = (incoming::yaml(&text)?, self.query.flag("force"));
+            let (object, created) = self.api.apply(&self.target, part, config, options).await?;
+            return self.show(if created { StatusCode::CREATED } else { StatusCode::OK }, &object);
+        }
+        let patch = (patch_type, parse(&text)?);
+        self.show(StatusCode::OK, &self.api.patch(&self.target, part, patch, options).await?)
     }
 
     async fn delete(&self, body: Incoming) -> Result<Answer, Status> {
@@ -168,7 +188,7 @@ impl Call<'_> {
     }
 
     async fn delete_collection(&self, body: Incoming) -> Result<Answer, Status> {
-        let selector = self.query.list(&self.target.resource)?.selector;
+        let selector = listing::list(&self.query, &self.target.resource)?.selector;
         let options = self.delete_options(body).await?;
         let deleted = self.api.delete_collection(&self.target, selector, options).await?;
         let resource = &self.target.resource;
@@ -178,24 +198,12 @@ impl Call<'_> {
         Ok(Answer::value(StatusCode::OK, &list))
     }
 
-    /// From the body, or from the query where there is none.
     async fn delete_options(&self, body: Incoming) -> Result<DeleteOptions, Status> {
-        let mut options = DeleteOptions {
-            grace_seconds: self.query.number("gracePeriodSeconds")?,
-            dry_run: self.query.write()?.dry_run,
-            ..DeleteOptions::default()
-        };
-        let text_body = read(body).await?;
-        if text_body.is_empty() {
-            return Ok(options);
+        let text = read(body).await?;
+        if text.is_empty() {
+            return options::delete(&self.query, None);
         }
-        self.check_json()?;
-        let body = parse(&text_body)?;
-        options.grace_seconds = integer(&body, "gracePeriodSeconds").or(options.grace_seconds);
-        options.uid = text(&body, "preconditions.uid").into();
-        options.resource_version = text(&body, "preconditions.resourceVersion").into();
-        options.dry_run |= crate::json::items(&body, "dryRun").iter().any(|v| v == "All");
-        Ok(options)
+        options::delete(&self.query, Some(&self.decoded(&text)?))
     }
 
     fn show(&self, code: StatusCode, object: &Value) -> Result<Answer, Status> {
@@ -206,12 +214,13 @@ impl Call<'_> {
         self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    fn check_json(&self) -> Result<(), Status> {
-        let media_type = self.media_type().split(';').next().unwrap_or_default().trim();
-        if ["", "application/json"].contains(&media_type) {
-            return Ok(());
+    /// A body by its media type: JSON or YAML.
+    fn decoded(&self, text: &[u8]) -> Result<Value, Status> {
+        match self.media_type().split(';').next().unwrap_or_default().trim() {
+            "" | JSON => parse(text),
+            incoming::YAML => incoming::yaml(text),
+            _ => Err(Status::unsupported_media_type(&incoming::BODIES)),
         }
-        Err(Status::unsupported_media_type(&[JSON]))
     }
 
     fn incoming(&self, body: &[u8], options: &WriteOptions) -> Result<Value, Status> {
@@ -219,8 +228,7 @@ impl Call<'_> {
     }
 
     async fn json_body(&self, body: Incoming) -> Result<Value, Status> {
-        self.check_json()?;
-        parse(&read(body).await?)
+        self.decoded(&read(body).await?)
     }
 }
 

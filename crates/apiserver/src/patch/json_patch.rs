@@ -17,7 +17,7 @@ pub(super) fn apply(object: &Value, patch: &Value) -> Result<Value, PatchError> 
     };
     if operations.len() > MAX_OPERATIONS {
         let count = operations.len();
-        return Err(malformed(&format!(
+        return Err(PatchError::TooLong(format!(
             "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {count}"
         )));
     }
@@ -32,9 +32,9 @@ pub(super) fn apply(object: &Value, patch: &Value) -> Result<Value, PatchError> 
 fn step(target: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), PatchError> {
     let path = Pointer::parse(text(operation, "path")?)?;
     match text(operation, "op")? {
-        "add" => path.add(target, value(operation)?.clone()),
+        "add" => path.add(target, value(operation)),
         "remove" => path.remove(target).map(drop),
-        "replace" => path.replace(target, value(operation)?.clone()),
+        "replace" => path.replace(target, value(operation)),
         "test" => path.test(target, operation.get("value").unwrap_or(&Value::Null)),
         "move" => {
             let from = Pointer::parse(text(operation, "from")?)?;
@@ -53,7 +53,7 @@ fn step(target: &mut Value, operation: &Value, copied: &mut usize) -> Result<(),
             }
             path.add(target, copy)
         }
-        other => Err(malformed(&format!("unexpected kind: {other}"))),
+        other => Err(PatchError::Unfit(format!("Unexpected kind: {other}"))),
     }
 }
 
@@ -62,8 +62,9 @@ fn text<'a>(operation: &'a Value, key: &str) -> Result<&'a str, PatchError> {
     found.ok_or_else(|| malformed(&format!("each operation of a JSON patch needs a string {key:?}")))
 }
 
-fn value(operation: &Value) -> Result<&Value, PatchError> {
-    operation.get("value").ok_or_else(|| malformed("an add or replace operation needs a \"value\""))
+/// A value that is not given is null, as in the library that the real server uses.
+fn value(operation: &Value) -> Value {
+    operation.get("value").cloned().unwrap_or_default()
 }
 
 fn malformed(message: &str) -> PatchError {
@@ -167,7 +168,8 @@ impl Pointer {
             return Ok(());
         };
         let slot = match parent {
-            Value::Object(map) => map.get_mut(last),
+            // A field that is not there is set, as by the library that the real server uses.
+            Value::Object(map) => Some(map.entry(last).or_insert(Value::Null)),
             Value::Array(items) => index(last).and_then(|at| items.get_mut(at)),
             _ => None,
         };

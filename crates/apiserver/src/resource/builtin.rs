@@ -56,7 +56,7 @@ const POD_FIELDS: &[&str] = &[
 
 /// The kinds that have rules of their own.
 const OWN: &[Rules] = &[
-    Rules { plural: "configmaps", columns: table::config_maps, ..RULES },
+    Rules { plural: "configmaps", columns: table::config_maps, strategy: &strategy::ConfigMap, ..RULES },
     Rules {
         plural: "events",
         fields: EVENT_FIELDS,
@@ -86,9 +86,15 @@ const OWN: &[Rules] = &[
         strategy: &strategy::Pod,
         ..RULES
     },
-    Rules { plural: "podtemplates", generation: true, strategy: &strategy::Returned, ..RULES },
+    Rules { plural: "podtemplates", generation: true, strategy: &strategy::PodTemplate, ..RULES },
     Rules { plural: "replicationcontrollers", generation: true, fields: &["status.replicas"], ..RULES },
-    Rules { plural: "secrets", fields: &["type"], columns: table::secrets, ..RULES },
+    Rules {
+        plural: "secrets",
+        fields: &["type"],
+        columns: table::secrets,
+        strategy: &strategy::Secret,
+        ..RULES
+    },
     Rules { plural: "resourcequotas", strategy: &strategy::Returned, ..RULES },
     Rules { plural: "persistentvolumes", strategy: &strategy::Volume, ..RULES },
     Rules { plural: "persistentvolumeclaims", strategy: &strategy::Claim, ..RULES },
@@ -142,13 +148,27 @@ const OWN: &[Rules] = &[
         ..RULES
     },
     Rules { group: "apps", plural: "daemonsets", generation: true, strategy: &strategy::DaemonSet, ..RULES },
-    Rules { group: "apps", plural: "deployments", generation: true, ..RULES },
-    Rules { group: "apps", plural: "replicasets", generation: true, fields: &["status.replicas"], ..RULES },
+    Rules {
+        group: "apps",
+        plural: "deployments",
+        generation: true,
+        strategy: &strategy::Deployment,
+        ..RULES
+    },
+    Rules {
+        group: "apps",
+        plural: "replicasets",
+        generation: true,
+        fields: &["status.replicas"],
+        strategy: &strategy::ReplicaSet,
+        ..RULES
+    },
     Rules {
         group: "apps",
         plural: "statefulsets",
         generation: true,
         fields: &["status.successful"],
+        strategy: &strategy::StatefulSet,
         ..RULES
     },
     Rules { group: "batch", plural: "cronjobs", generation: true, ..RULES },
@@ -159,8 +179,20 @@ const OWN: &[Rules] = &[
         fields: &["spec.signerName"],
         ..RULES
     },
-    Rules { group: "coordination.k8s.io", plural: "leases", columns: table::leases, ..RULES },
-    Rules { group: "discovery.k8s.io", plural: "endpointslices", generation: true, ..RULES },
+    Rules {
+        group: "coordination.k8s.io",
+        plural: "leases",
+        columns: table::leases,
+        strategy: &strategy::Lease,
+        ..RULES
+    },
+    Rules {
+        group: "discovery.k8s.io",
+        plural: "endpointslices",
+        generation: true,
+        strategy: &strategy::EndpointSlice,
+        ..RULES
+    },
     Rules {
         group: "events.k8s.io",
         plural: "events",
@@ -180,8 +212,20 @@ const OWN: &[Rules] = &[
     },
     Rules { group: "networking.k8s.io", plural: "ingressclasses", generation: true, ..RULES },
     Rules { group: "networking.k8s.io", plural: "ingresses", generation: true, ..RULES },
-    Rules { group: "networking.k8s.io", plural: "networkpolicies", generation: true, ..RULES },
-    Rules { group: "policy", plural: "poddisruptionbudgets", generation: true, ..RULES },
+    Rules {
+        group: "networking.k8s.io",
+        plural: "networkpolicies",
+        generation: true,
+        strategy: &strategy::NetworkPolicy,
+        ..RULES
+    },
+    Rules {
+        group: "policy",
+        plural: "poddisruptionbudgets",
+        generation: true,
+        strategy: &strategy::DisruptionBudget,
+        ..RULES
+    },
     Rules {
         group: "resource.k8s.io",
         plural: "deviceclasses",
@@ -204,7 +248,13 @@ const OWN: &[Rules] = &[
         strategy: &strategy::Returned,
         ..RULES
     },
-    Rules { group: "scheduling.k8s.io", plural: "priorityclasses", generation: true, ..RULES },
+    Rules {
+        group: "scheduling.k8s.io",
+        plural: "priorityclasses",
+        generation: true,
+        strategy: &strategy::PriorityClass,
+        ..RULES
+    },
     Rules { group: "storage.k8s.io", plural: "csidrivers", strategy: &strategy::Returned, ..RULES },
     Rules { group: "storage.k8s.io", plural: "csinodes", strategy: &strategy::Returned, ..RULES },
     Rules { group: "storage.k8s.io", plural: "storageclasses", strategy: &strategy::Returned, ..RULES },
@@ -213,6 +263,20 @@ const OWN: &[Rules] = &[
         group: "storage.k8s.io",
         plural: "volumeattributesclasses",
         strategy: &strategy::Returned,
+        ..RULES
+    },
+    Rules { group: "rbac.authorization.k8s.io", plural: "roles", strategy: &strategy::Role, ..RULES },
+    Rules { group: "rbac.authorization.k8s.io", plural: "clusterroles", strategy: &strategy::Role, ..RULES },
+    Rules {
+        group: "rbac.authorization.k8s.io",
+        plural: "rolebindings",
+        strategy: &strategy::Binding { roles: &["Role", "ClusterRole"] },
+        ..RULES
+    },
+    Rules {
+        group: "rbac.authorization.k8s.io",
+        plural: "clusterrolebindings",
+        strategy: &strategy::Binding { roles: &["ClusterRole"] },
         ..RULES
     },
 ];

@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The tasks of all connections.
 #[derive(Clone, Default)]
-pub(super) struct Tasks(Arc<Mutex<JoinSet<()>>>);
+pub(crate) struct Tasks(Arc<Mutex<JoinSet<()>>>);
 
 impl Tasks {
     fn set(&self) -> MutexGuard<'_, JoinSet<()>> {
@@ -90,7 +90,7 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, service: Arc<Service>, tasks
         let service = service.clone();
         async move { Ok::<_, Infallible>(service.handle(request).await) }
     });
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), answer).await {
+    if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), answer).await {
         tracing::debug!(error, "a connection ended early");
     }
 }

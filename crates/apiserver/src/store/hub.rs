@@ -3,13 +3,13 @@
 //! Bounded on both sides: the window forgets its oldest events (a watch from before them is told so), and a watcher
 //! that stays too far behind is ended rather than buffered for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Limits, StoreError};
+use super::{Limits, StoreError, View};
 
 /// What happened to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,8 +61,13 @@ struct State {
     /// Every event after this revision, up to `published`, is in the window.
     floor: u64,
     published: u64,
+    /// The objects as of `published`.
+    view: Arc<View>,
     watchers: Vec<Subscription>,
 }
+
+/// What keys held at a moment in the past, where that differs from now; `None` for an object that was not there.
+pub(super) type Past = BTreeMap<String, Option<Bytes>>;
 
 pub(super) struct Hub {
     limits: Limits,
@@ -70,12 +75,13 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(revision: u64, limits: Limits) -> Self {
+    pub(super) fn new(revision: u64, view: View, limits: Limits) -> Self {
         let state = State {
             window: VecDeque::new(),
             window_bytes: 0,
             floor: revision,
             published: revision,
+            view: Arc::new(view),
             watchers: Vec::new(),
         };
         Self { limits, state: Mutex::new(state) }
@@ -90,8 +96,32 @@ impl Hub {
         self.state().published
     }
 
-    pub(super) fn publish(&self, events: &[Arc<Event>]) {
+    /// The objects now, and the revision that this is.
+    pub(super) fn now(&self) -> (Arc<View>, u64) {
+        let state = self.state();
+        (state.view.clone(), state.published)
+    }
+
+    /// The objects under `prefix` at `revision`, as the objects now and what was different then.
+    pub(super) fn past(&self, prefix: &str, revision: u64) -> Result<(Arc<View>, Past), StoreError> {
+        let state = self.state();
+        if revision > state.published {
+            return Err(StoreError::Future { asked: revision, current: state.published });
+        }
+        if revision < state.floor {
+            return Err(StoreError::Compacted { asked: revision, oldest: state.floor });
+        }
+        let mut past = Past::new();
+        let later = state.window.iter().rev().take_while(|event| event.revision > revision);
+        for event in later.filter(|event| event.key.starts_with(prefix)) {
+            past.insert(event.key.clone(), event.before.clone());
+        }
+        Ok((state.view.clone(), past))
+    }
+
+    pub(super) fn publish(&self, events: &[Arc<Event>], view: View) {
         let mut state = self.state();
+        state.view = Arc::new(view);
         for event in events {
             state.watchers.retain(|watcher| watcher.offer(event));
             state.window_bytes += event.size();

@@ -65,7 +65,7 @@ async fn a_failed_decision_and_a_dry_run_change_nothing() {
         .await;
     assert!(dry.is_ok());
     assert!(store.get("a").unwrap().is_none());
-    assert_eq!(store.list("", None, 0).unwrap().revision, 0);
+    assert_eq!(store.list(Range::under("")).unwrap().revision, 0);
 }
 
 #[tokio::test]
@@ -84,12 +84,12 @@ async fn a_list_can_be_cut_and_continued() {
     for key in ["p/1", "p/2", "p/3", "q/1"] {
         put(&store, key, 1).await;
     }
-    let first = store.list("p/", None, 2).unwrap();
+    let first = store.list(Range { limit: 2, ..Range::under("p/") }).unwrap();
     assert_eq!(first.items.iter().map(|i| i.key.as_str()).collect::<Vec<_>>(), ["p/1", "p/2"]);
-    assert!(first.more);
-    let rest = store.list("p/", Some("p/2"), 2).unwrap();
+    assert_eq!(first.rest, 1);
+    let rest = store.list(Range { start: "p/2\0", limit: 2, ..Range::under("p/") }).unwrap();
     assert_eq!(rest.items.iter().map(|i| i.key.as_str()).collect::<Vec<_>>(), ["p/3"]);
-    assert!(!rest.more);
+    assert_eq!(rest.rest, 0);
 }
 
 #[tokio::test]
@@ -178,4 +178,36 @@ async fn increment(store: Arc<Store>) {
         })
         .await;
     done.unwrap();
+}
+
+/// Keys and contents under `p/` at a revision.
+fn at(store: &Store, revision: u64) -> Vec<(String, u64)> {
+    let listing = store.list_at(Range::under("p/"), revision).unwrap();
+    let row = |stored: &Stored| {
+        let object: Value = serde_json::from_slice(&stored.body).unwrap();
+        (stored.key.clone(), object["n"].as_u64().unwrap())
+    };
+    listing.items.iter().map(row).collect()
+}
+
+#[tokio::test]
+async fn a_list_of_the_past_is_what_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_with(&dir, Limits { window_events: 5, ..Limits::default() });
+    for key in ["p/a", "p/b", "q/c"] {
+        put(&store, key, 1).await;
+    }
+    put(&store, "p/c", 2).await;
+    put(&store, "p/b", 3).await;
+    remove(&store, "p/a").await;
+    put(&store, "p/a", 4).await;
+    let rows = |list: &[(&str, u64)]| list.iter().map(|(k, n)| ((*k).to_owned(), *n)).collect::<Vec<_>>();
+    assert_eq!(at(&store, 3), rows(&[("p/a", 1), ("p/b", 1)]));
+    assert_eq!(at(&store, 5), rows(&[("p/a", 1), ("p/b", 3), ("p/c", 2)]));
+    assert_eq!(at(&store, 6), rows(&[("p/b", 3), ("p/c", 2)]));
+    assert_eq!(at(&store, 7), rows(&[("p/a", 4), ("p/b", 3), ("p/c", 2)]));
+    let page = store.list_at(Range { start: "p/a\0", limit: 1, ..Range::under("p/") }, 5).unwrap();
+    assert_eq!((page.items[0].key.as_str(), page.rest), ("p/b", 1));
+    assert!(matches!(store.list_at(Range::under("p/"), 8), Err(StoreError::Future { current: 7, .. })));
+    assert!(matches!(store.list_at(Range::under("p/"), 1), Err(StoreError::Compacted { oldest: 2, .. })));
 }

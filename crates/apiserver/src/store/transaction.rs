@@ -108,6 +108,11 @@ impl<'t, 'w> Txn<'t, 'w> {
         self.discarded = true;
     }
 
+    /// True in a dry run.
+    pub fn is_discarded(&self) -> bool {
+        self.discarded
+    }
+
     fn stamp(&mut self, key: &str, mut object: Value) -> Result<(Value, Bytes), StoreError> {
         let damaged = |detail: String| StoreError::Damaged { key: key.to_owned(), detail };
         let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);

@@ -7,7 +7,7 @@ use redb::{Database, WriteTransaction};
 
 use super::hub::{Event, Hub};
 use super::transaction::{Objects, Txn};
-use super::{META, OBJECTS, Observer, StoreError, write_error};
+use super::{META, OBJECTS, Observer, StoreError, View, write_error};
 
 /// Tells a writer how the commit of its group went.
 pub(super) type Tell = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -42,15 +42,20 @@ impl Writer {
 
     fn serve(&mut self, jobs: Vec<Job>) {
         let mut group = Group { events: Vec::new(), revision: self.revision, tell: Vec::new() };
-        let result = self.commit(jobs, &mut group);
-        if result.is_ok() {
-            self.revision = group.revision;
-            (self.observer)(&group.events);
-            self.hub.publish(&group.events);
-        }
+        let result = self.commit(jobs, &mut group).and_then(|()| self.publish(&group));
         for tell in group.tell {
             tell(result.clone());
         }
+    }
+
+    /// What is durable is shown to everybody before its writers are answered.
+    fn publish(&mut self, group: &Group) -> Result<(), StoreError> {
+        self.revision = group.revision;
+        if !group.events.is_empty() {
+            (self.observer)(&group.events);
+            self.hub.publish(&group.events, View::open(&self.db)?);
+        }
+        Ok(())
     }
 
     fn commit(&self, jobs: Vec<Job>, group: &mut Group) -> Result<(), StoreError> {

@@ -2,13 +2,19 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{NameRule, Strategy};
+use super::Strategy;
+use crate::json::text;
+use crate::status::Cause;
 
 pub(crate) struct Event;
 
 impl Strategy for Event {
-    fn name_rule(&self) -> NameRule {
-        NameRule::Subdomain
+    fn validate(&self, object: &Value) -> Vec<Cause> {
+        let about = text(object, "involvedObject.namespace");
+        let own = text(object, "metadata.namespace");
+        let free = about == own || (about.is_empty() && ["default", "kube-system"].contains(&own));
+        let detail = "does not match event.namespace";
+        (!free).then(|| Cause::invalid("involvedObject.namespace", about, detail)).into_iter().collect()
     }
 }
 

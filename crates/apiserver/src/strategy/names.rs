@@ -7,6 +7,8 @@ pub enum NameRule {
     Subdomain,
     /// An RFC 1123 label: no dots, 63 characters.
     Label,
+    /// The same, whose first complaint is about dots.
+    LabelNoDots,
     /// An RFC 1035 label: starts with a letter.
     Label1035,
     /// Anything that fits into one segment of a path.
@@ -26,6 +28,8 @@ impl NameRule {
             Self::Subdomain if !name.split('.').all(is_label) => Some(SUBDOMAIN.into()),
             Self::Label if name.len() > 63 => Some("must be no more than 63 characters".into()),
             Self::Label if !is_label(name) => Some(LABEL.into()),
+            Self::LabelNoDots if name.contains('.') => Some("must not contain dots".into()),
+            Self::LabelNoDots => Self::Label.complaint(name),
             Self::Label1035 if name.len() > 63 => Some("must be no more than 63 characters".into()),
             Self::Label1035 if !is_label(name) || !name.starts_with(|c: char| c.is_ascii_lowercase()) => {
                 Some(LABEL_1035.into())

@@ -10,7 +10,7 @@ pub(crate) struct Namespace;
 
 impl Strategy for Namespace {
     fn name_rule(&self) -> NameRule {
-        NameRule::Label
+        NameRule::LabelNoDots
     }
 
     fn begin(&self, object: &mut Value, _has_status: bool, _now: Timestamp) {

@@ -1,5 +1,10 @@
 //! Pods: the defaults that kubelets and `kubectl describe` rely on, what may change in a pod, and its graceful end.
 
+mod container;
+mod resources;
+pub(super) mod spec;
+mod volume;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -8,8 +13,6 @@ use crate::json::{at, carry, child, default, integer, items, text};
 use crate::status::Cause;
 
 pub(crate) struct Pod;
-
-const CONTAINER_LISTS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
 
 impl Strategy for Pod {
     fn begin(&self, object: &mut Value, _has_status: bool, _now: Timestamp) {
@@ -22,18 +25,24 @@ impl Strategy for Pod {
         tolerate_lost_nodes(spec);
     }
 
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        if new["spec"]["tolerations"] != old["spec"]["tolerations"] {
+            tolerate_lost_nodes(child(new, "spec"));
+        }
+    }
+
     fn validate(&self, object: &Value) -> Vec<Cause> {
-        let mut causes = Vec::new();
-        if items(object, "spec.containers").is_empty() {
-            causes.push(Cause::required("spec.containers", ""));
-        }
-        for list in CONTAINER_LISTS {
-            causes.extend(containers(list, items(object, &format!("spec.{list}"))));
-        }
-        causes
+        spec::causes(&object["spec"], "spec")
     }
 
     fn validate_update(&self, new: &Value, old: &Value) -> Vec<Cause> {
+        if ["containers", "initContainers"].iter().any(|list| names(new, list) != names(old, list)) {
+            let detail = "pod updates may not add or remove containers";
+            return vec![Cause::forbidden("spec.containers", detail)];
+        }
+        if let Some(cause) = deadline(new, old) {
+            return vec![cause];
+        }
         if fixed_part(new, old) == *old.get("spec").unwrap_or(&Value::Null) {
             return Vec::new();
         }
@@ -102,24 +111,25 @@ fn tolerate_lost_nodes(spec: &mut Value) {
     spec["tolerations"] = json!(tolerations);
 }
 
-fn containers(list: &str, containers: &[Value]) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    for (c, container) in containers.iter().enumerate() {
-        let (field, name) = (format!("spec.{list}[{c}]"), text(container, "name"));
-        if name.is_empty() {
-            causes.push(Cause::required(format!("{field}.name"), ""));
-        } else if let Some(complaint) = super::NameRule::Label.complaint(name) {
-            causes.push(Cause::invalid(format!("{field}.name"), name, &complaint));
+fn names<'p>(pod: &'p Value, list: &str) -> Vec<&'p str> {
+    items(pod, &format!("spec.{list}")).iter().map(|container| text(container, "name")).collect()
+}
+
+/// A deadline may come, and come closer.
+fn deadline(new: &Value, old: &Value) -> Option<Cause> {
+    let before = integer(old, "spec.activeDeadlineSeconds")?;
+    let field = "spec.activeDeadlineSeconds";
+    match integer(new, field) {
+        None => Some(Cause::invalid_value(
+            field,
+            &Value::Null,
+            "must not update from a positive integer to nil value",
+        )),
+        Some(now) if now > before => {
+            Some(Cause::invalid_value(field, &json!(now), "must be less than or equal to previous value"))
         }
-        if text(container, "image").is_empty() {
-            causes.push(Cause::required(format!("{field}.image"), ""));
-        }
-        if containers[..c].iter().any(|other| text(other, "name") == name) {
-            let message = format!("Duplicate value: {name:?}");
-            causes.push(Cause { field: format!("{field}.name"), reason: "FieldValueDuplicate", message });
-        }
+        Some(_) => None,
     }
-    causes
 }
 
 /// The spec of `new` with everything that may change put back to what it is in `old`.
@@ -187,8 +197,13 @@ mod tests {
     use super::*;
 
     fn pod() -> Value {
-        let mut pod =
-            json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a", "image": "alpine"}]}});
+        let mut pod = json!({
+            "metadata": {"name": "p"},
+            "spec": {
+                "containers": [{"name": "a", "image": "alpine", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}],
+                "restartPolicy": "Always", "dnsPolicy": "ClusterFirst",
+            },
+        });
         Pod.begin(&mut pod, true, Timestamp::UNIX_EPOCH);
         pod
     }
@@ -206,15 +221,6 @@ mod tests {
         let mut own = json!({"tolerations": [{"operator": "Exists"}]});
         tolerate_lost_nodes(&mut own);
         assert_eq!(items(&own, "tolerations").len(), 1);
-    }
-
-    #[test]
-    fn wrong_containers_are_named() {
-        let bad =
-            json!({"spec": {"containers": [{"name": "A"}, {"image": "x"}, {"name": "A", "image": "x"}]}});
-        let fields: Vec<String> = Pod.validate(&bad).into_iter().map(|c| c.field).collect();
-        let c = |n: usize, f: &str| format!("spec.containers[{n}].{f}");
-        assert_eq!(fields, [c(0, "name"), c(0, "image"), c(1, "name"), c(2, "name"), c(2, "name")]);
     }
 
     #[test]

@@ -78,7 +78,7 @@ async fn bad_requests_get_a_status_and_the_server_lives_on() {
         "labelSelector=a%3D%3D%3D",
         "fieldSelector=nope",
         "fieldSelector=spec.x%3D1",
-        "limit=-1",
+        "limit=x",
         "continue=%21",
     ] {
         assert_eq!(client.get(&format!("{MAPS}?{query}")).await.reason(400), "BadRequest", "{query}");

@@ -51,6 +51,12 @@ impl Normal {
 
     fn replace(&mut self, key: &str, value: &Value) -> Value {
         match value {
+            // Their order depends on the second in which each was written.
+            Value::Array(items) if key == "managedFields" => {
+                let mut entries: Vec<Value> = items.iter().map(|item| self.replace(key, item)).collect();
+                entries.sort_by_cached_key(Value::to_string);
+                Value::Array(entries)
+            }
             Value::Array(items) => items.iter().map(|item| self.replace(key, item)).collect(),
             Value::Object(fields) => {
                 let mut pairs: Vec<(&String, &Value)> = fields.iter().collect();

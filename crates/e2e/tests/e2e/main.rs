@@ -18,6 +18,7 @@ mod macvlan;
 mod mixed;
 mod ptp;
 mod results;
+mod routing;
 mod stations;
 
 #[ctor::ctor(unsafe)]

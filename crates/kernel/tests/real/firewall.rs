@@ -224,6 +224,17 @@ fn rules_read_in_nft_as_they_were_meant() {
         (&inet, "pre", vec![FwExpr::NoReturnPath, drop.clone()]),
         (&inet, "pre", vec![FwExpr::Iif("veth*".into()), mac.clone(), accept()]),
         (&inet, "pre", vec![FwExpr::Iif("*".into()), FwExpr::Verdict(FwVerdict::Jump("mine".into()))]),
+        (&inet, "pre", vec![FwExpr::NewConnection, FwExpr::SetMark { value: 1, mask: 1 }]),
+        (
+            &inet,
+            "pre",
+            vec![FwExpr::Mark { value: 1, mask: 1 }, FwExpr::SetConnectionMark { value: 1, mask: 1 }],
+        ),
+        (
+            &inet,
+            "pre",
+            vec![FwExpr::ConnectionMark { value: 1, mask: 1 }, FwExpr::SetMark { value: 1, mask: 1 }],
+        ),
         (&bridge, "pre", vec![mac, FwExpr::Verdict(FwVerdict::Return)]),
         (&bridge, "pre", vec![src("10.0.0.1/32", true), drop]),
     ];
@@ -246,6 +257,9 @@ fn rules_read_in_nft_as_they_were_meant() {
         "fib saddr . iif oif missing drop",
         "iifname \"veth*\" ether saddr 02:00:00:00:00:01 accept",
         "jump mine",
+        "ct state new meta mark set meta mark | 0x00000001",
+        "meta mark & 0x00000001 == 0x00000001 ct mark set ct mark | 0x00000001",
+        "ct mark & 0x00000001 == 0x00000001 meta mark set meta mark | 0x00000001",
         "ip saddr 10.0.0.2 ip daddr != 10.0.0.0/17 masquerade",
         "ip6 daddr ff00::/8 return",
         "oifname \"eth0\" goto mine",

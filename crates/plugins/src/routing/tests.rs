@@ -1,5 +1,8 @@
 //! The routing plugins on the fake kernel.
 
+mod check;
+mod families;
 mod golden;
 mod machine;
+mod odds;
 mod pods;

@@ -7,3 +7,4 @@
 mod labs;
 mod lifecycle;
 mod stories;
+mod workloads;

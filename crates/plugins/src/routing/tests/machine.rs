@@ -171,17 +171,18 @@ impl Machine {
     }
 
     pub(super) fn call_in(&self, verb: Verb, nic: &str, conf: &Value, netns: &str) -> Result<Output, Error> {
-        let invocation = Invocation {
-            container_id: CONTAINER.into(),
-            netns: netns.into(),
-            ifname: nic.into(),
-            args: "K8S_POD_NAMESPACE=blue;K8S_POD_NAME=web".into(),
-            path: "/nowhere".into(),
-            stdin: conf.to_string().into_bytes(),
-            ..Invocation::default()
-        };
+        self.invoke(verb, conf, &invocation(nic, conf, netns))
+    }
+
+    /// ADD with these `CNI_ARGS`.
+    pub(super) fn call_with_args(&self, nic: &str, conf: &Value, args: &str) -> Result<Output, Error> {
+        let invocation = Invocation { args: args.into(), ..invocation(nic, conf, NETNS) };
+        self.invoke(Verb::Add, conf, &invocation)
+    }
+
+    fn invoke(&self, verb: Verb, conf: &Value, invocation: &Invocation) -> Result<Output, Error> {
         let plugin = self.registry.plugin(conf["type"].as_str().unwrap()).unwrap();
-        polynic_cni::invoke(&plugin, verb, &invocation)
+        polynic_cni::invoke(&plugin, verb, invocation)
     }
 
     pub(super) fn add(&self, nic: &str, conf: &Value, prev: &Value) -> Result<Success, Error> {
@@ -231,6 +232,18 @@ impl Machine {
         }
         facts.absorb(kernel.observe(&needs).unwrap());
         facts
+    }
+}
+
+fn invocation(nic: &str, conf: &Value, netns: &str) -> Invocation {
+    Invocation {
+        container_id: CONTAINER.into(),
+        netns: netns.into(),
+        ifname: nic.into(),
+        args: "K8S_POD_NAMESPACE=blue;K8S_POD_NAME=web".into(),
+        path: "/nowhere".into(),
+        stdin: conf.to_string().into_bytes(),
+        ..Invocation::default()
     }
 }
 

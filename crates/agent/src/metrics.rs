@@ -1,0 +1,249 @@
+//! What the agent counts, under the documented names (spec/spiderpool.md 15).
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use polynic_ipam::{Counters, FailureReason};
+use polynic_runtime::metrics::Metrics;
+use polynic_runtime::metrics::prometheus_client::metrics::counter::Counter;
+use polynic_runtime::metrics::prometheus_client::metrics::gauge::Gauge;
+use polynic_runtime::metrics::prometheus_client::metrics::histogram::Histogram;
+use polynic_runtime::metrics::prometheus_client::registry::Registry;
+
+const DAEMON: &str = "spiderpool-agent";
+const BUCKETS: [f64; 9] = [0.1, 0.3, 0.5, 1.0, 3.0, 5.0, 7.0, 10.0, 15.0];
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// The agent's metrics.
+#[derive(Default)]
+pub struct AgentMetrics {
+    allocation: Operation,
+    release: Operation,
+    no_available_pool: Counter,
+    ip_used_out: Counter,
+    seen: Mutex<Counters>,
+}
+
+/// What both operations have.
+#[derive(Default)]
+struct Operation {
+    counts: Counter,
+    failures: Counter,
+    conflicts: Counter,
+    internal: Counter,
+    retries_exhausted: Counter,
+    duration: Durations,
+    waiting: Durations,
+}
+
+struct Durations {
+    histogram: Histogram,
+    /// How many, and seconds in all.
+    total: Mutex<(u64, f64)>,
+    average: Seconds,
+    max: Seconds,
+    min: Seconds,
+    latest: Seconds,
+}
+
+impl Default for Durations {
+    fn default() -> Self {
+        let gauge = Seconds::default;
+        let histogram = Histogram::new(BUCKETS);
+        Self {
+            histogram,
+            total: Mutex::default(),
+            average: gauge(),
+            max: gauge(),
+            min: gauge(),
+            latest: gauge(),
+        }
+    }
+}
+
+impl Durations {
+    fn observe(&self, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        self.histogram.observe(seconds);
+        let mut total = self.total.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, sum) = (total.0 + 1, total.1 + seconds);
+        *total = (count, sum);
+        self.average.set(sum / count as f64);
+        self.latest.set(seconds);
+        self.max.set(self.max.get().max(seconds));
+        self.min.set(if count == 1 { seconds } else { self.min.get().min(seconds) });
+    }
+
+    /// `kind` stands in the names: `duration`, or `limit_duration` for the time before the work began.
+    fn register(&self, registry: &mut Registry, operation: &str, kind: &str) {
+        let histogram = format!("ipam_{operation}_{kind}_seconds");
+        registry.register(
+            histogram,
+            format!("Histogram of the {kind} of {operation}s"),
+            self.histogram.clone(),
+        );
+        let gauges =
+            [("average", &self.average), ("max", &self.max), ("min", &self.min), ("latest", &self.latest)];
+        for (which, gauge) in gauges {
+            let help = format!("The {which} {kind} of {operation}s");
+            registry.register(format!("ipam_{operation}_{which}_{kind}_seconds"), help, gauge.clone());
+        }
+    }
+}
+
+impl Operation {
+    fn register(&self, registry: &mut Registry, operation: &str) {
+        let counters = [
+            ("counts", "Requests", &self.counts),
+            ("failure_counts", "Failed requests", &self.failures),
+            ("update_ippool_conflict_counts", "Pool writes that met another version", &self.conflicts),
+            ("err_internal_counts", "Requests that failed inside", &self.internal),
+            (
+                "err_retries_exhausted_counts",
+                "Requests that ran out of time or were wrong",
+                &self.retries_exhausted,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(
+                format!("ipam_{operation}_{name}"),
+                format!("{help}, {operation}"),
+                counter.clone(),
+            );
+        }
+        self.duration.register(registry, operation, "duration");
+        self.waiting.register(registry, operation, "limit_duration");
+    }
+
+    fn count(&self, took: Duration) {
+        self.counts.inc();
+        self.duration.observe(took);
+        // Nothing is queued before the allocator takes it.
+        self.waiting.observe(Duration::ZERO);
+    }
+}
+
+impl AgentMetrics {
+    /// Puts everything on the page.
+    pub fn page(&self) -> Metrics {
+        let mut metrics = Metrics::new(DAEMON);
+        let registry = metrics.scope("spiderpool", DAEMON, env!("CARGO_PKG_VERSION"));
+        self.allocation.register(registry, "allocation");
+        self.release.register(registry, "release");
+        let more = [
+            ("no_available_pool", "Allocations without a pool that may serve", &self.no_available_pool),
+            ("ip_used_out", "Allocations that found all pools full", &self.ip_used_out),
+        ];
+        for (name, help, counter) in more {
+            registry.register(format!("ipam_allocation_err_{name}_counts"), help, counter.clone());
+        }
+        metrics
+    }
+
+    /// Counts an allocation; `why` if it failed.
+    pub(crate) fn allocated(&self, took: Duration, why: Option<&FailureReason>) {
+        self.allocation.count(took);
+        let Some(why) = why else { return };
+        self.allocation.failures.inc();
+        match why {
+            FailureReason::NoPool(_) => &self.no_available_pool,
+            FailureReason::UsedOut(_) => &self.ip_used_out,
+            // The replaced agent counts wrong input there too.
+            FailureReason::OutOfTime(_) | FailureReason::WrongInput(_) => &self.allocation.retries_exhausted,
+            _ => &self.allocation.internal,
+        }
+        .inc();
+    }
+
+    /// Counts a release; `why` if it failed.
+    pub(crate) fn released(&self, took: Duration, why: Option<&FailureReason>) {
+        self.release.count(took);
+        let Some(why) = why else { return };
+        self.release.failures.inc();
+        match why {
+            FailureReason::OutOfTime(_) | FailureReason::WrongInput(_) => &self.release.retries_exhausted,
+            _ => &self.release.internal,
+        }
+        .inc();
+    }
+
+    /// Takes over what the allocator counted. Pools are written for allocations and releases together: conflicts count with the allocations.
+    pub(crate) fn take_over(&self, now: Counters) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.allocation.conflicts.inc_by(now.pool_conflicts.saturating_sub(seen.pool_conflicts));
+        *seen = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str, name: &str) -> Option<String> {
+        let start = format!("{name}{{");
+        let line = text.lines().find(|line| line.starts_with(&start))?;
+        line.rsplit(' ').next().map(ToOwned::to_owned)
+    }
+
+    #[test]
+    fn every_documented_name_is_there() {
+        let text = AgentMetrics::default().page().text();
+        let counters = [
+            "allocation_counts",
+            "allocation_failure_counts",
+            "allocation_update_ippool_conflict_counts",
+            "allocation_err_internal_counts",
+            "allocation_err_no_available_pool_counts",
+            "allocation_err_retries_exhausted_counts",
+            "allocation_err_ip_used_out_counts",
+            "release_counts",
+            "release_failure_counts",
+            "release_update_ippool_conflict_counts",
+            "release_err_internal_counts",
+            "release_err_retries_exhausted_counts",
+        ];
+        for name in counters {
+            assert_eq!(
+                value(&text, &format!("spiderpool_ipam_{name}_total")).as_deref(),
+                Some("0"),
+                "{name}"
+            );
+        }
+        for operation in ["allocation", "release"] {
+            for kind in ["duration", "limit_duration"] {
+                for which in ["average_", "max_", "min_", "latest_"] {
+                    let name = format!("spiderpool_ipam_{operation}_{which}{kind}_seconds");
+                    assert!(value(&text, &name).is_some(), "{name}");
+                }
+                let name = format!("spiderpool_ipam_{operation}_{kind}_seconds_count");
+                assert_eq!(value(&text, &name).as_deref(), Some("0"), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn durations_and_failures_are_counted() {
+        let metrics = AgentMetrics::default();
+        metrics.allocated(Duration::from_millis(500), None);
+        metrics.allocated(Duration::from_millis(1500), Some(&FailureReason::UsedOut(String::new())));
+        metrics.released(Duration::from_millis(20), Some(&FailureReason::Internal(String::new())));
+        metrics.take_over(Counters { pool_conflicts: 3, ..Counters::default() });
+        metrics.take_over(Counters { pool_conflicts: 4, ..Counters::default() });
+        let text = metrics.page().text();
+        for (name, expected) in [
+            ("allocation_counts_total", "2"),
+            ("allocation_failure_counts_total", "1"),
+            ("allocation_err_ip_used_out_counts_total", "1"),
+            ("allocation_update_ippool_conflict_counts_total", "4"),
+            ("allocation_average_duration_seconds", "1.0"),
+            ("allocation_max_duration_seconds", "1.5"),
+            ("allocation_min_duration_seconds", "0.5"),
+            ("allocation_latest_duration_seconds", "1.5"),
+            ("release_err_internal_counts_total", "1"),
+        ] {
+            assert_eq!(value(&text, &format!("spiderpool_ipam_{name}")).as_deref(), Some(expected), "{name}");
+        }
+    }
+}

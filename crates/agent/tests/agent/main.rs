@@ -1,0 +1,10 @@
+//! The agent against an API server: over its socket, as plugins call it.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+mod answers;
+mod away;
+mod crowd;
+mod fixed;
+mod kill;
+mod world;

@@ -1,0 +1,8 @@
+//! The controller against the embedded API server: one binary, because kube takes long to link.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
+
+mod coordinator;
+mod networks;
+mod support;
+mod webhooks;

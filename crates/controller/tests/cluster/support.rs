@@ -1,0 +1,177 @@
+//! An API server with the kinds of Spiderpool, and what kubectl would do with it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Client;
+use kube::core::Request;
+use kube::core::params::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams};
+use polynic_api::admission::Rules;
+use polynic_api::spider;
+use polynic_apiserver::{Config, Running, Server};
+use polynic_controller::certificates::Certificates;
+use polynic_controller::webhook::registration::{Reach, Registration};
+use polynic_controller::webhook::review::Kind;
+use polynic_controller::webhook::server::Webhooks;
+use polynic_controller::webhook::world::KubeWorld;
+use polynic_runtime::tls::ServerCertificate;
+use polynic_runtime::{Shutdown, http};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub const RULES: Rules = Rules { ipv4: true, ipv6: true, subnets: true, protect_in_use: false };
+
+pub const POOLS: &str = "/apis/spiderpool.spidernet.io/v2beta1/spiderippools";
+pub const SUBNETS: &str = "/apis/spiderpool.spidernet.io/v2beta1/spidersubnets";
+
+/// An API server for the time of one test.
+pub struct Cluster {
+    pub client: Client,
+    pub shutdown: Shutdown,
+    _server: Running,
+    _directory: TempDir,
+}
+
+impl Cluster {
+    /// Starts one that knows Spiderpool's kinds and NADs.
+    pub async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let server = Server::start(Config::new(directory.path())).await.unwrap();
+        let client = polynic_cluster::client_from(Some(server.kubeconfig_path())).await.unwrap().unwrap();
+        let cluster = Self { client, shutdown: Shutdown::default(), _server: server, _directory: directory };
+        for crd in spider::CRDS.iter().chain([&polynic_api::nad::CRD]) {
+            let crd: Value = serde_saphyr::from_str(crd).unwrap();
+            cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd).await;
+        }
+        cluster
+    }
+
+    pub async fn try_create(&self, path: &str, object: &Value) -> Result<Value, kube::Error> {
+        let request =
+            Request::new(path).create(&PostParams::default(), object.to_string().into_bytes()).unwrap();
+        self.client.request(request).await
+    }
+
+    pub async fn create(&self, path: &str, object: &Value) -> Value {
+        self.try_create(path, object).await.unwrap_or_else(|why| panic!("{path}: {why}"))
+    }
+
+    pub async fn try_get(&self, path: &str, name: &str) -> Option<Value> {
+        let request = Request::new(path).get(name, &GetParams::default()).unwrap();
+        match self.client.request(request).await {
+            Ok(object) => Some(object),
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            Err(why) => panic!("{path}/{name}: {why}"),
+        }
+    }
+
+    pub async fn get(&self, path: &str, name: &str) -> Value {
+        self.try_get(path, name).await.unwrap_or_else(|| panic!("{path}/{name} is not there"))
+    }
+
+    pub async fn list(&self, path: &str) -> Vec<Value> {
+        let request = Request::new(path).list(&ListParams::default()).unwrap();
+        let list: Value = self.client.request(request).await.unwrap();
+        list["items"].as_array().unwrap().clone()
+    }
+
+    pub async fn try_patch(&self, path: &str, name: &str, patch: &Value) -> Result<Value, kube::Error> {
+        let request = Request::new(path).patch(name, &PatchParams::default(), &Patch::Merge(patch)).unwrap();
+        self.client.request(request).await
+    }
+
+    pub async fn patch(&self, path: &str, name: &str, patch: &Value) -> Value {
+        self.try_patch(path, name, patch).await.unwrap_or_else(|why| panic!("{path}/{name}: {why}"))
+    }
+
+    pub async fn patch_status(&self, path: &str, name: &str, status: &Value) -> Value {
+        let patch = json!({"status": status});
+        let patch = Patch::Merge(&patch);
+        let request =
+            Request::new(path).patch_subresource("status", name, &PatchParams::default(), &patch).unwrap();
+        self.client.request(request).await.unwrap_or_else(|why| panic!("{path}/{name}: {why}"))
+    }
+
+    pub async fn delete(&self, path: &str, name: &str) {
+        let request = Request::new(path).delete(name, &DeleteParams::default()).unwrap();
+        let _: Value =
+            self.client.request(request).await.unwrap_or_else(|why| panic!("{path}/{name}: {why}"));
+    }
+
+    /// Waits until an object is as wanted, and answers it.
+    pub async fn until(&self, path: &str, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let seen = |found: Option<Value>| found.filter(|object| wanted(object));
+        self.eventually(&format!("{path}/{name}: {what}"), async || seen(self.try_get(path, name).await))
+            .await
+    }
+
+    /// Waits until an object is gone.
+    pub async fn until_gone(&self, path: &str, name: &str) {
+        let gone = async || self.try_get(path, name).await.is_none().then_some(());
+        self.eventually(&format!("{path}/{name} goes"), gone).await
+    }
+
+    /// Asks until there is an answer.
+    pub async fn eventually<T>(&self, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+        let asked = async {
+            loop {
+                if let Some(answer) = ask().await {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("never: {what}"))
+    }
+
+    /// Serves the webhooks and registers them.
+    pub async fn webhooks(&self, rules: Rules) -> Certificates {
+        let listener = http::tcp("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let reach = Reach::Url(format!("https://{}", listener.address().unwrap()));
+        let kinds: BTreeSet<Kind> = Kind::ALL.into();
+        let serving = ServerCertificate::default();
+        let certificates = Certificates {
+            client: self.client.clone(),
+            namespace: "kube-system".into(),
+            secret: "spiderpool-controller-server-certs".into(),
+            names: vec!["127.0.0.1".into()],
+            registration: Registration {
+                name: "spiderpool-controller".into(),
+                reach,
+                kinds: Kind::ALL.to_vec(),
+            },
+            serving: serving.clone(),
+        };
+        let webhooks = Webhooks { world: KubeWorld::new(self.client.clone(), rules.subnets), rules, kinds };
+        let acceptor = serving.acceptor().unwrap();
+        tokio::spawn(http::serve_tls(listener, acceptor, Arc::new(webhooks), self.shutdown.clone()));
+        certificates.keep(Timestamp::now()).await.unwrap();
+        certificates
+    }
+}
+
+/// The code and message of a refusal.
+pub fn refusal(result: Result<Value, kube::Error>) -> (u16, String) {
+    match result {
+        Err(kube::Error::Api(status)) => (status.code, status.message),
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+pub fn object(kind: &str, name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "spiderpool.spidernet.io/v2beta1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+}
+
+pub fn pool(name: &str, spec: Value) -> Value {
+    object("SpiderIPPool", name, spec)
+}
+
+/// `apis` path of a resource in a namespace.
+pub fn in_namespace(resource: &str, namespace: &str) -> String {
+    format!("/apis/spiderpool.spidernet.io/v2beta1/namespaces/{namespace}/{resource}")
+}

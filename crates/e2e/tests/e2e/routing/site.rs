@@ -1,0 +1,136 @@
+//! A node in two networks with a router beyond, an overlay pod, and pods with interfaces of all kinds.
+
+use polynic_e2e::{Call, Node, Pod};
+use polynic_kernel::netns::Netns;
+use serde_json::{Value, json};
+
+use super::agent;
+
+/// The node's address, a service on it, the other overlay pod, a host beyond the router: IPv4 and IPv6.
+pub(super) const NODE: [&str; 2] = ["192.168.1.10", "fd00:1::10"];
+pub(super) const SERVICE: [&str; 2] = ["10.233.0.1", "fd00:96::1"];
+pub(super) const OVERLAY: [&str; 2] = ["10.244.0.77", "fd00:244::77"];
+pub(super) const OUTSIDE: [&str; 2] = ["198.51.100.7", "2001:db8::7"];
+
+pub(super) struct Site {
+    pub(super) node: Node,
+    /// Another pod of the overlay.
+    pub(super) other: Pod,
+    rp_filter: u8,
+}
+
+/// A further interface of a pod.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nic {
+    pub(super) name: &'static str,
+    pub(super) master: &'static str,
+    pub(super) addresses: [&'static str; 2],
+}
+
+pub(super) const ETH0_A: Nic =
+    Nic { name: "eth0", master: "eth0", addresses: ["192.168.1.60", "fd00:1::60"] };
+pub(super) const NET1_A: Nic =
+    Nic { name: "net1", master: "eth0", addresses: ["192.168.1.61", "fd00:1::61"] };
+pub(super) const NET2_A: Nic =
+    Nic { name: "net2", master: "eth0", addresses: ["192.168.1.62", "fd00:1::62"] };
+pub(super) const NET1_B: Nic = Nic { name: "net1", master: "eth1", addresses: ["10.66.0.61", "fd00:66::61"] };
+pub(super) const NET2_B: Nic = Nic { name: "net2", master: "eth1", addresses: ["10.66.0.62", "fd00:66::62"] };
+
+impl Nic {
+    fn gateways(&self) -> [&'static str; 2] {
+        if self.master == "eth0" { ["192.168.1.1", "fd00:1::1"] } else { ["10.66.0.1", "fd00:66::1"] }
+    }
+
+    /// A macvlan with both families and default routes.
+    pub(super) fn conf(&self) -> Value {
+        let [v4, v6] = self.addresses;
+        let [gw4, gw6] = self.gateways();
+        let length = if self.master == "eth0" { 24 } else { 16 };
+        json!({"cniVersion": "1.0.0", "name": format!("lan-{}", self.name), "type": "macvlan", "master": self.master,
+            "ipam": {"type": "static", "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}], "addresses": [
+                {"address": format!("{v4}/{length}"), "gateway": gw4}, {"address": format!("{v6}/64"), "gateway": gw6}]}})
+    }
+}
+
+impl Site {
+    pub(super) fn new(rp_filter: u8) -> Option<Self> {
+        let node = Node::new()?;
+        agent::start();
+        let wire = node.wire().path.trim_start_matches("/run/netns/").to_owned();
+        node.ip(&format!(
+            "link add eth1 type veth peer name wireb netns {wire}
+             address add 10.66.0.2/16 dev eth1
+             address add fd00:66::2/64 dev eth1 nodad
+             link set eth1 up
+             address add {}/32 dev lo
+             address add {}/128 dev lo",
+            SERVICE[0], SERVICE[1]
+        ));
+        node.wire().ip("address add 10.66.0.1/16 dev wireb
+             address add fd00:66::1/64 dev wireb nodad
+             link set wireb up
+             route add 10.244.0.0/16 via 192.168.1.10
+             route add fd00:244::/48 via fd00:1::10");
+        // New links have their link-local address at once: neighbour discovery asks from it.
+        set(node.netns(), &["net/ipv6/conf/default/accept_dad", "net/ipv6/conf/all/accept_dad"], "0");
+        let forwarding = ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"];
+        set(node.netns(), &forwarding, "1");
+        set(&node.wire().netns, &forwarding, "1");
+        let mut filters = Vec::new();
+        for link in ["all", "default", "eth0", "eth1"] {
+            filters.push(format!("net/ipv4/conf/{link}/rp_filter"));
+        }
+        let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+        set(node.netns(), &filters, &rp_filter.to_string());
+        let other = Pod::new();
+        let site = Self { node, other, rp_filter };
+        site.prepare(&site.other);
+        site.overlay(&site.other, OVERLAY);
+        Some(site)
+    }
+
+    /// A pod's namespace with the node's reverse path filtering, in which addresses are of use at once.
+    pub(super) fn pod(&self) -> Pod {
+        let pod = Pod::new();
+        self.prepare(&pod);
+        pod
+    }
+
+    fn prepare(&self, pod: &Pod) {
+        let value = self.rp_filter.to_string();
+        set(&pod.netns, &["net/ipv4/conf/all/rp_filter", "net/ipv4/conf/default/rp_filter"], &value);
+        set(&pod.netns, &["net/ipv6/conf/default/accept_dad", "net/ipv6/conf/all/accept_dad"], "0");
+        pod.ip("link set lo up");
+    }
+
+    /// Attaches the overlay's interface `eth0`.
+    pub(super) fn overlay(&self, pod: &Pod, addresses: [&str; 2]) {
+        let [v4, v6] = addresses;
+        let conf = json!({"cniVersion": "1.0.0", "name": "overlay", "type": "calico-like", "mtu": 1450,
+            "ipam": {"type": "static", "addresses": [{"address": format!("{v4}/32")}, {"address": format!("{v6}/128")}]}});
+        call(pod, "eth0", conf).add();
+    }
+
+    /// Attaches a macvlan and calls the plugin after it; answers that call, with what the macvlan answered as prevResult.
+    pub(super) fn attach(&self, pod: &Pod, nic: Nic, plugin: &Value) -> (Call, Value) {
+        let prev = call(pod, nic.name, nic.conf()).add();
+        let mut conf = plugin.clone();
+        conf["cniVersion"] = json!("1.0.0");
+        conf["name"] = json!(format!("lan-{}", nic.name));
+        conf["prevResult"] = prev;
+        let call = call(pod, nic.name, conf);
+        let result = call.add();
+        (call, result)
+    }
+}
+
+pub(super) fn call(pod: &Pod, ifname: &str, conf: Value) -> Call {
+    let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={}", pod.id);
+    Call::new(pod, conf).with("CNI_IFNAME", ifname).with("CNI_ARGS", &args)
+}
+
+pub(super) fn set<P: 'static>(netns: &Netns<P>, keys: &[&str], value: &str) {
+    let keys: Vec<String> = keys.iter().map(|k| format!("/proc/sys/{k}")).collect();
+    let value = value.to_owned();
+    netns.run(move || keys.iter().for_each(|key| std::fs::write(key, &value).unwrap())).unwrap();
+}

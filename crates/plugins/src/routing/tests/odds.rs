@@ -1,0 +1,356 @@
+//! Errors by their texts, and where the plugins are better on purpose (spec/decisions.md).
+
+use polynic_cni::{Error, Verb};
+use polynic_net::{Announcement, Family, IfName, Place};
+use polynic_wire::messages::CoordinatorConfig;
+use serde_json::{Value, json};
+
+use super::machine::{CALI, Machine, NETNS, Topology, with_prev};
+use super::pods::nic;
+
+const OVERLAY: Topology =
+    Topology { everywhere: true, tunnel: false, overlay: true, ipv4: true, ipv6: false, rp_filter: 1 };
+const UNDERLAY: Topology = Topology { overlay: false, ..OVERLAY };
+
+fn hijack(plugin: &str) -> Value {
+    json!({"cniVersion": "0.4.0", "name": "lan", "type": plugin, "service_hijack_subnet": ["10.233.0.0/18"],
+        "overlay_hijack_subnet": ["10.244.64.0/18"]})
+}
+
+fn coordinator() -> Value {
+    json!({"cniVersion": "0.4.0", "name": "lan", "type": "coordinator"})
+}
+
+fn agent() -> CoordinatorConfig {
+    CoordinatorConfig { mode: "auto".into(), tune_pod_routes: true, ..Default::default() }
+}
+
+fn machine(topology: Topology) -> Machine {
+    let machine = Machine::new(topology);
+    machine.agent.says(Some(agent()));
+    machine
+}
+
+fn with(mut conf: Value, key: &str, value: Value) -> Value {
+    conf[key] = value;
+    conf
+}
+
+/// ADD for an interface that was just made; refused, it changes nothing.
+fn refused(topology: Topology, name: &str, conf: &Value) -> Error {
+    let machine = machine(topology);
+    let prev = machine.attach(&nic(name, 0, true, false, true));
+    let before = machine.snapshot();
+    let error = machine.add(name, conf, &prev).expect_err(&conf.to_string());
+    assert_eq!(before.diff(&machine.snapshot()), Vec::<String>::new(), "{conf}");
+    assert_eq!(machine.records(), Vec::<String>::new(), "{conf}");
+    // The runtime calls DEL with the same configuration, and again until it succeeds.
+    machine.call(Verb::Del, name, conf).unwrap();
+    error
+}
+
+#[test]
+fn what_is_refused_has_the_documented_text() {
+    let net1 = |conf: Value| (OVERLAY, "net1", conf);
+    let eth0 = |conf: Value| (UNDERLAY, "eth0", conf);
+    let cases = [
+        (
+            net1(with(hijack("router"), "service_hijack_subnet", json!([]))),
+            "the subnet of overlay cni(such as calico or cilium) must be given",
+        ),
+        (
+            eth0(with(hijack("veth"), "overlay_hijack_subnet", json!([]))),
+            "the subnet of service clusterip must be given",
+        ),
+        (
+            net1(with(hijack("router"), "service_hijack_subnet", json!(["10.0.0.1"]))),
+            "invalid CIDR address: 10.0.0.1",
+        ),
+        (net1(with(hijack("router"), "additional_hijack_subnet", json!(["x"]))), "invalid CIDR address: x"),
+        (net1(with(hijack("router"), "mac_prefix", json!("0a-1b"))), "mac_prefix"),
+        (
+            net1(with(hijack("router"), "mac_prefix", json!("03:1b"))),
+            "failed to update mac address, maybe mac_prefix is invalid: 03:1b",
+        ),
+        (net1(with(hijack("router"), "overlay_interface", json!("net1"))), "must be a veth"),
+        (net1(with(hijack("router"), "host_rule_table", json!(255))), "invalid host_rule_table 255"),
+        (
+            net1(with(hijack("router"), "ip_conflict", json!({"enabled": true, "interval": "5"}))),
+            "invalid interval 5",
+        ),
+        ((OVERLAY, "lan1", hijack("router")), "failed to get the number of rule table for interface lan1"),
+        ((OVERLAY, "net0", hijack("router")), "failed to get the number of rule table for interface net0"),
+        (net1(with(coordinator(), "mode", json!("both"))), "unknown tuneMode: both"),
+        (
+            net1(with(coordinator(), "mode", json!("underlay"))),
+            "when creating interface net1 in underlay mode, it detects that the auxiliary interface eth0 was not created by previous interface. please enable coordinator plugin in previous interface",
+        ),
+        (
+            eth0(with(coordinator(), "mode", json!("overlay"))),
+            "when creating interface eth0 in overlay mode, it detects that",
+        ),
+        (
+            net1(with(coordinator(), "podRPFilter", json!(5))),
+            "invalid rp_filter value 5, available options: [-1,0,1,2]",
+        ),
+        (net1(with(coordinator(), "vethMTU", json!(0))), "vethMTU must be greater than 0"),
+        (net1(with(coordinator(), "serviceCIDR", json!(["10.0.0.1"]))), "invalid CIDR address: 10.0.0.1"),
+        (
+            net1(with(coordinator(), "policyRoutes", json!([{"dst": "10.1.0.0/16", "gw": "fd00::1"}]))),
+            "route dst \"10.1.0.0/16\" and gw \"fd00::1\" must use the same IP family",
+        ),
+        (
+            net1(with(coordinator(), "policyRoutes", json!([{"dst": "x", "gw": "10.0.0.1"}]))),
+            "invalid route dst \"x\"",
+        ),
+        (
+            net1(with(coordinator(), "policyRoutes", json!([{"dst": "10.1.0.1", "gw": "y"}]))),
+            "invalid route gw \"y\"",
+        ),
+        // Only the kernel knows whether a gateway can be reached.
+        (
+            net1(with(coordinator(), "policyRoutes", json!([{"dst": "10.1.0.1", "gw": "203.0.113.1"}]))),
+            "Network is unreachable",
+        ),
+        (net1(with(coordinator(), "podMACPrefix", json!("1:2"))), "mac_prefix"),
+        (
+            net1(with(coordinator(), "podMACPrefix", json!("0f:11"))),
+            "failed to update hardware address for interface net1, maybe hardware_prefix(0f:11) is invalid",
+        ),
+    ];
+    for ((topology, name, conf), text) in cases {
+        let error = refused(topology, name, &conf);
+        assert!(error.code == 999 && error.msg.contains(text), "{conf}: {error}");
+        assert!(error.details.contains("pod blue/web"), "{error:?}");
+    }
+}
+
+#[test]
+fn an_interface_without_addresses_is_refused_by_coordinator_alone() {
+    let bare = super::machine::Nic { name: "net1".into(), master: "eth0".into(), addresses: Vec::new() };
+    let machine = machine(OVERLAY);
+    let prev = machine.attach(&bare);
+    let error = machine.add("net1", &coordinator(), &prev).unwrap_err();
+    assert_eq!(error.msg, "no usable IP addresses on \"net1\"");
+    let conflict = with(hijack("router"), "ip_conflict", json!({"enabled": true}));
+    let error = machine.add("net1", &conflict, &prev).unwrap_err();
+    assert_eq!(error.msg, "interface net1 has no any ip configured");
+    machine.add("net1", &hijack("router"), &prev).unwrap();
+}
+
+#[test]
+fn router_and_veth_in_one_pod_are_refused() {
+    let machine = machine(OVERLAY);
+    let first = machine.attach(&nic("net1", 0, true, false, true));
+    let second = machine.attach(&nic("net2", 1, true, false, true));
+    machine.add("net1", &hijack("router"), &first).unwrap();
+    let error = machine.add("net2", &hijack("veth"), &second).unwrap_err();
+    assert!(error.msg.contains("router and veth"), "{error}");
+    machine.call(Verb::Del, "net1", &hijack("router")).unwrap();
+    machine.add("net1", &hijack("veth"), &first).unwrap();
+    let error = machine.add("net2", &hijack("router"), &second).unwrap_err();
+    assert!(error.msg.contains("router and veth"), "{error}");
+}
+
+#[test]
+fn an_agent_that_is_away_is_named_and_what_it_says_passed_on() {
+    let machine = machine(OVERLAY);
+    machine.agent.says(None);
+    let prev = machine.attach(&nic("net1", 0, true, false, true));
+    let error = machine.add("net1", &coordinator(), &prev).unwrap_err();
+    assert_eq!(error.msg, "failed to GetCoordinatorConfig: no agent");
+    machine.call(Verb::Del, "net1", &with_prev(&coordinator(), &prev)).unwrap();
+}
+
+#[test]
+fn disabled_by_any_spelling_is_what_came_before() {
+    for mode in ["disable", "disabled"] {
+        let machine = machine(OVERLAY);
+        let prev = machine.attach(&nic("net1", 0, true, false, true));
+        let before = machine.snapshot();
+        machine.agent.says(Some(CoordinatorConfig { mode: mode.into(), ..agent() }));
+        machine.add("net1", &coordinator(), &prev).unwrap();
+        assert_eq!(before.diff(&machine.snapshot()), Vec::<String>::new());
+        machine.call(Verb::Del, "net1", &coordinator()).unwrap();
+    }
+}
+
+#[test]
+fn skip_call_does_nothing_after_the_configuration_was_checked() {
+    for plugin in ["router", "veth"] {
+        let machine = machine(UNDERLAY);
+        let prev = machine.attach(&nic("eth0", 0, true, false, true));
+        let before = machine.snapshot();
+        let skip = with(hijack(plugin), "skip_call", json!(true));
+        machine.add("eth0", &skip, &prev).unwrap();
+        assert_eq!(before.diff(&machine.snapshot()), Vec::<String>::new());
+        let bad = with(skip, "service_hijack_subnet", json!([]));
+        assert!(machine.add("eth0", &bad, &prev).is_err());
+    }
+}
+
+#[test]
+fn only_op_mac_needs_no_networks_and_changes_the_address_alone() {
+    for (plugin, topology, name) in [("router", OVERLAY, "net1"), ("veth", UNDERLAY, "eth0")] {
+        let machine = machine(topology);
+        let prev = machine.attach(&nic(name, 0, true, false, true));
+        let before = machine.snapshot();
+        let conf = json!({"cniVersion": "0.4.0", "name": "lan", "type": plugin, "mac_prefix": "0a:1b", "only_op_mac": true});
+        let result = machine.add(name, &conf, &prev).unwrap();
+        assert!(result.interfaces[0].mac.starts_with("0a:1b:ac:13:18:"), "{result:?}");
+        let changed = before.diff(&machine.snapshot());
+        assert!(
+            changed.len() == 2 && changed.iter().all(|l| l.contains(&format!("link {name}"))),
+            "{changed:?}"
+        );
+        // Without a prefix it is not asked for at all.
+        let error = machine.add(name, &with(conf, "mac_prefix", json!("")), &prev).unwrap_err();
+        assert!(error.msg.contains("must be given"), "{error}");
+    }
+}
+
+#[test]
+fn a_conflict_is_named_and_a_free_address_passes() {
+    for (plugin, topology, name) in [("router", OVERLAY, "net1"), ("veth", UNDERLAY, "eth0")] {
+        let machine = machine(topology);
+        let prev = machine.attach(&nic(name, 0, true, false, true));
+        let ip = prev["ips"][0]["address"].as_str().unwrap().split('/').next().unwrap().to_owned();
+        machine.door.set_station(ip.parse().unwrap(), "02:00:00:00:00:77".parse().unwrap());
+        let conf = with(hijack(plugin), "ip_conflict", json!({"enabled": true}));
+        let before = machine.snapshot();
+        let error = machine.add(name, &conf, &prev).unwrap_err();
+        assert_eq!(
+            error.msg,
+            format!(
+                "pod's interface {name} with an conflicting ip {ip}, {ip} is located at 02:00:00:00:00:77"
+            )
+        );
+        assert_eq!(before.diff(&machine.snapshot()), Vec::<String>::new());
+        machine.add(name, &hijack(plugin), &prev).unwrap();
+    }
+}
+
+#[test]
+fn coordinator_announces_a_new_hardware_address_once() {
+    let machine = machine(OVERLAY);
+    let prev = machine.attach(&nic("net1", 0, true, false, true));
+    let conf = with(coordinator(), "podMACPrefix", json!("0a:1b"));
+    for _ in 0..2 {
+        machine.add("net1", &conf, &prev).unwrap();
+    }
+    let net1: IfName = "net1".parse().unwrap();
+    let pod = machine.pod();
+    let own = pod.addresses_of(&net1).find(|a| a.is_global()).unwrap().net.addr();
+    let news = Announcement { link: net1.clone(), ip: own, mac: pod.link(&net1).unwrap().mac.unwrap() };
+    assert_eq!(machine.door.announced(), [news]);
+}
+
+/// The node's physical links are left alone: in a forced overlay mode the pod's `eth0` may be a macvlan.
+#[test]
+fn an_overlay_interface_that_is_no_cable_is_refused() {
+    let machine = machine(UNDERLAY);
+    machine.attach(&nic("eth0", 0, true, false, true));
+    let prev = machine.attach(&nic("net1", 1, true, false, true));
+    let before = machine.snapshot();
+    let error = machine.add("net1", &with(coordinator(), "mode", json!("overlay")), &prev).unwrap_err();
+    assert!(error.msg.contains("failed to find the other end of eth0 on the node"), "{error}");
+    assert_eq!(before.diff(&machine.snapshot()), Vec::<String>::new());
+}
+
+/// After net1 went and another came the count of links says 102 again: net2 has that.
+#[test]
+fn no_table_is_ever_shared() {
+    let machine = machine(OVERLAY);
+    for (name, network) in [("net1", 0), ("net2", 1)] {
+        let prev = machine.attach(&nic(name, network, true, false, true));
+        machine.add(name, &with(coordinator(), "name", json!(name)), &prev).unwrap();
+    }
+    machine.call(Verb::Del, "net1", &with(coordinator(), "name", json!("net1"))).unwrap();
+    machine.detach("net1");
+    let prev = machine.attach(&nic("net3", 2, true, false, true));
+    machine.add("net3", &with(coordinator(), "name", json!("net3")), &prev).unwrap();
+    let rules = machine.pod().rules;
+    let table = |name: &str| {
+        let pod = machine.pod();
+        let name: IfName = name.parse().unwrap();
+        let ip = pod.addresses_of(&name).find(|a| a.is_global()).unwrap().net.addr();
+        rules.iter().find(|r| r.from.is_some_and(|f| f.addr() == ip)).unwrap().table
+    };
+    assert_eq!((table("net2"), table("net3")), (102, 101));
+}
+
+#[test]
+fn a_detached_interface_leaves_the_others_as_they_are() {
+    let machine = machine(UNDERLAY);
+    let mut states = Vec::new();
+    for (name, network) in [("eth0", 0), ("net1", 1)] {
+        let prev = machine.attach(&nic(name, network, true, false, true));
+        machine.add(name, &with(coordinator(), "name", json!(name)), &prev).unwrap();
+        states.push(machine.snapshot());
+    }
+    for _ in 0..2 {
+        machine.call(Verb::Del, "net1", &with(coordinator(), "name", json!("net1"))).unwrap();
+    }
+    machine.detach("net1");
+    let changed: Vec<String> =
+        states[0].diff(&machine.snapshot()).into_iter().filter(|l| !l.contains("sysctl")).collect();
+    assert_eq!(changed, Vec::<String>::new());
+}
+
+/// What a replaced coordinator left: its cable, and the rules of old releases.
+#[test]
+fn del_without_record_removes_what_the_replaced_plugin_made() {
+    let machine = machine(UNDERLAY);
+    let prev = machine.attach(&nic("eth0", 0, true, false, true));
+    machine.add("eth0", &coordinator(), &prev).unwrap();
+    let ip: std::net::IpAddr =
+        prev["ips"][0]["address"].as_str().unwrap().split('/').next().unwrap().parse().unwrap();
+    let old = polynic_net::Rule {
+        family: Family::V4,
+        priority: 32765,
+        from: None,
+        to: Some(ip.into()),
+        iif: None,
+        mark: None,
+        table: 500,
+    };
+    machine.door.host(|host| {
+        host.change(&polynic_net::Change::add_rule(Place::Host, old.clone()));
+    });
+    machine.forget_records();
+    machine.agent.says(None);
+    machine.call_in(Verb::Del, "eth0", &with_prev(&coordinator(), &prev), "/gone").unwrap();
+    let host = machine.facts().host;
+    assert!(!host.rules.contains(&old));
+    assert!(host.links.iter().all(|l| !l.name.as_str().starts_with("veth")));
+    assert!(host.rules.iter().any(|r| r.priority == 1000));
+}
+
+#[test]
+fn formats_since_1_0_0_show_the_cable() {
+    for (version, interfaces) in [("0.4.0", 1), ("1.0.0", 3), ("1.1.0", 3)] {
+        let machine = machine(UNDERLAY);
+        let mut prev = machine.attach(&nic("eth0", 0, true, false, true));
+        prev["cniVersion"] = json!(version);
+        let conf = with(hijack("veth"), "cniVersion", json!(version));
+        let result = machine.add("eth0", &conf, &prev).unwrap();
+        assert_eq!(result.interfaces.len(), interfaces, "{version}");
+        if interfaces > 1 {
+            let [host, pod] = &result.interfaces[1..] else { panic!("{result:?}") };
+            assert_eq!((host.name.as_str(), host.sandbox.as_str()), ("veth7d3ec95f41a", ""));
+            assert_eq!((pod.name.as_str(), pod.sandbox.as_str()), ("veth0", NETNS));
+        }
+    }
+}
+
+#[test]
+fn unknown_arguments_are_refused_unless_they_are_to_be_ignored() {
+    let machine = machine(OVERLAY);
+    let facts = machine.facts();
+    assert!(facts.host.links.iter().any(|l| l.name.as_str() == CALI));
+    let prev = machine.attach(&nic("net1", 0, true, false, true));
+    let conf = with_prev(&hijack("router"), &prev);
+    let call = |args: &str| machine.call_with_args("net1", &conf, args);
+    assert!(call("FOO=1").unwrap_err().msg.contains("ARGS: unknown args"));
+    call("FOO=1;IgnoreUnknown=1").unwrap();
+}

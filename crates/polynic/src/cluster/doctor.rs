@@ -1,0 +1,122 @@
+//! What the independent checker says of a cluster.
+
+use std::fmt::Write as _;
+
+use polynic_checker::{Severity, Violation, check_cluster};
+use polynic_cluster::survey::Survey;
+use serde_json::{Value, json};
+
+/// The findings, worst first.
+pub(super) struct Report {
+    looked_at: String,
+    violations: Vec<Violation>,
+    unreadable: Vec<String>,
+}
+
+/// Checks what was read.
+pub(super) fn examine(survey: &Survey) -> Report {
+    let cluster = &survey.cluster;
+    let looked_at = format!(
+        "{} pools, {} subnets, {} endpoints, {} pods",
+        cluster.pools.len(),
+        cluster.subnets.len(),
+        cluster.endpoints.len(),
+        cluster.pods.len()
+    );
+    Report { looked_at, violations: check_cluster(cluster), unreadable: survey.unreadable.clone() }
+}
+
+fn name(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Danger => "danger",
+        Severity::Wrong => "wrong",
+        Severity::Leftover => "leftover",
+    }
+}
+
+impl Report {
+    /// Whether nothing was found.
+    pub(super) fn is_well(&self) -> bool {
+        self.violations.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("looked at {}\n", self.looked_at);
+        for violation in &self.violations {
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "{:<9}{violation}", name(violation.rule.severity()));
+        }
+        for line in &self.unreadable {
+            let _ = writeln!(text, "{:<9}{line}; it serves nobody. Remedy: correct it.", "wrong");
+        }
+        if self.is_well() {
+            text.push_str("all is well\n");
+        }
+        text
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> String {
+        let violation = |v: &Violation| {
+            json!({"severity": name(v.rule.severity()), "rule": format!("{:?}", v.rule), "object": v.object, "what": v.what,
+                   "why": v.rule.why(), "remedy": v.rule.remedy()})
+        };
+        let violations: Vec<Value> = self.violations.iter().map(violation).collect();
+        format!(
+            "{:#}\n",
+            json!({"lookedAt": self.looked_at, "violations": violations, "unreadable": self.unreadable})
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polynic_checker::{Pool, Record};
+
+    fn survey() -> Survey {
+        let record =
+            Record { ip: "10.6.0.9".parse().unwrap(), pod: "team/gone".into(), uid: "u1".into(), nic: None };
+        let pool = Pool {
+            name: "blue".into(),
+            subnet: "10.6.0.0/16".parse().unwrap(),
+            ips: vec!["10.6.0.9".parse().unwrap()],
+            exclude_ips: Vec::new(),
+            owner: None,
+            records: vec![record],
+            total: Some(1),
+            allocated: Some(1),
+        };
+        let mut survey = Survey::default();
+        survey.cluster.pools = vec![pool];
+        survey
+    }
+
+    #[test]
+    fn a_finding_has_its_object_its_reason_and_a_remedy() {
+        let report = examine(&survey());
+        assert!(!report.is_well());
+        let text = report.text();
+        assert!(
+            text.contains("leftover") && text.contains("10.6.0.9") && text.contains("Remedy: "),
+            "{text}"
+        );
+        let value: Value = serde_json::from_str(&report.json()).unwrap();
+        assert_eq!(value["violations"][0]["severity"], "leftover");
+    }
+
+    #[test]
+    fn a_healthy_cluster_is_said_to_be_so() {
+        let report = examine(&Survey::default());
+        assert!(report.is_well());
+        assert!(report.text().ends_with("all is well\n"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_a_finding() {
+        let survey = Survey { unreadable: vec!["SpiderIPPool x: no".into()], ..Survey::default() };
+        assert!(!examine(&survey).is_well());
+        assert!(examine(&survey).text().contains("SpiderIPPool x: no"));
+    }
+}

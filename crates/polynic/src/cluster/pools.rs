@@ -1,0 +1,134 @@
+//! How full the pools are, and who holds what.
+
+use std::fmt::Write as _;
+
+use polynic_cluster::survey::{Survey, Usage};
+use serde_json::{Value, json};
+
+/// Cells of a bar.
+const CELLS: usize = 20;
+
+/// A line per pool, with a bar of how full it is.
+pub(super) fn overview(survey: &Survey) -> String {
+    let usages = survey.usages();
+    if usages.is_empty() {
+        return "there are no pools\n".to_owned();
+    }
+    let wide =
+        |of: fn(&Usage<'_>) -> usize, title: usize| usages.iter().map(of).max().unwrap_or(0).max(title);
+    let name = wide(|u| u.pool.name.len(), 4);
+    let subnet = wide(|u| u.pool.subnet.to_string().len(), 6);
+    let counts = wide(|u| counts(u).len(), 10);
+    let mut text = format!("{:name$}  {:subnet$}  {:>counts$}\n", "POOL", "SUBNET", "USED/TOTAL");
+    for usage in &usages {
+        let (pool, counted) = (&usage.pool.name, self::counts(usage));
+        let net = usage.pool.subnet.to_string();
+        // Writing to a String does not fail.
+        let _ = writeln!(text, "{pool:name$}  {net:subnet$}  {counted:>counts$}  {}", bar(usage.share()));
+    }
+    for line in &survey.unreadable {
+        let _ = writeln!(text, "unreadable: {line}");
+    }
+    text
+}
+
+fn counts(usage: &Usage<'_>) -> String {
+    format!("{}/{}", usage.used, usage.total)
+}
+
+/// `█████░░░░░  25 %`: a cell is full once its share is; one address of many is not nothing.
+fn bar(share: f64) -> String {
+    let full = (share * CELLS as f64).floor() as usize;
+    let full = if share > 0.0 { full.max(1) } else { full };
+    format!("{}{} {:>3} %", "█".repeat(full), "░".repeat(CELLS - full), (share * 100.0).floor())
+}
+
+/// Who holds which address of a pool.
+pub(super) fn holders(survey: &Survey, name: &str) -> Result<String, String> {
+    let usages = survey.usages();
+    let usage = usages.iter().find(|usage| usage.pool.name == name);
+    let usage = usage.ok_or_else(|| format!("there is no pool {name:?}"))?;
+    let mut text = format!("{name}  {}  {}  {}\n", usage.pool.subnet, counts(usage), bar(usage.share()));
+    let mut records: Vec<_> = usage.pool.records.iter().collect();
+    records.sort_by_key(|record| record.ip);
+    for record in records {
+        let nic = record.nic.as_deref().unwrap_or("-");
+        let node = survey.nodes.get(&record.pod).map_or("-", String::as_str);
+        let _ = writeln!(text, "{:<39}  {:<4}  {}  {node}", record.ip, nic, record.pod);
+    }
+    Ok(text)
+}
+
+/// The same for programs.
+pub(super) fn json(survey: &Survey) -> String {
+    let pool = |usage: &Usage<'_>| {
+        let holders: Vec<Value> = usage
+            .pool
+            .records
+            .iter()
+            .map(|r| json!({"ip": r.ip, "pod": r.pod, "podUid": r.uid, "interface": r.nic}))
+            .collect();
+        // JSON numbers end at 2^64, a /48 does not.
+        let total = u64::try_from(usage.total).map_or_else(|_| json!(usage.total.to_string()), Value::from);
+        json!({"name": usage.pool.name, "subnet": usage.pool.subnet.to_string(), "used": usage.used, "total": total, "holders": holders})
+    };
+    let pools: Vec<Value> = survey.usages().iter().map(pool).collect();
+    format!("{:#}\n", json!({"pools": pools, "unreadable": survey.unreadable}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polynic_checker::{Pool, Record};
+
+    fn survey() -> Survey {
+        let record = Record {
+            ip: "10.6.0.100".parse().unwrap(),
+            pod: "team/web".into(),
+            uid: "u1".into(),
+            nic: Some("net1".into()),
+        };
+        let pool = |name: &str, subnet: &str, ips: &str, records| Pool {
+            name: name.into(),
+            subnet: subnet.parse().unwrap(),
+            ips: vec![ips.parse().unwrap()],
+            exclude_ips: Vec::new(),
+            owner: None,
+            records,
+            total: None,
+            allocated: None,
+        };
+        let mut survey = Survey::default();
+        survey.cluster.pools = vec![
+            pool("ten-6-v4", "10.6.0.0/16", "10.6.0.100-10.6.0.103", vec![record]),
+            pool("big", "fd00::/48", "fd00::-fd00:0:0:ffff:ffff:ffff:ffff:ffff", Vec::new()),
+        ];
+        survey.nodes.insert("team/web".into(), "node1".into());
+        survey
+    }
+
+    #[test]
+    fn the_overview_shows_how_full_each_pool_is() {
+        let text = overview(&survey());
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].starts_with("big ") && lines[1].ends_with("░   0 %"), "{text}");
+        assert!(lines[2].contains("1/4  █████░░░░░░░░░░░░░░░  25 %"), "{text}");
+        assert_eq!(overview(&Survey::default()), "there are no pools\n");
+    }
+
+    #[test]
+    fn a_pool_names_its_holders() {
+        let text = holders(&survey(), "ten-6-v4").unwrap();
+        let line = text.lines().nth(1).unwrap();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words, ["10.6.0.100", "net1", "team/web", "node1"]);
+        assert_eq!(holders(&survey(), "none").unwrap_err(), "there is no pool \"none\"");
+    }
+
+    #[test]
+    fn json_counts_more_than_fits_a_number() {
+        let value: Value = serde_json::from_str(&json(&survey())).unwrap();
+        assert_eq!(value["pools"][0]["total"], json!("1208925819614629174706176"));
+        assert_eq!(value["pools"][1]["holders"][0]["interface"], "net1");
+    }
+}

@@ -1,0 +1,315 @@
+//! Workloads as users run them: kubectl against a lab, from apply to delete. One lab serves all checks, because starting it and its pods is what
+//! costs time.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::labs::{Labs, text, wait_until};
+
+const MANIFESTS: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: main
+        image: nginx:1
+        ports: [{name: http, containerPort: 80}, {name: dns, containerPort: 53, protocol: UDP}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec:
+  type: NodePort
+  ipFamilyPolicy: RequireDualStack
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: http}, {name: dns, port: 53, targetPort: dns, protocol: UDP}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: nobody}
+spec: {selector: {app: nobody}, ports: [{port: 80}]}
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  replicas: 2
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: main, image: db}]}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: agent}
+spec:
+  selector: {matchLabels: {app: agent}}
+  template:
+    metadata: {labels: {app: agent}}
+    spec: {containers: [{name: main, image: agent}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {containers: [{name: main, image: alpine}]}
+"#;
+
+/// A lab with kubectl.
+struct Cluster {
+    labs: Labs,
+    /// Where kubectl keeps what it looked up.
+    home: tempfile::TempDir,
+    kubeconfig: String,
+}
+
+impl Cluster {
+    fn start() -> Option<Cluster> {
+        let labs = Labs::with_plugins()?;
+        if Command::new("kubectl").arg("version").arg("--client").output().is_err() {
+            eprintln!("skipped: scenarios: there is no kubectl");
+            return None;
+        }
+        labs.ok(&["up", "--nodes", "2"]);
+        let kubeconfig = labs.ok(&["kubeconfig"]).trim().to_owned();
+        Some(Cluster { labs, home: tempfile::tempdir().unwrap(), kubeconfig })
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("kubectl");
+        command
+            .args(args)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("HOME", self.home.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout).trim().to_owned()
+    }
+
+    fn apply(&self, manifests: &str) {
+        let mut child = self.command(&["apply", "-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(manifests.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    fn field(&self, object: &str, path: &str) -> String {
+        self.ok(&["get", object, "-o", &format!("jsonpath={{{path}}}")])
+    }
+
+    /// A pod of the Deployment.
+    fn web(&self) -> String {
+        let path = "jsonpath={.items[0].metadata.name}";
+        self.ok(&["get", "pods", "-l", "app=web", "--field-selector", "status.phase=Running", "-o", path])
+    }
+
+    fn roll_out(&self, workload: &str) {
+        let done = self.ok(&["rollout", "status", workload, "--timeout=30s"]);
+        assert!(done.contains("roll") || done.contains("complete"), "{done}");
+    }
+}
+
+/// A process that goes with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn kubectl_runs_workloads_from_apply_to_delete() {
+    let Some(cluster) = Cluster::start() else { return };
+    cluster.apply(MANIFESTS);
+    for workload in ["deployment/web", "statefulset/db", "daemonset/agent"] {
+        cluster.roll_out(workload);
+    }
+    cluster.ok(&["wait", "--for=condition=Ready", "pod/client", "--timeout=30s"]);
+    wide_listings_and_descriptions(&cluster);
+    services_reach_ready_pods(&cluster);
+    exec_logs_and_port_forward(&cluster);
+    rollouts_forth_and_back(&cluster);
+    everything_goes(&cluster);
+    cluster.labs.ok(&["down"]);
+    cluster.labs.nothing_left();
+}
+
+fn wide_listings_and_descriptions(cluster: &Cluster) {
+    let pods = cluster.ok(&["get", "pods", "-o", "wide"]);
+    for node in ["node1", "node2"] {
+        for pod in ["web-", "agent-", "db-"] {
+            let on_node = pods.lines().any(|line| line.starts_with(pod) && line.contains(node));
+            assert!(on_node, "{pod} is spread over the nodes: {pods}");
+        }
+    }
+    assert_eq!(cluster.field("statefulset/db", ".status.readyReplicas"), "2");
+    let described = cluster.ok(&["describe", "deployment", "web"]);
+    for words in ["2 available", "NewReplicaSetAvailable", "ScalingReplicaSet"] {
+        assert!(described.contains(words), "{words} is not in {described}");
+    }
+    let described = cluster.ok(&["describe", "pod", "client"]);
+    assert!(described.contains("Scheduled") && described.contains("Started container main"), "{described}");
+    cluster.ok(&[
+        "run",
+        "picky",
+        "--image=x",
+        "--overrides",
+        r#"{"spec": {"nodeSelector": {"disk": "ssd"}}}"#,
+    ]);
+    wait_until("nobody says why the pod waits", || {
+        cluster.ok(&["describe", "pod", "picky"]).contains("0/2 nodes are available: 2 node(s) didn't match")
+    });
+    cluster.ok(&["delete", "pod", "picky"]);
+}
+
+fn services_reach_ready_pods(cluster: &Cluster) {
+    let curl = |from: &[&str], url: &str| {
+        let output = cluster.labs.run(&[&["exec"], from, &["--", "curl", "-sS", "-m", "5", url]].concat());
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    let [v4, v6] = [0, 1].map(|n| cluster.field("service/web", &format!(".spec.clusterIPs[{n}]")));
+    let mut servers = std::collections::BTreeSet::new();
+    wait_until("not all pods behind the Service are reached", || {
+        let page = curl(&["client"], &format!("http://{v4}/"));
+        assert!(page.contains("Hostname: web-") && page.contains("Client: 10.244."), "{page}");
+        servers.extend(page.lines().next().map(str::to_owned));
+        servers.len() == 2
+    });
+    let page = curl(&["client"], &format!("http://[{v6}]/"));
+    assert!(page.contains("Client: [fd00:10:244:"), "{page}");
+    let page = curl(&["node/node1"], &format!("http://{v4}/"));
+    assert!(page.contains("Hostname: web-"), "{page}");
+    let port = cluster.field("service/web", ".spec.ports[0].nodePort");
+    let page = curl(&["host/outside"], &format!("http://192.168.1.10:{port}/"));
+    assert!(
+        page.contains("Hostname: web-") && !page.contains("Client: 198.51.100.10"),
+        "masqueraded: {page}"
+    );
+    let nobody = cluster.field("service/nobody", ".spec.clusterIP");
+    let refused = curl(&["client"], &format!("http://{nobody}/"));
+    assert!(refused.contains("onnect to server") && !refused.contains("timed out"), "{refused}");
+    let udp = format!("exec 3<>/dev/udp/{v4}/53; echo question >&3; timeout 5 head -1 <&3");
+    let answer = cluster.labs.ok(&["exec", "client", "--", "bash", "-c", &udp]);
+    assert!(answer.contains("question") && answer.starts_with("web-"), "{answer}");
+    // A pod reaches itself through its Service: one of two tries in the mean, so all of many cannot miss.
+    let own = cluster.web();
+    wait_until("a pod does not reach itself", || curl(&[&own], &format!("http://{v4}/")).contains(&own));
+}
+
+fn exec_logs_and_port_forward(cluster: &Cluster) {
+    let pod = cluster.web();
+    for websockets in ["true", "false"] {
+        let exec = |options: &[&str], program: &[&str]| {
+            let mut command = cluster.command(&[&["exec"], options, &[&pod, "--"], program].concat());
+            command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
+            command
+        };
+        let ended = exec(&[], &["sh", "-c", "echo out; echo err >&2; exit 7"]).output().unwrap();
+        assert_eq!(
+            (ended.status.code(), text(&ended.stdout).as_str()),
+            (Some(7), "out\n"),
+            "{}",
+            text(&ended.stderr)
+        );
+        assert!(text(&ended.stderr).contains("err\n"), "{}", text(&ended.stderr));
+        let mut child = exec(&["-i"], &["cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&[b'x'; 300_000]).unwrap();
+        let mut back = Vec::new();
+        child.stdout.take().unwrap().read_to_end(&mut back).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert_eq!(back.len(), 300_000, "WebSockets: {websockets}");
+    }
+    assert!(cluster.ok(&["exec", &pod, "--", "cat", "/proc/net/fib_trie"]).contains("10.244."));
+    let missing = cluster.run(&["exec", &pod, "-c", "nothing", "--", "true"]);
+    assert!(text(&missing.stderr).contains("container nothing is not valid"), "{}", text(&missing.stderr));
+    let mut follow =
+        Running(cluster.command(&["logs", "-f", "--tail=0", &pod]).stdout(Stdio::piped()).spawn().unwrap());
+    for websockets in ["true", "false"] {
+        assert!(forwarded(cluster, &pod, websockets).contains(&format!("Hostname: {pod}")));
+    }
+    let mut line = String::new();
+    BufReader::new(follow.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("GET /forwarded"), "{line}");
+    assert!(cluster.ok(&["logs", &pod, "--tail=1"]).contains("GET /forwarded"));
+    assert!(cluster.ok(&["logs", &pod]).contains("listening on TCP port 80"));
+}
+
+/// A page through port-forward, on whatever port of this machine is free.
+fn forwarded(cluster: &Cluster, pod: &str, websockets: &str) -> String {
+    let mut command = cluster.command(&["port-forward", pod, ":80"]);
+    command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets).stdout(Stdio::piped());
+    let mut forward = Running(command.spawn().unwrap());
+    let mut line = String::new();
+    // It goes on talking, and would not survive if nobody listened.
+    let mut words = BufReader::new(forward.0.stdout.take().unwrap());
+    words.read_line(&mut line).unwrap();
+    let local = line.split_whitespace().nth(2).unwrap_or_default().to_owned();
+    let mut stream = TcpStream::connect(&local).unwrap();
+    stream.write_all(b"GET /forwarded HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    page
+}
+
+fn rollouts_forth_and_back(cluster: &Cluster) {
+    let image = || cluster.field("deployment/web", ".spec.template.spec.containers[0].image");
+    let watch = cluster
+        .command(&["get", "pods", "-l", "app=web", "--watch-only", "-o", "name"])
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut watch = Running(watch.unwrap());
+    let before = cluster.web();
+    cluster.ok(&["set", "image", "deployment/web", "main=nginx:2"]);
+    cluster.roll_out("deployment/web");
+    assert_ne!(cluster.web(), before, "the pods are new ones");
+    let mut seen = String::new();
+    BufReader::new(watch.0.stdout.take().unwrap()).read_line(&mut seen).unwrap();
+    assert!(seen.starts_with("pod/web-"), "{seen}");
+    cluster.ok(&["rollout", "undo", "deployment/web"]);
+    cluster.roll_out("deployment/web");
+    assert_eq!(image(), "nginx:1");
+    let history = cluster.ok(&["rollout", "history", "deployment/web"]);
+    assert!(history.contains("\n2 ") && history.contains("\n3 ") && !history.contains("\n1 "), "{history}");
+    cluster.ok(&["set", "env", "deployment/web", "COLOUR=blue"]);
+    cluster.roll_out("deployment/web");
+    for workload in ["deployment/web", "daemonset/agent", "statefulset/db"] {
+        cluster.ok(&["rollout", "restart", workload]);
+        cluster.roll_out(workload);
+    }
+    cluster.ok(&["scale", "deployment/web", "--replicas=4"]);
+    cluster.roll_out("deployment/web");
+    assert_eq!(cluster.field("deployment/web", ".status.availableReplicas"), "4");
+    cluster.ok(&["scale", "statefulset/db", "--replicas=1"]);
+    cluster.ok(&["wait", "--for=delete", "pod/db-1", "--timeout=30s"]);
+}
+
+fn everything_goes(cluster: &Cluster) {
+    cluster.ok(&[
+        "delete",
+        "deployment/web",
+        "statefulset/db",
+        "daemonset/agent",
+        "pod/client",
+        "service/web",
+    ]);
+    wait_until("pods stay", || cluster.ok(&["get", "pods", "-o", "name"]).is_empty());
+    wait_until("ReplicaSets stay", || cluster.ok(&["get", "replicasets", "-o", "name"]).is_empty());
+    wait_until("slices stay", || !cluster.ok(&["get", "endpointslices", "-o", "name"]).contains("/web-"));
+}
