@@ -84,11 +84,13 @@ pub struct Api {
 
 impl Api {
     /// Opens the store at `path`, makes the namespaces that always exist, and learns the custom kinds.
-    /// Webhooks that are Services are reached through `resolver`, or by the addresses that the API knows.
+    /// Webhooks that are Services are reached through `resolver`, or by the addresses that the API knows. A new store's Services
+    /// get addresses of `service_ranges`, IPv4 first.
     pub async fn open(
         path: &Path,
         limits: Limits,
         resolver: Option<Arc<dyn ServiceResolver>>,
+        service_ranges: &[String],
     ) -> Result<Self, Status> {
         let registry = Registry::default();
         let hooks = Hooks::default();
@@ -103,7 +105,7 @@ impl Api {
             registry.learn(&definition);
         }
         let api = Self { store, registry, admission: Admission { hooks, resolver } };
-        api.seed().await?;
+        api.seed(service_ranges).await?;
         // Not before: the server's own namespaces are nobody's to refuse.
         for configuration in HOOKS.iter().map(|prefix| api.store.list(Range::under(prefix))) {
             for stored in configuration?.items {

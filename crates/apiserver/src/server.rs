@@ -19,6 +19,9 @@ use crate::store::Limits;
 
 pub(crate) use self::connection::Tasks;
 
+/// What other clusters mostly have, of both families.
+const SERVICE_RANGES: [&str; 2] = ["10.96.0.0/12", "fd00:10:96::/112"];
+
 /// How a server is to run.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -32,6 +35,8 @@ pub struct Config {
     pub context: String,
     /// Bounds of what is kept in memory for watches.
     pub limits: Limits,
+    /// Networks that Services get addresses from, IPv4 first; counts when the store is new.
+    pub service_ranges: Vec<String>,
     /// How webhooks that are Services are reached; without it, by the addresses that the API knows of them.
     pub services: Option<Arc<dyn ServiceResolver>>,
     /// How the kubelets of nodes are reached, for exec, attach, log and port-forward; without it, those are not there.
@@ -47,6 +52,7 @@ impl Config {
             names: Vec::new(),
             context: "polynic".into(),
             limits: Limits::default(),
+            service_ranges: SERVICE_RANGES.map(str::to_owned).to_vec(),
             services: None,
             kubelets: None,
         }
@@ -101,7 +107,7 @@ impl Server {
         let identity = Identity::load(&config.data_dir)?;
         let tls = TlsAcceptor::from(Arc::new(identity.tls(addr, &config.names)?));
         let store = config.data_dir.join("store.redb");
-        let api = Api::open(&store, config.limits, config.services.clone()).await;
+        let api = Api::open(&store, config.limits, config.services.clone(), &config.service_ranges).await;
         let api = api.map_err(|source| StartError::Api { data_dir: config.data_dir.clone(), source })?;
         let kubeconfig = identity.kubeconfig(addr, &config.context);
         let kubeconfig_path = config.data_dir.join("kubeconfig");

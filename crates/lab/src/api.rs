@@ -25,6 +25,8 @@ pub async fn serve(state: &State, own: TcpListener, kubelets: Arc<dyn Kubelets>)
     let mut config = polynic_apiserver::Config::new(state.api_directory());
     config.kubelets = Some(kubelets);
     config.context = format!("polynic-lab-{}", state.name());
+    let services = state.spec()?.shape.services;
+    config.service_ranges = vec![services.v4.to_string(), services.v6.to_string()];
     Server::start_on(config, own).await.map_err(|why| {
         use std::error::Error as _;
         let cause = why.source().map(|source| format!(": {source}")).unwrap_or_default();

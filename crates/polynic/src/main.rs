@@ -18,23 +18,21 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     let name = Path::new(&name).file_name().and_then(|n| n.to_str()).unwrap_or_default();
-    if name == agent::NAME {
-        return agent::run(args);
-    }
     match name {
+        agent::NAME => return agent::run(args),
         controller::NAME => return controller::run(args),
         controller::INIT => return controller::init(args),
+        multus::NAME => return multus::run(args),
         _ => {}
-    }
-    if name == multus::NAME {
-        return multus::run(args);
     }
     if let Some(code) = plugin::run(name) {
         return code;
     }
     let mut args = args.peekable();
-    match args.next_if(|word| word == "agent") {
-        Some(_) => agent::run(args),
+    let daemon = args.next_if(|word| word == "agent" || word == "controller");
+    match daemon.as_deref().and_then(|word| word.to_str()) {
+        Some("agent") => agent::run(args),
+        Some(_) => controller::run(args),
         None => command::run(args),
     }
 }

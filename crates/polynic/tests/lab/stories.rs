@@ -54,6 +54,16 @@ fn every_fact_of_macvlan_standalone_holds() {
 }
 
 #[test]
+fn every_fact_of_mac_and_conflict_holds() {
+    told("mac-and-conflict", 10);
+}
+
+#[test]
+fn every_fact_of_spiderpool_calico_holds() {
+    told("spiderpool-calico", 27);
+}
+
+#[test]
 fn the_demo_shows_both_networks_without_colours_in_a_pipe() {
     let Some(labs) = Labs::with_plugins() else { return };
     let words = labs.ok(&["demo"]);
