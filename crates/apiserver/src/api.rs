@@ -8,6 +8,8 @@ mod cascade;
 mod create;
 mod cursor;
 mod delete;
+mod evict;
+mod look;
 mod own;
 mod read;
 mod render;
