@@ -106,6 +106,8 @@ pub struct Pod {
     pub recorded_as: Option<String>,
     /// UID.
     pub uid: String,
+    /// It is being deleted: what its endpoint says and no pool confirms is a leftover.
+    pub leaving: bool,
     /// Addresses that it uses, as seen in its namespace or in its podIPs, of those that a pool of ours hands out. Empty if
     /// that was not looked at.
     pub in_use: Vec<IpAddr>,

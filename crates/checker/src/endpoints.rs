@@ -10,8 +10,9 @@ pub(crate) fn check(cluster: &Cluster) -> Vec<Violation> {
         cluster.pods.iter().map(|pod| (pod.record_key(), pod.uid.as_str())).collect();
     let mut found = two_owners(cluster, &pods);
     for endpoint in &cluster.endpoints {
-        found.extend(disagreements(cluster, endpoint));
-        if !endpoint.fixed && !pods.contains(&(endpoint.key.as_str(), endpoint.uid.as_str())) {
+        let there = pods.contains(&(endpoint.key.as_str(), endpoint.uid.as_str()));
+        found.extend(disagreements(cluster, endpoint, there));
+        if !endpoint.fixed && !there {
             let what = format!("there is no pod of its name and UID {}", endpoint.uid);
             found.push(Violation::new(Rule::EndpointHasPod, object(endpoint), what));
         }
@@ -24,13 +25,19 @@ fn object(endpoint: &Endpoint) -> String {
     format!("endpoint {}", endpoint.key)
 }
 
-/// Addresses that two endpoints name, or two pools record for different pods. An endpoint whose pod is gone owns nothing,
-/// unless its addresses are fixed.
+/// Addresses that two endpoints name, or two pools record for different pods. An endpoint whose pod is gone or going owns what a
+/// pool records for it, and without a pod only if its addresses are fixed.
 fn two_owners(cluster: &Cluster, pods: &BTreeSet<(&str, &str)>) -> Vec<Violation> {
     let mut owners: BTreeMap<IpAddr, BTreeSet<&str>> = BTreeMap::new();
-    let alive = |own: &&Endpoint| own.fixed || pods.contains(&(own.key.as_str(), own.uid.as_str()));
-    for endpoint in cluster.endpoints.iter().filter(alive) {
-        for address in &endpoint.addresses {
+    for endpoint in &cluster.endpoints {
+        let there = pods.contains(&(endpoint.key.as_str(), endpoint.uid.as_str()));
+        let leaving = cluster.pods.iter().any(|pod| pod.leaving && pod.uid == endpoint.uid);
+        let confirmed = |ip: IpAddr| {
+            let record = cluster.pools.iter().find_map(|pool| recorded(pool, ip));
+            record.is_some_and(|record| record.pod == endpoint.key)
+        };
+        let owns = |ip: IpAddr| (there && !leaving) || ((there || endpoint.fixed) && confirmed(ip));
+        for address in endpoint.addresses.iter().filter(|address| owns(address.ip)) {
             owners.entry(address.ip).or_default().insert(&endpoint.key);
         }
     }
@@ -54,7 +61,8 @@ fn recorded(pool: &Pool, ip: IpAddr) -> Option<&Record> {
     pool.records.iter().find(|record| record.ip == ip)
 }
 
-fn disagreements(cluster: &Cluster, endpoint: &Endpoint) -> Vec<Violation> {
+/// Where fixed addresses wait for their pod, the UID is that of a pod that is gone, and does not count.
+fn disagreements(cluster: &Cluster, endpoint: &Endpoint, there: bool) -> Vec<Violation> {
     let mut found = Vec::new();
     for address in &endpoint.addresses {
         let pool = cluster.pools.iter().find(|pool| pool.name == address.pool);
@@ -64,7 +72,7 @@ fn disagreements(cluster: &Cluster, endpoint: &Endpoint) -> Vec<Violation> {
             Some(Some(record)) if record.pod != endpoint.key => {
                 format!("{} is recorded in pool {} for {}", address.ip, address.pool, record.pod)
             }
-            Some(Some(record)) if record.uid != endpoint.uid => {
+            Some(Some(record)) if record.uid != endpoint.uid && (there || !endpoint.fixed) => {
                 format!("{} is recorded in pool {} for UID {}", address.ip, address.pool, record.uid)
             }
             Some(Some(record)) if !same_nic(record.nic.as_deref(), &address.nic) => {

@@ -215,6 +215,7 @@ fn convert_pod(pod: &Pod, offered: &[IpNet]) -> checker::Pod {
         key: key(metadata.namespace.as_deref(), metadata.name.as_deref()),
         recorded_as: None,
         uid: metadata.uid.clone().unwrap_or_default(),
+        leaving: metadata.deletion_timestamp.is_some(),
         in_use,
         network_status,
     }

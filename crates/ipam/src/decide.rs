@@ -129,13 +129,24 @@ pub fn decide_add(
     let known = endpoint.filter(|endpoint| endpoint.uid == identity.uid);
     match (identity.fixed, endpoint, known) {
         (None, _, Some(endpoint)) if endpoint.entry_for(&request.nic).is_some() => {
-            Ok(of_endpoint(&identity, endpoint, &request.nic))
+            of_endpoint(identity, seen, pod, (endpoint, &request.nic))
         }
         (Some(fixed), Some(endpoint), _) => {
             fixed_add(settings, request, seen, pod, (identity, fixed, endpoint))
         }
         _ => allocate(settings, request, seen, pod, identity),
     }
+}
+
+/// Whether the pools, as far as they are known here, record what the endpoint says. The endpoint is only an index: a creation
+/// that arrived late may have brought back an old one.
+fn agrees(seen: &Observed, entry: &EndpointInterface, uid: &str) -> bool {
+    let recorded = |assigned: &crate::Assigned| {
+        let pool = seen.pools.iter().find(|pool| pool.name == assigned.pool);
+        let record = pool.and_then(|pool| pool.records.get(assigned.address.addr()));
+        record.is_some_and(|record| record.uid == uid)
+    };
+    entry.all_assigned().all(recorded)
 }
 
 fn living_pod<'a>(request: &AddRequest, seen: &'a Observed) -> Result<&'a ObservedPod, FailureReason> {
@@ -150,12 +161,25 @@ fn living_pod<'a>(request: &AddRequest, seen: &'a Observed) -> Result<&'a Observ
     }
 }
 
-/// Answers from the endpoint; an entry without a name becomes this interface's.
-fn of_endpoint(identity: &Identity, endpoint: &Endpoint, nic: &str) -> Decision {
-    match (endpoint.interface(nic), endpoint.interface("")) {
-        (None, Some(_)) => Decision::Bind(Box::new(identity.clone())),
-        _ => Decision::Answer(grant(&endpoint.interfaces)),
+/// Answers from the endpoint; an entry without a name becomes this interface's. What the pools do not confirm is confirmed
+/// there first.
+fn of_endpoint(
+    identity: Identity,
+    seen: &Observed,
+    pod: &ObservedPod,
+    (endpoint, nic): (&Endpoint, &str),
+) -> Result<Decision, FailureReason> {
+    let Some(entry) = endpoint.entry_for(nic) else { return Ok(Decision::Answer(Grant::default())) };
+    if !agrees(seen, entry, &identity.uid) {
+        let mut allocation = empty_allocation(identity, seen, &pod.pod.annotations)?;
+        allocation.kept = kept(entry);
+        allocation.staying = endpoint.interfaces.clone();
+        return Ok(Decision::Allocate(Box::new(allocation)));
     }
+    Ok(match entry.nic.as_str() {
+        "" => Decision::Bind(Box::new(identity)),
+        _ => Decision::Answer(grant(&endpoint.interfaces)),
+    })
 }
 
 /// Everything of these interfaces as an answer: the default route by the gateway comes last, unless it is unwanted.

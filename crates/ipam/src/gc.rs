@@ -8,6 +8,8 @@
 //! still be at work (being deleted in time, or of an unknown phase, without podIPs); here these wait until the pod is
 //! gone or overdue.
 
+use std::net::IpAddr;
+
 use crate::{Endpoint, FixedOwner, Phase, Pod, Pool, Record};
 
 /// Settings of garbage collection (9.1).
@@ -64,6 +66,8 @@ impl PodCase {
 /// A record and its surroundings.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordCase<'a> {
+    /// The address.
+    pub ip: IpAddr,
     /// The record.
     pub record: &'a Record,
     /// The pod of that name. For a virtual machine's record: one of its pods, the one with the record's UID if there is.
@@ -72,6 +76,12 @@ pub struct RecordCase<'a> {
     pub endpoint: Option<&'a Endpoint>,
     /// Where the pod is gone and its endpoint does not belong to it: what the owner of that name wants.
     pub fixed_owner: Option<&'a FixedOwner>,
+}
+
+impl RecordCase<'_> {
+    fn is_named_by(&self, endpoint: &Endpoint) -> bool {
+        endpoint.holdings().any(|holding| holding.ip == self.ip)
+    }
 }
 
 /// What becomes of a record and of the endpoint.
@@ -107,9 +117,12 @@ fn of_gone_pod(case: &RecordCase<'_>) -> GcDecision {
         return GcDecision { remove_endpoint: false, ..collect("neither pod nor endpoint exist") };
     };
     let wanted = case.fixed_owner.is_some_and(|owner| owner.wants(&case.record.pod.name));
-    match !endpoint.owned_by_pod && wanted {
-        true => keep("the address is fixed, and its owner wants the pod back"),
-        false => collect("the pod is gone"),
+    match (!endpoint.owned_by_pod && wanted, case.is_named_by(endpoint)) {
+        (true, true) => keep("the address is fixed, and its owner wants the pod back"),
+        (true, false) => {
+            GcDecision { remove_endpoint: false, ..collect("the pod's fixed addresses are others") }
+        }
+        (false, _) => collect("the pod is gone"),
     }
 }
 
@@ -119,7 +132,12 @@ fn of_other_pod(case: &RecordCase<'_>, pod: &PodCase) -> GcDecision {
     let stale = case.endpoint.is_some_and(|endpoint| endpoint.uid != pod.pod.uid);
     let release = |why| GcDecision { remove_endpoint: stale, ..collect(why) };
     match (pod.owner_wants(), pod.pod.has_ips) {
-        (Some(true), false) => keep("the address is fixed, and the new pod has not taken it over yet"),
+        (Some(true), false) if case.endpoint.is_none_or(|endpoint| case.is_named_by(endpoint)) => {
+            keep("the address is fixed, and the new pod has not taken it over yet")
+        }
+        (Some(true), false) => {
+            GcDecision { remove_endpoint: false, ..collect("the pod's fixed addresses are others") }
+        }
         (Some(_), _) => release("the new pod of that name has other addresses, or is not wanted"),
         (None, _) => release("a new pod has that name"),
     }

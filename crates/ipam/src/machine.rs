@@ -159,6 +159,11 @@ impl Allocator {
         self.requests.is_empty() && self.endpoints.is_empty() && self.pools.values().all(PoolActor::is_idle)
     }
 
+    /// Pods whose endpoint is still to be written.
+    pub fn unwritten_endpoints(&self) -> impl Iterator<Item = &PodKey> {
+        self.endpoints.keys()
+    }
+
     /// What was counted since the start.
     pub fn counters(&self) -> Counters {
         self.counters

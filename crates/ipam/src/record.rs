@@ -131,6 +131,14 @@ impl Records {
         self.by_address.iter().map(|(ip, record)| (*ip, record.as_ref()))
     }
 
+    /// Changes the record of `ip` without changing what it says, so that a write of it gets the pool a new version: an API
+    /// server ignores writes that change nothing. `mark` has to differ from the last one.
+    pub fn confirm(&mut self, ip: IpAddr, mark: &str) {
+        let Some(record) = self.by_address.get_mut(&ip) else { return };
+        let extra = Arc::make_mut(record).extra.get_or_insert_default();
+        extra.insert("confirmed".to_owned(), Value::String(mark.to_owned()));
+    }
+
     /// Gives the record of `ip` to another pod or interface, and keeps what else it says.
     pub fn hand_over(&mut self, ip: IpAddr, to: Record) {
         let extra = self.by_address.get(&ip).and_then(|old| old.extra.clone());

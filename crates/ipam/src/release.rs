@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use crate::{Endpoint, FailureReason, Observed, ObservedPod, PodKey, ReleaseKind, ReleaseRequest, Settings};
+use crate::{
+    Endpoint, FailureReason, Identity, Observed, ObservedPod, PodKey, ReleaseKind, ReleaseRequest, Settings,
+};
 
 /// What has to be done for a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,12 +25,12 @@ pub struct Release {
 }
 
 /// What becomes of an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointFate {
     /// It goes.
     Remove,
-    /// It stays, without interfaces.
-    Clear,
+    /// It stays, without interfaces. If there is none it is made, so that a creation still under way comes too late.
+    Clear(Box<Identity>),
 }
 
 /// Decides a release; `None`: there is nothing to do.
@@ -108,16 +110,21 @@ fn pools_of(seen: &Observed, own: Option<&Endpoint>, key: &PodKey, uid: &str) ->
     named.chain(seen.pools.iter().filter(holds).map(|pool| pool.name.clone())).collect()
 }
 
+/// A probe is part of an ADD: without the pod there is none, and what is recorded goes as it does with any pod that is gone.
 fn after_probe(settings: &Settings, request: &ReleaseRequest, seen: &Observed) -> Option<Release> {
-    let pod = seen.pod.as_ref();
-    let uid = if request.uid.is_empty() { pod.map(|pod| pod.pod.uid.clone())? } else { request.uid.clone() };
-    let key = pod.map_or_else(|| request.pod.clone(), |pod| settings.endpoint_key(&pod.pod));
+    let Some(pod) = seen.pod.as_ref().filter(|pod| request.uid.is_empty() || request.uid == pod.pod.uid)
+    else {
+        return of_pod(settings, request, seen);
+    };
+    let identity = Identity::of(settings, pod);
+    let (key, uid) = (identity.key.clone(), identity.uid.clone());
     let own = seen.endpoint.as_ref().filter(|endpoint| endpoint.uid == uid);
     let probed = own.into_iter().flat_map(Endpoint::holdings);
     let probed = probed.filter(|holding| request.nic.is_empty() || holding.nic == request.nic);
     let suspects = probed.map(|holding| (holding.pool.to_owned(), holding.ip)).collect();
     let pools = pools_of(seen, own, &key, &uid);
-    Some(Release { key, uid, endpoint: EndpointFate::Clear, pools, suspects, limit_millis: None })
+    let endpoint = EndpointFate::Clear(Box::new(identity));
+    Some(Release { key, uid, endpoint, pools, suspects, limit_millis: None })
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ pub enum Ask {
     /// An address: the recorded one of this interface, or a new one.
     Allocate(Arc<Claims>),
     /// This very address, which the pod's endpoint names (7.6).
-    Keep(IpAddr),
+    Keep(IpAddr, Arc<Claims>),
     /// That records of this pod and UID go: that of one address, or all.
     Release(Option<IpAddr>),
 }
@@ -94,6 +94,22 @@ pub struct Settlement {
     pub outcomes: Vec<Outcome>,
 }
 
+impl Settlement {
+    /// Makes an unchanged settlement one that has to be written ([`Records::confirm`]), if somebody gets an address by it.
+    pub fn confirm(&mut self, mark: &str) -> bool {
+        let has = |outcome: &Outcome| match outcome {
+            Outcome::Has { ip, .. } => Some(*ip),
+            _ => None,
+        };
+        let granted: Vec<IpAddr> = self.outcomes.iter().filter_map(has).collect();
+        for ip in &granted {
+            self.records.confirm(*ip, mark);
+        }
+        self.changed |= !granted.is_empty();
+        !granted.is_empty()
+    }
+}
+
 /// Decides a batch: releases first, so that their addresses serve the same batch, then what is to be kept, so that
 /// nobody else gets it, then the others in order.
 pub fn settle(pool: &Pool, wants: &[&Want], avoid: &Avoid, max_records: usize) -> Settlement {
@@ -113,8 +129,8 @@ pub fn settle(pool: &Pool, wants: &[&Want], avoid: &Avoid, max_records: usize) -
         }
     }
     for (want, outcome) in wants.iter().zip(&mut outcomes) {
-        if let Ask::Keep(ip) = want.ask {
-            *outcome = batch.keep(want, ip);
+        if let Ask::Keep(ip, claims) = &want.ask {
+            *outcome = batch.keep(want, *ip, claims);
         }
     }
     for (want, outcome) in wants.iter().zip(&mut outcomes) {
@@ -150,9 +166,11 @@ impl Batch<'_> {
         }
     }
 
-    fn keep(&mut self, want: &Want, ip: IpAddr) -> Outcome {
+    fn keep(&mut self, want: &Want, ip: IpAddr, claims: &Claims) -> Outcome {
+        let earlier = |record: &Record| record.uid == want.uid || claims.stale.contains(&record.uid);
         match self.records.get(ip) {
             Some(record) if record.pod != want.pod => Outcome::Taken { ip, by: record.pod.clone() },
+            Some(record) if !earlier(record) => Outcome::Closed("a later pod of this name has its address"),
             Some(record) => {
                 let fresh = record.uid != want.uid;
                 self.give(want, ip, fresh)

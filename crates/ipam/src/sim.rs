@@ -1,10 +1,17 @@
 //! A model of a cluster for tests and figures: the other side of [`crate::Store`], as the fake kernel is of the kernel.
 //!
 //! [`Api`] is the API server's part: objects with versions and conditional writes, no time, no faults. [`ApiStore`]
-//! offers it to a running allocator.
+//! offers it to a running allocator. [`World`] adds time, nodes with allocators and kubelets, pods that come and go,
+//! and everything that goes wrong: latency, conflicts, lost and late writes, stale caches, crashes. Everything in it
+//! follows from one seed.
 
 mod api;
+mod collector;
+mod kubelet;
+mod network;
 mod store;
+mod world;
 
 pub use api::{Api, Sabotage};
 pub use store::ApiStore;
+pub use world::{Faults, Tally, UsedBy, World, WorldOptions};

@@ -9,6 +9,7 @@ use std::path::Path;
 use polynic_cni::{Error, Invocation, Output, PluginConf, Success, Verb, delegate_ipam};
 use polynic_kernel::{Kernel, OpenError};
 
+use crate::log::Log;
 use crate::record::{self, Slot};
 use crate::template::InChain;
 use crate::{Attacher, Attachment, Call, ChainedPlugin, Context, Role};
@@ -57,22 +58,53 @@ pub fn run_chained(
     conf: &PluginConf,
 ) -> Result<Output, Error> {
     let call = Call::new(plugin.plugin_type(), invocation, conf)?;
+    let mut log = open_log(plugin, &call, verb)?;
+    if let Some(log) = &mut log {
+        log.begin(&call, verb);
+    }
+    let outcome = call_chained(plugin, context, verb, &call);
+    if let Some(log) = &mut log {
+        log.outcome(&call, verb, &outcome);
+    }
+    outcome
+}
+
+/// A log that cannot be opened fails ADD, and nothing else.
+fn open_log(plugin: &dyn ChainedPlugin, call: &Call<'_>, verb: Verb) -> Result<Option<Log>, Error> {
+    let open = || {
+        let Some(options) = plugin.log(call)? else { return Ok(None) };
+        let what = format!("cannot open log file {}", options.file.display());
+        Log::open(options).map(Some).map_err(|e| call.error(format!("{what}: {e}")))
+    };
+    match verb {
+        Verb::Add => open(),
+        Verb::Del | Verb::Check => Ok(open().unwrap_or_default()),
+        _ => Ok(None),
+    }
+}
+
+fn call_chained(
+    plugin: &dyn ChainedPlugin,
+    context: &Context<'_>,
+    verb: Verb,
+    call: &Call<'_>,
+) -> Result<Output, Error> {
     let reader = |call: &Call<'_>| {
         let read = plugin.read(call).map_err(|e| call.explain(e));
         read.map(|a| Box::new(InChain::attached(a, call)) as Box<dyn Attachment>)
     };
-    let attachment = match (verb, plugin.read(&call)) {
+    let attachment = match (verb, plugin.read(call)) {
         (Verb::Del, Err(refused)) => {
-            Box::new(unreadable::Unreadable::chained(refused, plugin.leftovers_unread(&call)))
+            Box::new(unreadable::Unreadable::chained(refused, plugin.leftovers_unread(call)))
                 as Box<dyn Attachment>
         }
         (Verb::Add, read) => {
             let read = read.map_err(|e| call.explain(e))?;
-            Box::new(InChain::adding(read, &call, context)?)
+            Box::new(InChain::adding(read, call, context)?)
         }
-        (_, read) => Box::new(InChain::attached(read.map_err(|e| call.explain(e))?, &call)),
+        (_, read) => Box::new(InChain::attached(read.map_err(|e| call.explain(e))?, call)),
     };
-    perform(verb, &Job { context, call: &call, attachment: attachment.as_ref() }, &reader)
+    perform(verb, &Job { context, call, attachment: attachment.as_ref() }, &reader)
 }
 
 /// How GC makes attachments of its own out of calls of its own.

@@ -13,6 +13,7 @@ pub mod drive;
 mod forwarding;
 pub mod interfaces;
 pub mod ipam;
+pub mod log;
 mod mac;
 mod masquerade;
 pub mod meta;

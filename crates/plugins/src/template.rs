@@ -68,15 +68,20 @@ impl<'a> Call<'a> {
 
     /// Whom the call is for, for people: the pod if the runtime named one, else the container, and network and interface.
     pub fn whom(&self) -> String {
-        let arg = |key: &str| {
-            let pairs = self.invocation.args.split(';');
-            pairs.filter_map(|p| p.split_once('=')).find(|(k, v)| *k == key && !v.is_empty()).map(|(_, v)| v)
-        };
-        let who = match (arg("K8S_POD_NAMESPACE"), arg("K8S_POD_NAME")) {
-            (Some(namespace), Some(name)) => format!("pod {namespace}/{name}"),
-            _ => format!("container {}", self.container_id()),
+        let who = match self.pod() {
+            Some((namespace, name)) => format!("pod {namespace}/{name}"),
+            None => format!("container {}", self.container_id()),
         };
         format!("{who}, network {:?}, interface {}, plugin {}", self.network(), self.ifname, self.plugin)
+    }
+
+    /// Namespace and name of the pod, if the runtime named one.
+    pub fn pod(&self) -> Option<(String, String)> {
+        let arg = |key: &str| {
+            let pairs = self.invocation.args.split(';').filter_map(|p| p.split_once('='));
+            pairs.into_iter().find(|(k, v)| *k == key && !v.is_empty()).map(|(_, v)| v.to_owned())
+        };
+        Some((arg("K8S_POD_NAMESPACE")?, arg("K8S_POD_NAME")?))
     }
 
     /// An error of this call: the cause as it is, and for whom it happened.

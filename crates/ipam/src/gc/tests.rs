@@ -7,6 +7,10 @@ fn key() -> PodKey {
     PodKey::new("a", "db-1")
 }
 
+fn ip() -> IpAddr {
+    "10.0.0.5".parse().unwrap()
+}
+
 fn record(uid: &str) -> Record {
     Record::new(key(), uid, "eth0")
 }
@@ -37,16 +41,22 @@ fn endpoint(uid: &str, owned_by_pod: bool) -> Endpoint {
         terminating: false,
         uid: uid.to_owned(),
         node: "n1".to_owned(),
-        interfaces: Vec::new(),
+        interfaces: vec![holding()],
         owner_kind: "StatefulSet".to_owned(),
         owner_name: "db".to_owned(),
         owned_by_pod,
     }
 }
 
+fn holding() -> crate::EndpointInterface {
+    let assigned =
+        crate::Assigned { address: "10.0.0.5/24".parse().unwrap(), pool: "p".to_owned(), gateway: None };
+    crate::EndpointInterface { ipv4: Some(assigned), ..Default::default() }
+}
+
 fn decide(pod: Option<&PodCase>, endpoint: Option<&Endpoint>, owner: Option<&FixedOwner>) -> (bool, bool) {
     let record = record("u");
-    let case = RecordCase { record: &record, pod, endpoint, fixed_owner: owner };
+    let case = RecordCase { ip: ip(), record: &record, pod, endpoint, fixed_owner: owner };
     let decision = decide_record(&GcSettings::default(), NOW, &case);
     (decision.release, decision.remove_endpoint)
 }
@@ -62,6 +72,14 @@ fn the_pod_is_gone() {
 }
 
 #[test]
+fn a_record_that_a_fixed_endpoint_does_not_name_is_not_kept_for_it() {
+    let wanted = FixedOwner::StatefulSet { name: "db".to_owned(), start: 0, replicas: 2 };
+    let mut own = endpoint("u", false);
+    own.interfaces.clear();
+    assert_eq!(decide(None, Some(&own), Some(&wanted)), (true, false));
+}
+
+#[test]
 fn the_pod_lives() {
     let mut pod = running("u");
     for (phase, ips) in
@@ -73,7 +91,7 @@ fn the_pod_lives() {
     let record = record("u");
     let settings = GcSettings { running_without_ips: true, ..GcSettings::default() };
     (pod.pod.phase, pod.pod.has_ips) = (Phase::Running, false);
-    let case = RecordCase { record: &record, pod: Some(&pod), endpoint: None, fixed_owner: None };
+    let case = RecordCase { ip: ip(), record: &record, pod: Some(&pod), endpoint: None, fixed_owner: None };
     assert!(decide_record(&settings, NOW, &case).release);
 }
 
@@ -95,7 +113,7 @@ fn a_pod_that_is_deleted_is_collected_when_overdue_if_its_node_allows() {
     pod.node_ready = false;
     let record = record("u");
     let settings = GcSettings { zombies_on_other_nodes: false, ..GcSettings::default() };
-    let case = RecordCase { record: &record, pod: Some(&pod), endpoint: None, fixed_owner: None };
+    let case = RecordCase { ip: ip(), record: &record, pod: Some(&pod), endpoint: None, fixed_owner: None };
     assert!(!decide_record(&settings, NOW, &case).release);
     pod.pod.deletion = Some(Deletion { at: NOW - 29, grace: 30 });
     pod.pod.has_ips = false;
@@ -152,10 +170,9 @@ fn timers_are_for_pods_that_hold_addresses_of_their_own() {
 fn an_endpoint_is_outdated_when_no_pool_knows_it() {
     let mut pool = Pool::new("p", crate::PoolSpec::new("10.0.0.0/24".parse().unwrap(), Vec::new()));
     let mut own = endpoint("u", true);
+    let holding = own.interfaces.pop().unwrap();
     assert!(!is_outdated(&own, &[&pool]), "it holds nothing");
-    let address = "10.0.0.5/24".parse().unwrap();
-    let assigned = crate::Assigned { address, pool: "p".to_owned(), gateway: None };
-    own.interfaces.push(crate::EndpointInterface { ipv4: Some(assigned), ..Default::default() });
+    own.interfaces.push(holding);
     assert!(is_outdated(&own, &[&pool]) && is_outdated(&own, &[]));
     pool.records.insert("10.0.0.5".parse().unwrap(), record("u"));
     assert!(!is_outdated(&own, &[&pool]));

@@ -8,7 +8,7 @@ use polynic_net::Family;
 
 use super::Allocator;
 use super::endpoint::{Change, EndpointJob};
-use super::pool::{Ticket, Verdict, Waiting};
+use super::pool::{self, Ticket, Verdict, Waiting};
 use super::request::{Request, Stage};
 use crate::decide::{Allocation, Decision, Dropped, bind_unnamed, decide_add, grant, routes_of};
 use crate::settle::{Ask, Claims, Outcome, Want};
@@ -56,8 +56,14 @@ struct Found {
 }
 
 impl Allocator {
-    pub(super) fn observed_for_add(&mut self, id: RequestId, request: &AddRequest, seen: Observed) {
+    pub(super) fn observed_for_add(&mut self, id: RequestId, request: &AddRequest, mut seen: Observed) {
         self.reserved = seen.reserved.clone();
+        for pool in &mut seen.pools {
+            self.prefer_own_state(pool);
+        }
+        if let (Some(own), Some(endpoint)) = (self.requests.get(&id), &mut seen.endpoint) {
+            endpoint.interfaces.retain(|entry| !own.lost.contains(&entry.nic));
+        }
         match decide_add(&self.settings, request, &seen) {
             Err(why) => self.fail(id, why),
             Ok(Decision::Answer(grant)) => self.done(id, Answer::Granted(grant)),
@@ -143,7 +149,10 @@ impl Allocator {
     fn try_next(&mut self, id: RequestId, part: usize) {
         let Some(work) = self.work(id) else { return };
         match work.next_pool(part) {
-            Some((pool, want)) => self.want(&pool, Waiting { ticket: Some((id, part)), want }),
+            Some((pool, want)) => {
+                let ticket = self.ticket(id, part);
+                self.want(&pool, Waiting { ticket, want });
+            }
             None => {
                 let why = work.why_not_found(part);
                 self.fail(id, why);
@@ -153,8 +162,13 @@ impl Allocator {
 
     /// What a pool said to a want of a request.
     pub(super) fn verdict(&mut self, waiting: Waiting, verdict: Verdict) {
-        let Some((id, part)) = waiting.ticket else { return self.cleaned_up(&verdict) };
-        let Some(request) = self.requests.get_mut(&id) else { return };
+        let Some(pool::Part { request: id, look, index: part }) = waiting.ticket else {
+            return self.cleaned_up(&verdict);
+        };
+        // What an earlier look asked for is found again, under UID and interface, if it is still wanted.
+        let Some(request) = self.requests.get_mut(&id).filter(|request| request.looks == look) else {
+            return;
+        };
         match &mut request.stage {
             Stage::Allocating(_) => self.part_verdict(id, part, verdict),
             Stage::Answered(work) => {
@@ -187,10 +201,17 @@ impl Allocator {
     }
 
     pub(super) fn is_abandoned(&self, waiting: &Waiting) -> bool {
-        let request = |(id, _)| self.requests.get(&id);
-        waiting.ticket.is_some_and(|ticket| {
-            request(ticket).is_none_or(|request| matches!(request.stage, Stage::Answered(_)))
+        let waits = |request: &Request, part: &pool::Part| {
+            request.looks == part.look && !matches!(request.stage, Stage::Answered(_))
+        };
+        waiting.ticket.is_some_and(|part| {
+            !self.requests.get(&part.request).is_some_and(|request| waits(request, &part))
         })
+    }
+
+    pub(super) fn ticket(&self, id: RequestId, index: usize) -> Ticket {
+        let look = self.requests.get(&id)?.looks;
+        Some(pool::Part { request: id, look, index })
     }
 
     fn part_verdict(&mut self, id: RequestId, part: usize, verdict: Verdict) {
@@ -200,11 +221,31 @@ impl Allocator {
                 work.parts[part].found = Some(Found { pool, ip, fresh });
                 self.finish_if_found(id);
             }
+            Verdict::Settled(Outcome::Taken { ip, by }, _) => {
+                self.lose(id, part, &format!("{ip} is held by {by}"))
+            }
             other => {
                 work.not_found(part, &other);
                 self.try_next(id, part);
             }
         }
+    }
+
+    /// A fixed address is somebody else's, so what names it is of no use: the interface gets another one. (The replaced
+    /// program fails here, for ever.) What else was found is found again.
+    fn lose(&mut self, id: RequestId, part: usize, why: &str) {
+        let Some(work) = self.work(id) else { return };
+        let Some(nic) = work.kept_nic(part) else { return };
+        let warning = format!(
+            "pod {} cannot keep its address on {nic} ({why}) and gets another",
+            work.allocation.identity.key
+        );
+        self.withdraw(id);
+        if let Some(request) = self.requests.get_mut(&id) {
+            request.lost.insert(nic);
+        }
+        self.emit(super::Effect::Warn(warning));
+        self.rest(id, why.to_owned(), 1);
     }
 
     fn finish_if_found(&mut self, id: RequestId) {
@@ -280,7 +321,7 @@ impl Allocator {
     /// Gives back a record that an unsuccessful ADD made.
     fn take_back(&mut self, want: &Want, pool: &str, ip: IpAddr) {
         // What was kept for the pod stays the pod's.
-        if !matches!(want.ask, Ask::Keep(_)) {
+        if !matches!(want.ask, Ask::Keep(..)) {
             self.want(
                 pool,
                 Waiting { ticket: None, want: Want { ask: Ask::Release(Some(ip)), ..want.clone() } },
@@ -328,11 +369,20 @@ impl AddWork {
                 let demand = &self.allocation.demands[self.allocation.searches[at].demand];
                 (&demand.nic, Ask::Allocate(self.claims.clone()))
             }
-            Goal::Keep(at) => (&self.allocation.kept[at].nic, Ask::Keep(self.allocation.kept[at].ip)),
+            Goal::Keep(at) => {
+                (&self.allocation.kept[at].nic, Ask::Keep(self.allocation.kept[at].ip, self.claims.clone()))
+            }
         };
         let identity = &self.allocation.identity;
         let nic = Some(nic.clone()).filter(|nic| !nic.is_empty());
         Want { pod: identity.key.clone(), uid: identity.uid.clone(), nic, ask }
+    }
+
+    fn kept_nic(&self, part: usize) -> Option<String> {
+        match self.parts[part].goal {
+            Goal::Keep(at) => Some(self.allocation.kept[at].nic.clone()),
+            Goal::Search(_) => None,
+        }
     }
 
     fn not_found(&mut self, part: usize, verdict: &Verdict) {

@@ -11,8 +11,6 @@ pub(super) enum Change {
     Put(Box<Identity>, Vec<EndpointInterface>),
     /// Gone, if it is that of this pod's UID.
     Remove(String),
-    /// Without interfaces, if it is that of this pod's UID.
-    Clear(String),
 }
 
 /// A change under way.
@@ -61,9 +59,7 @@ impl Change {
                 (wanted != *current).then_some(EndpointWrite::Update(wanted))
             }
             (Self::Remove(uid), Some(current)) => (current.uid == *uid).then(|| delete(current)),
-            (Self::Clear(uid), Some(current)) => (current.uid == *uid && !current.interfaces.is_empty())
-                .then(|| EndpointWrite::Update(Endpoint { interfaces: Vec::new(), ..current.clone() })),
-            (Self::Remove(_) | Self::Clear(_), None) => None,
+            (Self::Remove(_), None) => None,
         }
     }
 }

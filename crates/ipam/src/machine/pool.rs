@@ -9,8 +9,18 @@ use crate::pacing::Pace;
 use crate::settle::{Ask, Avoid, Outcome, Want, settle};
 use crate::{Millis, Pool, PoolWrite, ReadError, RequestId, Settings, WriteError, reserved};
 
-/// Whose want it is: the request, and which of its parts. `None` for clean-up that nobody waits for.
-pub(super) type Ticket = Option<(RequestId, usize)>;
+/// Whose want it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) request: RequestId,
+    /// How often the request had looked at its pod by then: a later look makes other parts.
+    pub(super) look: u32,
+    /// Which of its parts.
+    pub(super) index: usize,
+}
+
+/// `None` for clean-up that nobody waits for.
+pub(super) type Ticket = Option<Part>;
 
 /// A want in a queue.
 #[derive(Clone, Debug)]
@@ -42,6 +52,19 @@ enum Phase {
     },
 }
 
+/// Whether there may be a write that was sent, and neither done nor refused yet. Reading does not help against it: what is
+/// read may be overwritten the next moment, on the condition that nobody else writes before. So what is there already is
+/// only handed out when a straggler is impossible, or after a write that puts it out of date.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Straggler {
+    /// There is none.
+    None,
+    /// One based on this version.
+    At(String),
+    /// One based on any version: an agent that has just started does not know what the last one sent.
+    Any,
+}
+
 /// The actor.
 #[derive(Debug)]
 pub(super) struct PoolActor {
@@ -51,13 +74,22 @@ pub(super) struct PoolActor {
     snapshot: Option<Arc<Pool>>,
     /// The version that a write found outdated.
     outdated: Option<String>,
+    /// A write of this agent, or of one before it on this node, may still be on its way, based on this version (or on any).
+    straggler: Straggler,
     pace: Pace,
 }
 
 impl PoolActor {
     fn new(settings: &Settings) -> Self {
         let pace = Pace::new(settings.pacing);
-        Self { phase: Phase::Idle, waiting: Vec::new(), snapshot: None, outdated: None, pace }
+        Self {
+            phase: Phase::Idle,
+            waiting: Vec::new(),
+            snapshot: None,
+            outdated: None,
+            straggler: Straggler::Any,
+            pace,
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -89,6 +121,13 @@ impl PoolActor {
     /// A state that a write may be based on.
     fn base(&self) -> Option<Arc<Pool>> {
         self.snapshot.clone().filter(|_| self.outdated.is_none())
+    }
+
+    /// A state that was read: what was based on an older one cannot be done any more.
+    fn outdates_straggler(&mut self, version: &str) {
+        if matches!(&self.straggler, Straggler::At(base) if is_newer(version, base)) {
+            self.straggler = Straggler::None;
+        }
     }
 
     fn forget(&mut self) {
@@ -140,7 +179,7 @@ impl Allocator {
     /// Withdraws the wants of a request that are not in a write yet; answers which of its parts are.
     pub(super) fn withdraw(&mut self, id: RequestId) -> BTreeSet<usize> {
         let mut writing = BTreeSet::new();
-        let of = |waiting: &Waiting| waiting.ticket.filter(|(own, _)| *own == id).map(|(_, part)| part);
+        let of = |waiting: &Waiting| waiting.ticket.filter(|part| part.request == id).map(|part| part.index);
         for actor in self.pools.values_mut() {
             actor.waiting.retain(|waiting| of(waiting).is_none());
             if let Phase::Writing { batch, .. } = &actor.phase {
@@ -155,6 +194,14 @@ impl Allocator {
         let Some(actor) = self.pools.get_mut(&pool.name) else { return };
         if actor.learn(pool) && !matches!(actor.phase, Phase::Writing { .. }) {
             actor.pace.foreign_write(now);
+        }
+    }
+
+    /// Our last write of a pool may be newer than what a cache shows.
+    pub(super) fn prefer_own_state(&self, seen: &mut Arc<Pool>) {
+        let own = self.pools.get(&seen.name).and_then(|actor| actor.snapshot.as_ref());
+        if let Some(own) = own.filter(|own| is_newer(&own.resource_version, &seen.resource_version)) {
+            *seen = own.clone();
         }
     }
 
@@ -208,12 +255,15 @@ impl Allocator {
         let max_records = self.settings.max_records;
         let actor = self.actor(name);
         let wants: Vec<&Want> = actor.waiting.iter().map(|waiting| &waiting.want).collect();
-        let settlement = settle(base, &wants, &avoid, max_records);
+        let mut settlement = settle(base, &wants, &avoid, max_records);
         if !settlement.changed {
-            return match certainty {
-                Certainty::Cached => self.read_pool(name),
-                Certainty::Live => self.deliver_unchanged(name, base, settlement.outcomes),
-            };
+            if certainty == Certainty::Cached {
+                return self.read_pool(name);
+            }
+            actor.outdates_straggler(&base.resource_version);
+            if actor.straggler == Straggler::None || !settlement.confirm(&base.resource_version) {
+                return self.deliver_unchanged(name, base, settlement.outcomes);
+            }
         }
         let write = PoolWrite {
             pool: name.to_owned(),
@@ -276,6 +326,7 @@ impl Allocator {
                 let pool = Arc::new(Pool { resource_version: version, ..Pool::clone(&after) });
                 let actor = self.actor(name);
                 actor.pace.success(now);
+                actor.straggler = Straggler::None;
                 actor.outdated = None;
                 actor.snapshot = Some(pool.clone());
                 self.deliver(batch, &pool);
@@ -296,6 +347,9 @@ impl Allocator {
             self.verdict(waiting, Verdict::Refused(why.to_string()));
         }
         let actor = self.actor(name);
+        if matches!(why, WriteError::Unknown(_)) && actor.straggler != Straggler::Any {
+            actor.straggler = Straggler::At(base.to_owned());
+        }
         actor.outdate(base);
         let mut again: Vec<Waiting> = alive.into_iter().map(|(waiting, _)| waiting).collect();
         again.append(&mut actor.waiting);
@@ -325,8 +379,8 @@ impl Allocator {
     /// Notes with all waiting requests what keeps them.
     fn note(&mut self, name: &str, why: &str) {
         let Some(actor) = self.pools.get(name) else { return };
-        for (id, _) in actor.waiting.iter().filter_map(|waiting| waiting.ticket) {
-            if let Some(request) = self.requests.get_mut(&id) {
+        for part in actor.waiting.iter().filter_map(|waiting| waiting.ticket) {
+            if let Some(request) = self.requests.get_mut(&part.request) {
                 request.obstacle = why.to_owned();
             }
         }
@@ -350,14 +404,14 @@ impl Allocator {
                 _ => &mut [],
             };
             let all = actor.waiting.iter_mut().chain(writing.iter_mut().map(|(waiting, _)| waiting));
-            for waiting in all.filter(|waiting| waiting.ticket.is_some_and(|(own, _)| own == id)) {
+            for waiting in all.filter(|waiting| waiting.ticket.is_some_and(|part| part.request == id)) {
                 waiting.ticket = None;
             }
         }
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Certainty {
     /// From a cache, or from an earlier write.
     Cached,

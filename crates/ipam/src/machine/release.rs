@@ -42,9 +42,9 @@ impl Allocator {
     }
 
     fn carry_out(&mut self, id: RequestId, request: &ReleaseRequest, release: Release, seen: &Observed) {
-        let change = match release.endpoint {
+        let change = match &release.endpoint {
             EndpointFate::Remove => Change::Remove(release.uid.clone()),
-            EndpointFate::Clear => Change::Clear(release.uid.clone()),
+            EndpointFate::Clear(identity) => Change::Put(identity.clone(), Vec::new()),
         };
         let limit = release.limit_millis.map(|millis| self.now.plus(millis));
         let job =
@@ -68,7 +68,8 @@ impl Allocator {
         let Release { key, uid, pools, .. } = work.release.clone();
         for (part, pool) in pools.iter().enumerate() {
             let want = Want { pod: key.clone(), uid: uid.clone(), nic: None, ask: Ask::Release(None) };
-            self.want(pool, Waiting { ticket: Some((id, part)), want });
+            let ticket = self.ticket(id, part);
+            self.want(pool, Waiting { ticket, want });
         }
         if pools.is_empty() {
             self.done(id, Answer::Released);

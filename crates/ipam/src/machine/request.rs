@@ -1,5 +1,7 @@
 //! The life of a request: start, observation, deadline, answer.
 
+use std::collections::BTreeSet;
+
 use super::add::AddWork;
 use super::release::ReleaseWork;
 use super::{Allocator, Effect};
@@ -16,6 +18,8 @@ pub(super) struct Request {
     pub(super) deadline: Millis,
     /// How often its pod was observed.
     pub(super) looks: u32,
+    /// Interfaces whose fixed addresses turned out to be somebody else's.
+    pub(super) lost: BTreeSet<String>,
     /// The last thing that kept it from being done, for the error at its deadline.
     pub(super) obstacle: String,
 }
@@ -55,7 +59,7 @@ impl Request {
 
     fn new(deadline: Millis, what: What) -> Self {
         let obstacle = "an earlier request of the pod is not done".to_owned();
-        Self { what, stage: Stage::Waiting, deadline, looks: 0, obstacle }
+        Self { what, stage: Stage::Waiting, deadline, looks: 0, lost: BTreeSet::new(), obstacle }
     }
 
     pub(super) fn pod(&self) -> &PodKey {

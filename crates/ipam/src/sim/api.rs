@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::{
     Controller, Deletion, Endpoint, EndpointWrite, FixedOwner, Namespace, Observed, ObservedPod, Pod, PodKey,
-    Pool, PoolSpec, PoolWrite, ReservedIp, Settings, Texts, WriteError,
+    Pool, PoolSpec, PoolWrite, Record, ReservedIp, Settings, Texts, WriteError,
 };
 
 /// Ways to break the API server on purpose, so that tests can show that breakage is noticed.
@@ -78,6 +78,21 @@ impl Api {
             endpoint.terminating = true;
             endpoint.resource_version = version;
         }
+    }
+
+    /// Rewrites a pool as a program does that knows no interfaces.
+    pub fn strip_interfaces(&mut self, name: &str) {
+        let Some(pool) = self.pools.get(name).cloned() else { return };
+        let mut records = pool.records.clone();
+        let all: Vec<_> = pool.records.iter().map(|(ip, record)| (ip, record.clone())).collect();
+        for (ip, record) in all {
+            let mut record: Record = record;
+            record.nic = None;
+            records.insert(ip, record);
+        }
+        let resource_version = self.next();
+        self.pools
+            .insert(name.to_owned(), Arc::new(Pool { resource_version, records, ..Pool::clone(&pool) }));
     }
 
     /// A conditional write of a pool's status.

@@ -1,6 +1,7 @@
 //! `coordinator`: what `router` and `veth` are, told by the cluster which of them a pod needs (spec/coordinator.md 4).
 
 mod config;
+mod detect;
 mod mode;
 mod plan;
 mod reply_path;
@@ -16,6 +17,7 @@ use polynic_wire::messages::PodIdentity;
 use super::cable::{self, Cable};
 use super::settings::{DISABLE_IPV6, RP_FILTER};
 use super::{args, view};
+use crate::log::Options;
 use crate::{Call, ChainedAttachment, ChainedPlugin, Context, Leftovers, Planned};
 use config::{NetConf, Settings};
 
@@ -35,6 +37,10 @@ struct Coordination {
 impl ChainedPlugin for Coordinator {
     fn plugin_type(&self) -> &'static str {
         "coordinator"
+    }
+
+    fn log(&self, call: &Call<'_>) -> Result<Option<Options>, Error> {
+        Options::camel(call, "/var/log/spidernet/coordinator.log")
     }
 
     fn read(&self, call: &Call<'_>) -> Result<Box<dyn ChainedAttachment>, Error> {

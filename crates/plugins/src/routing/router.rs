@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::keys::Keys;
 use super::view;
+use crate::log::Options;
 use crate::{Call, ChainedAttachment, ChainedPlugin, Planned};
 
 /// The plugin.
@@ -47,6 +48,10 @@ impl ChainedPlugin for Router {
 
     fn versions(&self) -> &'static [Version] {
         &Version::ALL
+    }
+
+    fn log(&self, call: &Call<'_>) -> Result<Option<Options>, Error> {
+        Options::snake(call, "/var/log/meta-plugins/router.log")
     }
 
     fn read(&self, call: &Call<'_>) -> Result<Box<dyn ChainedAttachment>, Error> {

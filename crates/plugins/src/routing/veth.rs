@@ -8,6 +8,7 @@ use polynic_net::{Entropy, Facts, Needs};
 use super::cable::Cable;
 use super::keys::Keys;
 use super::{cable, cidr, view};
+use crate::log::Options;
 use crate::{Call, ChainedAttachment, ChainedPlugin, Leftovers, Planned};
 
 /// The plugin.
@@ -23,6 +24,10 @@ struct Config {
 impl ChainedPlugin for Veth {
     fn plugin_type(&self) -> &'static str {
         "veth"
+    }
+
+    fn log(&self, call: &Call<'_>) -> Result<Option<Options>, Error> {
+        Options::snake(call, "/var/log/meta-plugins/veth.log")
     }
 
     fn read(&self, call: &Call<'_>) -> Result<Box<dyn ChainedAttachment>, Error> {

@@ -23,6 +23,11 @@ pub trait ChainedPlugin: Send + Sync {
     /// Reads and validates its configuration. Must need neither kernel nor files, so that DEL always gets past it.
     fn read(&self, call: &Call<'_>) -> Result<Box<dyn ChainedAttachment>, Error>;
 
+    /// The log file that the configuration asks for.
+    fn log(&self, _call: &Call<'_>) -> Result<Option<crate::log::Options>, Error> {
+        Ok(None)
+    }
+
     /// What DEL removes where the configuration cannot be read either.
     fn leftovers_unread(&self, _call: &Call<'_>) -> Leftovers {
         Leftovers::default()

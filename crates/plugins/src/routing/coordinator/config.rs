@@ -7,6 +7,7 @@ use polynic_net::{Family, IfName, IpNet};
 use polynic_wire::messages::CoordinatorConfig;
 use serde::Deserialize;
 
+use super::detect::{self, Detect};
 use crate::Call;
 use crate::routing::mac_prefix::{MacPrefix, Unfit};
 use crate::routing::view::single;
@@ -50,6 +51,8 @@ pub(super) struct NetConf {
     veth_link_address: String,
     #[serde(rename = "vethMTU")]
     veth_mtu: Option<i64>,
+    #[serde(skip)]
+    detect: detect::Keys,
 }
 
 #[derive(Clone, Default, Deserialize)]
@@ -79,12 +82,13 @@ pub(super) struct Settings {
     pub(super) tx_queue_len: Option<u32>,
     pub(super) veth_link_address: Option<Ipv4Addr>,
     pub(super) veth_mtu: u32,
+    pub(super) detect: Detect,
 }
 
 impl NetConf {
     /// Reads the configuration and refuses what cannot be right whatever the agent says.
     pub(super) fn read(call: &Call<'_>) -> Result<Self, Error> {
-        let conf: Self = call.conf.read()?;
+        let conf = Self { detect: call.conf.read()?, ..call.conf.read()? };
         if conf.veth_mtu.is_some_and(|mtu| mtu <= 0) {
             return Err(call.error("vethMTU must be greater than 0"));
         }
@@ -123,6 +127,7 @@ impl NetConf {
             veth_link_address: link_address(text_or(&self.veth_link_address, &agent.veth_link_address))
                 .map_err(error)?,
             veth_mtu: self.veth_mtu.or(Some(agent.veth_mtu)).and_then(positive).unwrap_or(VETH_MTU),
+            detect: Detect::read(&self.detect).map_err(error)?,
         })
     }
 

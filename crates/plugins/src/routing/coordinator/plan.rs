@@ -37,6 +37,7 @@ pub(super) fn plan(
     if !nic.up {
         draft.plan.own(Change::up(Place::Pod, &nic.name));
     }
+    settings.detect.probe(&mut draft, view, &nic.name, &addresses);
     let ends = Ends::find(settings, call, view, &mut draft, (layout, entropy))?;
     let families = families(&addresses);
     let node_ips = view.node_ips(&families, is_excluded);

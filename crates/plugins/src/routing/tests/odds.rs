@@ -354,3 +354,95 @@ fn unknown_arguments_are_refused_unless_they_are_to_be_ignored() {
     assert!(call("FOO=1").unwrap_err().msg.contains("ARGS: unknown args"));
     call("FOO=1;IgnoreUnknown=1").unwrap();
 }
+
+#[test]
+fn a_log_file_that_is_asked_for_says_what_calls_did() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("new/router.log");
+    for (plugin, key, level) in
+        [("router", "log_options", "log_level"), ("coordinator", "logOptions", "logLevel")]
+    {
+        let machine = machine(OVERLAY);
+        let prev = machine.attach(&nic("net1", 0, true, false, true));
+        let name = if plugin == "router" { "log_file" } else { "logFile" };
+        let conf = with(hijack(plugin), key, json!({level: "debug", name: file}));
+        machine.add("net1", &conf, &prev).unwrap();
+        machine.call(Verb::Del, "net1", &conf).unwrap();
+        machine.call(Verb::Add, "net1", &conf).unwrap_err();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        let said: Vec<&str> = lines.iter().map(|l| l["level"].as_str().unwrap()).collect();
+        assert_eq!(said, ["debug", "info", "debug", "info", "debug", "error"], "{text}");
+        let first = &lines[0];
+        assert_eq!(
+            (&first["Action"], &first["PodName"], &first["IfName"]),
+            (&json!("ADD"), &json!("web"), &json!("net1"))
+        );
+        assert_eq!(first["logger"], plugin);
+        std::fs::remove_file(&file).unwrap();
+        // A file that cannot be made fails ADD, not DEL.
+        let bad = with(hijack(plugin), key, json!({level: "info", name: "/proc/nothing/x.log"}));
+        let error = machine.add("net1", &bad, &prev).unwrap_err();
+        assert!(error.msg.contains("/proc/nothing/x.log"), "{error}");
+        machine.call(Verb::Del, "net1", &bad).unwrap();
+    }
+    let text = refused(OVERLAY, "net1", &with(coordinator(), "logOptions", json!({"logLevel": "loud"}))).msg;
+    assert_eq!(text, "unsupported log level loud");
+    let text = refused(OVERLAY, "net1", &with(coordinator(), "logOptions", json!({}))).msg;
+    assert_eq!(text, "unsupported log level ");
+}
+
+#[test]
+fn detection_keys_of_old_coordinators_are_read() {
+    let ask = |keys: Value, station: Option<&str>| {
+        let machine = machine(OVERLAY);
+        let prev = machine.attach(&nic("net1", 0, true, false, true));
+        let own = prev["ips"][0]["address"].as_str().unwrap().split('/').next().unwrap().to_owned();
+        if let Some(ip) = station {
+            let ip = if ip == "own" { own } else { ip.to_owned() };
+            machine.door.set_station(ip.parse().unwrap(), "02:00:00:00:00:77".parse().unwrap());
+        }
+        let mut conf = coordinator();
+        for (key, value) in keys.as_object().unwrap() {
+            conf[key] = value.clone();
+        }
+        machine.add("net1", &conf, &prev).map_err(|e| e.msg)
+    };
+    let conflict = json!({"detectIPConflict": true, "hostRPFilter": 0});
+    assert!(ask(conflict.clone(), None).is_ok());
+    assert!(ask(conflict, Some("own")).unwrap_err().contains("is located at 02:00:00:00:00:77"));
+    let gateway = json!({"detectGateway": true, "detectOptions": {"retries": 2, "interval": "10ms", "timeout": "20ms"}});
+    assert!(ask(gateway.clone(), Some("172.19.0.1")).is_ok());
+    assert_eq!(ask(gateway, None).unwrap_err(), "gateway 172.19.0.1 is unreachable");
+    let bad = json!({"detectOptions": {"interval": "x"}});
+    assert!(ask(bad, None).unwrap_err().contains("invalid detectOptions.interval x"));
+}
+
+#[test]
+fn keys_match_in_any_case() {
+    let machine = machine(OVERLAY);
+    machine.agent.says(Some(CoordinatorConfig { pod_default_route_nic: "eth0".into(), ..agent() }));
+    let prev = machine.attach(&nic("net1", 0, true, false, true));
+    machine.add("net1", &with(coordinator(), "podDefaultRouteNIC", json!("net1")), &prev).unwrap();
+    let main: Vec<_> =
+        machine.pod().routes.into_iter().filter(|r| r.is_default() && r.table == 254).collect();
+    assert!(main.len() == 1 && main[0].link.as_ref().unwrap().as_str() == "net1", "{main:?}");
+}
+
+/// The oldest results name no interface: `router` and `veth` need one, `coordinator` looks at the pod.
+#[test]
+fn the_oldest_results_are_enough_for_coordinator_alone() {
+    let old =
+        json!({"cniVersion": "0.2.0", "ip4": {"ip": "172.19.24.176/16", "gateway": "172.19.0.1"}, "dns": {}});
+    for (plugin, topology, name) in
+        [("router", OVERLAY, "net1"), ("veth", UNDERLAY, "eth0"), ("coordinator", OVERLAY, "net1")]
+    {
+        let machine = machine(topology);
+        machine.attach(&nic(name, 0, true, false, true));
+        let outcome = machine.add(name, &with(hijack(plugin), "cniVersion", json!("0.2.0")), &old);
+        match plugin {
+            "coordinator" => assert_eq!(outcome.unwrap().ips.len(), 1),
+            _ => assert_eq!(outcome.unwrap_err().msg, "failed to find interface from prevResult"),
+        }
+    }
+}
