@@ -78,7 +78,7 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
     let start = Start { state, client: client.clone(), layout, hosts, plugins, server: server.addr() };
     let fleet = Fleet::start(start)?;
     tokio::spawn(garbage::run(client.clone()));
-    tokio::spawn(controllers::run(client.clone(), spec.shape.services));
+    tokio::spawn(controllers::run(client.clone()));
     wait_until_ready(&client, spec.nodes).await?;
     step(format!(
         "nodes: {} ready, default network k8s-pod-network ({}, {})",
