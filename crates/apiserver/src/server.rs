@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admission::ServiceResolver;
-use crate::api::{Api, collector};
+use crate::api::{Api, Options, SERVICE_RANGES, collector};
 use crate::http::Authenticator;
 use crate::http::{Kubelets, Service, Streams};
 use crate::identity::{Identity, IdentityError, write_private};
@@ -19,9 +19,6 @@ use crate::status::Status;
 use crate::store::Limits;
 
 pub(crate) use self::connection::Tasks;
-
-/// What other clusters mostly have, of both families.
-const SERVICE_RANGES: [&str; 2] = ["10.96.0.0/12", "fd00:10:96::/112"];
 
 /// How a server is to run.
 #[derive(Debug, Clone)]
@@ -36,10 +33,10 @@ pub struct Config {
     pub context: String,
     /// Bounds of what is kept in memory for watches.
     pub limits: Limits,
-    /// Networks that Services get addresses from, IPv4 first; counts when the store is new.
-    pub service_ranges: Vec<String>,
     /// How webhooks that are Services are reached; without it, by the addresses that the API knows of them.
     pub services: Option<Arc<dyn ServiceResolver>>,
+    /// Where Services get their addresses, in a data directory that is new: an IPv4 network, an IPv6 one, or both.
+    pub service_ranges: Vec<String>,
     /// How the kubelets of nodes are reached, for exec, attach, log and port-forward; without it, those are not there.
     pub kubelets: Option<Arc<dyn Kubelets>>,
 }
@@ -53,8 +50,8 @@ impl Config {
             names: Vec::new(),
             context: "polynic".into(),
             limits: Limits::default(),
-            service_ranges: SERVICE_RANGES.map(str::to_owned).to_vec(),
             services: None,
+            service_ranges: SERVICE_RANGES.map(str::to_owned).to_vec(),
             kubelets: None,
         }
     }
@@ -108,7 +105,12 @@ impl Server {
         let identity = Identity::load(&config.data_dir)?;
         let tls = TlsAcceptor::from(Arc::new(identity.tls(addr, &config.names)?));
         let store = config.data_dir.join("store.redb");
-        let api = Api::open(&store, config.limits, config.services.clone(), &config.service_ranges).await;
+        let options = Options {
+            limits: config.limits,
+            resolver: config.services.clone(),
+            service_ranges: config.service_ranges.clone(),
+        };
+        let api = Api::open(&store, options).await;
         let api = api.map_err(|source| StartError::Api { data_dir: config.data_dir.clone(), source })?;
         let kubeconfig = identity.kubeconfig(addr, &config.context);
         let kubeconfig_path = config.data_dir.join("kubeconfig");

@@ -1,7 +1,7 @@
 //! What exists from the start: the namespaces, the range that services get addresses from, the service of this server itself,
 //! the two priority classes of the system.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,16 +11,11 @@ use crate::status::Status;
 use crate::strategy::moment;
 
 const NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
+/// Where services get their addresses: of both families, the first being the one that they get unless they ask for more.
+pub const SERVICE_RANGES: [&str; 2] = ["10.96.0.0/12", "fd00:10:96::/112"];
 
 /// Group, plural, namespace and object.
 type Row = (&'static str, &'static str, &'static str, Value);
-
-/// The first address of the first range, which is this server's.
-fn server_address(ranges: &[String]) -> Option<String> {
-    let (network, _) = ranges.first()?.split_once('/')?;
-    let next = u32::from(network.parse::<Ipv4Addr>().ok()?).checked_add(1)?;
-    Some(Ipv4Addr::from(next).to_string())
-}
 
 fn rows(ranges: &[String]) -> Vec<Row> {
     let mut rows: Vec<Row> =
@@ -58,6 +53,15 @@ fn rows(ranges: &[String]) -> Vec<Row> {
     rows
 }
 
+/// The first address of the first range is this server's.
+fn server_address(ranges: &[String]) -> Option<String> {
+    let (network, _) = ranges.first()?.split_once('/')?;
+    Some(match network.parse().ok()? {
+        IpAddr::V4(ip) => Ipv4Addr::from(u32::from(ip) + 1).to_string(),
+        IpAddr::V6(ip) => Ipv6Addr::from(u128::from(ip) + 1).to_string(),
+    })
+}
+
 impl Api {
     pub(super) async fn seed(&self, service_ranges: &[String]) -> Result<(), Status> {
         let kinds = self.registry.snapshot();
@@ -90,5 +94,18 @@ impl Api {
                 Ok(())
             })
             .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_address_of_the_range_is_the_servers() {
+        let first = |range: &str| server_address(&[range.to_owned()]);
+        assert_eq!(first("10.233.0.0/18").as_deref(), Some("10.233.0.1"));
+        assert_eq!(first("fd00:10:96::/112").as_deref(), Some("fd00:10:96::1"));
+        assert_eq!(first("nonsense"), None);
     }
 }
