@@ -80,7 +80,7 @@ fn invocation(ifname: &str, conf: &Value) -> Invocation {
         container_id: CONTAINER.to_owned(),
         netns: NETNS.to_owned(),
         ifname: ifname.to_owned(),
-        args: "K8S_POD_NAMESPACE=default;K8S_POD_NAME=bench".to_owned(),
+        args: "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=bench".to_owned(),
         path: "/nonexistent".to_owned(),
         stdin: conf.to_string().into_bytes(),
         ..Invocation::default()
@@ -121,7 +121,7 @@ fn execute(world: &World, verb: &str, conf: &Value) -> anyhow::Result<Duration> 
     command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     command.env("CNI_COMMAND", verb).env("CNI_CONTAINERID", CONTAINER).env("CNI_IFNAME", "net1");
     command.env("CNI_NETNS", NETNS).env("CNI_PATH", &world.ours);
-    command.env("CNI_ARGS", "K8S_POD_NAMESPACE=default;K8S_POD_NAME=bench");
+    command.env("CNI_ARGS", "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=bench");
     let (time, stdout, success) = timed(&mut command, conf.to_string().as_bytes())?;
     ensure!(success, "coordinator {verb}: {}", String::from_utf8_lossy(&stdout));
     Ok(time)
