@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use kube::Client;
 use polynic_cluster::addresses::{KubeStore, StoreOptions};
 use polynic_runtime::Shutdown;
 use polynic_runtime::health::{Probe, Probes};
-use polynic_runtime::http::{self, ListenError, Listener};
+use polynic_runtime::http::{self, Answer, Handler, ListenError, Listener, Request};
 use polynic_runtime::metrics::Page;
 use polynic_wire::{AddressService, SocketService};
 use tokio::task::JoinSet;
@@ -60,7 +61,8 @@ impl Daemon {
         }
         if let Some(listener) = metrics {
             let page = Page(Arc::new(service.metrics().page()));
-            tasks.spawn(http::serve(listener, Arc::new(page), shutdown));
+            let scraped = Scraped { service: service.clone(), page };
+            tasks.spawn(http::serve(listener, Arc::new(scraped), shutdown));
         }
         Ok(Self { service, tasks })
     }
@@ -73,6 +75,19 @@ impl Daemon {
     /// Waits until everything has ended, after the shutdown.
     pub async fn ended(mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// The page of metrics, with what the allocator has counted up to now.
+struct Scraped {
+    service: Arc<Service>,
+    page: Page,
+}
+
+impl Handler for Scraped {
+    async fn handle(&self, request: Request<Bytes>) -> Answer {
+        self.service.metrics().take_over(self.service.counters());
+        self.page.handle(request).await
     }
 }
 

@@ -23,7 +23,16 @@ pub struct AgentMetrics {
     release: Operation,
     no_available_pool: Counter,
     ip_used_out: Counter,
+    requests: Requests,
     seen: Mutex<Counters>,
+}
+
+/// What the allocator asks of the API server; not counted by the replaced agent.
+#[derive(Default)]
+struct Requests {
+    pool_reads: Counter,
+    pool_writes: Counter,
+    endpoint_writes: Counter,
 }
 
 /// What both operations have.
@@ -139,6 +148,15 @@ impl AgentMetrics {
         for (name, help, counter) in more {
             registry.register(format!("ipam_allocation_err_{name}_counts"), help, counter.clone());
         }
+        let registry = metrics.scope("polynic", DAEMON, env!("CARGO_PKG_VERSION"));
+        let requests = [
+            ("pool_reads", "Pools read from the API server", &self.requests.pool_reads),
+            ("pool_writes", "Pool writes, those that met a conflict included", &self.requests.pool_writes),
+            ("endpoint_writes", "Endpoint writes", &self.requests.endpoint_writes),
+        ];
+        for (name, help, counter) in requests {
+            registry.register(format!("agent_{name}"), help, counter.clone());
+        }
         metrics
     }
 
@@ -173,6 +191,9 @@ impl AgentMetrics {
     pub(crate) fn take_over(&self, now: Counters) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         self.allocation.conflicts.inc_by(now.pool_conflicts.saturating_sub(seen.pool_conflicts));
+        self.requests.pool_reads.inc_by(now.pool_reads.saturating_sub(seen.pool_reads));
+        self.requests.pool_writes.inc_by(now.pool_writes.saturating_sub(seen.pool_writes));
+        self.requests.endpoint_writes.inc_by(now.endpoint_writes.saturating_sub(seen.endpoint_writes));
         *seen = now;
     }
 }

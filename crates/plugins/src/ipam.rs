@@ -5,9 +5,10 @@ pub mod spiderpool;
 pub mod static_addresses;
 
 use polynic_cni::{Error, GoMap, Invocation, JsonMap, Output, PluginConf, Route, Success, Verb, Version};
+use polynic_kernel::Kernel;
 use serde_json::json;
 
-use crate::Context;
+use crate::{Call, Context};
 
 /// An IPAM plugin.
 pub trait Ipam: Send + Sync {
@@ -27,6 +28,23 @@ pub trait Ipam: Send + Sync {
         invocation: &Invocation,
         conf: &PluginConf,
     ) -> Result<Output, Error>;
+
+    /// What is left to do when the interface is up with the addresses of the last ADD, before the main plugin answers. On an error everything
+    /// is taken back.
+    fn settle(&self, _: &Context<'_>, _: &Call<'_>, _: &mut dyn Kernel) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// [`Ipam::settle`] of a built-in IPAM plugin; nothing for others.
+pub(crate) fn settle(
+    context: &Context<'_>,
+    call: &Call<'_>,
+    ipam_type: &str,
+    kernel: &mut dyn Kernel,
+) -> Result<(), Error> {
+    let plugin = ALL.into_iter().find(|plugin| plugin.plugin_type() == ipam_type);
+    plugin.map_or(Ok(()), |plugin| plugin.settle(context, call, kernel))
 }
 
 /// Every built-in IPAM plugin.

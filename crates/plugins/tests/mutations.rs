@@ -3,14 +3,67 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::ffi::OsString;
+use std::time::Instant;
 
 use polynic_cni::dispatch;
 use polynic_kernel::FakeDoor;
 use polynic_plugins::{Host, Registry, types};
+use polynic_wire::{AddressService, ServiceError, messages};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const NETNS: &str = "/run/netns/pod";
+
+/// An agent that answers nothing but errors: what plugins do with addresses is not the question here.
+struct NoAgent;
+
+impl polynic_wire::AddressServices for NoAgent {
+    fn at(&self, _: &std::path::Path) -> std::sync::Arc<dyn AddressService> {
+        std::sync::Arc::new(NoAgent)
+    }
+}
+
+fn no<T>() -> Result<T, ServiceError> {
+    Err(ServiceError::status(500, "no IPPool available"))
+}
+
+impl AddressService for NoAgent {
+    fn healthy(&self, _: Instant) -> Result<(), ServiceError> {
+        no()
+    }
+
+    fn allocate(&self, _: &messages::AddRequest, _: Instant) -> Result<messages::AddResponse, ServiceError> {
+        no()
+    }
+
+    fn release(&self, _: &messages::DelRequest, _: Instant) -> Result<(), ServiceError> {
+        no()
+    }
+
+    fn release_batch(&self, _: &messages::BatchDelRequest, _: Instant) -> Result<(), ServiceError> {
+        no()
+    }
+
+    fn coordinator_config(
+        &self,
+        _: &messages::PodIdentity,
+        _: Instant,
+    ) -> Result<messages::CoordinatorConfig, ServiceError> {
+        no()
+    }
+
+    fn workload_endpoint(
+        &self,
+        _: &messages::PodIdentity,
+        _: Instant,
+    ) -> Result<messages::WorkloadEndpoint, ServiceError> {
+        no()
+    }
+}
+
+fn log_file(data: &str) -> String {
+    format!("{data}/spiderpool.log")
+}
 
 fn seeds(data: &str) -> Vec<Value> {
     let host_local = json!({"type": "host-local", "dataDir": data, "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.9",
@@ -18,6 +71,8 @@ fn seeds(data: &str) -> Vec<Value> {
         "ranges": [[{"subnet": "fd00::/64"}]], "resolvConf": "/dev/null"});
     let fixed = json!({"type": "static", "addresses": [{"address": "10.9.0.5/24", "gateway": "10.9.0.1"}],
         "routes": [{"dst": "10.0.0.0/8", "priority": 5, "mtu": 1400, "scope": 0}], "dns": {"nameservers": ["10.0.0.1"]}});
+    let pools = json!({"type": "spiderpool", "log_level": "debug", "log_file_path": log_file(data), "log_file_max_size": "1",
+        "default_ipv4_ippool": ["a", "b*"], "default_ipv6_ippool": [], "clean_gateway": true, "ipam_unix_socket_path": "/nowhere"});
     let mut confs = vec![
         json!({"type": "macvlan", "master": "eth0", "mode": "bridge", "mtu": 1400, "mac": "02:00:00:00:00:01", "linkInContainer": false, "bcqueuelen": 9, "ipam": host_local}),
         json!({"type": "bridge", "bridge": "br1", "isDefaultGateway": true, "ipMasq": true, "ipMasqBackend": "nftables", "vlan": 5, "vlanTrunk": [{"minID": 5, "maxID": 9}], "hairpinMode": true, "ipam": fixed}),
@@ -26,6 +81,7 @@ fn seeds(data: &str) -> Vec<Value> {
         json!({"type": "loopback"}),
         json!({"type": "host-local", "ipam": host_local}),
         json!({"type": "static", "ipam": fixed}),
+        json!({"type": "spiderpool", "ipam": pools}),
     ];
     for conf in &mut confs {
         conf["cniVersion"] = json!("1.1.0");
@@ -137,7 +193,7 @@ impl Bench {
             door: Box::new(door.clone()),
             state: directory.path().join("state"),
             executable: None,
-            addresses: Box::new(polynic_wire::Sockets),
+            addresses: Box::new(NoAgent),
             releases: polynic_wire::ReleaseJournal::new(directory.path().join("releases")),
             seed: Box::new(|| 7),
             warn: Box::new(|_| {}),
@@ -155,6 +211,10 @@ impl Bench {
         // Whatever else is bent, addresses are kept in the test's own directory.
         if let Some(ipam) = conf.get_mut("ipam").and_then(Value::as_object_mut) {
             ipam.insert("dataDir".to_owned(), json!(self.directory.path().join("data")));
+            ipam.insert(
+                "log_file_path".to_owned(),
+                json!(log_file(self.directory.path().join("data").to_str().unwrap())),
+            );
         }
         let text = conf.to_string().into_bytes();
         (plugin, case.damage.map_or(text.clone(), |(at, how)| damage(text, at, how)))
@@ -169,7 +229,10 @@ thread_local! {
 fn stays_inside(bench: &Bench, stdin: &[u8]) -> bool {
     let Ok(conf) = serde_json::from_slice::<Value>(stdin) else { return true };
     let data = bench.directory.path().join("data");
-    conf["ipam"].is_null() || conf["ipam"]["dataDir"].as_str().is_some_and(|d| *d == *data.to_string_lossy())
+    let data = data.to_string_lossy();
+    let (ipam, log) = (&conf["ipam"], log_file(&data));
+    let is = |key: &str, value: &str| ipam[key].as_str() == Some(value);
+    ipam.is_null() || is("dataDir", &data) && is("log_file_path", &log)
 }
 
 fn feed(bench: &Bench, case: &Case) -> Result<(), TestCaseError> {

@@ -181,12 +181,23 @@ impl<'a> Attempt<'a> {
                 return if e.is_stale() && !self.dirty { Ok(Some(error)) } else { Err(error) };
             }
         };
+        if let Err(error) = self.settle() {
+            let remains = applied.undo(self.kernel, &planned.plan);
+            self.note_remains(&remains);
+            return Err(error);
+        }
         if let Err(e) = self.slot.commit() {
             let remains = applied.undo(self.kernel, &planned.plan);
             self.note_remains(&remains);
             return Err(self.call().error(describe(&e)));
         }
         Ok(None)
+    }
+
+    /// Lets the IPAM plugin finish while the interface is there.
+    fn settle(&mut self) -> Result<(), Error> {
+        let ipam_type = self.job.attachment.ipam_type(self.job.call);
+        crate::ipam::settle(self.job.context, self.job.call, ipam_type, self.kernel)
     }
 
     /// The plugin's own words for a refused step, the network's answer as it is, or the step with its cause.

@@ -5,6 +5,7 @@
 
 mod answer;
 mod config;
+mod detect;
 mod log;
 mod pod;
 
@@ -12,13 +13,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use polynic_cni::{Error, Invocation, Output, PluginConf, Success, Verb, Version};
-use polynic_wire::messages::{AddRequest, AddResponse, DelRequest};
+use polynic_kernel::Kernel;
+use polynic_wire::messages::{AddRequest, BatchDelRequest, DelRequest};
 use polynic_wire::{AddressService, ServiceError};
 use serde_json::json;
 
 use crate::ipam::Ipam;
 use crate::{Call, Context};
 use config::Config;
+use detect::Waiting;
 use log::{Level, Log};
 use pod::Pod;
 
@@ -66,6 +69,15 @@ impl Ipam for Spiderpool {
             Verb::Check | Verb::Gc | Verb::Version => Ok(Output::Empty),
         }
     }
+
+    fn settle(&self, context: &Context<'_>, call: &Call<'_>, kernel: &mut dyn Kernel) -> Result<(), Error> {
+        match Waiting::take(context, call) {
+            Some(waiting) => {
+                settle(context, call, kernel, &waiting).map_err(|e| call.explain(e.within(PREFIX)))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 fn add(context: &Context<'_>, call: &Call<'_>) -> Result<Success, Error> {
@@ -82,18 +94,50 @@ fn allocate(context: &Context<'_>, call: &Call<'_>, config: &Config, log: &Log) 
     let request = add_request(call, config, &Pod::strict(&call.invocation.args)?);
     let netns = &call.invocation.netns;
     // An address for a namespace that is not there would be nobody's.
-    context.door.open(Some(netns)).map_err(|e| Error::internal(e.to_string()))?;
+    let mut kernel = context.door.open(Some(netns)).map_err(|e| Error::internal(e.to_string()))?;
     let deadline = Instant::now() + ADD_PATIENCE;
     let agent = context.addresses.at(&config.socket);
     wait_for(agent.as_ref(), deadline).map_err(|e| unhealthy(&e))?;
     log.line(Level::Debug, "asking for addresses", &json!(request));
     let response = agent.allocate(&request, deadline).map_err(|e| internal(&e))?;
     log.line(Level::Debug, "got addresses", &json!(response));
-    result(&response, call)
+    let success = answer::success(&response, call.ifname.as_str()).map_err(Error::internal)?;
+    let waiting = Waiting::new(&config.socket, &response, call.ifname.as_str());
+    if detect::is_there(kernel.as_mut(), call).map_err(|e| Error::internal(e.to_string()))? {
+        settle(context, call, kernel.as_mut(), &waiting)?;
+        return Ok(success);
+    }
+    let unwritten = |e: std::io::Error| Error::internal(format!("cannot note what is to be probed: {e}"));
+    waiting.store(context, call).map_err(unwritten)?;
+    Ok(success)
 }
 
-fn result(response: &AddResponse, call: &Call<'_>) -> Result<Success, Error> {
-    answer::success(response, call.ifname.as_str()).map_err(Error::internal)
+/// Probes and announces. Addresses that will not do go back, though their pod lives: the next attempt gets others.
+fn settle(
+    context: &Context<'_>,
+    call: &Call<'_>,
+    kernel: &mut dyn Kernel,
+    waiting: &Waiting,
+) -> Result<(), Error> {
+    let Err(found) = waiting.settle(kernel, call) else { return Ok(()) };
+    let pod = Pod::lenient(&call.invocation.args);
+    let request = BatchDelRequest {
+        container_id: call.container_id().to_owned(),
+        net_namespace: call.invocation.netns.clone(),
+        pod_namespace: pod.namespace.to_owned(),
+        pod_name: pod.name.to_owned(),
+        pod_uid: pod.uid.to_owned(),
+        is_release_conflict_ips: false,
+    };
+    let released =
+        context.addresses.at(&waiting.socket).release_batch(&request, Instant::now() + DEL_PATIENCE);
+    if let Err(error) = released {
+        (context.warn)(&format!("cannot release addresses that failed a probe: {}", text(&error)));
+    }
+    Err(Error::internal(match found {
+        polynic_kernel::KernelError::Conflict { .. } => format!("ip conflict: {found}"),
+        other => other.to_string(),
+    }))
 }
 
 fn add_request(call: &Call<'_>, config: &Config, pod: &Pod<'_>) -> AddRequest {
@@ -126,6 +170,7 @@ fn wait_for(agent: &dyn AddressService, deadline: Instant) -> Result<(), Service
 fn del(context: &Context<'_>, call: &Call<'_>) -> Result<(), Error> {
     // Whatever has become of the configuration or the arguments: what can be known is released.
     let config = Config::read(call).unwrap_or_default();
+    Waiting::forget(context, call);
     let log = Log::open(&config.log, context.warn);
     let Some(request) = del_request(call) else { return Ok(()) };
     let deadline = Instant::now() + DEL_PATIENCE;

@@ -34,7 +34,7 @@ const ROOMS: [&str; 20] = [
     "polynic",
 ];
 
-/// Tools around the product: they may use every room, and nobody uses them.
+/// Tools around the product: they may use every room, and the tools before them.
 const TOOLS: [&str; 4] = ["control-plane", "e2e", "bench", "xtask"];
 
 const KUBE: &[&str] = &["kube", "kube-client", "kube-core", "kube-runtime", "k8s-openapi"];
@@ -155,10 +155,10 @@ fn room(package: &str) -> Option<&str> {
     if package == "polynic" { Some("polynic") } else { package.strip_prefix("polynic-") }
 }
 
-/// Where a package stands; tools stand behind all rooms. `None` for a package that is not a room.
+/// Where a package stands; tools stand behind all rooms, in their order. `None` for a package that is not a room.
 fn rank(package: &str) -> Option<usize> {
     let name = room(package)?;
-    let tool = TOOLS.contains(&name).then_some(ROOMS.len());
+    let tool = TOOLS.iter().position(|tool| *tool == name).map(|at| ROOMS.len() + at);
     ROOMS.iter().position(|room| *room == name).or(tool)
 }
 

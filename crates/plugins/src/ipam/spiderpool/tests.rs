@@ -3,7 +3,9 @@ use std::sync::{Arc, Mutex};
 
 use polynic_cni::{Delegate, invoke};
 use polynic_kernel::FakeDoor;
-use polynic_wire::messages::{BatchDelRequest, CoordinatorConfig, IpConfig, PodIdentity, WorkloadEndpoint};
+use polynic_wire::messages::{
+    AddResponse, BatchDelRequest, CoordinatorConfig, IpConfig, PodIdentity, WorkloadEndpoint,
+};
 use polynic_wire::{AddressServices, ReleaseJournal};
 use serde_json::Value;
 
@@ -23,6 +25,7 @@ enum Mood {
 
 struct Agent {
     mood: Mutex<Mood>,
+    detects: Mutex<bool>,
     calls: Mutex<Vec<String>>,
 }
 
@@ -50,10 +53,14 @@ impl AddressService for Agent {
 
     fn allocate(&self, request: &AddRequest, _: Instant) -> Result<AddResponse, ServiceError> {
         self.call(format!("allocate {}/{} {}", request.pod_namespace, request.pod_name, request.if_name))?;
+        let detects = *self.detects.lock().unwrap();
         let ip = |nic: &str, address: &str| IpConfig {
             version: 4,
             address: address.into(),
             nic: nic.into(),
+            gateway: "10.9.0.1".into(),
+            enable_ip_conflict_detection: detects,
+            enable_gateway_detection: detects,
             ..IpConfig::default()
         };
         let ips = vec![ip("net1", "10.9.0.7/16"), ip("net2", "10.9.0.8/16")];
@@ -87,6 +94,7 @@ impl AddressServices for Finder {
 }
 
 struct World {
+    door: FakeDoor,
     directory: tempfile::TempDir,
     agent: Arc<Agent>,
     registry: Registry,
@@ -95,11 +103,15 @@ struct World {
 impl World {
     fn new(mood: Mood) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let agent = Arc::new(Agent { mood: Mutex::new(mood), calls: Mutex::default() });
+        let agent =
+            Arc::new(Agent { mood: Mutex::new(mood), detects: Mutex::default(), calls: Mutex::default() });
         let door = FakeDoor::new();
         door.add_netns(NETNS);
+        door.host(|host| {
+            host.physical("eth0");
+        });
         let registry = Registry::new(Host {
-            door: Box::new(door),
+            door: Box::new(door.clone()),
             state: directory.path().join("state"),
             executable: None,
             addresses: Box::new(Finder(agent.clone())),
@@ -107,7 +119,7 @@ impl World {
             seed: Box::new(|| 7),
             warn: Box::new(|_| {}),
         });
-        Self { directory, agent, registry }
+        Self { door, directory, agent, registry }
     }
 
     fn conf(&self) -> Value {
@@ -258,4 +270,68 @@ fn check_and_gc_do_nothing() {
 fn a_main_plugin_finds_it_by_its_type() {
     let world = World::new(Mood::Well);
     assert!(world.registry.find("spiderpool", "/nowhere").is_ok());
+}
+
+const GATEWAY: &str = "10.9.0.1";
+
+fn station(world: &World, ip: &str) {
+    world.door.set_station(ip.parse().unwrap(), "02:00:00:00:00:99".parse().unwrap());
+}
+
+/// ADD by our own macvlan, which makes the interface after the addresses are known.
+fn attach(world: &World) -> Result<Output, Error> {
+    let mut conf = world.conf();
+    conf["master"] = json!("eth0");
+    let invocation = Invocation {
+        container_id: "c1".into(),
+        netns: NETNS.into(),
+        ifname: "net1".into(),
+        args: ARGS.into(),
+        path: "/nowhere".into(),
+        stdin: conf.to_string().into_bytes(),
+        ..Invocation::default()
+    };
+    invoke(&world.registry.plugin("macvlan").unwrap(), Verb::Add, &invocation)
+}
+
+#[test]
+fn a_new_interface_is_probed_when_it_is_there_and_goes_on_a_conflict() {
+    let world = World::new(Mood::Well);
+    *world.agent.detects.lock().unwrap() = true;
+    station(&world, GATEWAY);
+    let before = world.door.snapshot();
+    station(&world, "10.9.0.7");
+    let error = attach(&world).unwrap_err();
+    let expected = "ip conflict: pod's interface net1 with an conflicting ip 10.9.0.7, 10.9.0.7 is located at 02:00:00:00:00:99";
+    assert_eq!(error.msg, format!("{PREFIX}: {expected}"));
+    assert!(world.calls().contains(&"batch blue/web".to_owned()), "the address goes back");
+    assert_eq!(world.door.snapshot(), before);
+    assert!(!world.directory.path().join("state/spiderpool/c1").exists());
+}
+
+#[test]
+fn a_silent_gateway_is_an_error_and_a_well_interface_is_announced() {
+    let world = World::new(Mood::Well);
+    *world.agent.detects.lock().unwrap() = true;
+    let error = attach(&world).unwrap_err();
+    assert_eq!(error.msg, format!("{PREFIX}: gateway {GATEWAY} is unreachable"));
+    station(&world, GATEWAY);
+    attach(&world).unwrap();
+    let announced: Vec<String> = world.door.announced().iter().map(|news| news.ip.to_string()).collect();
+    assert_eq!(announced, ["10.9.0.7"]);
+}
+
+#[test]
+fn an_interface_that_is_there_before_is_probed_at_once() {
+    let world = World::new(Mood::Well);
+    *world.agent.detects.lock().unwrap() = true;
+    station(&world, GATEWAY);
+    world.door.pod(NETNS, |pod| {
+        pod.physical("net1");
+    });
+    world.call(Verb::Add).unwrap();
+    station(&world, "10.9.0.7");
+    let error = world.call(Verb::Add).unwrap_err();
+    assert!(error.msg.contains("ip conflict") && error.msg.contains("02:00:00:00:00:99"), "{error}");
+    assert!(world.calls().contains(&"batch blue/web".to_owned()));
 }

@@ -1,0 +1,171 @@
+//! One API server, and the objects of a storm.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use futures::StreamExt;
+use futures::stream;
+use kube::Client;
+use kube::core::Request;
+use kube::core::params::{ListParams, Patch, PatchParams, PostParams};
+use polynic_control_plane::{ControlPlane, Programs};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+const POOLS: &str = "/apis/spiderpool.spidernet.io/v2beta1/spiderippools";
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const NODES: &str = "/api/v1/nodes";
+/// Requests at a time while objects are made; that is not measured.
+const AT_ONCE: usize = 16;
+
+/// An API server that ends with the value.
+pub(crate) struct Cluster {
+    name: &'static str,
+    runtime: Runtime,
+    client: Client,
+    kubeconfig: PathBuf,
+    directory: TempDir,
+    _plane: Option<ControlPlane>,
+}
+
+/// A pod that was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Pod {
+    pub(crate) name: String,
+    pub(crate) uid: String,
+}
+
+impl Cluster {
+    /// The embedded API server.
+    pub(crate) fn embedded() -> anyhow::Result<Option<Self>> {
+        let directory = tempfile::tempdir()?;
+        let data = directory.path().join("api");
+        let (started, path) = mpsc::channel();
+        // The thread ends with the process.
+        thread::spawn(move || {
+            let run = || -> anyhow::Result<()> {
+                let runtime = Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(async move {
+                    let config = polynic_apiserver::Config::new(data);
+                    let running = polynic_apiserver::Server::start(config).await?;
+                    started.send(running.kubeconfig_path().to_owned())?;
+                    std::future::pending::<anyhow::Result<()>>().await
+                })
+            };
+            run()
+        });
+        let kubeconfig = path.recv().context("the embedded API server did not start")?;
+        Self::with("the embedded API server", kubeconfig, directory, None).map(Some)
+    }
+
+    /// etcd and kube-apiserver, if their programs are there.
+    pub(crate) fn real() -> anyhow::Result<Option<Self>> {
+        let Ok(programs) = Programs::find() else { return Ok(None) };
+        let plane = ControlPlane::start(&programs)?;
+        let kubeconfig = plane.kubeconfig_path();
+        Self::with("etcd and kube-apiserver", kubeconfig, tempfile::tempdir()?, Some(plane)).map(Some)
+    }
+
+    fn with(
+        name: &'static str,
+        kubeconfig: PathBuf,
+        directory: TempDir,
+        plane: Option<ControlPlane>,
+    ) -> anyhow::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let client = runtime.block_on(polynic_cluster::client_from(Some(&kubeconfig)))?;
+        let client = client.ok_or_else(|| anyhow!("no client"))?;
+        let cluster = Self { name, runtime, client, kubeconfig, directory, _plane: plane };
+        for crd in polynic_api::spider::CRDS {
+            let crd: Value = serde_saphyr::from_str(crd)?;
+            cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", vec![crd])?;
+        }
+        while cluster.request::<Value>(Request::new(POOLS).list(&ListParams::default())?).is_err() {
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(cluster)
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn request<T: serde::de::DeserializeOwned>(&self, request: http::Request<Vec<u8>>) -> anyhow::Result<T> {
+        Ok(self.runtime.block_on(self.client.request(request))?)
+    }
+
+    fn create(&self, path: &str, objects: Vec<Value>) -> anyhow::Result<Vec<Value>> {
+        let create = |object: Value| async move {
+            let request =
+                Request::new(path).create(&PostParams::default(), object.to_string().into_bytes())?;
+            Ok::<Value, anyhow::Error>(self.client.request(request).await?)
+        };
+        let made = stream::iter(objects).map(create).buffered(AT_ONCE).collect::<Vec<_>>();
+        self.runtime.block_on(made).into_iter().collect()
+    }
+
+    /// Nodes, which may be there already.
+    pub(crate) fn nodes(&self, names: &[String]) {
+        for name in names {
+            let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+            let _ = self.create(NODES, vec![node]);
+        }
+    }
+
+    /// Pods on a node.
+    pub(crate) fn pods(&self, node: &str, count: usize, pools: &[String]) -> anyhow::Result<Vec<Pod>> {
+        let (v6, v4): (Vec<_>, Vec<_>) = pools.iter().partition(|pool| pool.ends_with("v6"));
+        let wanted = json!({"ipv4": v4, "ipv6": v6}).to_string();
+        let pod = |n: usize| {
+            json!({"apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": format!("{node}-{n}"), "annotations": {"ipam.spidernet.io/ippool": wanted}},
+                "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}})
+        };
+        let made = self.create(PODS, (0..count).map(pod).collect())?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pod =
+            |made: &Value| Pod { name: text(&made["metadata"]["name"]), uid: text(&made["metadata"]["uid"]) };
+        Ok(made.iter().map(pod).collect())
+    }
+
+    /// A pool of `size` addresses, the first `taken` of which are.
+    pub(crate) fn pool(&self, name: &str, size: usize, taken: usize) -> anyhow::Result<()> {
+        let v6 = name.ends_with("v6");
+        let ip = |n: usize| {
+            if v6 {
+                format!("fd00::{n:x}")
+            } else {
+                format!("10.{}.{}.{}", 64 + (n >> 16), n >> 8 & 255, n & 255)
+            }
+        };
+        let subnet = if v6 { "fd00::/64" } else { "10.64.0.0/10" };
+        let spec = json!({"subnet": subnet, "ips": [format!("{}-{}", ip(1), ip(size))]});
+        let pool = json!({"apiVersion": "spiderpool.spidernet.io/v2beta1", "kind": "SpiderIPPool",
+            "metadata": {"name": name}, "spec": spec});
+        self.create(POOLS, vec![pool])?;
+        if taken > 0 {
+            let record =
+                |n: usize| (ip(n), json!({"pod": format!("old/pod-{n}"), "podUid": format!("uid-{n}")}));
+            let records: serde_json::Map<_, _> = (1..=taken).map(record).collect();
+            let status =
+                json!({"status": {"allocatedIPs": json!(records).to_string(), "allocatedIPCount": taken}});
+            let patch = Patch::Merge(status);
+            let request =
+                Request::new(POOLS).patch_subresource("status", name, &PatchParams::default(), &patch)?;
+            self.request::<Value>(request)?;
+        }
+        Ok(())
+    }
+}
