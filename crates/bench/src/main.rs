@@ -11,6 +11,7 @@ use anyhow::Context;
 use polynic_kernel::sandbox::{Options, enter_private};
 
 mod attach;
+mod coordinator;
 mod inprocess;
 mod message;
 mod plugin;
@@ -29,12 +30,13 @@ use world::World;
 /// One group of figures.
 type Group = (&'static str, fn(&World) -> anyhow::Result<Vec<Row>>);
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     ("spawn", spawn::measure),
     ("macvlan", attach::macvlan),
     ("bridge", attach::bridge),
     ("host-local", attach::held),
     ("in-process", inprocess::measure),
+    ("coordinator", coordinator::measure),
     ("resources", resources::measure),
 ];
 

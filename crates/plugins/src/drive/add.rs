@@ -113,8 +113,11 @@ impl<'a> Attempt<'a> {
 
     fn run(&mut self) -> Result<Success, Error> {
         let mut shared = self.take_shared()?;
-        let facts = self.observe(None)?;
-        self.job.attachment.preflight(self.call(), &facts)?;
+        // A chained plugin's plan says what cannot work, and no address is reserved before it.
+        if self.job.attachment.role() == Role::Main {
+            let facts = self.observe(None)?;
+            self.job.attachment.preflight(self.call(), &facts)?;
+        }
         self.slot.reserve().map_err(|e| self.call().error(describe(&e)))?;
         let outcome = self.reserve_and_apply(shared.as_mut());
         outcome.inspect_err(|_| self.release())

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use polynic_cni::{Error, Success};
-use polynic_net::{Attr, Change, Entropy, Facts, FwObject, IpNet, Needs, Object, Place};
+use polynic_net::{Attr, Change, Entropy, Facts, FwObject, IpNet, Needs, NsFacts, Object, Place};
 use polynic_wire::messages::PodIdentity;
 
 use super::cable::{self, Cable};
@@ -89,13 +89,18 @@ impl ChainedAttachment for Coordination {
         needs
     }
 
-    fn further_needs(&self, _: &Call<'_>, _: &Success, facts: &Facts) -> Needs {
+    fn further_needs(&self, call: &Call<'_>, _: &Success, facts: &Facts) -> Needs {
         let mut needs = Needs::default();
         if !self.is_disabled() {
             view::source_needs(&mut needs, facts);
             Cable::needs(&mut needs);
             needs.pod.sysctls.extend(["default", "all"].into_iter().filter_map(|n| RP_FILTER.of(n)));
-            needs.pod.sysctls.extend(facts.pod.iter().flat_map(|pod| DISABLE_IPV6.keys(pod)));
+            // Reading settings is slow; these matter for IPv6 alone.
+            let has_ipv6 = |pod: &&NsFacts| {
+                pod.addresses_of(&call.ifname).any(|a| a.net.addr().is_ipv6() && a.is_global())
+            };
+            let pod = facts.pod.iter().filter(has_ipv6);
+            needs.pod.sysctls.extend(pod.flat_map(|pod| DISABLE_IPV6.keys(pod)));
         }
         needs
     }
