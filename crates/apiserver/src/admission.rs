@@ -3,6 +3,7 @@
 //! transaction: a webhook may take seconds and may ask this very server, so nothing is held while it is called.
 
 mod call;
+mod conditions;
 mod dispatch;
 mod hook;
 mod hooks;
@@ -18,6 +19,7 @@ use crate::resource::Resource;
 
 pub use self::resolve::{ResolveError, ServiceResolver};
 
+pub(crate) use self::conditions::compile as compile_condition;
 pub(crate) use self::dispatch::{Admission, World};
 pub(crate) use self::hooks::{Hooks, PREFIXES};
 

@@ -5,14 +5,17 @@ mod addresses;
 mod admit;
 mod bind;
 mod cascade;
+pub(crate) mod collector;
 mod create;
 mod cursor;
 mod delete;
+mod deletion;
 mod own;
 mod read;
 mod render;
 mod scale;
 mod seed;
+mod termination;
 mod update;
 mod watch;
 
@@ -27,7 +30,7 @@ use crate::decode::FieldValidation;
 use crate::json::text;
 use crate::meta;
 use crate::resource::{Registry, Resource};
-use crate::status::Status;
+use crate::status::{Cause, Status};
 use crate::store::{Event, Limits, Range, Store, StoreError};
 
 pub use self::delete::{DeleteOptions, Propagation};
@@ -160,7 +163,13 @@ fn admit_namespace(read: &Read<'_>, target: &Target) -> Result<(), Status> {
     if meta::is_ending(&namespace) {
         let name = text(&namespace, "metadata.name");
         let why = format!("unable to create new content in namespace {name} because it is being terminated");
-        return Err(Status::forbidden(target.resource.subject(&target.name), &why));
+        let cause = Cause {
+            field: "metadata.namespace".into(),
+            reason: "NamespaceTerminating",
+            message: format!("namespace {name} is being terminated"),
+        };
+        let refused = Status::forbidden(target.resource.subject(&target.name), &why);
+        return Err(Status { causes: vec![cause], ..refused });
     }
     Ok(())
 }

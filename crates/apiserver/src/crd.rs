@@ -10,6 +10,7 @@ mod lists;
 mod names;
 pub(crate) mod pattern;
 mod prune;
+mod rules;
 mod scale;
 mod shape;
 mod validate;
@@ -32,8 +33,9 @@ const VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", 
 /// What can be done with a part of one.
 const STATUS_VERBS: [&str; 3] = ["get", "patch", "update"];
 
-pub(crate) use self::format::is_known as is_known_format;
+pub(crate) use self::format::{has_format, is_known as is_known_format};
 pub(crate) use self::names::{accept as accept_names, release as release_names};
+pub(crate) use self::rules::variables as rule_variables;
 pub(crate) use self::scale::Scale;
 pub use self::shape::Shape;
 pub(crate) use self::shape::{Change, check_default};

@@ -66,8 +66,23 @@ pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => quote(text),
         Value::Number(number) if number.is_f64() => float(number.as_f64().unwrap_or_default()),
-        other => other.to_string(),
+        other => json(&other.to_string()),
     }
+}
+
+/// JSON text with what Go's encoder escapes besides.
+pub(crate) fn json(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                // Writing to a String cannot fail.
+                let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
 }
 
 #[cfg(test)]
@@ -90,6 +105,6 @@ mod tests {
             assert_eq!(float(number), text);
         }
         assert_eq!(shown(&json!(2.0)), "2");
-        assert_eq!(shown(&json!([1, "a"])), "[1,\"a\"]");
+        assert_eq!(shown(&json!([1, "a>"])), "[1,\"a\\u003e\"]");
     }
 }

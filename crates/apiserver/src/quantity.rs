@@ -61,6 +61,13 @@ impl Quantity {
     }
 }
 
+impl Quantity {
+    /// The same unit family with another amount, in billionths.
+    pub(crate) fn with_nanos(self, nanos: i128) -> Self {
+        Self { nanos, ..self }
+    }
+}
+
 /// Family, factor and power of ten of a unit.
 fn unit_of(unit: &str) -> Option<(Form, i128, i32)> {
     if let Some(at) = BINARY.iter().skip(1).position(|known| *known == unit) {

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admission::ServiceResolver;
-use crate::api::Api;
+use crate::api::{Api, collector};
 use crate::http::{Kubelets, Service, Streams};
 use crate::identity::{Identity, IdentityError, write_private};
 use crate::status::Status;
@@ -108,7 +108,9 @@ impl Server {
         write_private(&kubeconfig_path, &kubeconfig)?;
         let tasks = Tasks::default();
         let streams = Streams::new(config.kubelets.clone(), tasks.clone());
-        let service = Arc::new(Service::new(Arc::new(api), &identity.token, streams));
+        let api = Arc::new(api);
+        hyper::rt::Executor::execute(&tasks, collector::run(api.clone()));
+        let service = Arc::new(Service::new(api, &identity.token, streams));
         let accept = tokio::spawn(connection::accept(listener, tls, service, tasks.clone()));
         tracing::info!(%addr, data_dir = %config.data_dir.display(), "the API server is listening");
         Ok(Running {

@@ -4,42 +4,31 @@
 //! the store sets. Every change of an object gets the next revision of the whole store. Writers hand in a function
 //! that decides on a [`Txn`]; one thread runs these functions one after another, so a decision never sees a half-done
 //! neighbour, and makes all that wait at that moment durable with one fsync (group commit). An answer is given only
-//! after the fsync. Readers use snapshots and never wait for writers. A watch sees every change of its prefix once, in
+//! after the fsync. Objects are in memory too: readers never wait for the file. A watch sees every change of its prefix once, in
 //! order, or ends.
 
+mod file;
 mod hub;
+mod objects;
 mod transaction;
-mod view;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use redb::{Database, ReadableTable, TableDefinition};
 use tokio::sync::oneshot;
 
 pub use self::hub::{Change, Event, Watcher};
 pub use self::transaction::Txn;
 
-use self::hub::{Hub, Past};
-use self::view::View;
+use self::file::File;
+use self::hub::Hub;
 use self::writer::{Job, Writer};
-
-/// Objects by key. The value is the JSON text that clients get.
-const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
-/// Numbers of the store itself: `revision`, `format`.
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-/// Layout of the two tables; raised when they change meaning.
-const FORMAT: u64 = 1;
-/// Memory that redb may use for pages; everything else is the kernel's page cache.
-const CACHE_BYTES: usize = 16 << 20;
 
 /// What can go wrong beneath an object. Cloned to every writer of a failed group.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -54,7 +43,7 @@ pub enum StoreError {
         source: Arc<redb::Error>,
     },
     /// The file was written by a later release.
-    #[error("the object store {path} has format {found}, this program knows {FORMAT}")]
+    #[error("the object store {path} has format {found}, this program knows another")]
     Format {
         /// The file.
         path: PathBuf,
@@ -97,14 +86,6 @@ pub enum StoreError {
         /// The last one that there is.
         current: u64,
     },
-}
-
-fn read_error(error: impl Into<redb::Error>) -> StoreError {
-    StoreError::Read(Arc::new(error.into()))
-}
-
-fn write_error(error: impl Into<redb::Error>) -> StoreError {
-    StoreError::Write(Arc::new(error.into()))
 }
 
 /// Bounds of what the store keeps in memory for watches.
@@ -175,12 +156,10 @@ pub struct Store {
 impl Store {
     /// Opens the store at `path`, creating it if it is not there.
     pub fn open(path: &Path, limits: Limits, observer: Observer) -> Result<Self, StoreError> {
-        let db = open_database(path)?;
-        let revision = prepare(&db, path)?;
-        let db = Arc::new(db);
-        let hub = Arc::new(Hub::new(revision, View::open(&db)?, limits));
+        let (file, objects, revision) = File::open(path)?;
+        let hub = Arc::new(Hub::new(revision, objects, limits));
         let (jobs, queue) = mpsc::channel();
-        let writer = Writer { db, hub: hub.clone(), revision, observer };
+        let writer = Writer { file, hub: hub.clone(), revision, observer };
         let writer =
             std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&queue));
         let writer = writer.map_err(|e| StoreError::Thread(Arc::new(e)))?;
@@ -189,21 +168,17 @@ impl Store {
 
     /// The object at `key`, as of the last commit.
     pub fn get(&self, key: &str) -> Result<Option<Stored>, StoreError> {
-        self.hub.now().0.get(key)
+        Ok(self.hub.get(key).map(|body| Stored { key: key.into(), body }))
     }
 
     /// The objects in `range`, as of the last commit.
     pub fn list(&self, range: Range<'_>) -> Result<Listing, StoreError> {
-        let (view, revision) = self.hub.now();
-        let (items, rest) = view.scan(range.prefix, range.start, &Past::new())?.page(range.limit)?;
-        Ok(Listing { revision, items, rest })
+        Ok(self.hub.list(range))
     }
 
     /// The same as of `revision`, which must not be too long ago.
     pub fn list_at(&self, range: Range<'_>, revision: u64) -> Result<Listing, StoreError> {
-        let (view, past) = self.hub.past(range.prefix, revision)?;
-        let (items, rest) = view.scan(range.prefix, range.start, &past)?.page(range.limit)?;
-        Ok(Listing { revision, items, rest })
+        self.hub.list_at(range, revision)
     }
 
     /// Runs `decide` alone against the current state. If it returns `Ok`, what it staged is durable when this returns;
@@ -251,34 +226,4 @@ impl Drop for Store {
             let _ = writer.join();
         }
     }
-}
-
-fn open_database(path: &Path) -> Result<Database, StoreError> {
-    let failed = |source: redb::Error| StoreError::Open { path: path.into(), source: Arc::new(source) };
-    let mut options = OpenOptions::new();
-    // Secrets are in there.
-    let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    let file = file.map_err(|e| failed(redb::Error::Io(e)))?;
-    Database::builder().set_cache_size(CACHE_BYTES).create_file(file).map_err(|e| failed(e.into()))
-}
-
-/// Makes the tables of a new store; answers the last revision of an old one.
-fn prepare(db: &Database, path: &Path) -> Result<u64, StoreError> {
-    let setup = db.begin_write().map_err(write_error)?;
-    let revision = {
-        let mut meta = setup.open_table(META).map_err(write_error)?;
-        setup.open_table(OBJECTS).map_err(write_error)?;
-        let found = meta.get("format").map_err(read_error)?.map_or(FORMAT, |v| v.value());
-        if found != FORMAT {
-            return Err(StoreError::Format { path: path.into(), found });
-        }
-        meta.insert("format", FORMAT).map_err(write_error)?;
-        read_revision(&meta)?
-    };
-    setup.commit().map_err(write_error)?;
-    Ok(revision)
-}
-
-fn read_revision(meta: &impl ReadableTable<&'static str, u64>) -> Result<u64, StoreError> {
-    Ok(meta.get("revision").map_err(read_error)?.map_or(0, |value| value.value()))
 }

@@ -90,6 +90,11 @@ pub trait Strategy: Send + Sync {
         false
     }
 
+    /// True if objects are given time to end, be it none.
+    fn ends_gracefully(&self) -> bool {
+        false
+    }
+
     /// Seconds that `object` is given to end, of which the client asked for `asked`.
     fn grace_seconds(&self, _object: &Value, _asked: Option<i64>) -> i64 {
         0

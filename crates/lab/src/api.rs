@@ -10,9 +10,9 @@ use polynic_apiserver::{Kubelets, Running, Server};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::manifest;
 use crate::shape::Shape;
 use crate::state::State;
-use crate::{manifest, relay};
 
 /// Namespaces that every cluster has.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -20,26 +20,16 @@ const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-no
 /// The definitions that come with polynic.
 const CRDS: [&str; 1] = [include_str!("../../api/crds/k8s.cni.cncf.io_network-attachment-definitions.yaml")];
 
-/// Starts the server on the last of `listeners`; the others lead there.
-pub async fn serve(
-    state: &State,
-    mut listeners: Vec<TcpListener>,
-    kubelets: Arc<dyn Kubelets>,
-) -> Result<Running> {
-    let own = listeners.pop().ok_or_else(|| Error::Input("no socket for the API server".to_owned()))?;
-    let address = own.local_addr().map_err(Error::io("look at the API socket"))?;
+/// Starts the server on `own`.
+pub async fn serve(state: &State, own: TcpListener, kubelets: Arc<dyn Kubelets>) -> Result<Running> {
     let mut config = polynic_apiserver::Config::new(state.api_directory());
     config.kubelets = Some(kubelets);
     config.context = format!("polynic-lab-{}", state.name());
-    let server = Server::start_on(config, own).await.map_err(|why| {
+    Server::start_on(config, own).await.map_err(|why| {
         use std::error::Error as _;
         let cause = why.source().map(|source| format!(": {source}")).unwrap_or_default();
         Error::Start(format!("{why}{cause}"))
-    })?;
-    for listener in listeners {
-        relay::start(listener, address)?;
-    }
-    Ok(server)
+    })
 }
 
 /// What a cluster has before anybody uses it.

@@ -69,6 +69,13 @@ pub enum Command {
         #[arg(last = true, required = true, value_name = "CMD")]
         program: Vec<String>,
     },
+    /// Add, kill, start or remove a node of a running cluster.
+    Node {
+        #[command(flatten)]
+        which: Which,
+        #[command(subcommand)]
+        what: NodeCommand,
+    },
     /// Print the logs of the lab's own processes.
     Logs {
         #[command(flatten)]
@@ -91,6 +98,28 @@ pub enum Command {
     /// The lab's own processes.
     #[command(flatten)]
     Own(Own),
+}
+
+/// What can happen to nodes.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// One more node joins.
+    Add,
+    /// A node loses its power: everything on it is gone at once, and the cluster is not told.
+    Kill {
+        /// Such as node2.
+        node: String,
+    },
+    /// A node that was killed boots again.
+    Start {
+        /// Such as node2.
+        node: String,
+    },
+    /// A node loses its power, and its object is deleted.
+    Remove {
+        /// Such as node2.
+        node: String,
+    },
 }
 
 /// Options of `up`.

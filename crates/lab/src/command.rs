@@ -4,8 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitCode};
 
-use crate::cli::{Cli, Command, Own, Up};
+use crate::cli::{Cli, Command, NodeCommand, Own, Up};
 use crate::error::{Error, Result};
+use crate::fleet::request::{self, Request};
 use crate::shape::{Dual, Host, Shape, Underlay};
 use crate::state::{Spec, State, name_option};
 use crate::ui::{self, Style, Ui};
@@ -39,6 +40,7 @@ fn run_users(command: Command) -> Result<ExitCode> {
         Command::Exec { which, target, namespace, program } => {
             exec::exec(&State::of(&which.name)?, &target, &namespace, &program)
         }
+        Command::Node { which, what } => change_node(&running(&which.name)?, what),
         Command::Logs { which, component } => logs(&State::of(&which.name)?, component.as_deref()),
         Command::Status(which) => status(&State::of(&which.name)?),
         Command::Run { scenario, keep } => scenario::run(&scenario, keep),
@@ -170,6 +172,17 @@ fn kubectl(state: &State, args: &[String]) -> Result<ExitCode> {
         }
         Err(why) => Err(Error::io("run kubectl")(why)),
     }
+}
+
+fn change_node(state: &State, what: NodeCommand) -> Result<ExitCode> {
+    let request = match what {
+        NodeCommand::Add => Request::Add,
+        NodeCommand::Kill { node } => Request::Kill { node },
+        NodeCommand::Start { node } => Request::Start { node },
+        NodeCommand::Remove { node } => Request::Remove { node },
+    };
+    Ui::new().line(&request::ask(state, &request)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 fn logs(state: &State, component: Option<&str>) -> Result<ExitCode> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use ipnet::IpNet;
+use k8s_openapi::api::core::v1::Node as NodeObject;
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
@@ -84,6 +85,16 @@ fn multus(primary: &Value) -> Value {
         "kubeconfig": "/etc/cni/net.d/multus.d/multus.kubeconfig",
         "delegates": [primary],
     })
+}
+
+/// Whether a node's object says that it is ready; otherwise `problem` becomes its reason.
+pub fn is_ready(node: &NodeObject, problem: &mut String) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let Some(ready) = conditions.into_iter().find(|c| c.type_ == "Ready") else { return false };
+    if ready.status != "True" {
+        *problem = ready.message.clone().unwrap_or_default();
+    }
+    ready.status == "True"
 }
 
 /// The kubeconfig of `user` with another address of the API server.

@@ -75,6 +75,30 @@ impl Identity {
     }
 }
 
+impl Identity {
+    /// Kills the process and all others that share its view of the file system, at once. New ones that they start meanwhile go too.
+    pub fn kill_all_beside(&self, patience: Duration) -> Result<()> {
+        let view = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+        let Some(own) = view(self.pid) else { return Ok(()) };
+        loop {
+            let all = fs::read_dir("/proc").map_err(Error::io("look at all processes"))?.flatten();
+            let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+            let beside: Vec<u32> = pids.filter(|pid| view(*pid).as_ref() == Some(&own)).collect();
+            let alive: Vec<Identity> = beside
+                .into_iter()
+                .filter_map(|pid| Identity::of(pid).ok())
+                .filter(Identity::is_alive)
+                .collect();
+            if alive.is_empty() {
+                return Ok(());
+            }
+            for process in alive {
+                process.kill(patience)?;
+            }
+        }
+    }
+}
+
 /// Field 22. The name in field 2 may hold anything, so fields are counted from its closing parenthesis.
 fn start_time(stat: &str) -> Option<u64> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()

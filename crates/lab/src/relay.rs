@@ -8,27 +8,42 @@ use std::time::Duration;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::TcpStream;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::error::{Error, Result};
 
-/// Carries connections from `listener` to `server`, for as long as the runtime lives.
-pub fn start(listener: TcpListener, server: SocketAddr) -> Result<()> {
+/// A door that is open. It closes with this, and all connections through it end.
+pub struct Door(JoinHandle<()>);
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Carries connections from `listener` to `server`.
+pub fn start(listener: TcpListener, server: SocketAddr) -> Result<Door> {
     let what = || "relay API connections".to_owned();
     listener.set_nonblocking(true).map_err(Error::io(what()))?;
     let listener = tokio::net::TcpListener::from_std(listener).map_err(Error::io(what()))?;
-    tokio::spawn(async move {
-        loop {
-            match listener.accept().await {
-                Ok((client, _)) => drop(tokio::spawn(carry(client, server))),
-                // Out of descriptors, most likely: others will close theirs.
-                Err(why) => {
-                    tracing::warn!(%why, "cannot accept a connection");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+    Ok(Door(tokio::spawn(accept(listener, server))))
+}
+
+async fn accept(listener: tokio::net::TcpListener, server: SocketAddr) {
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => {
+                while connections.try_join_next().is_some() {}
+                connections.spawn(carry(client, server));
+            }
+            // Out of descriptors, most likely: others will close theirs.
+            Err(why) => {
+                tracing::warn!(%why, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
-    });
-    Ok(())
+    }
 }
 
 async fn carry(mut client: TcpStream, server: SocketAddr) {
@@ -49,7 +64,7 @@ mod tests {
         let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let door = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = door.local_addr().unwrap();
-        start(door, server.local_addr().unwrap()).unwrap();
+        let _open = start(door, server.local_addr().unwrap()).unwrap();
         let echo = tokio::spawn(async move {
             let (mut stream, _) = server.accept().await.unwrap();
             let mut all = Vec::new();

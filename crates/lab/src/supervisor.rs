@@ -1,10 +1,9 @@
 //! The lab's second process: makes nodes and wires, serves the API, restarts kubelets, runs the controllers.
 
-use std::fs;
 use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Child, ExitCode, Stdio};
+use std::process::{Child, ExitCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,18 +11,17 @@ use k8s_openapi::api::core::v1::Node as NodeObject;
 use kube::api::ListParams;
 use kube::{Api, Client};
 use polynic_apiserver::Running;
-use polynic_kernel::netns::{Netns, Pod};
 
-use crate::backoff::Backoff;
 use crate::error::{Error, Result};
+use crate::fleet::{Fleet, Start, request};
 use crate::hold::{self, Holder};
-use crate::process::{self, Identity};
 use crate::progress::{self, Progress};
 use crate::reach::Reach;
 use crate::registry::{self, Hosts, ROUTER};
+use crate::relay::Door;
 use crate::state::{Spec, State, write_whole};
-use crate::underlay::{Layout, Node, build, plan};
-use crate::{api, controllers, garbage, launch, node};
+use crate::underlay::{Layout, build, plan};
+use crate::{api, controllers, fleet, garbage, node, relay};
 
 /// How long nodes may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,17 +68,15 @@ static READY: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new
 
 async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
     let layout = Layout::new(spec.nodes, &spec.shape)?;
-    let hosts = start_hosts(&state, &layout, &node::plugins(&spec.polynic)?)?;
+    let plugins = node::plugins(&spec.polynic)?;
+    let hosts = start_hosts(&state, &layout, &plugins)?;
     build::build(&plan::stages(&layout)?, &hosts)?;
     registry::save_hosts(&state, &hosts)?;
     step(format!("underlay: {}", describe(&layout)));
-    let (_server, client) = serve_api(&state, &hosts, outer).await?;
+    let (server, client, _door) = serve_api(&state, outer).await?;
     step("API server: namespaces and NetworkAttachmentDefinitions".to_owned());
-    for node in layout.nodes() {
-        let kubeconfig = fs::read_to_string(state.inner_kubeconfig());
-        node::prepare(&state, &layout, node, &kubeconfig.map_err(Error::io("read the kubeconfig"))?)?;
-        tokio::spawn(keep_kubelet(state.clone(), node, host(&hosts, &node.name())?));
-    }
+    let start = Start { state, client: client.clone(), layout, hosts, plugins, server: server.addr() };
+    let fleet = Fleet::start(start)?;
     tokio::spawn(garbage::run(client.clone()));
     tokio::spawn(controllers::run(client.clone(), spec.shape.services));
     wait_until_ready(&client, spec.nodes).await?;
@@ -90,16 +86,10 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
     ));
     READY.store(true, std::sync::atomic::Ordering::Release);
     Progress::Ready.report();
-    wait_until_removed(&state).await;
-    Ok(())
-}
-
-/// Somebody removed the directory without `down`, which would not find the lab any more: it must not live on unseen.
-async fn wait_until_removed(state: &State) {
-    while state.directory().exists() {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
+    request::serve(fleet).await;
+    // Somebody removed it without `down`, which would not find the lab any more: it must not live on unseen.
     tracing::warn!("the lab's directory is gone: the lab ends");
+    Ok(())
 }
 
 fn step(text: String) {
@@ -137,21 +127,11 @@ fn start_hosts(state: &State, layout: &Layout, plugins: &[String]) -> Result<Hos
     Ok(hosts)
 }
 
-fn host(hosts: &Hosts, name: &str) -> Result<Identity> {
-    hosts.get(name).copied().ok_or_else(|| Error::Input(format!("no host {name}")))
-}
-
-/// One server, many sockets: on the machine, here among the switches, and on every node's loopback address.
-async fn serve_api(state: &State, hosts: &Hosts, outer: TcpListener) -> Result<(Running, Client)> {
+/// One server, many sockets: on the machine, here among the switches, and (by the fleet) on every node's loopback address.
+async fn serve_api(state: &State, outer: TcpListener) -> Result<(Running, Client, Door)> {
     let address = outer.local_addr().map_err(Error::io("look at the API socket"))?;
-    let mut listeners = vec![outer];
-    for (name, process) in hosts.iter().filter(|(name, _)| name.starts_with("node")) {
-        let failed = |why: String| Error::Kernel { what: format!("listen for API requests on {name}"), why };
-        let network = Netns::<Pod>::of_process(process.pid).map_err(|why| failed(why.to_string()))?;
-        listeners.push(network.run(listen).map_err(|why| failed(why.to_string()))??);
-    }
-    listeners.push(listen()?);
-    let server = api::serve(state, listeners, Arc::new(Reach(state.clone()))).await?;
+    let server = api::serve(state, fleet::listen()?, Arc::new(Reach(state.clone()))).await?;
+    let door = relay::start(outer, server.addr())?;
     let kubeconfig = server.kubeconfig();
     let outside = node::readdressed(kubeconfig, &format!("https://{address}"))?;
     write_whole(&state.kubeconfig(), outside.as_bytes())?;
@@ -159,38 +139,7 @@ async fn serve_api(state: &State, hosts: &Hosts, outer: TcpListener) -> Result<(
     write_whole(&state.inner_kubeconfig(), inside.as_bytes())?;
     let client = api::client(&state.inner_kubeconfig()).await?;
     api::seed(&client, &state.spec()?.shape).await?;
-    Ok((server, client))
-}
-
-fn listen() -> Result<TcpListener> {
-    TcpListener::bind(("127.0.0.1", 6443)).map_err(Error::io("listen on 127.0.0.1:6443"))
-}
-
-/// Runs a node's kubelet, again and again if it must be: pods survive it, because their processes are not its children for long.
-async fn keep_kubelet(state: State, node: Node, holder: Identity) {
-    let mut backoff = Backoff::of_sandboxes();
-    loop {
-        let started = Instant::now();
-        match start_kubelet(&state, node, holder) {
-            Ok(mut child) => {
-                let status = child.wait().await;
-                tracing::warn!(node = %node.name(), ?status, "the kubelet ended: starting it again");
-            }
-            Err(why) => tracing::warn!(node = %node.name(), %why, "cannot start the kubelet"),
-        }
-        if started.elapsed() > PATIENCE {
-            backoff.reset();
-        }
-        tokio::time::sleep(backoff.wait()).await;
-    }
-}
-
-fn start_kubelet(state: &State, node: Node, holder: Identity) -> Result<tokio::process::Child> {
-    let log = launch::log_file(state, &node.name())?;
-    let mut command = process::again(["__kubelet", &node.number.to_string(), &holder.pid.to_string()]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    let what = format!("start the kubelet of {}", node.name());
-    tokio::process::Command::from(command).spawn().map_err(Error::io(what))
+    Ok((server, client, door))
 }
 
 async fn wait_until_ready(client: &Client, nodes: u16) -> Result<()> {
@@ -199,20 +148,11 @@ async fn wait_until_ready(client: &Client, nodes: u16) -> Result<()> {
     let mut last = String::new();
     while Instant::now() < deadline {
         let list = api.list(&ListParams::default()).await.map_err(Error::api("list nodes"))?;
-        let ready = list.items.iter().filter(|node| is_ready(node, &mut last)).count();
+        let ready = list.items.iter().filter(|node| node::is_ready(node, &mut last)).count();
         if ready == usize::from(nodes) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     Err(Error::Waited(format!("the nodes are not ready after {PATIENCE:?}: {last}")))
-}
-
-fn is_ready(node: &NodeObject, problem: &mut String) -> bool {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    let Some(ready) = conditions.into_iter().find(|c| c.type_ == "Ready") else { return false };
-    if ready.status != "True" {
-        *problem = ready.message.clone().unwrap_or_default();
-    }
-    ready.status == "True"
 }

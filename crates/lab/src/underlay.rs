@@ -123,6 +123,11 @@ impl Layout {
         }
     }
 
+    /// The same lab with these nodes.
+    pub fn with_nodes(&self, numbers: &[u16]) -> Layout {
+        Layout { nodes: numbers.to_vec(), ..self.clone() }
+    }
+
     /// What was asked for.
     pub fn shape(&self) -> &Shape {
         &self.shape

@@ -7,6 +7,7 @@ use futures::future::join_all;
 use serde_json::Value;
 
 use super::call::{self, Surroundings};
+use super::conditions;
 use super::hook::Hook;
 use super::matching;
 use super::resolve::ServiceResolver;
@@ -163,7 +164,11 @@ fn wanted<'w>(
     };
     let matches = matching::objects_match(&hook.objects, request)
         && matching::namespace_matches(&hook.namespaces, request, namespace)?;
-    Ok(matches.then_some(resource))
+    if !matches || hook.conditions.is_empty() {
+        return Ok(matches.then_some(resource));
+    }
+    let holds = conditions::hold(hook, request, resource)?;
+    Ok(holds.then_some(resource))
 }
 
 /// What a failed call means is the configuration's choice; a refusal ends the request.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::conditions::Condition;
 use crate::json::{at, integer, items, text};
 use crate::selector::LabelSelector;
 
@@ -38,6 +39,7 @@ pub(super) struct Hook {
     pub(super) rules: Vec<Rule>,
     pub(super) namespaces: LabelSelector,
     pub(super) objects: LabelSelector,
+    pub(super) conditions: Vec<Condition>,
     /// True if requests in other versions of the kind are meant too.
     pub(super) equivalent: bool,
     /// True if a failed call counts as consent.
@@ -64,6 +66,7 @@ impl Hook {
             rules: items(hook, "rules").iter().map(rule).collect(),
             namespaces: selector(hook, "namespaceSelector"),
             objects: selector(hook, "objectSelector"),
+            conditions: items(hook, "matchConditions").iter().filter_map(Condition::read).collect(),
             equivalent: text(hook, "matchPolicy") != "Exact",
             ignore_failure: text(hook, "failurePolicy") == "Ignore",
             timeout: Duration::from_secs(seconds.unsigned_abs()),

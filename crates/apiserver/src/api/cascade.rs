@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::delete::{Fate, delete_one, marked};
-use super::{Target, addresses};
+use super::delete::{DeleteOptions, Deleted, Gone, delete_one};
+use super::{Target, addresses, deletion, termination};
 use crate::crd;
 use crate::json::{items, text};
 use crate::meta;
@@ -42,19 +42,45 @@ pub(super) fn delete_container(
     target: &Target,
     object: Value,
     now: Timestamp,
-) -> Result<(Fate, Value), Status> {
+) -> Result<Deleted, Status> {
     let key = target.key();
     let mut container = object;
     if !meta::is_ending(&container) {
-        container = txn.put(&key, marked(&target.resource, container, 0, now))?;
+        deletion::mark(&target.resource, &mut container, 0, now);
+        container = txn.put(&key, container)?;
     }
+    let options = DeleteOptions::default();
     for (resource, prefix) in contents(kinds, &key) {
         for (key, held) in txn.scan(&prefix)? {
-            delete_one(txn, (&resource, &key), held, None, now)?;
+            let (gone, last) = delete_one(txn, (&resource, &key), held, (&options, now))?;
+            if gone == Gone::Yes {
+                addresses::release(txn, &resource, &last)?;
+            }
         }
     }
-    let gone = remove_if_done(txn, kinds, &key)?;
-    Ok((if gone { Fate::Remove } else { Fate::Keep }, container))
+    if remove_if_done(txn, kinds, &key)? {
+        return Ok((Gone::Yes, container));
+    }
+    if key.starts_with(NAMESPACES) {
+        explain(txn, kinds, &key, now)?;
+    }
+    Ok((Gone::NotYet, container))
+}
+
+/// Says in the namespace's conditions what it waits for.
+fn explain(txn: &mut Txn<'_, '_>, kinds: &Snapshot, key: &str, now: Timestamp) -> Result<(), Status> {
+    let mut remaining = Vec::new();
+    for (resource, prefix) in contents(kinds, key) {
+        let held = txn.scan(&prefix)?.into_iter().map(|(_, object)| object);
+        remaining.push((resource, held.collect()));
+    }
+    let Some(mut namespace) = txn.get(key)? else { return Ok(()) };
+    let before = namespace.clone();
+    termination::explain(&mut namespace, &remaining, now);
+    if namespace != before {
+        txn.put(key, namespace)?;
+    }
+    Ok(())
 }
 
 /// After the removal of `object`: removes the containers that only waited for it.

@@ -1,22 +1,17 @@
 //! delete and deletecollection: at once, or by marking where finalizers or a grace period hold it up.
 
-use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use jiff::Timestamp;
+use serde_json::Value;
 
 use super::create::served;
-use super::update::check_uid;
+use super::deletion::{Fate, fate};
 use super::{Api, Target, admit, cascade};
 use crate::admission::Operation;
-use crate::json::{child, integer, items, text};
-use crate::meta;
+use crate::json::text;
 use crate::resource::{Resource, Snapshot};
 use crate::selector::Selector;
 use crate::status::{self, Status};
 use crate::store::{Range, Txn};
-use crate::strategy::moment;
-
-/// The longest grace that is taken literally, seconds: a year. More would leave the calendar.
-const LONGEST_GRACE: i64 = 366 * 86_400;
 
 /// What becomes of the objects that name the deleted one as their owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,19 +51,15 @@ pub struct DeleteOptions {
     pub dry_run: bool,
 }
 
-/// What becomes of an object that is deleted.
-#[derive(Debug, PartialEq)]
-pub(super) enum Fate {
-    /// It goes now.
-    Remove,
-    /// It stays, changed like this, until finalizers and grace are over.
-    Mark(Value),
-    /// It was marked before; nothing changes.
-    Keep,
-}
+/// Whether an object went, and its last or present state.
+pub(super) type Deleted = (Gone, Value);
 
-/// What became of an object, and its last or present state.
-pub(super) type Deleted = (Fate, Value);
+/// Whether an object went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gone {
+    Yes,
+    NotYet,
+}
 
 impl Api {
     /// Deletes one object. Answers the object where it stays for a while or its kind answers so, otherwise a Status.
@@ -88,7 +79,7 @@ impl Api {
             decided.await?
         };
         match done {
-            (Fate::Remove, last) if !resource.strategy.answers_with_object() => {
+            (Gone::Yes, last) if !resource.strategy.answers_with_object() => {
                 let subject = resource.subject(text(&last, "metadata.name"));
                 Ok(status::deleted(&subject, text(&last, "metadata.uid")))
             }
@@ -169,8 +160,8 @@ pub(super) fn delete(
     if cascade::has_contents(resource) {
         return cascade::delete_container(txn, kinds, target, object, now);
     }
-    let done = delete_one(txn, (resource, &target.key()), object, options.grace_seconds, now)?;
-    if done.0 == Fate::Remove {
+    let done = delete_one(txn, (resource, &target.key()), object, (options, now))?;
+    if done.0 == Gone::Yes {
         cascade::sweep(txn, kinds, resource, &done.1)?;
     }
     Ok(done)
@@ -187,14 +178,21 @@ pub(super) fn check_preconditions(
         let why = "this namespace may not be deleted";
         return Err(Status::forbidden(resource.subject(&target.name), why));
     }
-    check_uid(target, &options.uid, object)?;
-    let version = &options.resource_version;
-    if !version.is_empty() && version != text(object, "metadata.resourceVersion") {
-        let actual = text(object, "metadata.resourceVersion");
+    let subject = || resource.subject_kind(&target.name);
+    let (uid, version) = (text(object, "metadata.uid"), text(object, "metadata.resourceVersion"));
+    if !options.uid.is_empty() && options.uid != uid {
         let why = format!(
-            "Precondition failed: ResourceVersion in precondition: {version}, ResourceVersion in object meta: {actual}"
+            "the UID in the precondition ({}) does not match the UID in record ({uid}). The object might have been deleted and then recreated",
+            options.uid
         );
-        return Err(Status::conflict(resource.subject(&target.name), &why));
+        return Err(Status::conflict(subject(), &why));
+    }
+    if !options.resource_version.is_empty() && options.resource_version != version {
+        let why = format!(
+            "the ResourceVersion in the precondition ({}) does not match the ResourceVersion in record ({version}). The object might have been modified",
+            options.resource_version
+        );
+        return Err(Status::conflict(subject(), &why));
     }
     Ok(())
 }
@@ -204,78 +202,15 @@ pub(super) fn delete_one(
     txn: &mut Txn<'_, '_>,
     (resource, key): (&Resource, &str),
     object: Value,
-    grace: Option<i64>,
-    now: Timestamp,
-) -> Result<(Fate, Value), Status> {
-    let fate = fate(resource, &object, grace, now);
-    let after = match &fate {
-        Fate::Remove => txn.remove(key, object)?,
-        Fate::Mark(marked) => txn.put(key, marked.clone())?,
-        Fate::Keep => object,
-    };
-    Ok((fate, after))
-}
-
-fn fate(resource: &Resource, object: &Value, asked: Option<i64>, now: Timestamp) -> Fate {
-    let grace = resource.strategy.grace_seconds(object, asked).min(LONGEST_GRACE);
-    if grace == 0 && items(object, "metadata.finalizers").is_empty() {
-        return Fate::Remove;
-    }
-    // A second deletion may only shorten the time that the first one gave.
-    let given = integer(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0);
-    if meta::is_ending(object) && grace >= given {
-        return Fate::Keep;
-    }
-    Fate::Mark(marked(resource, object.clone(), grace, now))
-}
-
-/// `object` with its deletion begun.
-pub(super) fn marked(resource: &Resource, mut object: Value, grace: i64, now: Timestamp) -> Value {
-    let end = now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(now);
-    let metadata = child(&mut object, "metadata");
-    metadata["deletionTimestamp"] = moment(end);
-    metadata["deletionGracePeriodSeconds"] = json!(grace);
-    resource.strategy.begin_deletion(&mut object);
-    object
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::resource::Registry;
-
-    fn fate_of(metadata: Value, grace: Option<i64>) -> Fate {
-        let kinds = Registry::default().snapshot();
-        let pod =
-            json!({"metadata": metadata, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": 30}});
-        fate(kinds.find("", "v1", "pods").unwrap(), &pod, grace, Timestamp::UNIX_EPOCH)
-    }
-
-    #[test]
-    fn a_running_pod_is_marked_and_goes_when_no_grace_is_left() {
-        let Fate::Mark(marked) = fate_of(json!({"name": "p"}), None) else { panic!("not marked") };
-        assert_eq!(marked["metadata"]["deletionTimestamp"], "1970-01-01T00:00:30Z");
-        assert_eq!(marked["metadata"]["deletionGracePeriodSeconds"], 30);
-        assert_eq!(fate_of(json!({"name": "p"}), Some(0)), Fate::Remove);
-    }
-
-    #[test]
-    fn grace_can_be_shortened_and_not_prolonged() {
-        let marked = json!({"deletionTimestamp": "x", "deletionGracePeriodSeconds": 30});
-        assert_eq!(fate_of(marked.clone(), Some(60)), Fate::Keep);
-        assert!(matches!(fate_of(marked, Some(5)), Fate::Mark(_)));
-    }
-
-    #[test]
-    fn finalizers_hold_an_object_without_grace() {
-        let Fate::Mark(marked) = fate_of(json!({"finalizers": ["a/b"]}), Some(0)) else {
-            panic!("not marked")
-        };
-        assert_eq!(fate_of(marked["metadata"].clone(), Some(0)), Fate::Keep);
-    }
-
-    #[test]
-    fn an_absurd_grace_does_not_overflow() {
-        assert!(matches!(fate_of(json!({}), Some(i64::MAX)), Fate::Mark(_)));
-    }
+    (options, now): (&DeleteOptions, Timestamp),
+) -> Result<Deleted, Status> {
+    Ok(match fate(resource, &object, options, now) {
+        Fate::Remove => (Gone::Yes, txn.remove(key, object)?),
+        Fate::MarkAndRemove(marked) => {
+            let marked = txn.put(key, marked)?;
+            (Gone::Yes, txn.remove(key, marked)?)
+        }
+        Fate::Mark(marked) => (Gone::NotYet, txn.put(key, marked)?),
+        Fate::Keep => (Gone::NotYet, object),
+    })
 }

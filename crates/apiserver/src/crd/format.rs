@@ -46,6 +46,14 @@ pub(crate) fn is_known(format: &str) -> bool {
     format == "password" || check(format).is_some()
 }
 
+/// Checks a text against a format; the error is a sentence.
+pub(crate) fn has_format(format: &str, text: &str) -> Result<(), String> {
+    match check(format) {
+        Some(check) if !check(text) => Err(format!("invalid {format}")),
+        _ => Ok(()),
+    }
+}
+
 macro_rules! pattern {
     ($name:ident, $pattern:literal) => {
         #[allow(clippy::expect_used, reason = "the pattern is a constant, and each has a test")]

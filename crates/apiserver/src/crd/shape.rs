@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::rules::Rules;
 use super::scale::Scale;
 use super::{defaults, embedded, lists, prune, validate};
 use crate::schema::Node;
@@ -21,6 +22,7 @@ const BLOCKING: [&str; 5] = [
 pub struct Shape {
     node: Node,
     has_defaults: bool,
+    rules: Rules,
     pub(crate) scale: Option<Scale>,
 }
 
@@ -35,8 +37,10 @@ impl Shape {
     /// From an element of a definition's `versions`.
     pub(crate) fn read(version: &Value) -> Self {
         let node = Node::parse(&version["schema"]["openAPIV3Schema"]);
+        let rules = Rules::of(&node, true);
         Self {
             has_defaults: has_defaults(&node),
+            rules,
             node,
             scale: Scale::read(&version["subresources"]["scale"]),
         }
@@ -91,8 +95,16 @@ impl Shape {
         if was_wrong { Vec::new() } else { lists::validate(change.new, &self.node, "") }
     }
 
-    fn with_expressions(&self, _change: Change<'_>, causes: Vec<Cause>) -> Vec<Cause> {
-        let _blocked = causes.iter().any(|cause| BLOCKING.contains(&cause.reason));
+    fn with_expressions(&self, change: Change<'_>, mut causes: Vec<Cause>) -> Vec<Cause> {
+        if self.rules.is_empty() {
+            return causes;
+        }
+        if causes.iter().any(|cause| BLOCKING.contains(&cause.reason)) {
+            let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            causes.push(Cause::invalid_value("<nil>", &Value::Null, detail));
+        } else {
+            causes.extend(self.rules.validate(change, &self.node));
+        }
         causes
     }
 }

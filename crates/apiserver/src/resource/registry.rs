@@ -28,6 +28,12 @@ impl Snapshot {
         self.iter().find(|r| r.group == group && r.version == version && r.plural == plural)
     }
 
+    /// A version of the kind whose object is stored at `key`.
+    pub fn of_key(&self, key: &str) -> Option<&Arc<Resource>> {
+        let kinds = key.match_indices('/').nth(1).map(|(at, _)| &key[..=at])?;
+        self.iter().find(|r| r.prefix(None) == kinds)
+    }
+
     /// One resource per distinct namespaced storage: what lives in a namespace.
     pub fn namespaced(&self) -> Vec<Arc<Resource>> {
         let mut by_prefix = BTreeMap::new();

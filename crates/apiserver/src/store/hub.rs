@@ -3,13 +3,14 @@
 //! Bounded on both sides: the window forgets its oldest events (a watch from before them is told so), and a watcher
 //! that stays too far behind is ended rather than buffered for.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{Limits, StoreError, View};
+use super::objects::{Objects, Overlay, Scan};
+use super::{Limits, Listing, Range, StoreError};
 
 /// What happened to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,66 +63,84 @@ struct State {
     floor: u64,
     published: u64,
     /// The objects as of `published`.
-    view: Arc<View>,
+    objects: Objects,
     watchers: Vec<Subscription>,
 }
 
-/// What keys held at a moment in the past, where that differs from now; `None` for an object that was not there.
-pub(super) type Past = BTreeMap<String, Option<Bytes>>;
-
 pub(super) struct Hub {
     limits: Limits,
-    state: Mutex<State>,
+    state: RwLock<State>,
 }
 
 impl Hub {
-    pub(super) fn new(revision: u64, view: View, limits: Limits) -> Self {
+    pub(super) fn new(revision: u64, objects: Objects, limits: Limits) -> Self {
         let state = State {
             window: VecDeque::new(),
             window_bytes: 0,
             floor: revision,
             published: revision,
-            view: Arc::new(view),
+            objects,
             watchers: Vec::new(),
         };
-        Self { limits, state: Mutex::new(state) }
+        Self { limits, state: RwLock::new(state) }
     }
 
-    /// State is only ever appended to or trimmed, so a panicking holder leaves it usable.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What a panicking holder leaves is usable: objects, window and revision change together, in one go that cannot fail.
+    fn state(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn published(&self) -> u64 {
-        self.state().published
+        self.look().published
     }
 
-    /// The objects now, and the revision that this is.
-    pub(super) fn now(&self) -> (Arc<View>, u64) {
-        let state = self.state();
-        (state.view.clone(), state.published)
+    /// Lets `act` look at the objects, which do not change meanwhile.
+    pub(super) fn with_objects<T>(&self, act: impl FnOnce(&Objects) -> T) -> T {
+        act(&self.look().objects)
     }
 
-    /// The objects under `prefix` at `revision`, as the objects now and what was different then.
-    pub(super) fn past(&self, prefix: &str, revision: u64) -> Result<(Arc<View>, Past), StoreError> {
-        let state = self.state();
+    pub(super) fn get(&self, key: &str) -> Option<Bytes> {
+        self.look().objects.get(key).cloned()
+    }
+
+    /// The objects in `range` as of the last commit.
+    pub(super) fn list(&self, range: Range<'_>) -> Listing {
+        let state = self.look();
+        let (items, rest) =
+            Scan::new(&state.objects, &Overlay::new(), range.prefix, range.start).page(range.limit);
+        Listing { revision: state.published, items, rest }
+    }
+
+    /// The same as of `revision`: the objects now, with what has changed since undone.
+    pub(super) fn list_at(&self, range: Range<'_>, revision: u64) -> Result<Listing, StoreError> {
+        let state = self.look();
         if revision > state.published {
             return Err(StoreError::Future { asked: revision, current: state.published });
         }
         if revision < state.floor {
             return Err(StoreError::Compacted { asked: revision, oldest: state.floor });
         }
-        let mut past = Past::new();
+        let mut past = Overlay::new();
         let later = state.window.iter().rev().take_while(|event| event.revision > revision);
-        for event in later.filter(|event| event.key.starts_with(prefix)) {
+        for event in later.filter(|event| event.key.starts_with(range.prefix)) {
             past.insert(event.key.clone(), event.before.clone());
         }
-        Ok((state.view.clone(), past))
+        let (items, rest) = Scan::new(&state.objects, &past, range.prefix, range.start).page(range.limit);
+        Ok(Listing { revision, items, rest })
     }
 
-    pub(super) fn publish(&self, events: &[Arc<Event>], view: View) {
+    pub(super) fn publish(&self, changes: Overlay, events: &[Arc<Event>]) {
         let mut state = self.state();
-        state.view = Arc::new(view);
+        for (key, body) in changes {
+            match body {
+                Some(body) => state.objects.insert(key, body),
+                None => state.objects.remove(&key),
+            };
+        }
         for event in events {
             state.watchers.retain(|watcher| watcher.offer(event));
             state.window_bytes += event.size();

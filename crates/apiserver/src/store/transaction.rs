@@ -1,92 +1,73 @@
 //! One decision's view of the store: committed state, what earlier members of the group did, and its own staged writes.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{ReadableTable, Table};
 use serde_json::{Value, json};
 
+use super::StoreError;
 use super::hub::{Change, Event};
-use super::{StoreError, read_error};
-
-pub(super) type Objects<'w> = Table<'w, &'static str, &'static [u8]>;
+use super::objects::{Objects, Overlay, Scan};
 
 /// Staged reads and writes of one decision. Nothing reaches the file unless the decision returns `Ok`.
 pub struct Txn<'t, 'w> {
-    objects: &'t Objects<'w>,
-    pub(super) staged: BTreeMap<String, Option<Bytes>>,
+    committed: &'w Objects,
+    /// What earlier decisions of the group did.
+    group: &'t Overlay,
+    pub(super) staged: Overlay,
     pub(super) events: Vec<Arc<Event>>,
     pub(super) revision: u64,
     pub(super) discarded: bool,
 }
 
 impl<'t, 'w> Txn<'t, 'w> {
-    pub(super) fn new(objects: &'t Objects<'w>, revision: u64) -> Self {
-        Self { objects, staged: BTreeMap::new(), events: Vec::new(), revision, discarded: false }
+    pub(super) fn new(committed: &'w Objects, group: &'t Overlay, revision: u64) -> Self {
+        Self { committed, group, staged: Overlay::new(), events: Vec::new(), revision, discarded: false }
     }
 
     /// The object at `key`, this decision's own writes included.
     pub fn get(&self, key: &str) -> Result<Option<Value>, StoreError> {
-        let Some(body) = self.body(key)? else { return Ok(None) };
+        let Some(body) = self.body(key) else { return Ok(None) };
         parse(key, &body).map(Some)
     }
 
     /// True if there is an object at `key`.
     pub fn has(&self, key: &str) -> Result<bool, StoreError> {
-        Ok(self.body(key)?.is_some())
+        Ok(self.body(key).is_some())
     }
 
-    fn body(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
-        if let Some(staged) = self.staged.get(key) {
-            return Ok(staged.clone());
-        }
-        let stored = self.objects.get(key).map_err(read_error)?;
-        Ok(stored.map(|value| Bytes::copy_from_slice(value.value())))
+    fn body(&self, key: &str) -> Option<Bytes> {
+        let over = self.staged.get(key).or_else(|| self.group.get(key));
+        over.cloned().unwrap_or_else(|| self.committed.get(key).cloned())
     }
 
     /// All objects whose keys start with `prefix`, in key order.
     pub fn scan(&self, prefix: &str) -> Result<Vec<(String, Value)>, StoreError> {
-        let keys = self.keys(prefix)?;
-        let mut found = Vec::with_capacity(keys.len());
-        for key in keys {
-            if let Some(object) = self.get(&key)? {
-                found.push((key, object));
-            }
-        }
-        Ok(found)
+        let over = self.over(prefix);
+        let found = Scan::new(self.committed, &over, prefix, "");
+        found.map(|(key, body)| Ok((key.clone(), parse(key, body)?))).collect()
     }
 
     /// True if no object's key starts with `prefix`.
     pub fn is_empty(&self, prefix: &str) -> Result<bool, StoreError> {
-        for key in self.keys(prefix)? {
-            if self.has(&key)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let over = self.over(prefix);
+        Ok(Scan::new(self.committed, &over, prefix, "").next().is_none())
     }
 
-    /// Keys under `prefix`, those of staged deletions included.
-    fn keys(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let mut keys = Vec::new();
-        for entry in self.objects.range(prefix..).map_err(read_error)? {
-            let (key, _) = entry.map_err(read_error)?;
-            if !key.value().starts_with(prefix) {
-                break;
-            }
-            keys.push(key.value().to_owned());
-        }
-        let staged = self.staged.range(prefix.to_owned()..).map(|(key, _)| key);
-        keys.extend(staged.take_while(|key| key.starts_with(prefix)).cloned());
-        keys.sort_unstable();
-        keys.dedup();
-        Ok(keys)
+    /// What under `prefix` is not as it is committed.
+    fn over(&self, prefix: &str) -> Overlay {
+        let of = |changes: &Overlay| -> Overlay {
+            let from = changes.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+            from.map(|(key, body)| (key.clone(), body.clone())).collect()
+        };
+        let mut over = of(self.group);
+        over.extend(of(&self.staged));
+        over
     }
 
     /// Stages `object` at `key` and returns it with the resourceVersion it got.
     pub fn put(&mut self, key: &str, object: Value) -> Result<Value, StoreError> {
-        let before = self.body(key)?;
+        let before = self.body(key);
         let change = if before.is_some() { Change::Modified } else { Change::Added };
         let (object, body) = self.stamp(key, object)?;
         self.staged.insert(key.to_owned(), Some(body.clone()));
@@ -96,7 +77,7 @@ impl<'t, 'w> Txn<'t, 'w> {
 
     /// Stages the removal of `key`, whose last state is `object`, and returns that with the deletion's resourceVersion.
     pub fn remove(&mut self, key: &str, object: Value) -> Result<Value, StoreError> {
-        let Some(before) = self.body(key)? else { return Ok(object) };
+        let Some(before) = self.body(key) else { return Ok(object) };
         let (object, body) = self.stamp(key, object)?;
         self.staged.insert(key.to_owned(), None);
         self.record(key, Change::Deleted, body, Some(before));

@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 
-use redb::{Database, WriteTransaction};
-
+use super::file::File;
 use super::hub::{Event, Hub};
-use super::transaction::{Objects, Txn};
-use super::{META, OBJECTS, Observer, StoreError, View, write_error};
+use super::objects::{Objects, Overlay};
+use super::transaction::Txn;
+use super::{Observer, StoreError};
 
 /// Tells a writer how the commit of its group went.
 pub(super) type Tell = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -18,7 +18,7 @@ pub(super) type Job = Box<dyn FnOnce(&mut Txn<'_, '_>) -> (bool, Tell) + Send>;
 const GROUP: usize = 256;
 
 pub(super) struct Writer {
-    pub(super) db: Arc<Database>,
+    pub(super) file: File,
     pub(super) hub: Arc<Hub>,
     pub(super) revision: u64,
     pub(super) observer: Observer,
@@ -26,6 +26,7 @@ pub(super) struct Writer {
 
 /// What a group of decisions came to.
 struct Group {
+    changes: Overlay,
     events: Vec<Arc<Event>>,
     revision: u64,
     tell: Vec<Tell>,
@@ -41,63 +42,46 @@ impl Writer {
     }
 
     fn serve(&mut self, jobs: Vec<Job>) {
-        let mut group = Group { events: Vec::new(), revision: self.revision, tell: Vec::new() };
-        let result = self.commit(jobs, &mut group).and_then(|()| self.publish(&group));
-        for tell in group.tell {
+        let mut group =
+            Group { changes: Overlay::new(), events: Vec::new(), revision: self.revision, tell: Vec::new() };
+        self.hub.with_objects(|objects| {
+            for job in jobs {
+                decide(job, objects, &mut group);
+            }
+        });
+        let result = self.commit(&group);
+        let Group { changes, events, revision, tell } = group;
+        if result.is_ok() && !events.is_empty() {
+            self.revision = revision;
+            (self.observer)(&events);
+            self.hub.publish(changes, &events);
+        }
+        for tell in tell {
             tell(result.clone());
         }
     }
 
-    /// What is durable is shown to everybody before its writers are answered.
-    fn publish(&mut self, group: &Group) -> Result<(), StoreError> {
-        self.revision = group.revision;
-        if !group.events.is_empty() {
-            (self.observer)(&group.events);
-            self.hub.publish(&group.events, View::open(&self.db)?);
+    fn commit(&mut self, group: &Group) -> Result<(), StoreError> {
+        if group.events.is_empty() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn commit(&self, jobs: Vec<Job>, group: &mut Group) -> Result<(), StoreError> {
-        let write = self.db.begin_write().map_err(write_error)?;
-        {
-            let mut objects = write.open_table(OBJECTS).map_err(write_error)?;
-            for job in jobs {
-                decide(job, &mut objects, group)?;
-            }
-        }
-        finish(write, group)
+        self.file.commit(&group.changes, group.revision)
     }
 }
 
-/// Runs one decision and carries what it staged into the table, where the next one of the group sees it.
-fn decide(job: Job, objects: &mut Objects<'_>, group: &mut Group) -> Result<(), StoreError> {
-    let mut txn = Txn::new(objects, group.revision);
+/// Runs one decision and keeps what it staged, where the next one of the group sees it.
+fn decide(job: Job, objects: &Objects, group: &mut Group) {
+    let mut txn = Txn::new(objects, &group.changes, group.revision);
     // A decision that panics is a defect, but it may only cost its own caller the answer.
     let Ok((keep, tell)) = catch_unwind(AssertUnwindSafe(|| job(&mut txn))) else {
         tracing::error!("a decision on the object store panicked; its request fails");
-        return Ok(());
+        return;
     };
+    let Txn { staged, events, revision, discarded, .. } = txn;
     group.tell.push(tell);
-    if !keep || txn.discarded {
-        return Ok(());
+    if keep && !discarded {
+        group.changes.extend(staged);
+        group.events.extend(events);
+        group.revision = revision;
     }
-    let Txn { staged, events, revision, .. } = txn;
-    for (key, body) in staged {
-        match body {
-            Some(body) => objects.insert(key.as_str(), body.as_ref()).map_err(write_error)?,
-            None => objects.remove(key.as_str()).map_err(write_error)?,
-        };
-    }
-    group.events.extend(events);
-    group.revision = revision;
-    Ok(())
-}
-
-fn finish(write: WriteTransaction, group: &Group) -> Result<(), StoreError> {
-    if group.events.is_empty() {
-        return write.abort().map_err(write_error);
-    }
-    write.open_table(META).map_err(write_error)?.insert("revision", group.revision).map_err(write_error)?;
-    write.commit().map_err(write_error)
 }

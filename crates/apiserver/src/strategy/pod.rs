@@ -61,6 +61,10 @@ impl Strategy for Pod {
         carry_qos_class(new, old);
     }
 
+    fn ends_gracefully(&self) -> bool {
+        true
+    }
+
     fn grace_seconds(&self, object: &Value, asked: Option<i64>) -> i64 {
         let ended = ["Succeeded", "Failed"].contains(&text(object, "status.phase"));
         if ended || text(object, "spec.nodeName").is_empty() {

@@ -3,8 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{NameRule, Strategy};
+use crate::admission::compile_condition;
 use crate::json::{at, default, integer, items, text};
+use crate::selector::is_label_key;
 use crate::status::Cause;
+
+/// Conditions that a webhook may have.
+const MOST_CONDITIONS: usize = 64;
 
 /// MutatingWebhookConfiguration.
 pub(crate) struct MutatingWebhooks;
@@ -293,10 +298,31 @@ fn review_versions(field: &str, hook: &Value) -> Vec<Cause> {
     causes
 }
 
-/// Conditions in CEL are not evaluated yet: a configuration that relies on them is refused rather than ignored.
-fn conditions(field: &str, hook: &Value) -> Option<Cause> {
-    let detail = "matchConditions are not supported by this server yet";
-    (!items(hook, "matchConditions").is_empty()).then(|| Cause::forbidden(field, detail))
+fn conditions(field: &str, hook: &Value) -> Vec<Cause> {
+    let conditions = items(hook, "matchConditions");
+    let mut causes = Vec::new();
+    for (n, condition) in conditions.iter().enumerate() {
+        let (name, expression) = (text(condition, "name"), text(condition, "expression"));
+        let field = |key: &str| format!("{field}[{n}].{key}");
+        if expression.trim().is_empty() {
+            causes.push(Cause::required(field("expression"), ""));
+        } else if let Err(why) = compile_condition(expression) {
+            causes.push(Cause::invalid(field("expression"), expression, &why));
+        }
+        if name.is_empty() {
+            causes.push(Cause::required(field("name"), ""));
+        } else if !is_label_key(name) {
+            let detail = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+            causes.push(Cause::invalid(field("name"), name, detail));
+        } else if conditions[..n].iter().any(|other| text(other, "name") == name) {
+            causes.push(Cause::duplicate(field("name"), &json!(name)));
+        }
+    }
+    if conditions.len() > MOST_CONDITIONS {
+        let message = format!("Too many: {}: must have at most {MOST_CONDITIONS} items", conditions.len());
+        causes.push(Cause { field: field.into(), reason: "FieldValueTooMany", message });
+    }
+    causes
 }
 
 #[cfg(test)]

@@ -89,3 +89,133 @@ async fn an_empty_namespace_goes_at_once_and_default_never() {
         "Forbidden"
     );
 }
+
+/// Waits until `path` answers `code`; what the collector does takes a moment.
+async fn until(client: &mut Client, path: &str, code: u16) {
+    for _ in 0..400 {
+        if client.get(path).await.code == code {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("{path} does not answer {code}");
+}
+
+/// A config map with an owner, which blocks its deletion.
+fn owned(name: &str, owner: &Value) -> Value {
+    let mut object = config_map(name);
+    let uid = &owner["metadata"]["uid"];
+    object["metadata"]["ownerReferences"] = json!([{"apiVersion": "v1", "kind": "ConfigMap", "uid": uid,
+        "name": owner["metadata"]["name"], "blockOwnerDeletion": true}]);
+    object
+}
+
+#[tokio::test]
+async fn dependents_follow_their_owner() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let owner = client.post(MAPS, config_map("owner")).await.expect(201);
+    let child = client.post(MAPS, owned("child", &owner)).await.expect(201);
+    client.post(MAPS, owned("grandchild", &child)).await.expect(201);
+    client.delete(&format!("{MAPS}/owner")).await.expect(200);
+    until(&mut client, &format!("{MAPS}/grandchild"), 404).await;
+    client.get(&format!("{MAPS}/child")).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_dependent_of_nobody_goes_at_once_and_one_with_another_owner_stays() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let nobody = json!({"metadata": {"name": "nobody", "uid": "no-such-uid"}});
+    client.post(MAPS, owned("stray", &nobody)).await.expect(201);
+    until(&mut client, &format!("{MAPS}/stray"), 404).await;
+    let owner = client.post(MAPS, config_map("owner")).await.expect(201);
+    let mut both = owned("both", &owner);
+    let stray = owned("x", &nobody)["metadata"]["ownerReferences"][0].clone();
+    both["metadata"]["ownerReferences"].as_array_mut().unwrap().push(stray);
+    client.post(MAPS, both).await.expect(201);
+    let path = format!("{MAPS}/both");
+    for _ in 0..400 {
+        let object = client.get(&path).await.expect(200);
+        if object["metadata"]["ownerReferences"].as_array().map(Vec::len) == Some(1) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    panic!("the reference to nobody stays");
+}
+
+#[tokio::test]
+async fn a_namespaced_owner_of_another_namespace_is_none() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    client.post("/api/v1/namespaces", json!({"metadata": {"name": "team"}})).await.expect(201);
+    let owner = client.post(MAPS, config_map("owner")).await.expect(201);
+    let path = "/api/v1/namespaces/team/configmaps";
+    client.post(path, owned("child", &owner)).await.expect(201);
+    until(&mut client, &format!("{path}/child"), 404).await;
+    client.get(&format!("{MAPS}/owner")).await.expect(200);
+}
+
+#[tokio::test]
+async fn an_orphaning_owner_leaves_its_dependents_without_a_reference() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let owner = client.post(MAPS, config_map("owner")).await.expect(201);
+    client.post(MAPS, owned("child", &owner)).await.expect(201);
+    let path = format!("{MAPS}/owner");
+    client.call("DELETE", &path, &json!({"propagationPolicy": "Orphan"})).await.expect(200);
+    until(&mut client, &path, 404).await;
+    let child = client.get(&format!("{MAPS}/child")).await.expect(200);
+    assert!(child["metadata"].get("ownerReferences").is_none(), "{child}");
+}
+
+#[tokio::test]
+async fn an_owner_deleted_in_the_foreground_goes_last() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let owner = client.post(MAPS, config_map("owner")).await.expect(201);
+    let mut child = owned("child", &owner);
+    child["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    client.post(MAPS, child).await.expect(201);
+    let path = format!("{MAPS}/owner");
+    let waiting = client.call("DELETE", &path, &json!({"propagationPolicy": "Foreground"})).await.expect(200);
+    assert_eq!(waiting["metadata"]["finalizers"], json!(["foregroundDeletion"]));
+    let held = format!("{MAPS}/child");
+    for _ in 0..400 {
+        if client.get(&held).await.expect(200)["metadata"]["deletionTimestamp"].is_string() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+    }
+    client.get(&path).await.expect(200);
+    client.patch("merge", &held, json!({"metadata": {"finalizers": null}})).await.expect(200);
+    until(&mut client, &path, 404).await;
+    client.get(&held).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_namespace_says_what_it_waits_for() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    client.post("/api/v1/namespaces", json!({"metadata": {"name": "team"}})).await.expect(201);
+    let mut held = config_map("held");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    client.post("/api/v1/namespaces/team/configmaps", held).await.expect(201);
+    client.delete("/api/v1/namespaces/team").await.expect(200);
+    let namespace = client.get("/api/v1/namespaces/team").await.expect(200);
+    let of = |kind: &str| {
+        let conditions = namespace["status"]["conditions"].as_array().unwrap();
+        conditions.iter().find(|c| c["type"] == kind).unwrap()["message"].clone()
+    };
+    assert_eq!(
+        of("NamespaceContentRemaining"),
+        "Some resources are remaining: configmaps. has 1 resource instances"
+    );
+    let finalizers =
+        "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances";
+    assert_eq!(of("NamespaceFinalizersRemaining"), finalizers);
+    let held = "/api/v1/namespaces/team/configmaps/held";
+    client.patch("merge", held, json!({"metadata": {"finalizers": null}})).await.expect(200);
+    client.get("/api/v1/namespaces/team").await.expect(404);
+}

@@ -9,6 +9,7 @@ mod client;
 mod crash;
 mod custom;
 mod deletion;
+mod full_disk;
 mod hook_server;
 mod kubectl;
 mod model;

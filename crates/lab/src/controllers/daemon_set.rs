@@ -41,6 +41,8 @@ struct Case<'a> {
     history: History<'a>,
     pods: Vec<&'a Pod>,
     wanted: Vec<&'a Node>,
+    /// Nodes whose pods may stay: a taint that only keeps new pods away does not drive them off.
+    kept: Vec<&'a Node>,
 }
 
 fn one(world: &Snapshot, set: &DaemonSet, spec: &DaemonSetSpec) -> Vec<Action> {
@@ -48,7 +50,8 @@ fn one(world: &Snapshot, set: &DaemonSet, spec: &DaemonSetSpec) -> Vec<Action> {
     let history = History::of(&world.revisions, set, &spec.template);
     let sample = template_pod(spec);
     let wanted = world.nodes.iter().filter(|node| fit::suits_daemon(&sample, node)).collect();
-    let case = Case { world, set, spec, history, pods, wanted };
+    let kept = world.nodes.iter().filter(|node| fit::keeps_daemon(&sample, node)).collect();
+    let case = Case { world, set, spec, history, pods, wanted, kept };
     actions.extend(case.history.record(Kind::DaemonSet, set, &spec.template));
     actions.extend(case.place());
     actions.extend(case.renew());
@@ -89,8 +92,8 @@ impl Case<'_> {
         self.pods.iter().copied().filter(move |pod| node_of(pod) == Some(node))
     }
 
-    fn is_wanted(&self, node: &str) -> bool {
-        self.wanted.iter().any(|wanted| wanted.name_any() == node)
+    fn may_stay(&self, node: &str) -> bool {
+        self.kept.iter().any(|kept| kept.name_any() == node)
     }
 
     /// A pod where there is none; none where there should not be one, or where it has ended.
@@ -98,7 +101,7 @@ impl Case<'_> {
         let missing = self.wanted.iter().filter(|node| self.on(&node.name_any()).next().is_none());
         let mut actions: Vec<Action> = missing.map(|node| self.create(&node.name_any())).collect();
         let misplaced =
-            |pod: &&&Pod| !node_of(pod).is_some_and(|node| self.is_wanted(node)) || pod_facts::has_ended(pod);
+            |pod: &&&Pod| !node_of(pod).is_some_and(|node| self.may_stay(node)) || pod_facts::has_ended(pod);
         let doubled = |pod: &&&Pod| {
             let first = node_of(pod).and_then(|node| {
                 self.on(node).filter(|pod| pod_facts::is_active(pod)).min_by_key(|pod| pod.name_any())
@@ -159,7 +162,7 @@ impl Case<'_> {
         };
         let (wanted, available) = (self.wanted.len(), placed(&|pod| self.serves(pod)));
         let misplaced =
-            self.pods.iter().filter(|pod| !node_of(pod).is_some_and(|node| self.is_wanted(node))).count();
+            self.pods.iter().filter(|pod| !node_of(pod).is_some_and(|node| self.may_stay(node))).count();
         let status = json!({
             "desiredNumberScheduled": wanted,
             "currentNumberScheduled": placed(&|_| true),

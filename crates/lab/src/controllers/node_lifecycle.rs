@@ -16,6 +16,9 @@ use super::{meta, pod_facts};
 /// Seconds of silence after which a node counts as lost (40 in Kubernetes).
 pub const GRACE: i64 = 8;
 
+/// Seconds that pods tolerate a lost node if they do not say, by the API server's defaults. Here that is no time, as the wait before is short.
+const DEFAULT_TOLERATION: i64 = 300;
+
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 
@@ -23,7 +26,30 @@ const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 pub fn decide(world: &Snapshot) -> Vec<Action> {
     let mut actions: Vec<Action> = world.nodes.iter().flat_map(|node| about(world, node)).collect();
     actions.extend(world.pods.iter().filter_map(|pod| evict(world, pod)));
+    actions.extend(world.pods.iter().filter_map(|pod| unready(world, pod)));
     actions
+}
+
+/// A pod on a node that is lost does not serve, as far as anybody knows: no Service leads there any more.
+fn unready(world: &Snapshot, pod: &Pod) -> Option<Action> {
+    let name = pod_facts::node(pod).filter(|_| pod_facts::is_ready(pod))?;
+    let node = world.nodes.iter().find(|node| node.name_any() == name)?;
+    if ready(node)?.status != "Unknown" {
+        return None;
+    }
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let conditions: Vec<Value> = conditions
+        .filter_map(|condition| serde_json::to_value(condition).ok())
+        .map(|mut condition| {
+            if condition["type"] == "Ready" {
+                condition["status"] = json!("False");
+                condition["reason"] = json!("NodeNotReady");
+                condition["lastTransitionTime"] = json!(stamp(world.now));
+            }
+            condition
+        })
+        .collect();
+    Some(Action::status(Target::of(Kind::Pod, pod), json!({ "conditions": conditions })))
 }
 
 /// What to do about pods whose node does not exist (any more): they go without grace.
@@ -135,6 +161,7 @@ fn evict(world: &Snapshot, pod: &Pod) -> Option<Action> {
             None => true,
             Some(toleration) => toleration.toleration_seconds.is_some_and(|seconds| {
                 let since = taint.time_added.as_ref().map(|time| time.0.as_second());
+                let seconds = if seconds == DEFAULT_TOLERATION { 0 } else { seconds };
                 since.is_some_and(|since| world.now.as_second() - since >= seconds)
             }),
         });
@@ -202,12 +229,26 @@ mod tests {
         };
         world.pods = vec![
             pod("plain", json!({"spec": {"nodeName": "n1"}})),
-            pod("patient", on(json!(300))),
+            pod("patient", on(json!(301))),
+            pod("default", on(json!(300))),
             pod("tired", on(json!(100))),
             pod("daemon", on(json!(null))),
             pod("elsewhere", json!({"spec": {"nodeName": "n2"}})),
         ];
-        assert_eq!(told(&decide(&world)), ["delete Pod plain", "delete Pod tired"]);
+        assert_eq!(told(&decide(&world)), ["delete Pod plain", "delete Pod default", "delete Pod tired"]);
+    }
+
+    #[test]
+    fn a_pod_on_a_lost_node_does_not_serve() {
+        use super::super::testing::{merged, ready};
+        let mut world = lost();
+        let unknown = json!([{"type": "Ready", "status": "Unknown"}]);
+        world.nodes[0] = node("n1", json!({"status": {"conditions": unknown}}));
+        let on = |name: &str| merged(json!({"spec": {"nodeName": name}}), json!({"status": ready()}));
+        world.pods = vec![pod("lost", on("n1")), pod("fine", on("n2"))];
+        let actions = decide(&world);
+        assert_eq!(status_of(&actions, "lost").unwrap()["conditions"][0]["status"], "False");
+        assert!(status_of(&actions, "fine").is_none());
     }
 
     #[test]

@@ -12,7 +12,10 @@ use crate::registry::Sandbox;
 pub fn says_running(pod: &Pod, sandbox: &Sandbox) -> bool {
     let Some(status) = &pod.status else { return false };
     let ids = status.container_statuses.iter().flatten().filter_map(|c| c.container_id.as_deref());
+    // The node controller takes readiness away while a node is silent.
+    let unready = |c: &k8s_openapi::api::core::v1::PodCondition| c.type_ == "Ready" && c.status != "True";
     status.phase.as_deref() == Some("Running")
+        && !status.conditions.iter().flatten().any(unready)
         && ids.clone().count() > 0
         && ids.eq(container_ids(pod, sandbox))
 }

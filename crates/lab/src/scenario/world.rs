@@ -15,7 +15,8 @@ use tokio::runtime::Runtime;
 
 use super::{Finding, eventually};
 use crate::error::{Error, Result};
-use crate::process::network_of;
+use crate::fleet::request::{self, Request};
+use crate::process::{self, network_of};
 use crate::registry::{self, Sandbox};
 use crate::state::State;
 use crate::underlay::Layout;
@@ -186,14 +187,19 @@ impl World {
         registry::sandboxes(&self.state)
     }
 
-    fn network_path(&self, host_or_pod: Place<'_>) -> Result<PathBuf, String> {
-        let process = match host_or_pod {
+    /// The process that holds a place's namespaces.
+    fn process(&self, place: Place<'_>) -> Result<u32, String> {
+        let process = match place {
             Place::Host(name) => registry::host(&self.state, name).map_err(|why| why.to_string())?,
             Place::Pod(name) => {
                 self.sandbox(name)?.pause.ok_or_else(|| format!("pod {name} has no process"))?
             }
         };
-        Ok(network_of(process.pid))
+        Ok(process.pid)
+    }
+
+    fn network_path(&self, place: Place<'_>) -> Result<PathBuf, String> {
+        self.process(place).map(network_of)
     }
 
     /// An open namespace, to send packets from.
@@ -234,6 +240,47 @@ impl World {
     /// The names of files below one of the CNI directories of a node, such as `var/lib/cni/results`.
     pub fn node_files(&self, node: &str, below: &str) -> Vec<String> {
         file_names(&self.state.node(node).join(below))
+    }
+}
+
+/// What stories of whole clusters need.
+#[allow(dead_code, reason = "the stories of the other guides are still to come")]
+impl World {
+    /// One more node joins, and is ready.
+    pub fn add_node(&self) -> Finding {
+        self.ask(&Request::Add)
+    }
+
+    /// A node loses its power: the cluster has to notice by itself.
+    pub fn kill_node(&self, node: &str) -> Finding {
+        self.ask(&Request::Kill { node: node.to_owned() })
+    }
+
+    /// A node that was killed boots again, and is ready.
+    pub fn start_node(&self, node: &str) -> Finding {
+        self.ask(&Request::Start { node: node.to_owned() })
+    }
+
+    /// A node goes, and its object with it.
+    pub fn remove_node(&self, node: &str) -> Finding {
+        self.ask(&Request::Remove { node: node.to_owned() })
+    }
+
+    fn ask(&self, request: &Request) -> Finding {
+        request::ask(&self.state, request).map_err(|why| why.to_string())
+    }
+
+    /// Runs one of this machine's programs in a pod or on a host, with its file system, and hands back what it prints.
+    pub fn run(&self, place: Place<'_>, program: &[&str]) -> Finding {
+        let process = self.process(place)?.to_string();
+        let args = ["__become", &process, "--"].into_iter().chain(program.iter().copied());
+        let output = process::again(args).stdin(std::process::Stdio::null()).output();
+        let output = output.map_err(|why| format!("run {program:?}: {why}"))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() {
+            return Ok(text(&output.stdout));
+        }
+        Err(format!("{program:?}: {}: {}{}", output.status, text(&output.stdout), text(&output.stderr)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use polynic_kernel::{Door, Kernel, RealDoor, transaction};
-use polynic_net::{Change, Needs, Place, Sysctl};
+use polynic_net::{Change, IfName, Needs, Place, Sysctl};
 
 use super::plan::{Setting, Site, Stage};
 use crate::error::{Error, Result};
@@ -36,7 +36,15 @@ pub fn build(stages: &[Stage], hosts: &Hosts) -> Result<()> {
     Ok(())
 }
 
-fn site_name(site: &Site) -> Option<String> {
+/// Pulls cables out of the switches, at once: the kernel would take its time to do so by itself.
+pub fn unplug(ports: &[IfName]) -> Result<()> {
+    let failed = |why: String| Error::Kernel { what: "pull out the cables of a node".to_owned(), why };
+    let mut kernel = RealDoor::default().open(None).map_err(|why| failed(why.to_string()))?;
+    kernel.delete_links(Place::Host, ports).map_err(|why| failed(why.to_string()))
+}
+
+/// The name of a site's host; the switches have none.
+pub fn site_name(site: &Site) -> Option<String> {
     match site {
         Site::Switches => None,
         Site::Node(node) => Some(node.name()),

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use polynic_net::{Address, Attr, Change, IfName, Link, LinkKind, Place, Plan, Route, SysctlKey, Veth};
+use polynic_net::{Address, Attr, Change, IfName, Link, LinkKind, Mac, Place, Plan, Route, SysctlKey, Veth};
 
 use super::{Layout, Node, On, link_name, nic_name};
 use crate::error::{Error, Result};
@@ -76,7 +76,12 @@ impl Draft {
 
     /// A cable from the port `port` of `switch` to a NIC at the site.
     fn cable(&mut self, switch: &IfName, port: &IfName, nic: &IfName) {
-        let end = Veth { place: Place::Pod, name: nic.clone(), mac: None, mtu: None };
+        self.cable_with_mac(switch, port, nic, None);
+    }
+
+    /// A cable to a NIC that has a hardware address of its own, as real ones do.
+    fn cable_with_mac(&mut self, switch: &IfName, port: &IfName, nic: &IfName, mac: Option<Mac>) {
+        let end = Veth { place: Place::Pod, name: nic.clone(), mac, mtu: None };
         self.own(Change::create_link(Place::Host, Link::new(port.clone(), LinkKind::Veth(end))));
         self.own(Change::attr(Place::Host, port, Attr::Master(None), Attr::Master(Some(switch.clone()))));
         self.own(Change::up(Place::Host, port));
@@ -173,11 +178,12 @@ fn host(layout: &Layout, host: &Host) -> Result<Option<Stage>> {
     Ok(Some(draft.stage))
 }
 
-fn node(layout: &Layout, node: Node) -> Result<Stage> {
+/// A node's NICs, addresses and routes.
+pub fn node(layout: &Layout, node: Node) -> Result<Stage> {
     let mut draft = Draft::new(Site::Node(node))?;
     for at in 0..layout.segments().len() {
         let nic = layout.nic(at)?;
-        draft.cable(&switch(at)?, &link_name(&format!("{}-{at}", node.name()))?, &nic);
+        draft.cable_with_mac(&switch(at)?, &port(node, at)?, &nic, Some(mac(node, at)));
         if let Some(addresses) = layout.address(node, at) {
             draft.addresses(&nic, addresses);
         }
@@ -205,6 +211,22 @@ pub fn another_node(layout: &Layout, node: Node) -> Result<Vec<Stage>> {
         stages.push(draft.stage);
     }
     Ok(stages)
+}
+
+/// The ports of the switches that a node's cables are in.
+pub fn ports(layout: &Layout, node: Node) -> Result<Vec<IfName>> {
+    (0..layout.segments().len()).map(|at| port(node, at)).collect()
+}
+
+/// The same every time that a node boots: its neighbours remember it.
+fn mac(node: Node, nic: usize) -> Mac {
+    let [high, low] = node.number.to_be_bytes();
+    // Locally administered; there are fewer than 256 NICs.
+    Mac([0x02, 0x4c, 0x41, u8::try_from(nic).unwrap_or(u8::MAX), high, low])
+}
+
+fn port(node: Node, nic: usize) -> Result<IfName> {
+    link_name(&format!("{}-{nic}", node.name()))
 }
 
 /// Pods of another node are reached through that node's first NIC.

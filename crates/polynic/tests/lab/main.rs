@@ -4,7 +4,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cluster;
 mod labs;
 mod lifecycle;
+mod nodes;
 mod stories;
 mod workloads;

@@ -3,9 +3,10 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Stdio};
 
-use crate::labs::{Labs, text, wait_until};
+use crate::cluster::Cluster;
+use crate::labs::{text, wait_until};
 
 const MANIFESTS: &str = r#"
 apiVersion: apps/v1
@@ -61,68 +62,6 @@ kind: Pod
 metadata: {name: client}
 spec: {containers: [{name: main, image: alpine}]}
 "#;
-
-/// A lab with kubectl.
-struct Cluster {
-    labs: Labs,
-    /// Where kubectl keeps what it looked up.
-    home: tempfile::TempDir,
-    kubeconfig: String,
-}
-
-impl Cluster {
-    fn start() -> Option<Cluster> {
-        let labs = Labs::with_plugins()?;
-        if Command::new("kubectl").arg("version").arg("--client").output().is_err() {
-            eprintln!("skipped: scenarios: there is no kubectl");
-            return None;
-        }
-        labs.ok(&["up", "--nodes", "2"]);
-        let kubeconfig = labs.ok(&["kubeconfig"]).trim().to_owned();
-        Some(Cluster { labs, home: tempfile::tempdir().unwrap(), kubeconfig })
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("kubectl");
-        command
-            .args(args)
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("HOME", self.home.path())
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "{args:?}: {}{}", text(&output.stdout), text(&output.stderr));
-        text(&output.stdout).trim().to_owned()
-    }
-
-    fn apply(&self, manifests: &str) {
-        let mut child = self.command(&["apply", "-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(manifests.as_bytes()).unwrap();
-        assert!(child.wait().unwrap().success());
-    }
-
-    fn field(&self, object: &str, path: &str) -> String {
-        self.ok(&["get", object, "-o", &format!("jsonpath={{{path}}}")])
-    }
-
-    /// A pod of the Deployment.
-    fn web(&self) -> String {
-        let path = "jsonpath={.items[0].metadata.name}";
-        self.ok(&["get", "pods", "-l", "app=web", "--field-selector", "status.phase=Running", "-o", path])
-    }
-
-    fn roll_out(&self, workload: &str) {
-        let done = self.ok(&["rollout", "status", workload, "--timeout=30s"]);
-        assert!(done.contains("roll") || done.contains("complete"), "{done}");
-    }
-}
 
 /// A process that goes with the test.
 struct Running(Child);

@@ -41,6 +41,11 @@ pub fn suits_daemon(pod: &Pod, node: &Node) -> bool {
     is_selected(pod, node) && !cordoned && untolerated(pod, node, &["NoSchedule", "NoExecute"]).is_none()
 }
 
+/// Whether a daemon that is on a node may stay there.
+pub fn keeps_daemon(pod: &Pod, node: &Node) -> bool {
+    is_selected(pod, node) && untolerated(pod, node, &["NoExecute"]).is_none()
+}
+
 /// The first taint with one of these effects that a pod does not tolerate.
 pub fn untolerated<'n>(pod: &Pod, node: &'n Node, effects: &[&str]) -> Option<&'n Taint> {
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
