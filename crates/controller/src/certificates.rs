@@ -124,7 +124,10 @@ impl Certificates {
         let mut identity =
             tls::make(&Wish { name: "spiderpool-controller", names: self.names.clone(), from, until })?;
         identity.authorities.push_str(&old.map(|old| first_pem(&old.authorities)).unwrap_or_default());
-        self.registration.keep(&self.client, &identity.authorities).await?;
+        // The first certificate has no predecessor that is trusted: nobody is sent here before it is served.
+        if old.is_some() {
+            self.registration.keep(&self.client, &identity.authorities).await?;
+        }
         let metadata = ObjectMeta { name: Some(self.secret.clone()), ..ObjectMeta::default() };
         let new = Secret {
             metadata: secret.map_or(metadata, |secret| secret.metadata.clone()),

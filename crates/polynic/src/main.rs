@@ -9,6 +9,7 @@ use std::process::ExitCode;
 mod agent;
 mod cluster;
 mod command;
+mod controller;
 mod multus;
 mod plugin;
 mod pod_netns;
@@ -19,6 +20,11 @@ fn main() -> ExitCode {
     let name = Path::new(&name).file_name().and_then(|n| n.to_str()).unwrap_or_default();
     if name == agent::NAME {
         return agent::run(args);
+    }
+    match name {
+        controller::NAME => return controller::run(args),
+        controller::INIT => return controller::init(args),
+        _ => {}
     }
     if name == multus::NAME {
         return multus::run(args);

@@ -92,3 +92,48 @@ async fn a_definition_takes_its_objects_with_it() {
     let gone = client.get("/apis/example.com/v1").await;
     assert_eq!(gone.reason(404), "NotFound");
 }
+
+/// The definitions that this project's own users bring.
+#[tokio::test]
+async fn the_definitions_of_networks_and_pools_are_accepted_and_served() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../api/crds");
+    let mut served = 0;
+    for file in std::fs::read_dir(directory).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let definition: Value = serde_saphyr::from_str(&text).unwrap();
+        client.post(DEFINITIONS, definition.clone()).await.expect(201);
+        let name = definition["metadata"]["name"].as_str().unwrap();
+        let stored = client.get(&format!("{DEFINITIONS}/{name}")).await.expect(200);
+        assert_eq!(stored["status"]["conditions"][1]["type"], "Established", "{name}");
+        let (spec, version) = (&definition["spec"], &definition["spec"]["versions"][0]);
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let path = format!(
+            "/apis/{}/{}/{}",
+            text(&spec["group"]),
+            text(&version["name"]),
+            text(&spec["names"]["plural"])
+        );
+        client.get(&path).await.expect(200);
+        served += 1;
+    }
+    assert!(served >= 7, "{served}");
+}
+
+#[tokio::test]
+async fn a_name_that_another_definition_has_waits_until_it_is_free() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    client.post(DEFINITIONS, definition()).await.expect(201);
+    let mut second = definition();
+    second["metadata"]["name"] = json!("others.example.com");
+    second["spec"]["names"] = json!({"plural": "others", "kind": "Thing"});
+    client.post(DEFINITIONS, second).await.expect(201);
+    let path = format!("{DEFINITIONS}/others.example.com");
+    let waiting = client.get(&path).await.expect(200);
+    assert_eq!(waiting["status"]["conditions"][0]["status"], "False");
+    client.get("/apis/example.com/v1/others").await.expect(404);
+    client.delete(&format!("{DEFINITIONS}/things.example.com")).await.expect(200);
+    client.get("/apis/example.com/v1/others").await.expect(200);
+}

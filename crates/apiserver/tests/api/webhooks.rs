@@ -227,3 +227,22 @@ async fn configurations_survive_a_restart_and_cannot_lock_anybody_out() {
     client.delete(&format!("{VALIDATING}/all")).await.expect(200);
     client.post(MAPS, config_map("x")).await.expect(201);
 }
+
+#[tokio::test]
+async fn conditions_decide_too_and_an_error_in_one_counts_as_a_failure() {
+    let hook = HookServer::start(|_| json!({"allowed": false})).await;
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let conditioned =
+        |expression: &str| json!({"matchConditions": [{"name": "c", "expression": expression}]});
+    let loud = conditioned("request.operation == 'CREATE' && object.metadata.name.startsWith('loud')");
+    client.post(VALIDATING, configuration("some", &hook, loud)).await.expect(201);
+    client.post(MAPS, config_map("quiet")).await.expect(201);
+    client.post(MAPS, config_map("loud")).await.expect(400);
+    client.delete(&format!("{VALIDATING}/some")).await.expect(200);
+    let broken = conditioned("object.missing == 1");
+    client.post(VALIDATING, configuration("broken", &hook, broken)).await.expect(201);
+    let refused = client.post(MAPS, config_map("loud")).await.expect(403);
+    let why = "expression 'object.missing == 1' resulted in error: no such key: missing";
+    assert_eq!(refused["message"], format!("configmaps \"loud\" is forbidden: {why}"));
+}

@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail as tests do")]
 
 mod coordinator;
+mod daemon;
+mod gc;
 mod networks;
+mod pools;
+mod subnets;
 mod support;
 mod webhooks;

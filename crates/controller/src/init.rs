@@ -1,0 +1,312 @@
+//! `spiderpool-init` (spec/spiderpool.md 13.5): the objects that an installation starts with.
+//!
+//! Waits for the controller, because its webhooks complete what is made here. Objects that are there already stay as they are.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Endpoints;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use polynic_api::spider::coordinator::Coordinator;
+use polynic_api::spider::multus_config::{MultusConfig, cni_type};
+use polynic_api::spider::pool::IPPool;
+use polynic_api::spider::subnet::Subnet;
+use polynic_api::spider::{
+    CoordinatorSpec, MultusConfigSpec, PoolSpec, Route, SpiderKind, SubnetSpec, annotation,
+};
+use polynic_cluster::spider::{self, Stored};
+use tokio::time::sleep;
+
+use crate::coordinator::first_name;
+use crate::settings::{Environment, SettingsError, Variables};
+
+/// Pause between two attempts.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// What is made.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Namespace of the controller.
+    pub namespace: String,
+    /// The controller's Service.
+    pub controller: String,
+    /// The SpiderCoordinator.
+    pub coordinator: Option<(String, CoordinatorSpec)>,
+    /// Default SpiderSubnets.
+    pub subnets: Vec<(String, SubnetSpec)>,
+    /// Default pools.
+    pub pools: Vec<(String, PoolSpec)>,
+    /// Whether the default network gets a SpiderMultusConfig, from this directory.
+    pub network: Option<DefaultNetwork>,
+}
+
+/// Where the default network's SpiderMultusConfig comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefaultNetwork {
+    /// The node's CNI configurations.
+    pub directory: PathBuf,
+    /// The name, if it is given.
+    pub name: String,
+    /// The namespace.
+    pub namespace: String,
+}
+
+impl Plan {
+    /// Reads the environment.
+    ///
+    /// # Errors
+    /// A variable has no such value.
+    pub fn read(environment: Environment<'_>) -> Result<Self, SettingsError> {
+        let env = Variables(environment);
+        let mut plan = Self {
+            namespace: env.text("SPIDERPOOL_NAMESPACE", "kube-system"),
+            controller: env.text("SPIDERPOOL_CONTROLLER_NAME", "spiderpool-controller"),
+            coordinator: coordinator(&env)?,
+            ..Self::default()
+        };
+        for version in [4, 6] {
+            let get = |name: &str| env.get(&format!("SPIDERPOOL_INIT_DEFAULT_IPV{version}_{name}"));
+            let Some(cidr) = get("IPPOOL_SUBNET") else { continue };
+            let ips = get("IPPOOL_IPRANGES").map(|text| list(&text)).unwrap_or_default();
+            let gateway = get("IPPOOL_GATEWAY");
+            if let Some(name) = get("SUBNET_NAME") {
+                let (subnet, ips, gateway) = (cidr.clone(), ips.clone(), gateway.clone());
+                let spec =
+                    SubnetSpec { ip_version: Some(version), subnet, ips, gateway, ..SubnetSpec::default() };
+                plan.subnets.push((name, spec));
+            }
+            if let Some(name) = get("IPPOOL_NAME") {
+                let default = Some(true);
+                let spec = PoolSpec {
+                    ip_version: Some(version),
+                    subnet: cidr,
+                    ips,
+                    gateway,
+                    default,
+                    ..PoolSpec::default()
+                };
+                plan.pools.push((name, spec));
+            }
+        }
+        if env.flag("SPIDERPOOL_INIT_ENABLE_MULTUS_CONFIG", false)? {
+            let namespace = env.text("SPIDERPOOL_INIT_DEFAULT_CNI_NAMESPACE", &plan.namespace);
+            plan.network = Some(DefaultNetwork {
+                directory: env.text("SPIDERPOOL_INIT_DEFAULT_CNI_DIR", "/etc/cni/net.d").into(),
+                name: env.text("SPIDERPOOL_INIT_DEFAULT_CNI_NAME", ""),
+                namespace,
+            });
+        }
+        Ok(plan)
+    }
+
+    /// Waits for the controller, and makes everything; what fails is tried again for ever.
+    pub async fn carry_out(&self, client: &Client) {
+        self.wait_for_controller(client).await;
+        if let Some((name, spec)) = &self.coordinator {
+            make::<Coordinator>(client, Stored::new(name, spec.clone())).await;
+        }
+        for (name, spec) in &self.subnets {
+            make::<Subnet>(client, Stored::new(name, spec.clone())).await;
+        }
+        for (name, spec) in &self.pools {
+            make::<IPPool>(client, Stored::new(name, spec.clone())).await;
+        }
+        if let Some(network) = &self.network {
+            make::<MultusConfig>(client, network.config()).await;
+        }
+    }
+
+    async fn wait_for_controller(&self, client: &Client) {
+        let api: Api<Endpoints> = Api::namespaced(client.clone(), &self.namespace);
+        loop {
+            match api.get_opt(&self.controller).await {
+                Ok(Some(endpoints)) if has_address(&endpoints) => return,
+                Ok(_) => tracing::info!(service = self.controller, "waiting for the controller"),
+                Err(error) => tracing::warn!(%error, "waiting for the API server"),
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+fn has_address(endpoints: &Endpoints) -> bool {
+    let mut subsets = endpoints.subsets.iter().flatten();
+    subsets.any(|subset| subset.addresses.as_ref().is_some_and(|addresses| !addresses.is_empty()))
+}
+
+fn coordinator(env: &Variables<'_>) -> Result<Option<(String, CoordinatorSpec)>, SettingsError> {
+    let get = |name: &str| env.get(&format!("SPIDERPOOL_INIT_DEFAULT_COORDINATOR_{name}"));
+    let Some(name) = get("NAME") else { return Ok(None) };
+    let mtu = get("VETH_MTU").map(|value| {
+        let wrong = |_| SettingsError::Variable {
+            name: "SPIDERPOOL_INIT_DEFAULT_COORDINATOR_VETH_MTU",
+            value: value.clone(),
+            wanted: "number",
+        };
+        value.parse::<i64>().map_err(wrong)
+    });
+    let routes = get("POLICY_ROUTES").map(|text| {
+        let wrong = |_| SettingsError::Variable {
+            name: "SPIDERPOOL_INIT_DEFAULT_COORDINATOR_POLICY_ROUTES",
+            value: text.clone(),
+            wanted: "JSON list of routes",
+        };
+        serde_json::from_str::<Vec<Route>>(&text).map_err(wrong)
+    });
+    let spec = CoordinatorSpec {
+        mode: get("MODE"),
+        pod_cidr_type: Some(get("POD_CIDR_TYPE").unwrap_or_else(|| "auto".to_owned())),
+        tune_pod_routes: Some(env.flag("SPIDERPOOL_INIT_DEFAULT_COORDINATOR_TUNE_POD_ROUTES", true)?),
+        hijack_cidr: get("HIJACK_CIDR").map(|text| list(&text)),
+        policy_routes: routes.transpose()?,
+        veth_link_address: get("VETH_LINK_ADDRESS"),
+        veth_mtu: mtu.transpose()?,
+        ..CoordinatorSpec::default()
+    };
+    Ok(Some((name, spec)))
+}
+
+/// A JSON list, or a comma list.
+fn list(text: &str) -> Vec<String> {
+    serde_json::from_str(text).unwrap_or_else(|_| {
+        let items = text.split(',').map(|item| item.trim().trim_matches(['[', ']', '"', ' ']));
+        items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    })
+}
+
+impl DefaultNetwork {
+    /// The SpiderMultusConfig: that of the given name, or of the node's first configuration, or `default`.
+    pub fn config(&self) -> Stored<MultusConfig> {
+        let name = match self.name.as_str() {
+            "" => first_name(&self.directory).ok().flatten().filter(|name| !name.is_empty()),
+            name => Some(name.to_owned()),
+        };
+        let name = name.unwrap_or_else(|| "default".to_owned());
+        // The name of Calico's network is not that of its object elsewhere.
+        let object_name = if name == "k8s-pod-network" { "calico" } else { &name };
+        let mut config = Stored::<MultusConfig>::new(object_name, custom());
+        config.metadata.namespace = Some(self.namespace.clone());
+        if object_name != name {
+            config.metadata.annotations = Some([(annotation::CR_NAME.to_owned(), name.clone())].into());
+        }
+        config
+    }
+}
+
+/// Always custom and without a text, so that Multus reads the node's own configuration: a type such as macvlan would need to repeat it.
+fn custom() -> MultusConfigSpec {
+    MultusConfigSpec {
+        cni_type: Some(cni_type::CUSTOM.to_owned()),
+        enable_coordinator: Some(false),
+        ..MultusConfigSpec::default()
+    }
+}
+
+/// Makes an object unless it is there, as often as it takes.
+async fn make<K: SpiderKind>(client: &Client, object: Stored<K>) {
+    let name = object.metadata.name.clone().unwrap_or_default();
+    let api: Api<Stored<K>> = match object.metadata.namespace.as_deref() {
+        Some(namespace) => spider::namespaced(client.clone(), namespace),
+        None => spider::all(client.clone()),
+    };
+    loop {
+        match api.create(&PostParams::default(), &object).await {
+            Ok(_) => return tracing::info!(kind = K::KIND, name, "created"),
+            Err(kube::Error::Api(status)) if status.code == 409 => {
+                return tracing::info!(kind = K::KIND, name, "is there already");
+            }
+            Err(error) => tracing::warn!(kind = K::KIND, name, %error, "cannot be created yet"),
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(variables: &[(&str, &str)]) -> Plan {
+        let variables: Vec<(String, String)> = variables
+            .iter()
+            .map(|(name, value)| (format!("SPIDERPOOL_{name}"), (*value).to_owned()))
+            .collect();
+        Plan::read(&move |name: &str| {
+            variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn without_names_nothing_is_made() {
+        let plan = plan(&[]);
+        assert!(
+            plan.coordinator.is_none()
+                && plan.pools.is_empty()
+                && plan.subnets.is_empty()
+                && plan.network.is_none()
+        );
+    }
+
+    #[test]
+    fn pools_are_default_and_have_a_subnet_if_that_has_a_name() {
+        let plan = plan(&[
+            ("INIT_DEFAULT_IPV4_IPPOOL_NAME", "default-v4-ippool"),
+            ("INIT_DEFAULT_IPV4_IPPOOL_SUBNET", "10.6.0.0/16"),
+            ("INIT_DEFAULT_IPV4_IPPOOL_IPRANGES", "[\"10.6.0.1-10.6.0.9\",\"10.6.0.20\"]"),
+            ("INIT_DEFAULT_IPV4_IPPOOL_GATEWAY", "10.6.0.254"),
+            ("INIT_DEFAULT_IPV4_SUBNET_NAME", "default-v4-subnet"),
+            ("INIT_DEFAULT_IPV6_IPPOOL_NAME", "not made: it has no subnet"),
+        ]);
+        let [(name, pool)] = plan.pools.as_slice() else { panic!("{plan:?}") };
+        assert_eq!(
+            (name.as_str(), pool.default, pool.ip_version),
+            ("default-v4-ippool", Some(true), Some(4))
+        );
+        assert_eq!(pool.ips, ["10.6.0.1-10.6.0.9", "10.6.0.20"]);
+        assert_eq!(plan.subnets[0].1.gateway.as_deref(), Some("10.6.0.254"));
+    }
+
+    #[test]
+    fn the_coordinator_is_as_the_chart_says() {
+        let plan = plan(&[
+            ("INIT_DEFAULT_COORDINATOR_NAME", "default"),
+            ("INIT_DEFAULT_COORDINATOR_MODE", "overlay"),
+            ("INIT_DEFAULT_COORDINATOR_HIJACK_CIDR", "169.254.0.0/16, 10.1.0.0/16"),
+            ("INIT_DEFAULT_COORDINATOR_POLICY_ROUTES", "[{\"dst\":\"10.2.0.0/16\",\"gw\":\"10.0.0.1\"}]"),
+            ("INIT_DEFAULT_COORDINATOR_VETH_MTU", "1400"),
+        ]);
+        let (name, spec) = plan.coordinator.unwrap();
+        assert_eq!(
+            (name.as_str(), spec.mode.as_deref(), spec.pod_cidr_type.as_deref()),
+            ("default", Some("overlay"), Some("auto"))
+        );
+        assert_eq!(spec.hijack_cidr.unwrap(), ["169.254.0.0/16", "10.1.0.0/16"]);
+        assert_eq!((spec.policy_routes.unwrap().len(), spec.veth_mtu), (1, Some(1400)));
+    }
+
+    #[test]
+    fn the_default_network_is_named_by_the_node() {
+        let directory = tempfile::tempdir().unwrap();
+        let network = |name: &str| DefaultNetwork {
+            directory: directory.path().to_owned(),
+            name: name.to_owned(),
+            namespace: "kube-system".to_owned(),
+        };
+        assert_eq!(network("").config().metadata.name.as_deref(), Some("default"));
+        std::fs::write(
+            directory.path().join("10-calico.conflist"),
+            r#"{"name":"k8s-pod-network","plugins":[{"type":"calico"}]}"#,
+        )
+        .unwrap();
+        let config = network("").config();
+        assert_eq!(config.metadata.name.as_deref(), Some("calico"));
+        assert_eq!(config.metadata.annotations.unwrap()[annotation::CR_NAME], "k8s-pod-network");
+        assert_eq!(config.spec.cni_type(), "custom");
+        let given = network("macvlan-conf").config();
+        assert_eq!(
+            (given.metadata.name.as_deref(), given.metadata.annotations),
+            (Some("macvlan-conf"), None)
+        );
+    }
+}

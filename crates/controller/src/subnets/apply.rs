@@ -1,0 +1,211 @@
+//! Taking the steps of a plan.
+
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Api, Client, Resource as _};
+use polynic_api::spider::pool::IPPool;
+use polynic_api::spider::reserved_ip::ReservedIP;
+use polynic_api::spider::subnet::Subnet;
+use polynic_api::spider::{FINALIZER, Object, SpiderIPPool, SpiderKind, SpiderSubnet};
+use polynic_cluster::spider::{self, Stored, set_plain_meta};
+use serde_json::json;
+
+use super::Options;
+use super::follow::Applications;
+use super::plan::{Gone, Plan, Step, World, plan};
+use crate::events::{Events, Severity};
+use crate::reconcile::ReconcileError;
+
+/// What the loop works with.
+pub(super) struct Keeper {
+    pub(super) client: Client,
+    pub(super) events: Events,
+    pub(super) options: Options,
+    pub(super) applications: Applications,
+}
+
+impl Keeper {
+    /// Plans and takes steps until there is nothing left to do. False: something is to be tried again soon.
+    pub(super) async fn settle(&self, rounds: usize) -> bool {
+        for _ in 0..rounds {
+            match self.round().await {
+                Ok((0, is_settled)) => return is_settled,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(error = error.text(), "subnets are not settled");
+                    return false;
+                }
+            }
+        }
+        false
+    }
+
+    /// One plan and its steps; answers how many steps were taken, and whether nothing is short.
+    async fn round(&self) -> Result<(usize, bool), ReconcileError> {
+        let (applications, complete) = self.applications.all();
+        let world = World {
+            subnets: self.all::<Subnet>().await?,
+            pools: self.all::<IPPool>().await?,
+            reserved: self.all::<ReservedIP>().await?,
+            applications,
+            complete,
+        };
+        let plan = plan(&world, self.options.auto_pools, self.options.rules);
+        self.tell(&plan, &world).await;
+        let (mut taken, mut is_settled) = (0, plan.problems.is_empty());
+        for step in &plan.steps {
+            match self.take(step).await {
+                Ok(is_change) => taken += usize::from(is_change),
+                Err(error) if is_overtaken(&error) => taken += 1,
+                Err(error) => {
+                    tracing::warn!(error = error.text(), "a step was not taken");
+                    is_settled = false;
+                }
+            }
+        }
+        Ok((taken, is_settled))
+    }
+
+    async fn all<K: SpiderKind>(&self) -> Result<Vec<Object<K>>, ReconcileError> {
+        let list = spider::all::<K>(self.client.clone()).list(&ListParams::default()).await;
+        let list = list.map_err(ReconcileError::during(format!("listing {}", K::PLURAL)))?;
+        Ok(list.iter().map(Stored::plain).collect())
+    }
+
+    async fn tell(&self, plan: &Plan, world: &World) {
+        for problem in &plan.problems {
+            tracing::warn!(problem, "an application's pool is not as it should be");
+        }
+        for (name, text) in &plan.changed_subnets {
+            let Some(pool) = world.pools.iter().find(|pool| pool.metadata.name == *name) else { continue };
+            let mut about = Stored::<IPPool>::new(name, pool.spec.clone());
+            about.metadata.uid = Some(pool.metadata.uid.clone());
+            self.events
+                .tell(&about.object_ref(&()), Severity::Warning, "ApplicationSubnetChanged", text)
+                .await;
+        }
+    }
+
+    /// Answers whether anything was changed.
+    async fn take(&self, step: &Step) -> Result<bool, ReconcileError> {
+        let subnets = spider::all::<Subnet>(self.client.clone());
+        let pools = spider::all::<IPPool>(self.client.clone());
+        match step {
+            Step::CompleteSubnet(subnet) => self.complete(&subnets, subnet).await?,
+            Step::DeletePoolsFirst(name) => {
+                let deleted = subnets.delete(name, &DeleteParams::foreground()).await;
+                deleted
+                    .map(drop)
+                    .map_err(ReconcileError::during(format!("deleting the pools of SpiderSubnet {name}")))?
+            }
+            Step::ReleaseSubnet(name) => self.release(&subnets, name).await?,
+            Step::SetStatus { subnet, resource_version, status } => {
+                let patch = json!({"metadata": {"resourceVersion": resource_version}, "status": {
+                    "controlledIPPools": status.controlled_ip_pools,
+                    "totalIPCount": status.total_ip_count, "allocatedIPCount": status.allocated_ip_count}});
+                let patched =
+                    subnets.patch_status(subnet, &PatchParams::default(), &Patch::Merge(patch)).await;
+                patched
+                    .map(drop)
+                    .map_err(ReconcileError::during(format!("writing the status of SpiderSubnet {subnet}")))?
+            }
+            Step::CreatePool(pool) => {
+                let stored = stored_of(Stored::new(&pool.metadata.name, pool.spec.clone()), pool);
+                let created = pools.create(&PostParams::default(), &stored).await;
+                created.map(drop).map_err(ReconcileError::during(format!(
+                    "creating SpiderIPPool {}",
+                    pool.metadata.name
+                )))?
+            }
+            Step::UpdatePool(pool) => self.update(&pools, pool).await?,
+            Step::DeletePool { pool, application } => return self.delete(&pools, pool, application).await,
+        }
+        Ok(true)
+    }
+
+    async fn complete(&self, api: &Api<Stored<Subnet>>, subnet: &SpiderSubnet) -> Result<(), ReconcileError> {
+        let name = &subnet.metadata.name;
+        let step = || format!("completing SpiderSubnet {name}");
+        let Some(mut there) = api.get_opt(name).await.map_err(ReconcileError::during(step()))? else {
+            return Ok(());
+        };
+        there.metadata.resource_version = subnet.metadata.resource_version.clone();
+        set_plain_meta(&mut there.metadata, &subnet.metadata);
+        there.spec = subnet.spec.clone();
+        let replaced = api.replace(name, &PostParams::default(), &there).await;
+        replaced.map(drop).map_err(ReconcileError::during(step()))
+    }
+
+    async fn release(&self, api: &Api<Stored<Subnet>>, name: &str) -> Result<(), ReconcileError> {
+        let step = || format!("letting go of SpiderSubnet {name}");
+        let Some(there) = api.get_opt(name).await.map_err(ReconcileError::during(step()))? else {
+            return Ok(());
+        };
+        let finalizers: Vec<&String> =
+            there.metadata.finalizers.iter().flatten().filter(|finalizer| *finalizer != FINALIZER).collect();
+        let patch = json!({"metadata": {"resourceVersion": there.metadata.resource_version, "finalizers": finalizers}});
+        let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.map(drop).map_err(ReconcileError::during(step()))
+    }
+
+    /// Provided that the pool still is at the version that was planned on.
+    async fn update(&self, api: &Api<Stored<IPPool>>, pool: &SpiderIPPool) -> Result<(), ReconcileError> {
+        let name = &pool.metadata.name;
+        let step = || format!("updating SpiderIPPool {name}");
+        let Some(there) = api.get_opt(name).await.map_err(ReconcileError::during(step()))? else {
+            return Ok(());
+        };
+        let mut there = stored_of(there, pool);
+        there.metadata.resource_version = pool.metadata.resource_version.clone();
+        let replaced = api.replace(name, &PostParams::default(), &there).await;
+        replaced.map(drop).map_err(ReconcileError::during(step()))
+    }
+
+    /// Only if the application is gone for certain.
+    async fn delete(
+        &self,
+        api: &Api<Stored<IPPool>>,
+        name: &str,
+        application: &Gone,
+    ) -> Result<bool, ReconcileError> {
+        if self.is_there(application).await? {
+            return Ok(false);
+        }
+        let step = || format!("deleting SpiderIPPool {name}");
+        let Some(there) = api.get_opt(name).await.map_err(ReconcileError::during(step()))? else {
+            return Ok(false);
+        };
+        let preconditions = Preconditions { uid: there.metadata.uid, resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        api.delete(name, &params).await.map(|_| true).map_err(ReconcileError::during(step()))
+    }
+
+    async fn is_there(&self, application: &Gone) -> Result<bool, ReconcileError> {
+        let (group, version) =
+            application.api_version.split_once('/').unwrap_or(("", &application.api_version));
+        let resource = ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version: application.api_version.clone(),
+            kind: application.kind.clone(),
+            plural: format!("{}s", application.kind.to_ascii_lowercase()),
+        };
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &application.namespace, &resource);
+        let there = api.get_opt(&application.name).await;
+        let there = there
+            .map_err(ReconcileError::during(format!("reading {} {}", application.kind, application.name)))?;
+        Ok(there.is_some_and(|there| there.metadata.uid.as_deref() == Some(&application.uid)))
+    }
+}
+
+fn stored_of(mut stored: Stored<IPPool>, pool: &SpiderIPPool) -> Stored<IPPool> {
+    set_plain_meta(&mut stored.metadata, &pool.metadata);
+    stored.spec = pool.spec.clone();
+    stored
+}
+
+/// Somebody else was faster: the next round sees what they did.
+fn is_overtaken(error: &ReconcileError) -> bool {
+    matches!(error, ReconcileError::Api { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.code == 409 || status.code == 404))
+}

@@ -1,0 +1,87 @@
+//! The whole daemon, as it runs in a cluster: all parts together, and what an uninstallation leaves.
+
+use std::time::Duration;
+
+use polynic_controller::clean::{Names, clean};
+use polynic_controller::daemon;
+use polynic_controller::init::Plan;
+use polynic_controller::settings::Settings;
+use polynic_runtime::Shutdown;
+use serde_json::json;
+
+use crate::support::{Cluster, PATIENCE, POOLS, in_namespace, pool, refusal};
+
+/// A port that is free now.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn settings() -> Settings {
+    let mut settings = Settings::read("", &|_| None).unwrap();
+    settings.ports.webhook = free_port();
+    settings.ports.health = free_port();
+    settings.webhook_url = format!("https://127.0.0.1:{}", settings.ports.webhook);
+    settings.lease = (Duration::from_secs(3), Duration::from_secs(2), Duration::from_millis(50));
+    settings.pace.retry = Duration::from_millis(100);
+    settings
+}
+
+#[tokio::test]
+async fn everything_works_together_and_goes_when_it_is_uninstalled() {
+    const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+    const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let cluster = Cluster::start().await;
+    let shutdown = Shutdown::default();
+    let running = tokio::spawn(daemon::run(settings(), cluster.client.clone(), None, shutdown.clone()));
+    cluster.until(CONFIGURATIONS, "spiderpool-controller", "registered", |_| true).await;
+    let (code, _) = refusal(cluster.try_create(POOLS, &pool("bad", json!({"subnet": "10.6.0.1/16"}))).await);
+    assert_eq!(code, 422);
+
+    let endpoints = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "spiderpool-controller"},
+                           "subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": 5722}]}]});
+    cluster.create("/api/v1/namespaces/kube-system/endpoints", &endpoints).await;
+    let variables = |name: &str| match name {
+        "SPIDERPOOL_INIT_DEFAULT_IPV4_IPPOOL_NAME" => Some("default-v4-ippool".to_owned()),
+        "SPIDERPOOL_INIT_DEFAULT_IPV4_IPPOOL_SUBNET" => Some("10.6.0.0/16".to_owned()),
+        "SPIDERPOOL_INIT_DEFAULT_IPV4_IPPOOL_IPRANGES" => Some("[\"10.6.0.1-10.6.0.9\"]".to_owned()),
+        "SPIDERPOOL_INIT_DEFAULT_COORDINATOR_NAME" => Some("default".to_owned()),
+        "SPIDERPOOL_INIT_DEFAULT_COORDINATOR_POD_CIDR_TYPE" => Some("none".to_owned()),
+        "SPIDERPOOL_INIT_ENABLE_MULTUS_CONFIG" => Some("true".to_owned()),
+        "SPIDERPOOL_INIT_DEFAULT_CNI_NAME" => Some("calico".to_owned()),
+        _ => None,
+    };
+    let plan = Plan::read(&variables).unwrap();
+    for _ in 0..2 {
+        tokio::time::timeout(PATIENCE, plan.carry_out(&cluster.client))
+            .await
+            .expect("the second time, all is there");
+    }
+    cluster.until(POOLS, "default-v4-ippool", "counted", |pool| pool["status"]["totalIPCount"] == 9).await;
+    let coordinators = "/apis/spiderpool.spidernet.io/v2beta1/spidercoordinators";
+    cluster.until(coordinators, "default", "synced", |object| object["status"]["phase"] == "Synced").await;
+    let nads = "/apis/k8s.cni.cncf.io/v1/namespaces/kube-system/network-attachment-definitions";
+    cluster.until(nads, "calico", "made", |nad| nad["spec"].get("config").is_none()).await;
+
+    shutdown.trigger();
+    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+    let lease = cluster
+        .get("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", "spiderpool-controller-leases")
+        .await;
+    assert_eq!(lease["spec"]["holderIdentity"], "", "the next one need not wait");
+
+    let controller = || "spiderpool-controller".to_owned();
+    let names = Names {
+        mutating: controller(),
+        validating: controller(),
+        init_job: ("kube-system".into(), "spiderpool-init".into()),
+    };
+    assert_eq!(clean(&cluster.client, &names).await, Vec::<String>::new());
+    cluster.until_gone(CONFIGURATIONS, "spiderpool-controller").await;
+    cluster.until_gone(DEFINITIONS, "spiderippools.spiderpool.spidernet.io").await;
+    assert!(cluster.try_get(&in_namespace("spiderendpoints", "default"), "x").await.is_none());
+    assert_eq!(
+        clean(&cluster.client, &names).await,
+        Vec::<String>::new(),
+        "a second time there is nothing to do"
+    );
+}

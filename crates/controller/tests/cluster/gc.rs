@@ -1,0 +1,188 @@
+//! Lost addresses come back, and no others.
+
+use std::time::Duration;
+
+use polynic_controller::gc::{Gc, GcOptions};
+use polynic_controller::metrics::GcMetrics;
+use serde_json::{Value, json};
+
+use crate::support::{Cluster, POOLS, in_namespace, pool};
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+
+fn options() -> GcOptions {
+    GcOptions { trace_gap: Duration::from_millis(20), ..GcOptions::default() }
+}
+
+fn collector(cluster: &Cluster, options: GcOptions) -> (Gc, GcMetrics) {
+    let metrics = GcMetrics::default();
+    (Gc::new(cluster.client.clone(), options, metrics.clone()), metrics)
+}
+
+/// A pod, its endpoint and its record, as the agent writes them.
+async fn attached(cluster: &Cluster, name: &str, ip: &str, owner: Option<Value>) -> String {
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+                         "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}});
+    if let Some(owner) = &owner {
+        pod["metadata"]["ownerReferences"] = json!([owner]);
+    }
+    let made = cluster.create(PODS, &pod).await;
+    let uid = made["metadata"]["uid"].as_str().unwrap().to_owned();
+    let pod_owner = json!([{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}]);
+    let (kind, owner_name) = match &owner {
+        Some(owner) => (owner["kind"].clone(), owner["name"].clone()),
+        None => (json!("Pod"), json!(name)),
+    };
+    let endpoint = json!({
+        "apiVersion": "spiderpool.spidernet.io/v2beta1", "kind": "SpiderEndpoint",
+        "metadata": {"name": name, "finalizers": ["spiderpool.spidernet.io"],
+                     "ownerReferences": if owner.is_some() { Value::Null } else { pod_owner }},
+        "status": {"current": {"uid": uid, "node": "n1", "ips": [{"interface": "eth0", "ipv4": format!("{ip}/24"), "ipv4Pool": "p"}]},
+                   "ownerControllerType": kind, "ownerControllerName": owner_name},
+    });
+    cluster.create(&in_namespace("spiderendpoints", "default"), &endpoint).await;
+    uid
+}
+
+async fn record(cluster: &Cluster, records: &[(&str, &str, &str)]) {
+    let records: serde_json::Map<String, Value> = records
+        .iter()
+        .map(|(ip, pod, uid)| ((*ip).to_owned(), json!({"pod": format!("default/{pod}"), "podUid": uid})))
+        .collect();
+    let status = json!({"allocatedIPs": Value::Object(records.clone()).to_string(), "allocatedIPCount": records.len()});
+    cluster.patch_status(POOLS, "p", &status).await;
+}
+
+async fn recorded(cluster: &Cluster) -> Vec<String> {
+    let pool = cluster.get(POOLS, "p").await;
+    let text = pool["status"]["allocatedIPs"].as_str().unwrap_or("{}").to_owned();
+    let records: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
+    assert_eq!(pool["status"]["allocatedIPCount"], records.len(), "the count agrees");
+    records.keys().cloned().collect()
+}
+
+async fn with_pool() -> Cluster {
+    let cluster = Cluster::start().await;
+    cluster
+        .create(
+            POOLS,
+            &pool("p", json!({"ipVersion": 4, "subnet": "10.0.0.0/24", "ips": ["10.0.0.1-10.0.0.99"]})),
+        )
+        .await;
+    cluster
+}
+
+/// The node is gone, so the pod is deleted without anybody's help.
+async fn force_delete(cluster: &Cluster, name: &str) {
+    let params = kube::core::params::DeleteParams { grace_period_seconds: Some(0), ..Default::default() };
+    let request = kube::core::Request::new(PODS).delete(name, &params).unwrap();
+    let _: Value = cluster.client.request(request).await.unwrap();
+    cluster.until_gone(PODS, name).await;
+}
+
+#[tokio::test]
+async fn a_scan_frees_what_has_no_pod_and_leaves_the_rest() {
+    let cluster = with_pool().await;
+    let alive = attached(&cluster, "alive", "10.0.0.1", None).await;
+    let gone = attached(&cluster, "gone", "10.0.0.2", None).await;
+    force_delete(&cluster, "gone").await;
+    record(
+        &cluster,
+        &[
+            ("10.0.0.1", "alive", &alive),
+            ("10.0.0.2", "gone", &gone),
+            ("10.0.0.3", "never", "x"),
+            ("10.0.0.4", "alive", "earlier"),
+        ],
+    )
+    .await;
+    let (gc, metrics) = collector(&cluster, options());
+    gc.scan().await.unwrap();
+    assert_eq!(recorded(&cluster).await, ["10.0.0.1"]);
+    assert_eq!(metrics.counts(), (3, 0));
+    let endpoints = in_namespace("spiderendpoints", "default");
+    cluster.until_gone(&endpoints, "gone").await;
+    assert!(cluster.try_get(&endpoints, "alive").await.is_some());
+    gc.scan().await.unwrap();
+    assert_eq!((recorded(&cluster).await.len(), metrics.counts()), (1, (3, 0)));
+}
+
+#[tokio::test]
+async fn fixed_addresses_stay_while_their_owner_wants_them() {
+    let cluster = with_pool().await;
+    const SETS: &str = "/apis/apps/v1/namespaces/default/statefulsets";
+    let template =
+        json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"},
+                     "spec": {"replicas": 1, "serviceName": "db", "selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let set = cluster.create(SETS, &set).await;
+    let owner = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": set["metadata"]["uid"], "controller": true});
+    let first = attached(&cluster, "db-0", "10.0.0.1", Some(owner.clone())).await;
+    let second = attached(&cluster, "db-1", "10.0.0.2", Some(owner)).await;
+    record(&cluster, &[("10.0.0.1", "db-0", &first), ("10.0.0.2", "db-1", &second)]).await;
+    force_delete(&cluster, "db-0").await;
+    force_delete(&cluster, "db-1").await;
+    let (gc, _) = collector(&cluster, options());
+    gc.scan().await.unwrap();
+    assert_eq!(recorded(&cluster).await, ["10.0.0.1"], "db-1 is beyond the replicas");
+    let endpoints = in_namespace("spiderendpoints", "default");
+    assert!(cluster.try_get(&endpoints, "db-0").await.is_some());
+    cluster.delete(SETS, "db").await;
+    cluster.until_gone(SETS, "db").await;
+    gc.scan().await.unwrap();
+    assert!(recorded(&cluster).await.is_empty());
+    cluster.until_gone(&endpoints, "db-0").await;
+}
+
+#[tokio::test]
+async fn a_pod_that_goes_is_collected_at_once() {
+    let cluster = with_pool().await;
+    let uid = attached(&cluster, "web", "10.0.0.1", None).await;
+    record(&cluster, &[("10.0.0.1", "web", &uid)]).await;
+    // No scan within the test: what is seen is the work of events.
+    let (gc, metrics) = collector(&cluster, options());
+    let running = tokio::spawn(async move { gc.run().await });
+    cluster.eventually("the pod is known", async || (metrics.counts() == (0, 0)).then_some(())).await;
+    force_delete(&cluster, "web").await;
+    cluster.until_gone(&in_namespace("spiderendpoints", "default"), "web").await;
+    assert!(recorded(&cluster).await.is_empty());
+    running.abort();
+}
+
+/// Whatever write the controller was about to make when it died, the next one finishes.
+#[tokio::test]
+async fn a_collector_that_is_killed_at_any_moment_leaves_nothing_behind() {
+    let cluster = with_pool().await;
+    let mut records = Vec::new();
+    for n in 1..=8u8 {
+        let (name, ip) = (format!("pod-{n}"), format!("10.0.0.{n}"));
+        let uid = attached(&cluster, &name, &ip, None).await;
+        if n % 2 == 0 {
+            force_delete(&cluster, &name).await;
+        }
+        records.push((ip, name, uid));
+    }
+    let all: Vec<(&str, &str, &str)> =
+        records.iter().map(|(ip, name, uid)| (ip.as_str(), name.as_str(), uid.as_str())).collect();
+    record(&cluster, &all).await;
+    for patience in 0..12u64 {
+        let (gc, _) = collector(&cluster, options());
+        let scan = tokio::spawn(async move { gc.scan().await });
+        let _ = tokio::time::timeout(Duration::from_millis(patience), async {
+            while !scan.is_finished() {
+                tokio::task::yield_now().await
+            }
+        })
+        .await;
+        scan.abort();
+        let left = recorded(&cluster).await;
+        for n in [1, 3, 5, 7] {
+            assert!(left.contains(&format!("10.0.0.{n}")), "a living pod lost its address: {left:?}");
+        }
+    }
+    let (gc, _) = collector(&cluster, options());
+    gc.scan().await.unwrap();
+    assert_eq!(recorded(&cluster).await, ["10.0.0.1", "10.0.0.3", "10.0.0.5", "10.0.0.7"]);
+    let endpoints = cluster.list(&in_namespace("spiderendpoints", "default")).await;
+    assert_eq!(endpoints.len(), 4);
+}
