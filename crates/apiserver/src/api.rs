@@ -10,6 +10,8 @@ mod create;
 mod cursor;
 mod delete;
 mod deletion;
+mod evict;
+mod look;
 mod own;
 mod read;
 mod render;

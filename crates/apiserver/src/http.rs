@@ -1,5 +1,6 @@
 //! HTTP over the verbs: who asks, for what, in which form; answers and errors as JSON. Nothing here decides about objects.
 
+mod authenticate;
 mod body;
 mod discovery;
 mod documents;
@@ -10,6 +11,7 @@ mod openapi;
 mod options;
 mod query;
 mod request;
+mod reviews;
 mod route;
 mod streams;
 
@@ -17,7 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WARNING};
+use hyper::header::{CONTENT_TYPE, HeaderValue, WARNING};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::Value;
 
@@ -25,10 +27,12 @@ use crate::api::Api;
 use crate::status::Status;
 use crate::warning;
 
+pub(crate) use self::authenticate::Authenticator;
 pub(crate) use self::body::Body;
 pub(crate) use self::streams::Streams;
 pub use self::streams::{Connecting, Kubelets};
 
+use self::reviews::Reviewer;
 use self::route::Route;
 
 const JSON: &str = "application/json";
@@ -36,8 +40,7 @@ const JSON: &str = "application/json";
 /// Answers requests; shared by all connections.
 pub(crate) struct Service {
     api: Arc<Api>,
-    /// The whole value that an Authorization header must have.
-    authorization: String,
+    authenticator: Authenticator,
     hashes: openapi::Hashes,
     streams: Streams,
 }
@@ -61,9 +64,8 @@ impl Answer {
 }
 
 impl Service {
-    pub(crate) fn new(api: Arc<Api>, token: &str, streams: Streams) -> Self {
-        let hashes = openapi::Hashes::default();
-        Self { api, authorization: format!("Bearer {token}"), hashes, streams }
+    pub(crate) fn new(api: Arc<Api>, authenticator: Authenticator, streams: Streams) -> Self {
+        Self { api, authenticator, hashes: openapi::Hashes::default(), streams }
     }
 
     /// Answers one request; errors become Status objects.
@@ -71,7 +73,7 @@ impl Service {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         if let Ok(Route::Resource(path)) = Route::parse(uri.path())
             && Streams::are_meant(&path)
-            && self.is_authenticated(&request)
+            && self.authenticator.user(&self.api, &request).is_some()
         {
             let answer = self.streams.answer(&self.api, &path, request).await;
             return answer.unwrap_or_else(|status| self::response(failure(&status)));
@@ -90,12 +92,16 @@ impl Service {
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Status> {
         let route = Route::parse(request.uri().path())?;
-        if !route.is_public() && !self.is_authenticated(&request) {
+        let user = self.authenticator.user(&self.api, &request);
+        if !route.is_public() && user.is_none() {
             return Err(Status::unauthorized());
         }
         let Route::Resource(path) = route else {
             if request.method() != Method::GET && route != Route::Unknown {
                 return Err(Status::method_not_allowed());
+            }
+            if route == Route::PublicKeys {
+                return Ok(Answer::value(StatusCode::OK, &self.authenticator.signer().public_keys()));
             }
             return documents::answer(&self.api, &self.hashes, &route, &request);
         };
@@ -103,14 +109,9 @@ impl Service {
         if !kinds.iter().any(|kind| kind.group == path.group && kind.version == path.version) {
             return Ok(documents::no_page());
         }
-        request::answer(&self.api, path, request).await
-    }
-
-    /// Compares in a time that does not depend on where the first difference is.
-    fn is_authenticated<B>(&self, request: &Request<B>) -> bool {
-        let Some(given) = request.headers().get(AUTHORIZATION) else { return false };
-        let (given, wanted) = (given.as_bytes(), self.authorization.as_bytes());
-        given.len() == wanted.len() && given.iter().zip(wanted).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+        let reviewer =
+            Reviewer { api: &self.api, authenticator: &self.authenticator, user: &user.unwrap_or_default() };
+        request::answer(&self.api, &reviewer, path, request).await
     }
 }
 

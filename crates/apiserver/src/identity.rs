@@ -16,6 +16,7 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::access::{Signer, TokenError};
 use crate::entropy;
 
 /// What can go wrong with the files and certificates of the server.
@@ -36,14 +37,18 @@ pub enum IdentityError {
     /// TLS does not accept what was made.
     #[error("cannot set up TLS")]
     Tls(#[from] rustls::Error),
+    /// The key of service account tokens cannot be used.
+    #[error("cannot sign tokens of service accounts")]
+    Account(#[from] TokenError),
     /// The kernel gives no randomness.
     #[error("cannot get randomness")]
     Entropy(#[source] io::Error),
 }
 
-/// CA and token of one data directory.
+/// CA, token, and the key of service account tokens of one data directory.
 pub(crate) struct Identity {
     ca_key: KeyPair,
+    account_key: KeyPair,
     pub(crate) ca_pem: String,
     pub(crate) token: String,
 }
@@ -58,7 +63,12 @@ impl Identity {
             Some(token) => token.trim().to_owned(),
             None => new_token(&dir.join("token"))?,
         };
-        Ok(Self { ca_key, ca_pem, token })
+        Ok(Self { ca_key, account_key: load_account_key(dir)?, ca_pem, token })
+    }
+
+    /// What signs the tokens of service accounts.
+    pub(crate) fn signer(&self) -> Result<Signer, IdentityError> {
+        Ok(Signer::new(&self.account_key.serialize_der())?)
     }
 
     /// TLS with a fresh certificate for `addr`, the loopback addresses, the cluster's own names and `names`.
@@ -138,6 +148,16 @@ fn load_ca(dir: &Path) -> Result<(KeyPair, String), IdentityError> {
     Ok((key, pem))
 }
 
+fn load_account_key(dir: &Path) -> Result<KeyPair, IdentityError> {
+    let path = dir.join("sa.key");
+    if let Some(key) = read(&path)? {
+        return Ok(KeyPair::from_pem(&key)?);
+    }
+    let key = KeyPair::generate()?;
+    write_private(&path, &key.serialize_pem())?;
+    Ok(key)
+}
+
 fn new_token(path: &Path) -> Result<String, IdentityError> {
     let token = entropy::hex(&entropy::bytes::<32>().map_err(IdentityError::Entropy)?);
     write_private(path, &token)?;
@@ -178,7 +198,7 @@ mod tests {
         let first = Identity::load(dir.path()).unwrap();
         let second = Identity::load(dir.path()).unwrap();
         assert_eq!((&first.ca_pem, &first.token), (&second.ca_pem, &second.token));
-        for file in ["ca.key", "ca.crt", "token"] {
+        for file in ["ca.key", "ca.crt", "token", "sa.key"] {
             let mode = fs::metadata(dir.path().join(file)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{file}");
         }

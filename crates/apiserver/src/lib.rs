@@ -26,6 +26,7 @@
 //! - A watch brings every change once and in the order of revisions, or ends. Nothing is buffered without bound.
 //! - What objects look like is said once, in [`schema`], for built-in and custom kinds alike.
 //! - A built-in kind is a row in `resource/builtin.rs`, plus a [`strategy::Strategy`] where it has rules of its own.
+mod access;
 mod admission;
 pub mod api;
 mod cel;

@@ -10,6 +10,7 @@ mod node;
 mod parse;
 mod rules;
 
+pub(crate) use self::facts::message;
 pub use self::facts::{Below, BuiltinKind, Definition, definition, definitions, kind, kinds};
 pub use self::node::{Additional, Field, Kind, ListType, MapType, Node, PatchStrategy};
 pub use self::rules::{Bound, Rules};

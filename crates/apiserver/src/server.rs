@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::admission::ServiceResolver;
 use crate::api::{Api, collector};
+use crate::http::Authenticator;
 use crate::http::{Kubelets, Service, Streams};
 use crate::identity::{Identity, IdentityError, write_private};
 use crate::status::Status;
@@ -110,7 +111,8 @@ impl Server {
         let streams = Streams::new(config.kubelets.clone(), tasks.clone());
         let api = Arc::new(api);
         hyper::rt::Executor::execute(&tasks, collector::run(api.clone()));
-        let service = Arc::new(Service::new(api, &identity.token, streams));
+        let authenticator = Authenticator::new(&identity.token, identity.signer()?);
+        let service = Arc::new(Service::new(api, authenticator, streams));
         let accept = tokio::spawn(connection::accept(listener, tls, service, tasks.clone()));
         tracing::info!(%addr, data_dir = %config.data_dir.display(), "the API server is listening");
         Ok(Running {

@@ -2,6 +2,7 @@
 //! trait per kind, with the common case as the trait's own methods.
 
 mod access;
+mod certificate;
 mod content;
 mod definition;
 pub(crate) mod event;
@@ -23,6 +24,7 @@ use crate::json::{carry, items, text};
 use crate::status::Cause;
 
 pub(crate) use self::access::{Binding, Role};
+pub(crate) use self::certificate::SigningRequest;
 pub(crate) use self::content::{ConfigMap, Secret};
 pub(crate) use self::definition::Definition;
 pub(crate) use self::event::Event;
@@ -78,6 +80,11 @@ pub trait Strategy: Send + Sync {
     /// Puts back into `new`, written through /status, what that may not touch.
     fn restrict_status_update(&self, new: &mut Value, old: &Value) {
         carry("spec", old, new);
+    }
+
+    /// The same for what is written through the sub-resource `below`, such as `resize`: only what that is about may change.
+    fn restrict_update_below(&self, _below: &str, new: &mut Value, old: &Value) {
+        *new = old.clone();
     }
 
     /// True if a write needs the resourceVersion of what it replaces.

@@ -7,6 +7,7 @@
 
 mod declarations;
 mod documents;
+mod messages;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -55,6 +56,7 @@ pub fn write(output: &Path, declarations: &[&Path], flags: &[&str]) -> Result<us
     }
     for directory in declarations {
         declarations::read(directory, &mut facts.types)?;
+        messages::read(directory, &mut facts.messages)?;
     }
     let text = facts.text();
     std::fs::write(output, &text).with_context(|| format!("writing {}", output.display()))?;
@@ -66,6 +68,8 @@ struct Facts {
     kinds: Vec<Value>,
     schemas: BTreeMap<String, Value>,
     types: declarations::Types,
+    /// Protobuf messages by the names of types.
+    messages: BTreeMap<String, String>,
 }
 
 impl Facts {
@@ -81,6 +85,18 @@ impl Facts {
             if let Some(fields) = declarations::key(name).and_then(|key| self.types.get(&key)) {
                 let _ = writeln!(text, "pointers {name} {}", fields.pointers.join(","));
                 let _ = writeln!(text, "always {name} {}", fields.always.join(","));
+            }
+        }
+        let packages: std::collections::BTreeSet<&str> = self
+            .schemas
+            .keys()
+            .filter_map(|name| name.rsplit_once('.'))
+            .map(|(package, _)| package)
+            .collect();
+        for (name, fields) in &self.messages {
+            let package = name.rsplit_once('.').map_or("", |(package, _)| package);
+            if packages.contains(package) && !name.ends_with("List") {
+                let _ = writeln!(text, "message {name} {fields}");
             }
         }
         text

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Api, Target, WriteOptions};
 use crate::json::text;
-use crate::status::{Cause, Status};
+use crate::status::{Cause, Status, Subject};
 use crate::strategy;
 
 impl Api {
@@ -30,7 +30,8 @@ impl Api {
             let mut pod = txn.get(&key)?.ok_or_else(|| target.not_found())?;
             super::update::check_uid(&target, text(&binding, "metadata.uid"), &pod)?;
             let bound = strategy::bind_pod(&mut pod, &node, Timestamp::now());
-            bound.map_err(|why| Status::conflict(target.resource.subject(&target.name), &why))?;
+            let subject = Subject { kind: "pods/binding".into(), ..target.resource.subject(&target.name) };
+            bound.map_err(|why| Status::conflict(subject, &why))?;
             txn.put(&key, pod)?;
             Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
         }).await

@@ -128,7 +128,7 @@ fn drop_nulls(value: &mut Value) {
 fn reset(resource: &Resource, part: Part) -> Set {
     match part {
         Part::Main if resource.status => Set::of(&["status"]),
-        Part::Main => Set::default(),
+        Part::Main | Part::Below(_) => Set::default(),
         Part::Status => match (resource.group.as_str(), resource.plural.as_str()) {
             ("", "pods") => Set::of(&["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"]),
             ("apps", "deployments") => Set::of(&["spec", "metadata.labels"]),

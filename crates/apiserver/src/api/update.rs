@@ -29,6 +29,8 @@ pub enum Part {
     Main,
     /// Status, written through the sub-resource.
     Status,
+    /// What another sub-resource of this name is about, by the kind's own rule.
+    Below(&'static str),
 }
 
 impl Part {
@@ -37,6 +39,7 @@ impl Part {
         match self {
             Self::Main => "",
             Self::Status => "status",
+            Self::Below(name) => name,
         }
     }
 }
@@ -253,6 +256,7 @@ pub(super) fn decide(target: &Target, part: Part, mut new: Value, old: &Value) -
         Part::Main if resource.status => carry("status", old, &mut new),
         Part::Main => {}
         Part::Status => resource.strategy.restrict_status_update(&mut new, old),
+        Part::Below(name) => resource.strategy.restrict_update_below(name, &mut new, old),
     }
     carry_entries(&entries, &mut new);
     resource.strategy.prepare_update(&mut new, old);
@@ -337,7 +341,9 @@ fn check_rules(target: &Target, part: Part, new: &Value, old: &Value) -> Result<
     let mut causes = meta::validate(resource, new);
     causes.extend(meta::validate_finalizers(new, old));
     causes.extend(resource.strategy.validate(new));
-    causes.extend(resource.strategy.validate_update(new, old));
+    if !matches!(part, Part::Below(_)) {
+        causes.extend(resource.strategy.validate_update(new, old));
+    }
     let status_only = if part == Part::Status { StatusOnly::Yes } else { StatusOnly::No };
     if resource.custom {
         let old = resource.serve(old)?;

@@ -35,7 +35,7 @@ pub(super) fn answer<B>(
     let value = match route {
         Route::Healthy(check) => return Ok(health(check, request)),
         Route::Metrics => return Ok(metrics(&kinds)),
-        Route::Unknown | Route::Resource(_) => return Ok(no_page()),
+        Route::Unknown | Route::PublicKeys | Route::Resource(_) => return Ok(no_page()),
         Route::Schema(group, version) => return Ok(schema(&kinds, (group, version), request)),
         Route::AllSchemas => return Ok(all_schemas(&kinds, request)),
         Route::Core if aggregated => return Ok(whole(&discovery::aggregated(&kinds, true))),

@@ -13,10 +13,13 @@ use serde_json::{Value, json};
 use super::body::Body;
 use super::options::{self, Write};
 use super::query::Query;
+use super::reviews::Reviewer;
 use super::route::ResourcePath;
 use super::{Answer, JSON, incoming, listing, negotiate};
 use crate::api::{Api, DeleteOptions, Form, Part, Target, Watch, WriteOptions};
 use crate::patch::PatchType;
+use crate::protobuf;
+use crate::resource::Resource;
 use crate::status::Status;
 use crate::warning;
 
@@ -35,6 +38,7 @@ const PATCHES: [&str; 4] = [
 /// What a verb needs to know of a request.
 struct Call<'a> {
     api: &'a Arc<Api>,
+    reviewer: &'a Reviewer<'a>,
     target: Target,
     query: Query,
     form: Form,
@@ -43,6 +47,7 @@ struct Call<'a> {
 
 pub(super) async fn answer(
     api: &Arc<Api>,
+    reviewer: &Reviewer<'_>,
     path: ResourcePath,
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
@@ -53,17 +58,29 @@ pub(super) async fn answer(
     let subresource = path.subresource.clone();
     let target = target(api, path, &parts.method)?;
     target.resource.deprecation().into_iter().for_each(warning::add);
-    let call = Call { api, target, query, form, headers: parts.headers };
+    let call = Call { api, reviewer, target, query, form, headers: parts.headers };
     match subresource.as_str() {
         "" => call.object(&parts.method, body).await,
         "scale" if call.target.resource.scale().is_some() => call.scale(&parts.method, body).await,
         "status" if call.target.resource.status => call.status(&parts.method, body).await,
         "binding" if call.target.resource.plural == "pods" => call.binding(&parts.method, body).await,
+        "eviction" if call.target.resource.plural == "pods" => call.eviction(&parts.method, body).await,
+        "token" if call.target.resource.plural == "serviceaccounts" => call.token(&parts.method, body).await,
+        below if let Some(part) = part(&call.target.resource, below) => {
+            call.part(part, &parts.method, body).await
+        }
         _ if call.target.resource.custom => {
             Err(Status::not_found(call.target.resource.subject(&call.target.name)))
         }
         _ => Err(Status::no_such_path()),
     }
+}
+
+/// What is written like status, through a path of its own.
+fn part(resource: &Resource, below: &str) -> Option<Part> {
+    let names = ["ephemeralcontainers", "resize", "finalize", "approval"];
+    let name = names.into_iter().find(|name| *name == below && resource.below(name).is_some())?;
+    Some(Part::Below(name))
 }
 
 fn target(api: &Api, path: ResourcePath, method: &Method) -> Result<Target, Status> {
@@ -81,6 +98,9 @@ fn target(api: &Api, path: ResourcePath, method: &Method) -> Result<Target, Stat
 
 impl Call<'_> {
     async fn object(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {
+        if *method != Method::POST && !self.target.resource.is_stored() {
+            return Err(Status::method_not_allowed());
+        }
         match (method, self.target.name.is_empty()) {
             (&Method::GET, true) if self.query.is_watch() => self.watch(),
             (&Method::GET, true) => self.list(),
@@ -95,12 +115,33 @@ impl Call<'_> {
     }
 
     async fn status(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {
+        self.part(Part::Status, method, body).await
+    }
+
+    async fn part(&self, part: Part, method: &Method, body: Incoming) -> Result<Answer, Status> {
         match *method {
             Method::GET => Ok(Answer::json(StatusCode::OK, self.api.get(&self.target, self.form)?)),
-            Method::PUT => self.update(Part::Status, body).await,
-            Method::PATCH => self.patch(Part::Status, body).await,
+            Method::PUT => self.update(part, body).await,
+            Method::PATCH => self.patch(part, body).await,
             _ => Err(Status::method_not_allowed()),
         }
+    }
+
+    async fn eviction(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {
+        if *method != Method::POST {
+            return Err(Status::method_not_allowed());
+        }
+        let eviction = self.json_body(body).await?;
+        let options = options::write(&self.query, &self.headers, Write::Create)?;
+        Ok(Answer::value(StatusCode::CREATED, &self.api.evict(&self.target, eviction, options).await?))
+    }
+
+    async fn token(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {
+        if *method != Method::POST {
+            return Err(Status::method_not_allowed());
+        }
+        let request = self.json_body(body).await?;
+        Ok(Answer::value(StatusCode::CREATED, &self.reviewer.token(&self.target, request)?))
     }
 
     async fn scale(&self, method: &Method, body: Incoming) -> Result<Answer, Status> {
@@ -156,9 +197,30 @@ impl Call<'_> {
 
     async fn create(&self, body: Incoming) -> Result<Answer, Status> {
         let options = options::write(&self.query, &self.headers, Write::Create)?;
-        let object = self.incoming(&read(body).await?, &options)?;
+        let mut object = self.incoming(&read(body).await?, &options)?;
+        if !self.target.resource.is_stored() {
+            return self.review(object, options).await;
+        }
+        if self.target.resource.plural == "certificatesigningrequests" {
+            self.reviewer.sign(&mut object);
+        }
         let created = self.api.create(&self.target, object, options).await?;
         self.show(StatusCode::CREATED, &created)
+    }
+
+    /// Kinds that answer and are not stored.
+    async fn review(&self, object: Value, options: WriteOptions) -> Result<Answer, Status> {
+        if let Some(answer) = self.reviewer.answer(&self.target, object.clone())? {
+            return Ok(Answer::value(StatusCode::CREATED, &answer));
+        }
+        if self.target.resource.plural != "bindings" {
+            return Err(Status::method_not_allowed());
+        }
+        let kinds = self.api.registry().snapshot();
+        let pods = kinds.find("", "v1", "pods").ok_or_else(Status::no_such_path)?;
+        let name = crate::json::text(&object, "metadata.name").to_owned();
+        let target = Target { resource: pods.clone(), namespace: self.target.namespace.clone(), name };
+        Ok(Answer::value(StatusCode::CREATED, &self.api.bind(&target, object, options).await?))
     }
 
     async fn update(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
@@ -219,6 +281,9 @@ impl Call<'_> {
         match self.media_type().split(';').next().unwrap_or_default().trim() {
             "" | JSON => parse(text),
             incoming::YAML => incoming::yaml(text),
+            protobuf::MEDIA_TYPE => {
+                protobuf::decode(text).ok_or_else(|| Status::unsupported_media_type(&incoming::BODIES))
+            }
             _ => Err(Status::unsupported_media_type(&incoming::BODIES)),
         }
     }

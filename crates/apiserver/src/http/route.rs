@@ -19,6 +19,8 @@ pub(super) enum Route {
     /// Of one check, or of everything if none is named.
     Healthy(String),
     Metrics,
+    /// Of the tokens of service accounts.
+    PublicKeys,
     Root,
     Version,
     Core,
@@ -50,6 +52,7 @@ impl Route {
             ["healthz" | "readyz" | "livez"] => Self::Healthy(String::new()),
             ["healthz" | "readyz" | "livez", check] => Self::Healthy(own(check)),
             ["metrics"] => Self::Metrics,
+            ["openid", "v1", "jwks"] => Self::PublicKeys,
             ["version"] => Self::Version,
             ["api"] => Self::Core,
             ["apis"] => Self::Groups,

@@ -177,6 +177,7 @@ const OWN: &[Rules] = &[
         group: "certificates.k8s.io",
         plural: "certificatesigningrequests",
         fields: &["spec.signerName"],
+        strategy: &strategy::SigningRequest,
         ..RULES
     },
     Rules {

@@ -3,7 +3,8 @@
 //!
 //! Lines: `kind JSON` (a row of discovery, with `schema` naming its type), `schema NAME JSON` (OpenAPI v3 without
 //! descriptions), `pointers NAME FIELD,...` (fields of that type whose zero differs from their absence), `always NAME FIELD,...`
-//! (fields that are written even if they are empty).
+//! (fields that are written even if they are empty), `message NAME
+//! NUMBER:FIELD:TYPE,...` (the type in protobuf).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -120,11 +121,12 @@ impl Definition {
 struct Facts {
     kinds: Vec<BuiltinKind>,
     definitions: BTreeMap<&'static str, Definition>,
+    messages: BTreeMap<&'static str, &'static str>,
 }
 
 impl Facts {
     fn read(text: &'static str) -> Self {
-        let mut facts = Self { kinds: Vec::new(), definitions: BTreeMap::new() };
+        let mut facts = Self { kinds: Vec::new(), definitions: BTreeMap::new(), messages: BTreeMap::new() };
         for line in text.lines() {
             match line.split_once(' ') {
                 Some(("kind", row)) => facts.kinds.push(kind_of(&parsed(row))),
@@ -132,6 +134,7 @@ impl Facts {
                 Some(("pointers", rest)) => {
                     facts.amend(rest, |definition, fields| definition.pointers = fields)
                 }
+                Some(("message", rest)) => facts.messages.extend(rest.split_once(' ')),
                 Some(("always", rest)) => facts.amend(rest, |definition, fields| definition.always = fields),
                 _ => {}
             }
@@ -210,6 +213,16 @@ pub fn definition(name: &str) -> Option<&'static Definition> {
     FACTS.definitions.get(name)
 }
 
+/// The type of this full name in protobuf: `NUMBER:FIELD:TYPE`, where the type is a word of protobuf or a message (of the same
+/// package, if it has no dots), with `*` before it if it is repeated, and `map ` if it is the value of a map.
+pub(crate) fn message(name: &str) -> Option<impl Iterator<Item = (u64, &'static str, &'static str)>> {
+    let fields = FACTS.messages.get(name)?.split(',');
+    Some(fields.filter_map(|field| {
+        let mut parts = field.splitn(3, ':');
+        Some((parts.next()?.parse().ok()?, parts.next()?, parts.next()?))
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,7 +234,7 @@ mod tests {
             let json = match word {
                 "kind" => rest,
                 "schema" => rest.split_once(' ').unwrap().1,
-                "pointers" | "always" => continue,
+                "pointers" | "always" | "message" => continue,
                 other => panic!("{other}"),
             };
             assert!(serde_json::from_str::<Value>(json).unwrap().is_object(), "{line}");

@@ -35,4 +35,11 @@ impl Strategy for Namespace {
     fn begin_deletion(&self, object: &mut Value) {
         child(object, "status")["phase"] = json!("Terminating");
     }
+
+    /// Finalizing is about the finalizers of the spec alone.
+    fn restrict_update_below(&self, _below: &str, new: &mut Value, old: &Value) {
+        let wanted = new["spec"].clone();
+        *new = old.clone();
+        crate::json::carry("finalizers", &wanted, child(new, "spec"));
+    }
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Strategy, moment};
-use crate::json::{at, carry, child, default, integer, items, text};
+use crate::json::{at, carry, child, default, each, integer, items, text};
 use crate::status::Cause;
 
 pub(crate) struct Pod;
@@ -59,6 +59,27 @@ impl Strategy for Pod {
         carry("ownerReferences", &old["metadata"], child(new, "metadata"));
         default(new, "status", json!({}));
         carry_qos_class(new, old);
+    }
+
+    fn restrict_update_below(&self, below: &str, new: &mut Value, old: &Value) {
+        let wanted = new["spec"].clone();
+        let version = new["metadata"]["resourceVersion"].clone();
+        *new = old.clone();
+        new["metadata"]["resourceVersion"] = version;
+        let spec = child(new, "spec");
+        match below {
+            "ephemeralcontainers" => carry("ephemeralContainers", &wanted, spec),
+            "resize" => {
+                for list in ["containers", "initContainers"] {
+                    for container in each(spec, list) {
+                        let name = container["name"].clone();
+                        let same = items(&wanted, list).iter().find(|other| other["name"] == name);
+                        same.into_iter().for_each(|other| carry("resources", other, container));
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 
     fn ends_gracefully(&self) -> bool {

@@ -149,3 +149,76 @@ async fn what_kubectl_creates_by_protobuf_is_stored() {
     kubectl.run("delete namespace team").await;
     client.get("/api/v1/namespaces/team").await.expect(404);
 }
+
+/// kubectl sends what it makes by itself as protobuf, whatever the server says it speaks.
+#[tokio::test]
+async fn every_kind_that_kubectl_can_create_is_stored() {
+    if is_missing() {
+        return;
+    }
+    let server = TestServer::start().await;
+    let kubectl = Kubectl { server: &server };
+    for line in [
+        "create deployment web --image=nginx:1 --port=80",
+        "create role r --verb=get --resource=pods",
+        "create rolebinding rb --role=r --serviceaccount=default:x",
+        "create job j --image=alpine:1",
+        "create cronjob c --image=alpine:1 --schedule=@hourly",
+        "create ingress i --rule=a.example/=s:80",
+        "create poddisruptionbudget p --selector=a=b --min-available=1",
+        "create priorityclass pc --value=5",
+        "create quota q --hard=pods=5",
+        "create service nodeport s --tcp=80:web",
+        "expose deployment web --port=80",
+        "scale deployment web --replicas=2",
+    ] {
+        kubectl.run(line).await;
+    }
+    assert_eq!(kubectl.run("get deployment web -o jsonpath={.spec.replicas}").await, "2");
+    let ports = kubectl.run("get service s -o jsonpath={.spec.ports[0].targetPort}").await;
+    assert_eq!(ports, "web");
+    assert!(!kubectl.run("get service web -o jsonpath={.spec.clusterIP}").await.is_empty());
+}
+
+#[tokio::test]
+async fn who_i_am_and_what_others_may_do() {
+    if is_missing() {
+        return;
+    }
+    let server = TestServer::start().await;
+    let kubectl = Kubectl { server: &server };
+    assert!(kubectl.run("auth whoami").await.contains("system:masters"));
+    assert_eq!(kubectl.run("auth can-i delete nodes").await, "yes\n");
+    kubectl.run("create serviceaccount robot").await;
+    kubectl.run("create role look --verb=get --resource=pods").await;
+    kubectl.run("create rolebinding look --role=look --serviceaccount=default:robot").await;
+    let robot = "--as=system:serviceaccount:default:robot";
+    assert_eq!(kubectl.run(&format!("auth can-i get pods {robot}")).await, "yes\n");
+    let denied = kubectl.command(&format!("auth can-i delete pods {robot}")).output().await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&denied.stdout), "no\n");
+    let token = kubectl.run("create token robot --duration=20m").await;
+    let mut client = server.client().await;
+    client.token = token.trim().into();
+    client.get(PODS).await.expect(200);
+    client.token.push('x');
+    client.get(PODS).await.expect(401);
+}
+
+#[tokio::test]
+async fn kinds_are_explained_and_mistakes_named_before_anything_is_stored() {
+    if is_missing() {
+        return;
+    }
+    let server = TestServer::start().await;
+    let kubectl = Kubectl { server: &server };
+    let explained = kubectl.run("explain pod.spec.containers --recursive").await;
+    assert!(explained.contains("livenessProbe") && explained.contains("enum: Always, IfNotPresent, Never"));
+    let manifest = server.dir.path().join("pod.json");
+    let mut object = pod("p");
+    object["spec"]["containers"][0]["imag"] = json!("x");
+    std::fs::write(&manifest, object.to_string()).unwrap();
+    let line = format!("create --validate=strict -f {}", manifest.display());
+    let refused = kubectl.command(&line).output().await.unwrap();
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(errors.contains("unknown field \"spec.containers[0].imag\""), "{errors}");
+}

@@ -44,7 +44,7 @@ pub(super) fn read(directory: &Path, types: &mut Types) -> Result<()> {
     Ok(())
 }
 
-fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     let listing = std::fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))?;
     Ok(listing.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>()?)
 }
