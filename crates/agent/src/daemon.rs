@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kube::Client;
 use polynic_cluster::addresses::{KubeStore, StoreOptions};
+use polynic_kernel::{Door, RealDoor};
 use polynic_runtime::Shutdown;
 use polynic_runtime::health::{Probe, Probes};
 use polynic_runtime::http::{self, Answer, Handler, ListenError, Listener, Request};
@@ -16,7 +17,7 @@ use polynic_wire::{AddressService, SocketService};
 use tokio::task::JoinSet;
 
 use crate::api::Api;
-use crate::{Config, Service, replay};
+use crate::{Config, Service, replay, sysctls};
 
 /// The base path of the probes.
 const PROBES: &str = "/v1/runtime";
@@ -50,9 +51,13 @@ impl Daemon {
         let metrics = listen(config.metrics_port).await?;
         let store = Arc::new(KubeStore::start(client, options));
         let path = config.socket.clone();
+        let (tunes, families) = (config.tune_sysctls, [config.allocator.ipv4, config.allocator.ipv6]);
         tracing::info!(socket = %path.display(), node = config.node, "the agent starts");
         let service = Service::start(config, store, seed);
         let mut tasks = JoinSet::new();
+        if tunes {
+            tasks.spawn_blocking(move || tune(families));
+        }
         tasks.spawn(http::serve(socket, Arc::new(Api(service.clone())), shutdown.clone()));
         tasks.spawn(replay::run(service.clone(), replay::INTERVAL, shutdown.clone()));
         if let Some(listener) = health {
@@ -75,6 +80,18 @@ impl Daemon {
     /// Waits until everything has ended, after the shutdown.
     pub async fn ended(mut self) {
         while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Sets the node's sysctls. What cannot be set is told, and keeps no pod from its addresses.
+fn tune([ipv4, ipv6]: [bool; 2]) {
+    let door = RealDoor::default();
+    let tuned = door.open(None).map_err(|why| why.to_string());
+    let tuned = tuned
+        .and_then(|mut kernel| sysctls::tune(kernel.as_mut(), ipv4, ipv6).map_err(|why| why.to_string()));
+    match tuned {
+        Ok(failed) => failed.iter().for_each(|why| tracing::warn!(%why, "a sysctl of the node is not set")),
+        Err(why) => tracing::warn!(why, "the sysctls of the node are not set"),
     }
 }
 

@@ -17,6 +17,7 @@ mod in_process;
 mod metrics;
 pub mod replay;
 mod service;
+mod sysctls;
 mod translate;
 
 pub use config::{Config, ConfigError};

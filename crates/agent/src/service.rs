@@ -15,6 +15,7 @@ use polynic_wire::{CONFLICT_RELEASE_DISABLED, CONFLICT_RELEASE_REFUSED, ReleaseJ
 use tokio::time::{Instant, timeout};
 
 use crate::clock::TokioClock;
+use crate::translate::Detection;
 use crate::{AgentMetrics, Config, coordinator, translate};
 
 /// Time for an allocation: the plugin waits 100 s.
@@ -97,7 +98,7 @@ impl Service {
         let pod = format!("{}/{}", request.pod_namespace, request.pod_name);
         match granted {
             Ok(grant) => {
-                let response = translate::add_response(&grant, &self.config);
+                let response = translate::add_response(&grant, self.detection(request).await);
                 tracing::info!(pod, interface = request.if_name, ips = ?addresses(&response), "allocated");
                 Ok(response)
             }
@@ -106,6 +107,14 @@ impl Service {
                 Err(refused(&failure))
             }
         }
+    }
+
+    async fn detection(&self, request: &AddRequest) -> Detection {
+        let key = PodKey::new(&request.pod_namespace, &request.pod_name);
+        // If it cannot be known, the address is probed: a wrong alarm is tried again.
+        let moves = self.config.detect_conflicts
+            && self.store.is_migration_target(&key).await.is_ok_and(|is_target| is_target);
+        Detection { conflicts: self.config.detect_conflicts && !moves, gateways: self.config.detect_gateways }
     }
 
     async fn allocate(&self, request: &AddRequest) -> Result<Grant, Failure> {

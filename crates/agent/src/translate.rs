@@ -7,8 +7,6 @@ use polynic_ipam::{
 use polynic_net::Family;
 use polynic_wire::messages;
 
-use crate::Config;
-
 /// A request for addresses. Its deadline is the engine's to set.
 pub(crate) fn add_request(request: &messages::AddRequest) -> AddRequest {
     AddRequest {
@@ -49,16 +47,23 @@ pub(crate) fn batch_request(request: &messages::BatchDelRequest) -> ReleaseReque
     }
 }
 
+/// What plugins are to probe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Detection {
+    pub(crate) conflicts: bool,
+    pub(crate) gateways: bool,
+}
+
 /// The answer to a request for addresses, with what is to be probed.
-pub(crate) fn add_response(grant: &Grant, config: &Config) -> messages::AddResponse {
+pub(crate) fn add_response(grant: &Grant, detection: Detection) -> messages::AddResponse {
     messages::AddResponse {
-        ips: grant.addresses.iter().map(|granted| ip(granted, config)).collect(),
+        ips: grant.addresses.iter().map(|granted| ip(granted, detection)).collect(),
         routes: grant.routes.iter().map(route).collect(),
         dns: None,
     }
 }
 
-fn ip(granted: &Granted, config: &Config) -> messages::IpConfig {
+fn ip(granted: &Granted, detection: Detection) -> messages::IpConfig {
     let version = match Family::of(granted.address.addr()) {
         Family::V4 => 4,
         Family::V6 => 6,
@@ -71,8 +76,8 @@ fn ip(granted: &Granted, config: &Config) -> messages::IpConfig {
         gateway: granted.gateway.map(|ip| ip.to_string()).unwrap_or_default(),
         vlan: granted.vlan,
         mac: granted.mac.clone().unwrap_or_default(),
-        enable_gateway_detection: config.detect_gateways && granted.gateway.is_some(),
-        enable_ip_conflict_detection: config.detect_conflicts,
+        enable_gateway_detection: detection.gateways && granted.gateway.is_some(),
+        enable_ip_conflict_detection: detection.conflicts,
     }
 }
 

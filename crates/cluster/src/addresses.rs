@@ -109,6 +109,14 @@ impl KubeStore {
         self.get(&Stored::<Coordinator>::url_path(&(), None), name).await
     }
 
+    /// Whether a pod is where a virtual machine is being moved to.
+    pub async fn is_migration_target(&self, key: &PodKey) -> Result<bool, ReadError> {
+        match self.pod(key, "").await? {
+            Some(pod) => owners::is_migration_target(self, &pod).await,
+            None => Ok(false),
+        }
+    }
+
     /// Reads an object; `None` if the API server says that there is none.
     async fn get<T: DeserializeOwned + Debug>(&self, path: &str, name: &str) -> Result<Option<T>, ReadError> {
         check_names(&[name]).map_err(ReadError)?;

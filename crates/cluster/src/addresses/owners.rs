@@ -11,6 +11,7 @@ use super::{KubeStore, pods};
 use crate::request::check_names;
 
 const STATEFUL_SETS: &str = "/apis/apps/v1";
+const MIGRATION: &str = "kubevirt.io/migrationJobName";
 const KUBEVIRT: &str = "/apis/kubevirt.io/v1";
 
 /// How many parents are remembered before they are asked for again.
@@ -104,6 +105,15 @@ pub(super) async fn fixed_owner(store: &KubeStore, pod: &Pod) -> Result<FixedOwn
     let machine: Option<Owned> = store.get(&within(KUBEVIRT, "virtualmachines"), &controller.name).await?;
     let wanted = machine.is_some_and(|machine| machine.metadata.deletion_timestamp.is_none());
     Ok(if wanted { FixedOwner::VirtualMachine } else { FixedOwner::Gone })
+}
+
+/// Whether a pod is where a virtual machine is being moved to: for a while both pods have its address, and that is no conflict (4.1).
+pub(super) async fn is_migration_target(store: &KubeStore, pod: &Pod) -> Result<bool, ReadError> {
+    let Some(name) = pod.annotations.get(MIGRATION) else { return Ok(false) };
+    check_names(&[&pod.key.namespace]).map_err(ReadError)?;
+    let path = format!("{KUBEVIRT}/namespaces/{}/virtualmachineinstancemigrations", pod.key.namespace);
+    let migration: Option<Owned> = store.get(&path, name).await?;
+    Ok(migration.is_some())
 }
 
 fn stateful_set(set: StatefulSet) -> FixedOwner {
