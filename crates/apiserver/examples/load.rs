@@ -1,6 +1,8 @@
 //! A small load for an API server, the embedded one or any other: `load [ADDR CA-FILE TOKEN]`. Without arguments it starts an
 //! embedded server in a temporary directory. Prints figures; asserts none.
 
+#![allow(clippy::print_stdout, reason = "it is what the example is for")]
+
 use std::error::Error;
 use std::time::{Duration, Instant};
 
