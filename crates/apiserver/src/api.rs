@@ -38,6 +38,7 @@ use crate::store::{Event, Limits, Range, Store, StoreError};
 pub use self::delete::{DeleteOptions, Propagation};
 pub use self::read::{ListOptions, Revision};
 pub use self::render::Form;
+pub(crate) use self::seed::SERVICE_RANGES;
 pub use self::update::Part;
 pub use self::watch::{Initial, Watch, WatchOptions};
 
@@ -77,6 +78,16 @@ pub struct WriteOptions {
     pub validation: FieldValidation,
 }
 
+/// How an API is to be opened.
+pub struct Options {
+    /// Bounds of what is kept in memory for watches.
+    pub limits: Limits,
+    /// How webhooks that are Services are reached.
+    pub resolver: Option<Arc<dyn ServiceResolver>>,
+    /// Where Services get their addresses in a store that is new: networks of one or both families.
+    pub service_ranges: Vec<String>,
+}
+
 /// The verbs over one store.
 pub struct Api {
     store: Store,
@@ -87,11 +98,8 @@ pub struct Api {
 impl Api {
     /// Opens the store at `path`, makes the namespaces that always exist, and learns the custom kinds.
     /// Webhooks that are Services are reached through `resolver`, or by the addresses that the API knows.
-    pub async fn open(
-        path: &Path,
-        limits: Limits,
-        resolver: Option<Arc<dyn ServiceResolver>>,
-    ) -> Result<Self, Status> {
+    pub async fn open(path: &Path, options: Options) -> Result<Self, Status> {
+        let Options { limits, resolver, service_ranges } = options;
         let registry = Registry::default();
         let hooks = Hooks::default();
         let (kinds, asked) = (registry.clone(), hooks.clone());
@@ -105,7 +113,7 @@ impl Api {
             registry.learn(&definition);
         }
         let api = Self { store, registry, admission: Admission { hooks, resolver } };
-        api.seed().await?;
+        api.seed(&service_ranges).await?;
         // Not before: the server's own namespaces are nobody's to refuse.
         for configuration in HOOKS.iter().map(|prefix| api.store.list(Range::under(prefix))) {
             for stored in configuration?.items {

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admission::ServiceResolver;
-use crate::api::{Api, collector};
+use crate::api::{Api, Options, SERVICE_RANGES, collector};
 use crate::http::Authenticator;
 use crate::http::{Kubelets, Service, Streams};
 use crate::identity::{Identity, IdentityError, write_private};
@@ -35,6 +35,8 @@ pub struct Config {
     pub limits: Limits,
     /// How webhooks that are Services are reached; without it, by the addresses that the API knows of them.
     pub services: Option<Arc<dyn ServiceResolver>>,
+    /// Where Services get their addresses, in a data directory that is new: an IPv4 network, an IPv6 one, or both.
+    pub service_ranges: Vec<String>,
     /// How the kubelets of nodes are reached, for exec, attach, log and port-forward; without it, those are not there.
     pub kubelets: Option<Arc<dyn Kubelets>>,
 }
@@ -49,6 +51,7 @@ impl Config {
             context: "polynic".into(),
             limits: Limits::default(),
             services: None,
+            service_ranges: SERVICE_RANGES.map(str::to_owned).to_vec(),
             kubelets: None,
         }
     }
@@ -102,7 +105,12 @@ impl Server {
         let identity = Identity::load(&config.data_dir)?;
         let tls = TlsAcceptor::from(Arc::new(identity.tls(addr, &config.names)?));
         let store = config.data_dir.join("store.redb");
-        let api = Api::open(&store, config.limits, config.services.clone()).await;
+        let options = Options {
+            limits: config.limits,
+            resolver: config.services.clone(),
+            service_ranges: config.service_ranges.clone(),
+        };
+        let api = Api::open(&store, options).await;
         let api = api.map_err(|source| StartError::Api { data_dir: config.data_dir.clone(), source })?;
         let kubeconfig = identity.kubeconfig(addr, &config.context);
         let kubeconfig_path = config.data_dir.join("kubeconfig");

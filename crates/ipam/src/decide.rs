@@ -375,6 +375,3 @@ pub fn routes_of(entry: &EndpointInterface, pools: &[&Pool], own: &[PoolRoute]) 
         |route: &&PoolRoute| entry.all_assigned().any(|assigned| assigned.address.contains(&route.gw));
     of_pools.chain(own.iter().filter(reachable).cloned()).collect()
 }
-
-#[cfg(test)]
-mod tests;

@@ -194,6 +194,3 @@ impl Allocator {
         self.suspects.retain(|_, until| *until > now);
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -22,8 +22,10 @@ const CRDS: [&str; 1] = [include_str!("../../api/crds/k8s.cni.cncf.io_network-at
 
 /// Starts the server on `own`.
 pub async fn serve(state: &State, own: TcpListener, kubelets: Arc<dyn Kubelets>) -> Result<Running> {
+    let services = state.spec()?.shape.services;
     let mut config = polynic_apiserver::Config::new(state.api_directory());
     config.kubelets = Some(kubelets);
+    config.service_ranges = vec![services.v4.to_string(), services.v6.to_string()];
     config.context = format!("polynic-lab-{}", state.name());
     Server::start_on(config, own).await.map_err(|why| {
         use std::error::Error as _;

@@ -9,8 +9,6 @@ use std::time::Duration;
 use kube::Client;
 use tokio::time::Instant;
 
-use crate::shape::Dual;
-
 mod action;
 mod daemon_set;
 mod deployment;
@@ -23,7 +21,6 @@ mod pod_template;
 mod replica_set;
 mod revision;
 mod scheduler;
-mod service_address;
 mod snapshot;
 mod stateful_set;
 #[cfg(test)]
@@ -45,27 +42,26 @@ const TICK: Duration = Duration::from_secs(1);
 type Decide = fn(&Snapshot) -> Vec<Action>;
 
 /// All of them, by the names under which they report events.
-const CONTROLLERS: [(&str, Decide); 9] = [
+const CONTROLLERS: [(&str, Decide); 8] = [
     ("node-controller", node_lifecycle::decide),
     ("pod-garbage-collector", node_lifecycle::collect),
     ("deployment-controller", deployment::decide),
     ("replicaset-controller", replica_set::decide),
     ("statefulset-controller", stateful_set::decide),
     ("daemonset-controller", daemon_set::decide),
-    ("service-allocator", service_address::decide),
     ("endpointslice-controller", endpoints::decide),
     ("default-scheduler", scheduler::decide),
 ];
 
-/// Runs them for as long as the lab lives. Services get addresses of `services`.
-pub async fn run(client: Client, services: Dual) {
+/// Runs them for as long as the lab lives.
+pub async fn run(client: Client) {
     let changed = triggers::watch(&client);
     loop {
         // Whichever comes first; a permit that was stored meanwhile counts.
         let _ = tokio::time::timeout(TICK, changed.notified()).await;
         tokio::time::sleep(GATHER).await;
         let began = Instant::now();
-        match Snapshot::take(&client, services).await {
+        match Snapshot::take(&client).await {
             Ok(snapshot) => pass(&client, &snapshot).await,
             Err(why) => tracing::warn!(%why, "the controllers cannot read the cluster"),
         }

@@ -6,7 +6,7 @@
 //!
 //! - `launch` takes processes out of the machine's namespaces, and ends labs; `state` is what they keep on disk.
 //! - `supervisor` makes everything: `underlay`, nodes (`hold`, `node`), the API server (`api`), `kubelet`s, and `controllers` with the scheduler.
-//! - `fleet` keeps the nodes, and adds, kills and removes them on request; `garbage` deletes what has lost its owner.
+//! - `fleet` keeps the nodes, and adds, kills and removes them on request.
 //! - `exec` runs a tool in a pod, `manifest` applies YAML.
 //! - `scenario` checks the stories of `scenarios/`, `demo` shows the first one.
 //!
@@ -28,7 +28,6 @@ mod error;
 mod events;
 mod exec;
 mod fleet;
-mod garbage;
 mod hold;
 mod kubelet;
 mod launch;

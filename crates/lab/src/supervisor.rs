@@ -21,7 +21,7 @@ use crate::registry::{self, Hosts, ROUTER};
 use crate::relay::Door;
 use crate::state::{Spec, State, write_whole};
 use crate::underlay::{Layout, build, plan};
-use crate::{api, controllers, fleet, garbage, node, relay};
+use crate::{api, controllers, fleet, node, relay};
 
 /// How long nodes may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -77,8 +77,7 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
     step("API server: namespaces and NetworkAttachmentDefinitions".to_owned());
     let start = Start { state, client: client.clone(), layout, hosts, plugins, server: server.addr() };
     let fleet = Fleet::start(start)?;
-    tokio::spawn(garbage::run(client.clone()));
-    tokio::spawn(controllers::run(client.clone(), spec.shape.services));
+    tokio::spawn(controllers::run(client.clone()));
     wait_until_ready(&client, spec.nodes).await?;
     step(format!(
         "nodes: {} ready, default network k8s-pod-network ({}, {})",

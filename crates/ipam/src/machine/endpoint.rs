@@ -184,16 +184,4 @@ impl Allocator {
         let own = self.endpoints.values_mut().find(|writer| writer.request == Some(id));
         own.map(|writer| writer.request = None).is_some()
     }
-
-    /// The pod is about to go: an endpoint that could not be written so far is not written any more.
-    pub(super) fn give_up_endpoint(&mut self, pod: &PodKey) {
-        let idle = |writer: &EndpointWriter| {
-            writer.pod == *pod && writer.request.is_none() && matches!(writer.phase, Phase::Resting(_))
-        };
-        let found = self.endpoints.iter().find(|(_, writer)| idle(writer)).map(|(key, _)| key.clone());
-        if let Some(key) = found {
-            self.endpoints.remove(&key);
-            self.leave(pod);
-        }
-    }
 }

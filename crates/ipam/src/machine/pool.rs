@@ -231,7 +231,8 @@ impl Allocator {
         if let Some(millis) = actor.pace.before_write(now, self.entropy.bits()) {
             return self.rest_pool(name, millis);
         }
-        match actor.base() {
+        let contended = actor.pace.is_contended();
+        match actor.base().filter(|_| !contended) {
             Some(base) => self.write_batch(name, &base, Certainty::Cached),
             None => self.read_pool(name),
         }
@@ -314,7 +315,6 @@ impl Allocator {
     }
 
     pub(super) fn pool_written(&mut self, name: &str, outcome: Result<String, WriteError>) {
-        let now = self.now;
         let actor = self.actor(name);
         let (batch, after) = match std::mem::replace(&mut actor.phase, Phase::Idle) {
             Phase::Writing { batch, after } => (batch, after),
@@ -325,7 +325,7 @@ impl Allocator {
             Ok(version) => {
                 let pool = Arc::new(Pool { resource_version: version, ..Pool::clone(&after) });
                 let actor = self.actor(name);
-                actor.pace.success(now);
+                actor.pace.success();
                 actor.straggler = Straggler::None;
                 actor.outdated = None;
                 actor.snapshot = Some(pool.clone());
@@ -368,10 +368,10 @@ impl Allocator {
 
     /// Something may be different soon: wait a little and read again.
     fn obstacle(&mut self, name: &str, why: &str) {
-        let (now, chance) = (self.now, self.entropy.bits());
+        let chance = self.entropy.bits();
         let actor = self.actor(name);
         actor.forget();
-        let pause = actor.pace.obstacle(now, chance);
+        let pause = actor.pace.obstacle(chance);
         self.note(name, why);
         self.rest_pool(name, pause);
     }

@@ -6,8 +6,8 @@ use super::add::AddWork;
 use super::release::ReleaseWork;
 use super::{Allocator, Effect};
 use crate::{
-    AddRequest, Answer, Failure, FailureReason, Millis, Observed, PodKey, ReadError, ReleaseKind,
-    ReleaseRequest, RequestId,
+    AddRequest, Answer, Failure, FailureReason, Millis, Observed, PodKey, ReadError, ReleaseRequest,
+    RequestId,
 };
 
 /// A request under way.
@@ -93,9 +93,6 @@ impl Allocator {
     pub(super) fn start(&mut self, id: RequestId, request: Request) {
         let pod = request.pod().clone();
         self.emit(Effect::WakeAt(request.deadline));
-        if matches!(&request.what, What::Release(release) if release.kind == ReleaseKind::Pod) {
-            self.give_up_endpoint(&pod);
-        }
         self.requests.insert(id, request);
         if self.enter(&pod, id) {
             self.begin(id);

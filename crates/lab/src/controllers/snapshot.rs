@@ -11,15 +11,11 @@ use kube::api::ListParams;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
-use crate::shape::Dual;
-
 /// Objects of all namespaces, and the time.
 #[derive(Debug)]
 pub struct Snapshot {
     /// When it was taken.
     pub now: Timestamp,
-    /// Where Services get their addresses.
-    pub services_network: Dual,
     /// Nodes.
     pub nodes: Vec<Node>,
     /// The leases by which nodes show that they live.
@@ -47,10 +43,9 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Nothing at all.
-    pub fn empty(now: Timestamp, services_network: Dual) -> Snapshot {
+    pub fn empty(now: Timestamp) -> Snapshot {
         Snapshot {
             now,
-            services_network,
             nodes: Vec::new(),
             leases: Vec::new(),
             pods: Vec::new(),
@@ -66,8 +61,8 @@ impl Snapshot {
     }
 
     /// Reads the cluster. Owners are read before what they own: so whoever is missing was deleted, not yet to come.
-    pub async fn take(client: &Client, services_network: Dual) -> Result<Snapshot, kube::Error> {
-        let mut snapshot = Snapshot::empty(Timestamp::now(), services_network);
+    pub async fn take(client: &Client) -> Result<Snapshot, kube::Error> {
+        let mut snapshot = Snapshot::empty(Timestamp::now());
         let (nodes, leases, deployments, stateful_sets, daemon_sets, services) = tokio::try_join!(
             list(client),
             list(client),

@@ -55,7 +55,7 @@ pub fn node(name: &str, over: Value) -> Node {
 
 /// An empty cluster at second `now`.
 pub fn world(now: i64) -> Snapshot {
-    Snapshot::empty(Timestamp::from_second(now).unwrap(), crate::shape::Shape::default().services)
+    Snapshot::empty(Timestamp::from_second(now).unwrap())
 }
 
 /// The actions in short: `create Pod x`, `delete Pod x`, `patch Pod x {...}`, `status Pod x {...}`, `bind x y`.

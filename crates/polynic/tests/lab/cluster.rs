@@ -20,7 +20,7 @@ impl Cluster {
             eprintln!("skipped: scenarios: there is no kubectl");
             return None;
         }
-        labs.ok(&["up", "--nodes", "2"]);
+        labs.ok(&["up", "--nodes", "2", "--services", "10.233.0.0/18,fd00:10:233::/112"]);
         let kubeconfig = labs.ok(&["kubeconfig"]).trim().to_owned();
         Some(Cluster { labs, home: tempfile::tempdir().unwrap(), kubeconfig })
     }

@@ -124,6 +124,7 @@ fn services_reach_ready_pods(cluster: &Cluster) {
         text(&output.stdout) + &text(&output.stderr)
     };
     let [v4, v6] = [0, 1].map(|n| cluster.field("service/web", &format!(".spec.clusterIPs[{n}]")));
+    assert!(v4.starts_with("10.233.") && v6.starts_with("fd00:10:233::"), "the lab's own ranges: {v4} {v6}");
     let mut servers = std::collections::BTreeSet::new();
     wait_until("not all pods behind the Service are reached", || {
         let page = curl(&["client"], &format!("http://{v4}/"));
