@@ -1,4 +1,4 @@
-//! The patches a client may send, applied to one JSON object. Pure: no storage, no HTTP. Server-side apply is in [`crate::ownership`].
+//! The patches a client may send, applied to one JSON object. Pure: no storage, no HTTP. Server-side apply is in `ownership`.
 
 mod directives;
 mod json_patch;

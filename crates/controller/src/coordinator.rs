@@ -1,5 +1,5 @@
-//! SpiderCoordinator status (spec/spiderpool.md 11): which CIDRs the cluster has. [`sources`] reads the places where a cluster says so,
-//! [`decide`] makes a status of what was read, [`run`] keeps it right.
+//! SpiderCoordinator status (spec/spiderpool.md 11): which CIDRs the cluster has. `sources` reads the places where a cluster says so,
+//! `decide` makes a status of what was read, [`run`] keeps it right.
 
 mod cni_conf;
 mod decide;

@@ -1,4 +1,4 @@
-//! Garbage collection of addresses (spec/spiderpool.md 9): [`scan`] looks at every record, [`events`] at pods that end, and [`release`] writes.
+//! Garbage collection of addresses (spec/spiderpool.md 9): `scan` looks at every record, `events` at pods that end, and `release` writes.
 //!
 //! What is decided lives in `polynic_ipam::gc`. Lists and watches nominate; a record goes only after the pod was read from the API server
 //! by name, and the write is conditional and guarded by address, pod and UID. So a controller that is killed at any moment leaves at worst

@@ -1,6 +1,6 @@
 //! SpiderSubnets and the automatic pools of applications (spec/spiderpool.md 9A).
 //!
-//! One loop looks at all subnets, pools and applications together: [`plan`] says what the next steps are, [`apply`] takes them, and then
+//! One loop looks at all subnets, pools and applications together: `plan` says what the next steps are, `apply` takes them, and then
 //! everything is looked at again, until there is nothing to do. An address is first noted in the subnet's status and then put into a pool, and
 //! each step follows from what is there, so a controller that is killed in between goes on.
 

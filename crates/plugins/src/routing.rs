@@ -2,7 +2,7 @@
 //! (spec/coordinator.md).
 //!
 //! Each has a configuration, and a plan that follows the order of its section of the specification, because priorities of rules depend on it.
-//! They share the reading of facts ([`view`]), the plan in the making ([`draft`]) and the parts of which both are made.
+//! They share the reading of facts (`view`), the plan in the making (`draft`) and the parts of which both are made.
 
 mod args;
 mod cable;

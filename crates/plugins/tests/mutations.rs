@@ -82,6 +82,19 @@ fn seeds(data: &str) -> Vec<Value> {
         json!({"type": "host-local", "ipam": host_local}),
         json!({"type": "static", "ipam": fixed}),
         json!({"type": "spiderpool", "ipam": pools}),
+        json!({"type": "ipvlan", "master": "eth0", "mode": "l2", "mtu": 1400, "linkInContainer": false, "ipam": fixed}),
+        json!({"type": "vlan", "master": "eth0", "vlanId": 7, "mtu": 1400, "ipam": fixed}),
+        json!({"type": "dummy", "ipam": fixed}),
+        json!({"type": "tap", "owner": 0, "group": 0, "multiQueue": true, "mtu": 1400, "bridge": "", "ipam": fixed}),
+        json!({"type": "host-device", "device": "eth0", "hwaddr": "02:00:00:00:00:01", "kernelpath": "/sys/devices/x", "pciBusID": "0000:01:00.0"}),
+        json!({"type": "tuning", "sysctl": {"net.ipv4.conf.IFNAME.arp_notify": "1"}, "mac": "02:00:00:00:00:01", "mtu": 1400, "promisc": true, "allmulti": false, "txQLen": 9, "dataDir": data}),
+        json!({"type": "sbr", "table": 100, "gateways": ["10.1.0.1", "fd00::1"], "addSourceHints": true}),
+        json!({"type": "vrf", "vrfname": "blue", "table": 9}),
+        json!({"type": "router", "service_hijack_subnet": ["10.233.0.0/18"], "overlay_hijack_subnet": ["10.244.0.0/16"], "migrate_route": -1,
+            "rp_filter": {"set_host": true, "value": 0}, "overlay_interface": "eth0", "mac_prefix": "0a:1b"}),
+        json!({"type": "veth", "service_hijack_subnet": ["10.233.0.0/18"], "overlay_hijack_subnet": ["fd00:10:244::/56"], "migrate_route": 1}),
+        json!({"type": "coordinator", "mode": "overlay", "overlayPodCIDR": ["10.244.0.0/16"], "serviceCIDR": ["10.233.0.0/18"], "podDefaultRouteNIC": "net1",
+            "podMACPrefix": "0a:1b", "hijackCIDR": ["169.254.0.0/16"], "tunePodRoutes": true, "txQueueLen": 5}),
     ];
     for conf in &mut confs {
         conf["cniVersion"] = json!("1.1.0");

@@ -1,6 +1,6 @@
 //! The NAD of a SpiderMultusConfig (spec/spiderpool.md 10): pure, and the same bytes for the same object.
 //!
-//! The chain is [ifacer] main [rdma] chainCNIJsonData… [coordinator] [tuning]. Keys stand in the order that the replaced program prints, so
+//! The chain is `ifacer`? main `rdma`? chainCNIJsonData… `coordinator`? `tuning`?, where ? marks what may be absent. Keys stand in the order that the replaced program prints, so
 //! that taking over changes no NAD.
 
 mod plugins;

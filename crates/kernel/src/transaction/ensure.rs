@@ -5,6 +5,7 @@ use polynic_net::{
     Sysctl, check,
 };
 
+use super::take_back::take_back;
 use super::{ApplyError, batches, describe, is_firewall};
 use crate::{Errno, Kernel, KernelError};
 
@@ -12,33 +13,45 @@ use crate::{Errno, Kernel, KernelError};
 /// and attributes that somebody changed go back to what the plan wants.
 ///
 /// A step that a later step supersedes, of the same plan or of one that was applied `after` it, is left out, and so are
-/// probes and announcements: the addresses are in use by now. Nothing is taken back on failure: the plan is on
-/// record, and [`super::remove`] removes whatever there is of it.
+/// probes and announcements: the addresses are in use by now. If a step fails, what this call changed is taken back: the plan
+/// stays on record, as incomplete as it was.
 ///
 /// # Errors
-/// [`ApplyError`] names the step that failed and its cause.
+/// [`ApplyError`] names the step that failed, its cause and what could not be taken back.
 pub fn converge(kernel: &mut dyn Kernel, plan: &Plan, after: &[&Plan]) -> Result<(), ApplyError> {
     let promises = check::promises_of(std::iter::once(plan).chain(after.iter().copied()), |at| at == 0);
+    let mut made = Vec::new();
     for range in batches(&plan.steps) {
         let steps = &plan.steps[range.clone()];
-        converge_batch(kernel, steps, &promises).map_err(|cause| ApplyError {
-            step: range.start,
-            change: describe(steps),
-            cause,
-            undo: Vec::new(),
-        })?;
+        match converge_batch(kernel, steps, &promises) {
+            Ok(changes) => made.extend(changes),
+            Err(cause) => {
+                let inverse = made.into_iter().rev().filter_map(Change::inverse).collect();
+                let undo = take_back(kernel, inverse);
+                return Err(ApplyError { step: range.start, change: describe(steps), cause, undo });
+            }
+        }
     }
     Ok(())
 }
 
-fn converge_batch(kernel: &mut dyn Kernel, steps: &[Step], promises: &[Change]) -> Result<(), KernelError> {
+/// Answers what it changed.
+fn converge_batch(
+    kernel: &mut dyn Kernel,
+    steps: &[Step],
+    promises: &[Change],
+) -> Result<Vec<Change>, KernelError> {
     let talks = |s: &Step| matches!(s.change.object, Object::Probe(_) | Object::Announce(_));
     let stands = |s: &&Step| !talks(s) && (!is_promise(&s.change) || promises.contains(&s.change));
     let current: Vec<Step> = steps.iter().filter(stands).cloned().collect();
     match current.as_slice() {
-        [] => Ok(()),
-        [step] if !is_firewall(step) => restore(kernel, &step.change),
-        steps => ensure_firewall(kernel, steps).map(drop),
+        [] => Ok(Vec::new()),
+        [step] if !is_firewall(step) => Ok(restore(kernel, &step.change)?.into_iter().collect()),
+        steps => {
+            let made = ensure_firewall(kernel, steps)?;
+            let changes = steps.iter().map(|step| step.change.clone());
+            Ok(changes.zip(made).filter(|(_, made)| *made).map(|(change, _)| change).collect())
+        }
     }
 }
 
@@ -47,25 +60,26 @@ fn is_promise(change: &Change) -> bool {
     !is_deletion(change) && !matches!(change.object, Object::Wait(_) | Object::Probe(_) | Object::Announce(_))
 }
 
-fn restore(kernel: &mut dyn Kernel, change: &Change) -> Result<(), KernelError> {
+/// Makes what is missing; answers the change that did it, if there was one.
+fn restore(kernel: &mut dyn Kernel, change: &Change) -> Result<Option<Change>, KernelError> {
+    // A link that has arrived is not where it came from. The way to a gateway may have been deleted by a later step: then
+    // the kernel refuses a route that it has.
+    let may_be_there = matches!(change.object, Object::Move(_))
+        || matches!(change.object, Object::Route(_)) && is_creation(change);
     match ensure(kernel, change) {
+        Ok(made) => Ok(made.then(|| change.clone())),
         Err(stale @ KernelError::Stale { .. }) => match from_present(kernel, change)? {
-            Some(change) => kernel.apply(&change),
+            Some(change) => kernel.apply(&change).map(|()| Some(change)),
             None => Err(stale),
         },
-        // A link that has arrived is not where it came from.
-        Err(e) if matches!(change.object, Object::Move(_)) => {
+        Err(e) if may_be_there => {
             if holds(kernel, change)? {
-                Ok(())
+                Ok(None)
             } else {
                 Err(e)
             }
         }
-        // The way to a gateway may have been deleted by a later step: then the kernel refuses a route that it has.
-        Err(e) if matches!(change.object, Object::Route(_)) && is_creation(change) => {
-            if holds(kernel, change)? { Ok(()) } else { Err(e) }
-        }
-        other => other.map(drop),
+        Err(e) => Err(e),
     }
 }
 
