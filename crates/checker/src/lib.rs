@@ -5,15 +5,19 @@
 //! read ([`Cluster`], [`NodeView`]), take a list of [`Violation`]s, worst first.
 //!
 //! ```
-//! use polynic_checker::{Cluster, Endpoint, EndpointAddress, check_cluster};
+//! use polynic_checker::{Cluster, Endpoint, EndpointAddress, Pod, check_cluster};
+//! let pod = |name: &str| Pod { key: format!("team/{name}"), uid: name.to_owned(), ..Pod::default() };
 //! let endpoint = |name: &str| Endpoint {
 //!     key: format!("team/{name}"),
 //!     uid: name.to_owned(),
-//!     fixed: true,
 //!     addresses: vec![EndpointAddress { nic: "eth0".into(), pool: "blue".into(), ip: "10.9.0.7".parse().unwrap() }],
 //!     ..Endpoint::default()
 //! };
-//! let cluster = Cluster { endpoints: vec![endpoint("a"), endpoint("b")], ..Cluster::default() };
+//! let cluster = Cluster {
+//!     endpoints: vec![endpoint("a"), endpoint("b")],
+//!     pods: vec![pod("a"), pod("b")],
+//!     ..Cluster::default()
+//! };
 //! let violations = check_cluster(&cluster);
 //! assert!(violations[0].to_string().starts_with("address 10.9.0.7: "));
 //! ```

@@ -44,6 +44,8 @@ fn unrecorded(pod: &Pod, records: &BTreeMap<IpAddr, (&str, &str)>) -> Vec<Violat
     let mut found = Vec::new();
     for ip in &pod.in_use {
         let what = match records.get(ip) {
+            // Its time was over, as that of a pod on a dead node is, and its record was collected.
+            None if pod.leaving => continue,
             None => "no pool records it".to_owned(),
             Some((key, _)) if *key != pod.record_key() => format!("it is recorded for {key}"),
             Some((_, uid)) if *uid != pod.uid && pod.recorded_as.is_none() => {

@@ -184,3 +184,18 @@ fn routes_rules_and_addresses_of_a_node_hang_together() {
         [Rule::RouteHasLink, Rule::RouteHasLink, Rule::RuleHasTable, Rule::AddressOnce]
     );
 }
+
+#[test]
+fn a_pod_whose_time_is_over_may_be_without_a_record() {
+    let collected = |cluster: &mut Cluster| {
+        cluster.pools[0].records.clear();
+        cluster.pools[0].allocated = Some(0);
+        cluster.endpoints.clear();
+    };
+    assert_eq!(after(collected), [Rule::UsedIsRecorded]);
+    let leaving = |cluster: &mut Cluster| {
+        collected(cluster);
+        cluster.pods[0].leaving = true;
+    };
+    assert_eq!(after(leaving), []);
+}

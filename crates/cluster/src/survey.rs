@@ -67,7 +67,7 @@ pub async fn survey(client: &Client) -> Result<Survey, kube::Error> {
     for endpoint in &endpoints {
         survey.endpoint(endpoint);
     }
-    let offered: Vec<IpNet> = survey.cluster.pools.iter().map(|pool| pool.subnet).collect();
+    let offered: Vec<IntervalSet> = survey.cluster.pools.iter().map(offered).collect();
     survey.cluster.pods = pods.iter().map(|pod| convert_pod(pod, &offered)).collect();
     Ok(survey)
 }
@@ -131,16 +131,20 @@ pub struct Usage<'s> {
 
 impl<'s> Usage<'s> {
     fn of(pool: &'s checker::Pool) -> Self {
-        let family = polynic_net::Family::of(pool.subnet.addr());
-        let offered = IntervalSet::of_ranges(family, &pool.ips);
-        let total = offered.difference(&IntervalSet::of_ranges(family, &pool.exclude_ips)).count();
-        Self { pool, total, used: pool.records.len() }
+        Self { pool, total: offered(pool).count(), used: pool.records.len() }
     }
 
     /// How full, from 0 to 1; an empty pool is full.
     pub fn share(&self) -> f64 {
         if self.total == 0 { 1.0 } else { (self.used as f64 / self.total as f64).min(1.0) }
     }
+}
+
+/// The addresses that a pool hands out.
+fn offered(pool: &checker::Pool) -> IntervalSet {
+    let family = polynic_net::Family::of(pool.subnet.addr());
+    let listed = IntervalSet::of_ranges(family, &pool.ips);
+    listed.difference(&IntervalSet::of_ranges(family, &pool.exclude_ips))
 }
 
 fn key(namespace: Option<&str>, name: Option<&str>) -> String {
@@ -192,7 +196,7 @@ fn addresses_of(item: &InterfaceAddresses) -> impl Iterator<Item = checker::Endp
 }
 
 /// Pods that have ended use nothing any more.
-fn convert_pod(pod: &Pod, offered: &[IpNet]) -> checker::Pod {
+fn convert_pod(pod: &Pod, offered: &[IntervalSet]) -> checker::Pod {
     let metadata = &pod.metadata;
     let status = pod.status.clone().unwrap_or_default();
     let annotations = metadata.annotations.clone().unwrap_or_default();
@@ -208,7 +212,7 @@ fn convert_pod(pod: &Pod, offered: &[IpNet]) -> checker::Pod {
     let pod_ips = status.pod_ips.iter().flatten().filter_map(|ip| ip.ip.parse().ok());
     let mut in_use: Vec<IpAddr> =
         pod_ips.chain(network_status.iter().flat_map(|row| row.ips.clone())).collect();
-    in_use.retain(|ip| !ended && offered.iter().any(|net| net.contains(ip)));
+    in_use.retain(|ip| !ended && offered.iter().any(|addresses| addresses.contains(*ip)));
     in_use.sort();
     in_use.dedup();
     checker::Pod {

@@ -21,6 +21,8 @@ pub struct Shape {
     pub services: Dual,
     /// What Node objects call `podCIDR`, where that is not the default network's: node n has the (n-1)-th /24 and /64.
     pub node_cidrs: Option<Dual>,
+    /// Node objects say nothing of pods' networks, as where the cluster does not hand them out.
+    pub nodes_without_cidrs: bool,
     /// Hosts beside the nodes.
     pub hosts: Vec<Host>,
     /// The ConfigMap `kubeadm-config` in kube-system says `pods` and `services`, as on clusters that kubeadm made.
@@ -146,6 +148,7 @@ impl Default for Shape {
                 v6: Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0x10, 0x96, 0, 0, 0, 0, 0), 112),
             },
             node_cidrs: None,
+            nodes_without_cidrs: false,
             hosts: vec![Host::new(crate::registry::OUTSIDE, OUTSIDE)],
             kubeadm_config: false,
             spiderpool: false,

@@ -80,6 +80,10 @@ async fn post(kubelet: &Kubelet, ready: &Result<(), String>) -> Result<(), kube:
 
 fn object(layout: &Layout, node: Node) -> Value {
     let [v4, v6] = layout.node_cidrs(node);
+    let spec = match layout.shape().nodes_without_cidrs {
+        true => json!({}),
+        false => json!({"podCIDR": v4, "podCIDRs": [v4, v6]}),
+    };
     json!({
         "metadata": {
             "name": node.name(),
@@ -89,7 +93,7 @@ fn object(layout: &Layout, node: Node) -> Value {
                 "kubernetes.io/arch": std::env::consts::ARCH.replace("x86_64", "amd64").replace("aarch64", "arm64"),
             },
         },
-        "spec": {"podCIDR": v4, "podCIDRs": [v4, v6]},
+        "spec": spec,
     })
 }
 

@@ -4,6 +4,8 @@ mod objects;
 mod packets;
 mod routes;
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::pools::{self, IntoNet};
@@ -18,6 +20,12 @@ pub const STORY: Story = Story {
     nodes: 2,
     shape,
     chapters: &[
+        Chapter {
+            title: "A cluster that says nothing of its networks",
+            act: objects::ask_too_early,
+            facts: UNSAID,
+        },
+        Chapter { title: "kubeadm-config appears", act: objects::say, facts: SAID },
         Chapter { title: "The manifests, unchanged", act: apply, facts: STARTED },
         Chapter { title: "A pod whose default is net1", act: routes::swap, facts: SWAPPED },
         Chapter {
@@ -25,7 +33,7 @@ pub const STORY: Story = Story {
             act: objects::edit,
             facts: EDITED,
         },
-        Chapter { title: "Deleting the Deployment", act: delete, facts: DELETED },
+        Chapter { title: "A node dies, and the Deployment is deleted", act: delete, facts: DELETED },
         Chapter { title: "Deleting the SpiderMultusConfig", act: objects::delete_config, facts: UNDEFINED },
     ],
 };
@@ -41,7 +49,7 @@ const DNS: [u8; 4] = [10, 233, 0, 3];
 const OVERLAY: &str = "overlay";
 
 /// Whoever answers at the cluster's DNS address, and somebody on the overlay alone.
-const OTHERS: &str = "
+pub const OTHERS: &str = "
 apiVersion: v1
 kind: Service
 metadata: {name: dns}
@@ -76,11 +84,21 @@ fn shape() -> Shape {
         pods: dual("10.233.64.0/18,fd00:10:233::/48"),
         services: dual("10.233.0.0/18,fd00:10:96::/112"),
         hosts: [Shape::default().hosts, hosts].concat(),
-        kubeadm_config: true,
+        nodes_without_cidrs: true,
         spiderpool: true,
         ..Shape::default()
     }
 }
+
+const UNSAID: &[Fact] = &[
+    Fact { name: "SpiderCoordinator is NotReady and says why", check: objects::not_ready },
+    Fact { name: "attaching fails with that reason", check: objects::told_why },
+];
+
+const SAID: &[Fact] = &[
+    Fact { name: "SpiderCoordinator is Synced without a restart", check: objects::synced },
+    Fact { name: "the same pod starts", check: objects::early_starts },
+];
 
 const STARTED: &[Fact] = &[
     Fact { name: "SpiderCoordinator is Synced with the cluster's networks", check: objects::synced },
@@ -123,8 +141,6 @@ const DELETED: &[Fact] = &[
 const UNDEFINED: &[Fact] = &[Fact { name: "the NAD is gone", check: objects::no_nad }];
 
 fn apply(world: &World) -> Finding {
-    world.apply(OTHERS)?;
-    objects::wait_synced(world)?;
     let applied = eventually(super::world::PATIENCE, || world.apply(STORY.manifests))?;
     world.create_pod(OVERLAY, None, None)?;
     world.wait_pods(LABEL, REPLICAS)?;
@@ -133,14 +149,23 @@ fn apply(world: &World) -> Finding {
     Ok(applied)
 }
 
+/// Until the cluster has noticed that a node is dead, and the time is over that its pods were given to end.
+const NOTICED: Duration = Duration::from_secs(90);
+
 fn delete(world: &World) -> Finding {
+    let pods = world.pods_with(LABEL)?;
+    let node = world.sandbox(pods.first().ok_or("there is no pod")?)?.node;
+    world.kill_node(&node)?;
     world.remove("/apis/apps/v1/namespaces/default/deployments/nginx")?;
-    world.delete(&[routes::SWAPPED])?;
-    world.wait_gone(LABEL)
+    for pod in [routes::SWAPPED, objects::EARLY] {
+        world.remove(&format!("/api/v1/namespaces/default/pods/{pod}"))?;
+    }
+    // The objects of its pods stay until the node is back or somebody forces them; their addresses must not.
+    Ok(format!("{node} is dead, and the Deployment is gone"))
 }
 
 fn empty(world: &World) -> Finding {
-    eventually(super::world::PATIENCE, || super::same(&pools::allocated(world, POOL)?, &0))
+    eventually(NOTICED, || super::same(&pools::allocated(world, POOL)?, &0))
 }
 
 fn each(world: &World, check: impl Fn(&World, &str) -> Finding) -> Finding {

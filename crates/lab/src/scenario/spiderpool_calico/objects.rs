@@ -10,12 +10,59 @@ use super::{POOL, each, spider};
 const NAD: &str = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions/macvlan-ens192";
 const CONFIG: &str = "namespaces/default/spidermultusconfigs/macvlan-ens192";
 
-/// Waits until the coordinator knows the cluster's networks.
-pub fn wait_synced(world: &World) -> Finding {
-    eventually(PATIENCE, || synced(world))
+/// The pod that comes before the cluster's networks are known.
+pub const EARLY: &str = "early";
+
+/// A network with `coordinator`, in a cluster in which nobody says which networks it has.
+pub fn ask_too_early(world: &World) -> Finding {
+    world.apply(super::OTHERS)?;
+    world.remove("/apis/networking.k8s.io/v1/servicecidrs/kubernetes")?;
+    let config = json!({"cniVersion": "0.3.1", "name": "early", "plugins": [
+        {"type": "macvlan", "master": "ens192", "mode": "bridge", "ipam": {"type": "static", "addresses": [{"address": "10.6.0.99/16"}]}},
+        {"type": "coordinator"},
+    ]});
+    world.define_network(EARLY, &config)?;
+    world.create_pod(EARLY, Some(EARLY), None)
+}
+
+pub fn not_ready(world: &World) -> Finding {
+    eventually(PATIENCE, || {
+        let status = spider(world, "spidercoordinators/default")?["status"].clone();
+        let reason = status["reason"].as_str().unwrap_or_default();
+        match status["phase"] == "NotReady" && !reason.is_empty() {
+            true => Ok(reason.to_owned()),
+            false => Err(format!("its status is {status}")),
+        }
+    })
+}
+
+pub fn told_why(world: &World) -> Finding {
+    let reason = not_ready(world)?;
+    eventually(PATIENCE, || {
+        let events = world.events(EARLY, "FailedCreatePodSandBox")?;
+        let told = events.iter().find(|event| event.contains(&reason));
+        told.cloned().ok_or_else(|| format!("no Event says {reason:?}: {events:?}"))
+    })
+}
+
+/// What kubeadm would have written.
+pub fn say(world: &World) -> Finding {
+    let text = "apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\nnetworking:\n  podSubnet: 10.233.64.0/18,fd00:10:233::/48\n  \
+                serviceSubnet: 10.233.0.0/18,fd00:10:96::/112\n";
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kubeadm-config", "namespace": "kube-system"},
+                     "data": {"ClusterConfiguration": text}});
+    world.apply(&map.to_string())
+}
+
+pub fn early_starts(world: &World) -> Finding {
+    world.wait_running(&[EARLY])
 }
 
 pub fn synced(world: &World) -> Finding {
+    eventually(PATIENCE, || synced_now(world))
+}
+
+fn synced_now(world: &World) -> Finding {
     let status = spider(world, "spidercoordinators/default")?["status"].clone();
     let holds =
         |key: &str, net: &str| status[key].as_array().is_some_and(|all| all.iter().any(|one| one == net));
