@@ -30,7 +30,10 @@ fn a_duplicate_is_an_error_by_name() {
     bench.apply(Change::add_address(Place::Host, theirs));
     bench.apply(Change::add_address(Place::Pod, Address::new(&name("i0"), net)));
     let error = bench.fail(dad("i0"));
-    assert_eq!(error.to_string(), "link i0 has address fd00::2 in DADFAILED state");
+    let facts = bench.observe(|n| n.host.link(&name("veth0")));
+    let mac = facts.link(Place::Host, &name("veth0")).unwrap().mac.unwrap();
+    let told = format!("link i0 has address fd00::2 in DADFAILED state: it is located at {mac}");
+    assert_eq!(error.to_string(), told);
 }
 
 #[test]
