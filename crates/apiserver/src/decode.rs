@@ -9,6 +9,7 @@ use serde::de::DeserializeSeed as _;
 use serde_json::Value;
 
 use crate::defaults;
+use crate::go;
 use crate::resource::Resource;
 use crate::schema::{self, Node};
 use crate::status::Status;
@@ -69,7 +70,15 @@ pub(crate) fn text(resource: &Resource, text: &[u8]) -> Result<Decoded, Status> 
     let walk = Walk::of(resource);
     let object = walk.root(resource).deserialize(&mut deserializer);
     let object = object.and_then(|object| deserializer.end().map(|()| object));
-    finish(resource, walk, object.map_err(|e| unrecognised(resource, text, &e))?)
+    let object = object.map_err(|error| unrecognised(resource, text, &go::json_error(text, &error)))?;
+    match no_object(&object) {
+        Some(sort) => Err(unrecognised(
+            resource,
+            text,
+            &format!("json: cannot unmarshal {sort} into Go value of type {TYPE_META}"),
+        )),
+        None => finish(resource, walk, object),
+    }
 }
 
 /// The same for an object that is JSON already, such as a patched one.
@@ -131,15 +140,37 @@ fn unfit(resource: &Resource, why: &str) -> Status {
     Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {why}"))
 }
 
-/// As the real server says it of text that is no JSON.
-fn unrecognised(resource: &Resource, text: &[u8], error: &serde_json::Error) -> Status {
-    let start = String::from_utf8_lossy(&text[..text.len().min(30)]);
-    let shown = match text.len() {
-        0 => "<empty>".to_owned(),
-        1..=30 => start.into_owned(),
-        _ => format!("{start} ..."),
+/// What the real server looks for in a text first, as its messages print it.
+const TYPE_META: &str =
+    r#"struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }"#;
+/// Bytes that are shown of a text.
+const SHOWN: usize = 30;
+
+/// What `value` is, if it cannot be taken for an object.
+fn no_object(value: &Value) -> Option<&'static str> {
+    match value {
+        Value::Object(_) | Value::Null => None,
+        Value::Array(_) => Some("array"),
+        Value::String(_) => Some("string"),
+        Value::Number(_) => Some("number"),
+        Value::Bool(_) => Some("bool"),
+    }
+}
+
+/// The start of a text; what does not begin like an object is shown as bytes.
+fn summary(text: &[u8]) -> String {
+    let start = &text[..text.len().min(SHOWN)];
+    let shown = match start.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(start).into_owned(),
+        Some(_) => start.iter().map(|byte| format!("{byte:02x}")).collect(),
     };
-    let error = if error.is_eof() { "unexpected end of JSON input".to_owned() } else { error.to_string() };
+    if text.len() > SHOWN { format!("{shown} ...") } else { shown }
+}
+
+/// As the real server says it of text that is no JSON object.
+fn unrecognised(resource: &Resource, text: &[u8], error: &str) -> Status {
+    let shown = summary(text);
     let kind = &resource.kind;
     Status::bad_request(format!(
         "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {error} ({shown})"

@@ -85,6 +85,26 @@ pub(crate) fn json(text: &str) -> String {
     escaped
 }
 
+/// What Go's JSON decoder says of `text`, of which ours said `error`. Only the most common faults have Go's words.
+pub(crate) fn json_error(text: &[u8], error: &serde_json::Error) -> String {
+    let first = text.iter().find(|byte| !b" \t\r\n".contains(byte));
+    match first {
+        Some(byte) if !begins_value(*byte) => {
+            let shown = match byte {
+                b'\'' => r"'\''".to_owned(),
+                byte => format!("'{}'", quote(&char::from(*byte).to_string()).trim_matches('"')),
+            };
+            format!("invalid character {shown} looking for beginning of value")
+        }
+        _ if error.is_eof() => "unexpected end of JSON input".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn begins_value(byte: u8) -> bool {
+    b"{[\"tfn-".contains(&byte) || byte.is_ascii_digit()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -95,6 +115,15 @@ mod tests {
     fn strings_are_quoted_with_gos_escapes() {
         assert_eq!(quote("a\"b\\\n\u{1}é\u{200b}"), "\"a\\\"b\\\\\\n\\x01é\\u200b\"");
         assert_eq!(quote("it's"), "\"it's\"");
+    }
+
+    #[test]
+    fn a_text_that_is_no_json_is_told_by_its_first_character() {
+        let why = |text: &[u8]| json_error(text, &serde_json::from_slice::<Value>(text).unwrap_err());
+        assert_eq!(why(b" hello"), "invalid character 'h' looking for beginning of value");
+        assert_eq!(why(b"\x9e"), "invalid character '\\u009e' looking for beginning of value");
+        assert_eq!(why(b"'x'"), r"invalid character '\'' looking for beginning of value");
+        assert_eq!(why(b"{\"a\":"), "unexpected end of JSON input");
     }
 
     #[test]

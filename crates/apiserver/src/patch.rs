@@ -43,6 +43,10 @@ pub enum PatchType {
     Apply,
 }
 
+/// Media types of the patches of custom objects, of whose lists no keys are known to a strategic one.
+pub(crate) const CUSTOM_MEDIA_TYPES: [&str; 3] =
+    ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
+
 impl PatchType {
     /// The type that a `Content-Type` value names, parameters ignored.
     pub fn from_media_type(media_type: &str) -> Option<Self> {

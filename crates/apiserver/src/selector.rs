@@ -33,7 +33,7 @@ pub(crate) fn requirements(selector: &Value) -> Vec<String> {
 
 /// Why a selector was not understood (HTTP 400).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unable to parse requirement: {0}")]
+#[error("{0}")]
 pub struct SelectorError(pub String);
 
 /// What a list, watch or deletecollection is restricted to.

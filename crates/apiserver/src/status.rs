@@ -54,6 +54,17 @@ impl Cause {
         Self { field: field.into(), reason: "FieldValueDuplicate", message }
     }
 
+    /// Causes in one text: each once, brackets around several.
+    pub fn listed(causes: &[Self]) -> String {
+        let mut list: Vec<String> = Vec::new();
+        for line in causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)) {
+            if !list.contains(&line) {
+                list.push(line);
+            }
+        }
+        if list.len() == 1 { list.concat() } else { format!("[{}]", list.join(", ")) }
+    }
+
     /// A field may not be set, or not be changed, in this situation.
     pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {
         Self { field: field.into(), reason: "FieldValueForbidden", message: format!("Forbidden: {detail}") }
@@ -155,8 +166,8 @@ impl Status {
 
     /// 406: none of the media types that the client accepts can be produced.
     pub fn not_acceptable() -> Self {
-        let message = "only the following media types are accepted: application/json";
-        Self::new(406, "NotAcceptable", message)
+        let message = "406: Not Acceptable\n\nAvailable representations: application/json, application/json;stream=watch";
+        Self::about(406, "NotAcceptable", message.into(), Subject::default())
     }
 
     /// 409: an object of this name is there already.
@@ -209,10 +220,15 @@ impl Status {
         Self::new(415, "UnsupportedMediaType", message)
     }
 
+    /// 415 where no word is lost about what else would do.
+    pub fn unknown_media_type() -> Self {
+        let message = "415: Unsupported Media Type";
+        Self::about(415, "UnsupportedMediaType", message.into(), Subject::default())
+    }
+
     /// 422: fields of the object are wrong. `subject.kind` is the kind here, not the resource.
     pub fn invalid(subject: Subject, causes: Vec<Cause>) -> Self {
-        let list: Vec<String> = causes.iter().map(|c| format!("{}: {}", c.field, c.message)).collect();
-        let text = if list.len() == 1 { list.concat() } else { format!("[{}]", list.join(", ")) };
+        let text = Cause::listed(&causes);
         let message = format!("{} {:?} is invalid: {text}", subject.qualified(), subject.name);
         Self { causes, ..Self::about(422, "Invalid", message, subject) }
     }
@@ -311,7 +327,7 @@ mod tests {
         );
         let text = "metadata.name: Required value: name or generateName is required";
         assert_eq!(one.message, format!("pods \"x\" is invalid: {text}"));
-        let two = vec![Cause::required("a", ""), Cause::forbidden("b", "no")];
+        let two = vec![Cause::required("a", ""), Cause::forbidden("b", "no"), Cause::required("a", "")];
         let two = Status::invalid(pod(), two);
         assert_eq!(two.message, "pods \"x\" is invalid: [a: Required value, b: Forbidden: no]");
         assert_eq!(two.to_json()["details"]["causes"][1]["field"], "b");

@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 const APISERVER: &str = "kube-apiserver";
 /// No controllers run beside it, so nothing makes service accounts: pods must not wait for one.
-const FLAGS: [&str; 13] = [
+const FLAGS: [&str; 14] = [
     "--bind-address=127.0.0.1",
     "--advertise-address=127.0.0.1",
     "--endpoint-reconciler-type=none",
@@ -35,6 +35,7 @@ const FLAGS: [&str; 13] = [
     "--service-account-signing-key-file=service-accounts.key",
     "--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112",
     "--disable-admission-plugins=ServiceAccount",
+    "--allow-privileged",
 ];
 
 /// Why a control plane did not start.

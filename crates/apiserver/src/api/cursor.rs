@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
+use crate::go;
 use crate::status::Status;
 
 /// The place after which a list goes on.
@@ -27,7 +28,7 @@ impl Cursor {
             Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
         };
         let raw = URL_SAFE_NO_PAD.decode(token).map_err(|error| bad(base64_error(token, error)))?;
-        let value: Value = serde_json::from_slice(&raw).map_err(|error| bad(error.to_string()))?;
+        let value: Value = serde_json::from_slice(&raw).map_err(|error| bad(go::json_error(&raw, &error)))?;
         let version = value["v"].as_str().unwrap_or_default();
         if version != "meta.k8s.io/v1" {
             return Err(bad(format!("server does not recognize this encoded version {version}")));

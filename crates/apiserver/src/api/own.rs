@@ -48,7 +48,9 @@ impl Owner {
         if !self.resource.custom {
             drop_nulls(&mut object);
         }
-        let mut object = decode::value(&self.resource, &object)?.object;
+        // To the real server what does not fit its type after an apply is a fault of its own.
+        let decoded = decode::value(&self.resource, &object);
+        let mut object = decoded.map_err(|status| Status::new(500, "", status.message))?.object;
         meta::check_shape(&self.resource, &mut object)?;
         self.default(&mut object);
         Ok(object)
@@ -127,6 +129,7 @@ fn drop_nulls(value: &mut Value) {
 /// strategies).
 fn reset(resource: &Resource, part: Part) -> Set {
     match part {
+        Part::Main if resource.plural == "certificatesigningrequests" => Set::of(&["spec", "status"]),
         Part::Main if resource.status => Set::of(&["status"]),
         Part::Main | Part::Below(_) => Set::default(),
         Part::Status => match (resource.group.as_str(), resource.plural.as_str()) {

@@ -1,7 +1,10 @@
 //! Objects in the form a client asked for: whole, metadata only, or as rows of a table.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::resource::Resource;
@@ -44,7 +47,13 @@ pub(super) fn list(
     items: &[Bytes],
 ) -> Result<Bytes, Status> {
     match form {
-        Form::Object => Ok(spliced(&resource.list_kind, &resource.api_version(), metadata, items)),
+        Form::Object if resource.custom => {
+            Ok(spliced(&resource.list_kind, &resource.api_version(), metadata, items))
+        }
+        Form::Object => {
+            let items = items.iter().map(untyped).collect::<Result<Vec<_>, _>>()?;
+            Ok(spliced(&resource.list_kind, &resource.api_version(), metadata, &items))
+        }
         Form::Metadata => {
             let items = each(items, table::metadata_only)?;
             text_of(&json!({
@@ -62,6 +71,14 @@ pub(super) fn list(
 fn each(items: &[Bytes], form: impl Fn(&Value) -> Value) -> Result<Vec<Value>, Status> {
     let parsed = items.iter().map(|body| serde_json::from_slice(body).map_err(Status::internal));
     parsed.map(|object: Result<Value, Status>| Ok(form(&object?))).collect()
+}
+
+/// The text of an object without its type, which items of the server's own kinds do not repeat. Its fields are not parsed.
+fn untyped(item: &Bytes) -> Result<Bytes, Status> {
+    let mut fields: BTreeMap<String, &RawValue> = serde_json::from_slice(item).map_err(Status::internal)?;
+    fields.remove("apiVersion");
+    fields.remove("kind");
+    serde_json::to_vec(&fields).map(Bytes::from).map_err(Status::internal)
 }
 
 /// Lists of whole objects are put together from their texts: parsing 5,000 pods to print them again would dominate.
@@ -84,6 +101,12 @@ fn spliced(kind: &str, api_version: &str, metadata: &Value, items: &[Bytes]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_item_does_not_repeat_its_type() {
+        let item = Bytes::from_static(br#"{"apiVersion":"v1","kind":"Pod","spec":{"kind":"x"}}"#);
+        assert_eq!(untyped(&item).unwrap(), br#"{"spec":{"kind":"x"}}"#.as_slice());
+    }
 
     #[test]
     fn a_spliced_list_is_the_list() {

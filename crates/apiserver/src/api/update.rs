@@ -47,10 +47,6 @@ impl Part {
 /// Makes the new object, with its owners, from the served form of the old one.
 pub(super) type Edit = Arc<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync>;
 
-/// Media types that custom kinds are patched with.
-const CUSTOM_PATCHES: [&str; 3] =
-    ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
-
 /// Times that an apply is begun anew because the object came or went meanwhile.
 const APPLY_TRIES: usize = 8;
 
@@ -90,7 +86,7 @@ impl Api {
         options: WriteOptions,
     ) -> Result<Value, Status> {
         if target.resource.custom && patch_type == PatchType::Strategic {
-            return Err(Status::unsupported_media_type(&CUSTOM_PATCHES));
+            return Err(Status::unsupported_media_type(&patch::CUSTOM_MEDIA_TYPES));
         }
         let owner = Owner::new(target, part, &options);
         let (resource, validation) = (target.resource.clone(), options.validation);
@@ -102,7 +98,8 @@ impl Api {
                 decode::value(&resource, &patched).and_then(|object| object.accept(validation, &resource));
             let (object, warnings) = decoded.map_err(unfit)?;
             *found.lock().unwrap_or_else(PoisonError::into_inner) = warnings;
-            owner.updated(old, object)
+            // Nor is it one if it says that it is another.
+            owner.updated(old, object).map_err(unfit)
         };
         let patched = self.edit(target, part, options, Arc::new(edit)).await?;
         // The decision ran on the store's thread, which answers no request.
@@ -305,11 +302,9 @@ fn check_identity(target: &Target, new: &Value, old: &Value) -> Result<(), Statu
     if uid.is_empty() || uid == text(old, "metadata.uid") {
         return Ok(());
     }
-    let cause = crate::status::Cause::invalid("metadata.uid", uid, "field is immutable");
-    let mut status = Status::invalid(target.resource.subject_kind(&target.name), vec![cause]);
-    // The real server finds this twice and says it once.
-    status.causes.extend_from_within(..);
-    Err(status)
+    let cause = Cause::invalid("metadata.uid", uid, "field is immutable");
+    // The real server finds this twice, and lists it twice.
+    Err(Status::invalid(target.resource.subject_kind(&target.name), vec![cause.clone(), cause]))
 }
 
 /// Refuses if `uid` is given and is not that of `object`.
@@ -318,8 +313,28 @@ pub(super) fn check_uid(target: &Target, uid: &str, object: &Value) -> Result<()
     if uid.is_empty() || uid == actual {
         return Ok(());
     }
-    let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}");
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}",
+        etcd_key(target)
+    );
     Err(Status::conflict(target.resource.subject(&target.name), &why))
+}
+
+/// Where the real server would keep the object, which its messages name. A few old kinds have keys of their own.
+fn etcd_key(target: &Target) -> String {
+    let resource = &target.resource;
+    let own_place = ["apiextensions.k8s.io", "apiregistration.k8s.io"].contains(&resource.group.as_str());
+    let kind = match resource.plural.as_str() {
+        plural if resource.custom || own_place => format!("{}/{plural}", resource.group),
+        "nodes" => "minions".into(),
+        "replicationcontrollers" => "controllers".into(),
+        "services" => "services/specs".into(),
+        "endpoints" => "services/endpoints".into(),
+        "ingresses" => "ingress".into(),
+        plural => plural.to_owned(),
+    };
+    let place = [kind.as_str(), &target.namespace, &target.name].into_iter().filter(|part| !part.is_empty());
+    format!("/registry/{}", place.collect::<Vec<_>>().join("/"))
 }
 
 fn check_version(target: &Target, new: &Value, old: &Value) -> Result<(), Status> {

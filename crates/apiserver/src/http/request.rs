@@ -17,7 +17,7 @@ use super::reviews::Reviewer;
 use super::route::ResourcePath;
 use super::{Answer, JSON, incoming, listing, negotiate};
 use crate::api::{Api, DeleteOptions, Form, Part, Target, Watch, WriteOptions};
-use crate::patch::PatchType;
+use crate::patch::{self, PatchType};
 use crate::protobuf;
 use crate::resource::Resource;
 use crate::status::Status;
@@ -27,13 +27,6 @@ use crate::warning;
 const BODY_LIMIT: usize = 3 << 20;
 /// Time that a client has to send the body.
 const BODY_PATIENCE: Duration = Duration::from_secs(60);
-/// Media types of patches.
-const PATCHES: [&str; 4] = [
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-];
 
 /// What a verb needs to know of a request.
 struct Call<'a> {
@@ -51,11 +44,14 @@ pub(super) async fn answer(
     path: ResourcePath,
     request: Request<Incoming>,
 ) -> Result<Answer, Status> {
-    let query = Query::parse(request.uri().query());
+    let query = query(&path, request.uri().query());
     let form =
         negotiate::form(request.headers(), query.get("includeObject")).ok_or_else(Status::not_acceptable)?;
     let (parts, body) = request.into_parts();
     let subresource = path.subresource.clone();
+    if path.is_watched && parts.method != Method::GET {
+        return Err(Status::method_not_allowed());
+    }
     let target = target(api, path, &parts.method)?;
     target.resource.deprecation().into_iter().for_each(warning::add);
     let call = Call { api, reviewer, target, query, form, headers: parts.headers };
@@ -76,6 +72,18 @@ pub(super) async fn answer(
     }
 }
 
+/// The query; what a path under `/watch/` says is put the way it is said today.
+fn query(path: &ResourcePath, text: Option<&str>) -> Query {
+    let mut query = Query::parse(text);
+    if path.is_watched {
+        query.set("watch", "true");
+        if !path.name.is_empty() {
+            query.set("fieldSelector", &format!("metadata.name={}", path.name));
+        }
+    }
+    query
+}
+
 /// What is written like status, through a path of its own.
 fn part(resource: &Resource, below: &str) -> Option<Part> {
     let names = ["ephemeralcontainers", "resize", "finalize", "approval"];
@@ -93,7 +101,9 @@ fn target(api: &Api, path: ResourcePath, method: &Method) -> Result<Target, Stat
     if misplaced || homeless {
         return Err(Status::no_such_path());
     }
-    Ok(Target { resource: resource.clone(), namespace: path.namespace, name: path.name })
+    // A watch is one of a collection, even where it is to show one object.
+    let name = if path.is_watched { String::new() } else { path.name };
+    Ok(Target { resource: resource.clone(), namespace: path.namespace, name })
 }
 
 impl Call<'_> {
@@ -104,7 +114,7 @@ impl Call<'_> {
         match (method, self.target.name.is_empty()) {
             (&Method::GET, true) if self.query.is_watch() => self.watch(),
             (&Method::GET, true) => self.list(),
-            (&Method::GET, false) => Ok(Answer::json(StatusCode::OK, self.api.get(&self.target, self.form)?)),
+            (&Method::GET, false) => self.get(),
             (&Method::POST, true) => self.create(body).await,
             (&Method::PUT, false) => self.update(Part::Main, body).await,
             (&Method::PATCH, false) => self.patch(Part::Main, body).await,
@@ -120,7 +130,7 @@ impl Call<'_> {
 
     async fn part(&self, part: Part, method: &Method, body: Incoming) -> Result<Answer, Status> {
         match *method {
-            Method::GET => Ok(Answer::json(StatusCode::OK, self.api.get(&self.target, self.form)?)),
+            Method::GET => self.get(),
             Method::PUT => self.update(part, body).await,
             Method::PATCH => self.patch(part, body).await,
             _ => Err(Status::method_not_allowed()),
@@ -158,8 +168,7 @@ impl Call<'_> {
                     .await?
             }
             Method::PATCH => {
-                let patch_type = PatchType::from_media_type(self.media_type());
-                let patch_type = patch_type.ok_or_else(|| Status::unsupported_media_type(&PATCHES))?;
+                let patch_type = self.patch_type()?;
                 let patch = parse(&read(body).await?)?;
                 self.api
                     .patch_scale(
@@ -178,10 +187,18 @@ impl Call<'_> {
         if *method != Method::POST {
             return Err(Status::method_not_allowed());
         }
-        let binding = self.json_body(body).await?;
         let options = options::write(&self.query, &self.headers, Write::Create)?;
+        let kinds = self.api.registry().snapshot();
+        let kind = kinds.find("", "v1", "bindings").ok_or_else(Status::no_such_path)?;
+        let body = read(body).await?;
+        let binding = incoming::object(kind, self.media_type(), &body, options.validation)?;
         let bound = self.api.bind(&self.target, binding, options).await?;
         Ok(Answer::value(StatusCode::CREATED, &bound))
+    }
+
+    fn get(&self) -> Result<Answer, Status> {
+        listing::revision(&self.query).map_err(|why| Status::new(500, "", why))?;
+        Ok(Answer::json(StatusCode::OK, self.api.get(&self.target, self.form)?))
     }
 
     fn list(&self) -> Result<Answer, Status> {
@@ -231,8 +248,7 @@ impl Call<'_> {
     }
 
     async fn patch(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
-        let patch_type = PatchType::from_media_type(self.media_type());
-        let patch_type = patch_type.ok_or_else(|| Status::unsupported_media_type(&PATCHES))?;
+        let patch_type = self.patch_type()?;
         let text = read(body).await?;
         let options = options::write(&self.query, &self.headers, Write::Patch(patch_type))?;
         if patch_type == PatchType::Apply {
@@ -274,6 +290,14 @@ impl Call<'_> {
 
     fn media_type(&self) -> &str {
         self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    fn patch_type(&self) -> Result<PatchType, Status> {
+        let refused = || match self.target.resource.custom {
+            true => Status::unsupported_media_type(&patch::CUSTOM_MEDIA_TYPES),
+            false => Status::unknown_media_type(),
+        };
+        PatchType::from_media_type(self.media_type()).ok_or_else(refused)
     }
 
     /// A body by its media type: JSON or YAML.

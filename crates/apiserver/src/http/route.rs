@@ -11,6 +11,8 @@ pub(super) struct ResourcePath {
     pub(super) plural: String,
     pub(super) name: String,
     pub(super) subresource: String,
+    /// The path is one of those that begin with `watch/`, as watches did before they were lists with an option.
+    pub(super) is_watched: bool,
 }
 
 /// What a path names.
@@ -63,8 +65,8 @@ impl Route {
             ["openapi", "v3"] => Self::Schemas,
             ["openapi", "v3", "api", version] => Self::Schema(String::new(), own(version)),
             ["openapi", "v3", "apis", group, version] => Self::Schema(own(group), own(version)),
-            ["api", version, rest @ ..] => Self::Resource(objects("", version, rest)?),
-            ["apis", group, version, rest @ ..] => Self::Resource(objects(group, version, rest)?),
+            ["api", version, rest @ ..] => Self::Resource(resource("", version, rest)?),
+            ["apis", group, version, rest @ ..] => Self::Resource(resource(group, version, rest)?),
             _ => return None,
         })
     }
@@ -72,6 +74,16 @@ impl Route {
     /// Health and version are told to anybody, as in the real server.
     pub(super) fn is_public(&self) -> bool {
         matches!(self, Self::Healthy(_) | Self::Version)
+    }
+}
+
+fn resource(group: &str, version: &str, rest: &[&str]) -> Option<ResourcePath> {
+    match rest {
+        ["watch", watched @ ..] => {
+            let path = objects(group, version, watched)?;
+            path.subresource.is_empty().then_some(ResourcePath { is_watched: true, ..path })
+        }
+        rest => objects(group, version, rest),
     }
 }
 
@@ -93,6 +105,7 @@ fn objects(group: &str, version: &str, rest: &[&str]) -> Option<ResourcePath> {
         plural: plural.into(),
         name: name.into(),
         subresource: subresource.into(),
+        is_watched: false,
     })
 }
 
@@ -127,6 +140,13 @@ mod tests {
         assert_eq!(resource("/api/v1/namespaces/a/status"), ["", "v1", "", "namespaces", "a", "status"]);
         assert_eq!(resource("/apis/g.io/v1/namespaces/a/things"), ["g.io", "v1", "a", "things", "", ""]);
         assert_eq!(resource("/apis/g.io/v1/things/x%3Ay"), ["g.io", "v1", "", "things", "x:y", ""]);
+    }
+
+    #[test]
+    fn watches_have_old_paths_too() {
+        let Ok(Route::Resource(path)) = Route::parse("/api/v1/watch/namespaces/a/pods/p") else { panic!() };
+        assert!(path.is_watched && path.plural == "pods" && path.namespace == "a" && path.name == "p");
+        assert_eq!(Route::parse("/api/v1/watch/namespaces/a/pods/p/status").unwrap(), Route::Unknown);
     }
 
     #[test]

@@ -56,9 +56,10 @@ impl<'s> Shape<'s> {
         }
     }
 
-    /// True for a map that has one owner.
+    /// True for a map that has one owner. What is kept for others without being looked into is one.
     pub(crate) fn is_atomic(self) -> bool {
-        self.0.is_some_and(|node| node.map_type() == Some(MapType::Atomic))
+        let is_raw = |node: &Node| node.reference().is_some_and(|kind| kind.short_name() == "RawExtension");
+        self.0.is_some_and(|node| node.map_type() == Some(MapType::Atomic) || is_raw(node))
     }
 
     pub(crate) fn list(self) -> List<'s> {

@@ -19,7 +19,7 @@ impl FieldSelector {
     /// Parses the value of the `fieldSelector` query parameter.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
         let terms = split(text).into_iter().filter(|term| !term.is_empty());
-        terms.map(requirement).collect::<Result<_, _>>().map(Self)
+        terms.map(|term| requirement(text, term)).collect::<Result<_, _>>().map(Self)
     }
 
     /// True without conditions.
@@ -70,28 +70,36 @@ fn split(text: &str) -> Vec<&str> {
     terms
 }
 
-fn requirement(term: &str) -> Result<Requirement, SelectorError> {
-    let bad = || SelectorError(format!("invalid selector: '{term}'; can't understand '{term}'"));
-    let at = term.find(['!', '=']).ok_or_else(bad)?;
-    let (path, rest) = term.split_at(at);
+fn requirement(whole: &str, term: &str) -> Result<Requirement, SelectorError> {
     let operators = [("!=", false), ("==", true), ("=", true)];
-    let (value, equal) =
-        operators.iter().find_map(|(op, equal)| Some((rest.strip_prefix(op)?, *equal))).ok_or_else(bad)?;
-    Ok(Requirement { path: path.trim().into(), value: unescape(value).ok_or_else(bad)?, equal })
+    let split = |(at, _)| {
+        let (path, rest) = term.split_at(at);
+        operators.iter().find_map(|(op, equal)| Some((path, rest.strip_prefix(op)?, *equal)))
+    };
+    let Some((path, value, equal)) = term.char_indices().find_map(split) else {
+        return Err(SelectorError(format!("invalid selector: '{whole}'; can't understand '{term}'")));
+    };
+    Ok(Requirement { path: path.trim().into(), value: unescape(value)?, equal })
 }
 
-/// Takes the escapes out; `None` for a lone backslash or a bare equals sign.
-fn unescape(value: &str) -> Option<String> {
+/// Takes the escapes out. Refuses others than those of `\`, `,` and `=`, and a bare equals sign.
+fn unescape(value: &str) -> Result<String, SelectorError> {
+    let bad = |why: String| SelectorError(format!("invalid field selector: {why}"));
     let mut plain = String::with_capacity(value.len());
     let mut chars = value.chars();
     while let Some(c) = chars.next() {
-        match c {
-            '\\' => plain.push(chars.next().filter(|next| ['\\', ',', '='].contains(next))?),
-            '=' => return None,
-            other => plain.push(other),
+        match (c, chars.as_str().chars().next()) {
+            ('\\', Some(next)) if ['\\', ',', '='].contains(&next) => plain.extend(chars.next()),
+            ('\\', next) => {
+                let next = next.map(String::from).unwrap_or_default();
+                return Err(bad(format!("invalid escape sequence: \\{next}")));
+            }
+            // The real server names the character by its number.
+            ('=', _) => return Err(bad(format!("unescaped character in value: {}", u32::from(c)))),
+            (other, _) => plain.push(other),
         }
     }
-    Some(plain)
+    Ok(plain)
 }
 
 #[cfg(test)]
@@ -127,6 +135,14 @@ mod tests {
         for text in ["a", "a=b=c", r"a=\x", "a!b", r"a=\"] {
             assert!(FieldSelector::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_as_the_real_server_says_it() {
+        let why = |text: &str| FieldSelector::parse(text).unwrap_err().0;
+        assert_eq!(why("a=b,nope"), "invalid selector: 'a=b,nope'; can't understand 'nope'");
+        assert_eq!(why(r"a=\x"), r"invalid field selector: invalid escape sequence: \x");
+        assert_eq!(why("a=b=c"), "invalid field selector: unescaped character in value: 61");
     }
 
     proptest! {

@@ -1,5 +1,8 @@
 //! Label selectors: `a=b,c!=d,e in (x,y),f notin (z),g,!h,i>1`.
 
+mod lexer;
+mod parser;
+
 use serde_json::Value;
 
 use super::SelectorError;
@@ -21,16 +24,7 @@ pub struct LabelSelector(Vec<(String, Test)>);
 impl LabelSelector {
     /// Parses the value of the `labelSelector` query parameter.
     pub fn parse(text: &str) -> Result<Self, SelectorError> {
-        let mut parser = Parser { rest: text.trim(), whole: text };
-        let mut requirements = Vec::new();
-        while !parser.rest.is_empty() {
-            requirements.push(parser.requirement()?);
-            if !parser.rest.is_empty() {
-                parser.expect(",")?;
-                parser.unless(parser.rest.is_empty())?;
-            }
-        }
-        Ok(Self(requirements))
+        parser::parse(text).map(Self)
     }
 
     /// From a LabelSelector object (`matchLabels`, `matchExpressions`) that was validated; operators that do not exist
@@ -84,97 +78,6 @@ impl Test {
     }
 }
 
-struct Parser<'a> {
-    rest: &'a str,
-    whole: &'a str,
-}
-
-impl<'a> Parser<'a> {
-    fn error(&self) -> SelectorError {
-        SelectorError(format!("found '{}' in '{}'", self.rest, self.whole))
-    }
-
-    fn unless(&self, wrong: bool) -> Result<(), SelectorError> {
-        if wrong { Err(self.error()) } else { Ok(()) }
-    }
-
-    fn take(&mut self, token: &str) -> bool {
-        let Some(rest) = self.rest.strip_prefix(token) else { return false };
-        self.rest = rest.trim_start();
-        true
-    }
-
-    fn expect(&mut self, token: &str) -> Result<(), SelectorError> {
-        if self.take(token) { Ok(()) } else { Err(self.error()) }
-    }
-
-    /// The longest run of characters that keys and values may have; possibly empty.
-    fn word(&mut self) -> &'a str {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-        let end = self.rest.find(|c| !allowed(c)).unwrap_or(self.rest.len());
-        let (word, rest) = self.rest.split_at(end);
-        self.rest = rest.trim_start();
-        word
-    }
-
-    fn key(&mut self) -> Result<String, SelectorError> {
-        let key = self.word();
-        self.unless(!is_key(key))?;
-        Ok(key.into())
-    }
-
-    fn value(&mut self) -> Result<String, SelectorError> {
-        let value = self.word();
-        self.unless(!is_value(value))?;
-        Ok(value.into())
-    }
-
-    fn number(&mut self) -> Result<i64, SelectorError> {
-        self.word().parse().map_err(|_| self.error())
-    }
-
-    fn requirement(&mut self) -> Result<(String, Test), SelectorError> {
-        if self.take("!") {
-            return Ok((self.key()?, Test::Absent));
-        }
-        let key = self.key()?;
-        if self.rest.is_empty() || self.rest.starts_with(',') {
-            return Ok((key, Test::Exists));
-        }
-        Ok((key, self.test()?))
-    }
-
-    fn test(&mut self) -> Result<Test, SelectorError> {
-        if self.take("!=") {
-            return Ok(Test::NotIn(vec![self.value()?]));
-        }
-        if self.take("==") || self.take("=") {
-            return Ok(Test::In(vec![self.value()?]));
-        }
-        if self.take(">") {
-            return Ok(Test::Greater(self.number()?));
-        }
-        if self.take("<") {
-            return Ok(Test::Less(self.number()?));
-        }
-        match self.word() {
-            "in" => Ok(Test::In(self.values()?)),
-            "notin" => Ok(Test::NotIn(self.values()?)),
-            _ => Err(self.error()),
-        }
-    }
-
-    fn values(&mut self) -> Result<Vec<String>, SelectorError> {
-        self.expect("(")?;
-        let mut values = vec![self.value()?];
-        while self.take(",") {
-            values.push(self.value()?);
-        }
-        self.expect(")")?;
-        Ok(values)
-    }
-}
-
 /// A label key: an optional DNS prefix and a slash, then a name as in [`is_value`], not empty.
 pub(crate) fn is_key(key: &str) -> bool {
     let (prefix, name) = key.split_once('/').unwrap_or(("x", key));
@@ -220,6 +123,7 @@ mod tests {
             "k8s.io/x",
             "k8s.io/x=",
             " app = web , tier ",
+            "app in (web,)",
         ] {
             assert!(matches(selector), "{selector}");
         }

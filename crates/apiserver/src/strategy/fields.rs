@@ -36,6 +36,20 @@ pub(crate) fn present(object: &Value, path: &str, field: &str) -> Option<Cause> 
     text(object, path).is_empty().then(|| Cause::required(field, ""))
 }
 
+/// What is wrong with the key of a label, as selectors are told.
+pub(crate) fn label_key(key: &str) -> Option<String> {
+    // Selectors have a word of their own for what is wrong with the whole.
+    qualified(key).map(|complaint| complaint.replacen("a qualified name must", "a valid label key must", 1))
+}
+
+/// What is wrong with the value of a label.
+pub(crate) fn label_value(value: &str) -> Option<&'static str> {
+    if value.len() > 63 {
+        return Some("must be no more than 63 characters");
+    }
+    (!is_label_value(value)).then_some(LABEL_VALUE)
+}
+
 /// What is wrong with a key of labels and annotations.
 pub(crate) fn qualified(key: &str) -> Option<String> {
     let (prefix, name) = key.split_once('/').map_or(("", key), |(prefix, name)| (prefix, name));
@@ -65,11 +79,7 @@ pub(crate) fn labels(field: &str, labels: Option<&Value>) -> Vec<Cause> {
             causes.push(Cause::invalid(field, key, &complaint));
         }
         let value = value.as_str().unwrap_or_default();
-        if value.len() > 63 {
-            causes.push(Cause::invalid(field, value, "must be no more than 63 characters"));
-        } else if !is_label_value(value) {
-            causes.push(Cause::invalid(field, value, LABEL_VALUE));
-        }
+        causes.extend(label_value(value).map(|complaint| Cause::invalid(field, value, complaint)));
     }
     causes
 }

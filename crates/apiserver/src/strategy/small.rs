@@ -12,6 +12,10 @@ const HIGHEST_PRIORITY: i64 = 1_000_000_000;
 /// Leases.
 pub(crate) struct Lease;
 impl Strategy for Lease {
+    fn demands_resource_version(&self) -> bool {
+        true
+    }
+
     fn validate(&self, object: &Value) -> Vec<Cause> {
         let field = "spec.leaseDurationSeconds";
         let seconds = integer(object, field).filter(|seconds| *seconds <= 0);

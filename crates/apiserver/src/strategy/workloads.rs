@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Strategy, fields, pod};
-use crate::json::{at, carry, child, items, text};
+use crate::json::{at, carry, child, default, items, text};
 use crate::selector::LabelSelector;
 use crate::status::Cause;
 
@@ -76,6 +76,11 @@ impl Strategy for StatefulSet {
 /// DaemonSets.
 pub(crate) struct DaemonSet;
 impl Strategy for DaemonSet {
+    /// The count is in what clients write, so that whoever makes the set owns it; its value is the server's.
+    fn default(&self, object: &mut Value) {
+        default(child(child(object, "metadata"), "annotations"), TEMPLATE_GENERATION, "0");
+    }
+
     fn begin(&self, object: &mut Value, _has_status: bool, _now: Timestamp) {
         carry("status", &Value::Null, object);
         child(child(object, "metadata"), "annotations")[TEMPLATE_GENERATION] = json!("1");

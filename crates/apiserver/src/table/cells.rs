@@ -34,7 +34,7 @@ pub(crate) fn namespaces() -> Vec<Column> {
 }
 
 pub(crate) fn config_maps() -> Vec<Column> {
-    let data = |o: &Value, _| json!((count(o, "data") + count(o, "binaryData")).to_string());
+    let data = |o: &Value, _| json!(count(o, "data") + count(o, "binaryData"));
     vec![Column::name(), Column::computed("Data", data), Column::age()]
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn secrets() -> Vec<Column> {
     vec![
         Column::name(),
         Column::computed("Type", |o, _| json!(text(o, "type"))),
-        Column::computed("Data", |o, _| json!(count(o, "data").to_string())),
+        Column::computed("Data", |o, _| json!(count(o, "data"))),
         Column::age(),
     ]
 }

@@ -202,8 +202,8 @@ async fn events_are_one_store_in_two_groups() {
         .await
         .expect(200);
     assert_eq!(
-        (&core["items"][0]["message"], &core["items"][0]["apiVersion"]),
-        (&json!("why"), &json!("v1"))
+        (&core["items"][0]["message"], &core["items"][0]["involvedObject"]["name"], &core["apiVersion"]),
+        (&json!("why"), &json!("p"), &json!("v1"))
     );
     let patch = json!({"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}});
     let path = "/apis/events.k8s.io/v1/namespaces/default/events/e";
