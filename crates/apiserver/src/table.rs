@@ -4,6 +4,7 @@ mod age;
 mod cells;
 mod jsonpath;
 mod pods;
+mod workloads;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,9 @@ pub(crate) use self::cells::{
     webhooks,
 };
 pub(crate) use self::pods::pods;
+pub(crate) use self::workloads::{
+    bindings, daemon_sets, deployments, endpoint_slices, network_policies, replica_sets, roles, stateful_sets,
+};
 
 /// How a cell is found.
 #[derive(Debug, Clone)]
@@ -67,6 +71,11 @@ impl Column {
     /// The same, for `-o wide` only.
     pub(crate) fn wide(name: &'static str, cell: fn(&Value, Timestamp) -> Value) -> Self {
         Self { priority: 1, ..Self::computed(name, cell) }
+    }
+
+    /// A column of numbers.
+    pub(crate) fn integer(name: &'static str, cell: fn(&Value, Timestamp) -> Value) -> Self {
+        Self { kind: Cow::Borrowed("integer"), ..Self::computed(name, cell) }
     }
 
     /// The column every kind starts with.

@@ -147,10 +147,18 @@ const OWN: &[Rules] = &[
         strategy: &strategy::Definition,
         ..RULES
     },
-    Rules { group: "apps", plural: "daemonsets", generation: true, strategy: &strategy::DaemonSet, ..RULES },
+    Rules {
+        group: "apps",
+        plural: "daemonsets",
+        columns: table::daemon_sets,
+        generation: true,
+        strategy: &strategy::DaemonSet,
+        ..RULES
+    },
     Rules {
         group: "apps",
         plural: "deployments",
+        columns: table::deployments,
         generation: true,
         strategy: &strategy::Deployment,
         ..RULES
@@ -158,6 +166,7 @@ const OWN: &[Rules] = &[
     Rules {
         group: "apps",
         plural: "replicasets",
+        columns: table::replica_sets,
         generation: true,
         fields: &["status.replicas"],
         strategy: &strategy::ReplicaSet,
@@ -166,6 +175,7 @@ const OWN: &[Rules] = &[
     Rules {
         group: "apps",
         plural: "statefulsets",
+        columns: table::stateful_sets,
         generation: true,
         fields: &["status.successful"],
         strategy: &strategy::StatefulSet,
@@ -190,6 +200,7 @@ const OWN: &[Rules] = &[
     Rules {
         group: "discovery.k8s.io",
         plural: "endpointslices",
+        columns: table::endpoint_slices,
         generation: true,
         strategy: &strategy::EndpointSlice,
         ..RULES
@@ -216,6 +227,7 @@ const OWN: &[Rules] = &[
     Rules {
         group: "networking.k8s.io",
         plural: "networkpolicies",
+        columns: table::network_policies,
         generation: true,
         strategy: &strategy::NetworkPolicy,
         ..RULES
@@ -266,17 +278,31 @@ const OWN: &[Rules] = &[
         strategy: &strategy::Returned,
         ..RULES
     },
-    Rules { group: "rbac.authorization.k8s.io", plural: "roles", strategy: &strategy::Role, ..RULES },
-    Rules { group: "rbac.authorization.k8s.io", plural: "clusterroles", strategy: &strategy::Role, ..RULES },
+    Rules {
+        group: "rbac.authorization.k8s.io",
+        plural: "roles",
+        columns: table::roles,
+        strategy: &strategy::Role,
+        ..RULES
+    },
+    Rules {
+        group: "rbac.authorization.k8s.io",
+        plural: "clusterroles",
+        columns: table::roles,
+        strategy: &strategy::Role,
+        ..RULES
+    },
     Rules {
         group: "rbac.authorization.k8s.io",
         plural: "rolebindings",
+        columns: table::bindings,
         strategy: &strategy::Binding { roles: &["Role", "ClusterRole"] },
         ..RULES
     },
     Rules {
         group: "rbac.authorization.k8s.io",
         plural: "clusterrolebindings",
+        columns: table::bindings,
         strategy: &strategy::Binding { roles: &["ClusterRole"] },
         ..RULES
     },

@@ -102,10 +102,16 @@ fn no_object_makes_a_column_panic() {
         json!({"status": {"containerStatuses": [1, {}]}}),
     ];
     for object in &odd {
-        for columns in
-            [pods(), nodes(), events(), services(), namespaces(), config_maps(), secrets(), crds(), leases()]
-        {
+        for columns in all_columns() {
             cells(&columns, object);
         }
     }
+}
+
+fn all_columns() -> Vec<Vec<Column>> {
+    let of_core =
+        [pods(), nodes(), events(), services(), namespaces(), config_maps(), secrets(), crds(), leases()];
+    let of_workloads = [deployments(), replica_sets(), stateful_sets(), daemon_sets(), endpoint_slices()];
+    let others = [network_policies(), roles(), bindings()];
+    of_core.into_iter().chain(of_workloads).chain(others).collect()
 }
