@@ -97,7 +97,7 @@ fn report() -> Result<()> {
 }
 
 /// The directories of a node on the machine, in the order of [`CNI_DIRECTORIES`].
-fn node_directories(state: &State, node: &str) -> [PathBuf; 3] {
+fn node_directories(state: &State, node: &str) -> [PathBuf; CNI_DIRECTORIES.len()] {
     CNI_DIRECTORIES.map(|path| state.node(node).join(path.trim_start_matches('/')))
 }
 
@@ -106,7 +106,7 @@ pub fn make_node_directories(state: &State, node: &str, plugins: &[String]) -> R
     for directory in node_directories(state, node) {
         fs::create_dir_all(&directory).map_err(Error::io(format!("create {}", directory.display())))?;
     }
-    let [etc, opt, _] = node_directories(state, node);
+    let [etc, opt, ..] = node_directories(state, node);
     for directory in [etc.join("net.d/multus.d"), etc.join("multus/net.d"), opt.join("bin")] {
         fs::create_dir_all(&directory).map_err(Error::io(format!("create {}", directory.display())))?;
     }

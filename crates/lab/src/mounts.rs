@@ -16,8 +16,8 @@ use rustix::mount::{
 
 use crate::error::{Error, Result};
 
-/// Where CNI keeps configuration, programs and state. Every node has its own.
-pub const CNI_DIRECTORIES: [&str; 3] = ["/etc/cni", "/opt/cni", "/var/lib/cni"];
+/// Where CNI keeps configuration, programs, state and logs. Every node has its own.
+pub const CNI_DIRECTORIES: [&str; 4] = ["/etc/cni", "/opt/cni", "/var/lib/cni", "/var/log"];
 
 /// Cuts the mount namespace off from the one it was copied from.
 pub fn make_private() -> Result<()> {
