@@ -222,3 +222,62 @@ async fn kinds_are_explained_and_mistakes_named_before_anything_is_stored() {
     let errors = String::from_utf8_lossy(&refused.stderr);
     assert!(errors.contains("unknown field \"spec.containers[0].imag\""), "{errors}");
 }
+
+/// A Deployment and a ConfigMap of one application.
+fn application(replicas: u32, with_map: bool) -> String {
+    let container = json!({"name": "c", "image": "i"});
+    let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "labels": {"app": "web"}},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}}});
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web", "labels": {"app": "web"}}, "data": {"x": "1"}});
+    let items = if with_map { vec![deployment, map] } else { vec![deployment] };
+    json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string()
+}
+
+#[tokio::test]
+async fn a_manifest_is_compared_pruned_edited_and_applied_by_the_server() {
+    if is_missing() {
+        return;
+    }
+    let server = TestServer::start().await;
+    let kubectl = Kubectl { server: &server };
+    let file = server.dir.path().join("app.json");
+    let write = |text: String| std::fs::write(&file, text).unwrap();
+    let path = file.display();
+    write(application(1, true));
+    kubectl.run(&format!("apply -f {path}")).await;
+    assert_eq!(kubectl.run(&format!("diff -f {path}")).await, "");
+
+    write(application(3, false));
+    let differs = kubectl.command(&format!("diff -f {path}")).output().await.unwrap();
+    let shown = String::from_utf8_lossy(&differs.stdout).into_owned();
+    assert_eq!(differs.status.code(), Some(1), "{shown}");
+    assert!(shown.contains("-  replicas: 1") && shown.contains("+  replicas: 3"), "{shown}");
+
+    let pruned = kubectl.run(&format!("apply -f {path} --prune -l app=web")).await;
+    assert!(pruned.contains("configmap/web pruned"), "{pruned}");
+    assert!(!kubectl.run("get configmaps").await.contains("web"));
+    assert!(
+        kubectl
+            .run("get deployments")
+            .await
+            .starts_with("NAME   READY   UP-TO-DATE   AVAILABLE   AGE\nweb    0/3")
+    );
+
+    let mut edit = kubectl.command("edit deployment web");
+    let edited = edit.env("KUBE_EDITOR", "sed -i s/replicas:.3/replicas:\\ 5/").output().await.unwrap();
+    assert!(edited.status.success(), "{}", String::from_utf8_lossy(&edited.stderr));
+    assert_eq!(kubectl.run("get deployment web -o jsonpath={.spec.replicas}").await, "5");
+
+    // Client-side apply and edit own the number: another manager must insist.
+    write(application(7, false));
+    let line = format!("apply --server-side --field-manager=other -f {path}");
+    let refused = kubectl.command(&line).output().await.unwrap();
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && words.contains(".spec.replicas"), "{words}");
+    let forced = kubectl.run(&format!("{line} --force-conflicts")).await;
+    assert_eq!(forced, "deployment.apps/web serverside-applied\n");
+    assert_eq!(kubectl.run("get deployment web -o jsonpath={.spec.replicas}").await, "7");
+    let columns = "get deployment web -o custom-columns=N:.metadata.name,R:.spec.replicas";
+    assert_eq!(kubectl.run(columns).await, "N     R\nweb   7\n");
+}
