@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 /// The rooms in order: each may use those before it. ARCHITECTURE.md says what lives in each.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 21] = [
     "net",
     "cni",
     "ipam",
@@ -27,6 +27,7 @@ const ROOMS: [&str; 20] = [
     "checker",
     "cluster",
     "runtime",
+    "install",
     "agent",
     "controller",
     "apiserver",
