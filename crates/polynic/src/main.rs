@@ -11,6 +11,7 @@ mod cluster;
 mod command;
 mod controller;
 mod install;
+mod guard;
 mod multus;
 mod plugin;
 mod pod_netns;
