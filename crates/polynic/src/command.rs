@@ -120,11 +120,7 @@ mod tests {
         let program = small_program();
         install(program.path(), directory.path(), &["macvlan", "passthru"]).unwrap();
         assert!(directory.path().join("macvlan").exists() && !directory.path().join("bridge").exists());
-        assert!(
-            install(directory.path(), &["nonsense"])
-                .unwrap_err()
-                .to_string()
-                .starts_with("nonsense is no plugin")
-        );
+        let error = install(program.path(), directory.path(), &["nonsense"]).unwrap_err();
+        assert!(error.to_string().starts_with("nonsense is no plugin"), "{error}");
     }
 }
