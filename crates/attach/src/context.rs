@@ -8,6 +8,7 @@ use polynic_cni::{Delegate, Invocation, Runtime};
 use crate::cluster::{Cluster, PodNetns, PodRef};
 use crate::config::Config;
 use crate::log::Log;
+use crate::pod_args::Forward;
 
 /// The world as one call sees it.
 #[derive(Clone, Copy)]
@@ -22,6 +23,8 @@ pub struct Context<'a> {
     pub log: &'a Log,
     /// How often and how long the readiness file is waited for.
     pub readiness: Wait,
+    /// What delegates get of the runtime's `CNI_ARGS`.
+    pub forward: Forward,
 }
 
 /// A wait for something that shows only when looked at.

@@ -296,6 +296,7 @@ impl World {
             netns: &self.netns,
             log: &self.log,
             readiness: wait,
+            forward: crate::Forward::All,
         }
     }
 
