@@ -5,6 +5,8 @@
 //! [`polynic_cni::Runtime`] and a [`Delegate`](polynic_cni::Delegate). What needs the kernel (default routes, free names) goes through
 //! the trait [`PodNetns`].
 //!
+//! Network policies on the pod's networks are in force before an ADD attaches anything, through the trait [`Guard`].
+//!
 //! ADD is all or nothing: whatever fails after the first delegate ran (a later one, a default route, the status annotation), all of
 //! them are deleted in reverse order. DEL and CHECK work from the caches on disk and need no API server.
 //!
@@ -22,9 +24,11 @@ mod del;
 pub mod delegate_conf;
 mod door_netns;
 mod gc;
+pub mod guard;
 pub mod log;
 pub mod one;
 mod pod_args;
+pub mod policy_socket;
 mod readiness;
 mod rows;
 mod runtime_conf;
@@ -43,6 +47,7 @@ pub use del::del;
 pub use delegate_conf::DelegateConf;
 pub use door_netns::DoorNetns;
 pub use gc::gc;
+pub use guard::{Guard, GuardedNetwork, Sandbox};
 pub use log::Log;
 pub use pod_args::Forward;
 pub use rows::rows;

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use polynic_attach::{Cluster, Config, DoorNetns, Thin};
+use polynic_attach::{Cluster, Config, DoorNetns, Thin, policy_socket};
 use polynic_cluster::{ConnectError, KubeCluster};
 use polynic_cni::Error;
 use polynic_kernel::RealDoor;
@@ -27,7 +27,13 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let registry = Registry::new(host());
     let door = RealDoor::default();
     let netns = DoorNetns { door: &door };
-    let thin = Thin { delegate: &registry, netns: &netns, connect: &connect, version: VERSION };
+    let thin = Thin {
+        delegate: &registry,
+        netns: &netns,
+        connect: &connect,
+        guard: &policy_socket::guard,
+        version: VERSION,
+    };
     let answer = thin.answer(std::env::vars_os(), &mut io::stdin().lock() as &mut dyn Read);
     print(io::stderr().as_fd(), answer.stderr.as_bytes());
     print(io::stdout().as_fd(), answer.stdout.as_bytes());

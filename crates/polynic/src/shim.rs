@@ -28,7 +28,13 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let door = RealDoor::default();
     let netns = DoorNetns { door: &door };
     // What is done without an agent works from the caches on disk.
-    let local = Thin { delegate: &registry, netns: &netns, connect: &|_| Ok(None), version: VERSION };
+    let local = Thin {
+        delegate: &registry,
+        netns: &netns,
+        connect: &|_| Ok(None),
+        guard: &|_| None,
+        version: VERSION,
+    };
     let deletions = Deletions::new(deletions::DIRECTORY);
     let agent = |directory: &Path| Box::new(MultusSocket::in_directory(directory)) as Box<dyn Endpoint>;
     let shim = Shim { agent: &agent, local, deletions: &deletions, patience: Patience::DEFAULT };

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use polynic_attach::{self as attach, Cluster, Context, DoorNetns, Forward, Log, context::Wait};
+use polynic_attach::{
+    self as attach, Cluster, Config as AttachConfig, Context, DoorNetns, Forward, Log, context::Wait,
+};
 use polynic_cluster::{NodeCache, NodeCluster};
 use polynic_cni::{Delegate, Error, Invocation, Output, Verb, Version, code};
 use polynic_kernel::Door;
@@ -153,7 +155,8 @@ impl Endpoint {
         tracing::debug!(%verb, pod, container, netns = prepared.invocation.netns, "a call begins");
         let started = Instant::now();
         let log = Log::open(&prepared.config.log);
-        let (done, plugin_failed) = self.with_context(&log, |context| attach_by(verb, context, prepared));
+        let (done, plugin_failed) =
+            self.with_context(&prepared.config, &log, |context| attach_by(verb, context, prepared));
         let took = started.elapsed();
         match done {
             Ok(result) => {
@@ -175,7 +178,12 @@ impl Endpoint {
     }
 
     /// Runs something with the world as a call sees it; also says whether a plugin failed meanwhile.
-    pub(crate) fn with_context<T>(&self, log: &Log, work: impl FnOnce(&Context<'_>) -> T) -> (T, bool) {
+    pub(crate) fn with_context<T>(
+        &self,
+        config: &AttachConfig,
+        log: &Log,
+        work: impl FnOnce(&Context<'_>) -> T,
+    ) -> (T, bool) {
         let cluster = self.around.cluster.clone().map(NodeCluster);
         let netns = DoorNetns { door: self.around.door.as_ref() };
         let delegate = Measured {
@@ -183,7 +191,9 @@ impl Endpoint {
             metrics: &self.metrics,
             failed: AtomicBool::new(false),
         };
+        let guard = attach::policy_socket::guard(config);
         let context = Context {
+            guard: guard.as_deref(),
             delegate: &delegate,
             cluster: cluster.as_ref().map(|cluster| cluster as &dyn Cluster),
             netns: &netns,

@@ -75,7 +75,7 @@ mod tests {
         for (key, job) in [("a", 1), ("a", 2), ("a", 3), ("b", 4)] {
             order.push(key, job);
         }
-        let mut next = |order: &mut Order<i32>| order.next().map(|(key, job)| (key.clone(), job));
+        let next = |order: &mut Order<i32>| order.next().map(|(key, job)| (key.clone(), job));
         assert_eq!(next(&mut order), Some(("a".to_owned(), 1)));
         assert_eq!(next(&mut order), Some(("b".to_owned(), 4)));
         assert_eq!(next(&mut order), None, "both pods are busy");

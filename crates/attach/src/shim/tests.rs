@@ -67,7 +67,13 @@ fn world() -> World {
 
 fn run(world: &World, agent: &Agent, verb: &str) -> Answer {
     let connect = |_: &Config| Ok(None);
-    let local = Thin { delegate: &world.plugin, netns: &world.netns, connect: &connect, version: "1" };
+    let local = Thin {
+        delegate: &world.plugin,
+        netns: &world.netns,
+        connect: &connect,
+        guard: &|_| None,
+        version: "1",
+    };
     let deletions = Deletions::new(world.directory.path().join("deletions"));
     let reach = |directory: &Path| {
         assert_eq!(directory, Path::new("/run/multus/"));
@@ -166,7 +172,13 @@ fn an_add_whose_agent_dies_and_stays_away_is_taken_back() {
     let agent = ready([Err(away())]);
     let dying = Dying(agent.clone());
     let connect = |_: &Config| Ok(None);
-    let local = Thin { delegate: &world.plugin, netns: &world.netns, connect: &connect, version: "1" };
+    let local = Thin {
+        delegate: &world.plugin,
+        netns: &world.netns,
+        connect: &connect,
+        guard: &|_| None,
+        version: "1",
+    };
     let deletions = Deletions::new(world.directory.path().join("deletions"));
     let reach = |_: &Path| Box::new(dying.clone()) as Box<dyn Endpoint>;
     let shim = Shim { agent: &reach, local, deletions: &deletions, patience: PATIENCE };

@@ -48,7 +48,7 @@ impl Endpoint {
     pub(super) fn serve_one(&self, request: &AdHoc) -> Result<Option<Value>, (Refusal, &'static str)> {
         let AdHoc { call, delegate } = request;
         let log = Log::open(&call.config.log);
-        let (done, plugin_failed) = self.with_context(&log, |context| {
+        let (done, plugin_failed) = self.with_context(&call.config, &log, |context| {
             let network = one::Network { invocation: &call.invocation, config: &call.config, delegate };
             match call.verb {
                 Verb::Add => one::add(context, network)?.to_value(Version::NEWEST).map(Some),
