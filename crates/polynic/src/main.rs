@@ -10,6 +10,7 @@ mod agent;
 mod cluster;
 mod command;
 mod controller;
+mod install;
 mod multus;
 mod plugin;
 mod shim;
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
         _ => {}
     }
     if let Some(code) = plugin::run(name) {
+        return code;
+    }
+    if let Some(code) = install::run(name, &mut args) {
         return code;
     }
     let mut args = args.peekable();
