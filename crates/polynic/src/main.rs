@@ -10,6 +10,7 @@ mod agent;
 mod cluster;
 mod command;
 mod controller;
+mod guard;
 mod multus;
 mod plugin;
 mod pod_netns;
