@@ -11,6 +11,7 @@ mod cluster;
 mod command;
 mod controller;
 mod guard;
+mod install;
 mod multus;
 mod plugin;
 mod pod_netns;
@@ -26,6 +27,9 @@ fn main() -> ExitCode {
         _ => {}
     }
     if let Some(code) = plugin::run(name) {
+        return code;
+    }
+    if let Some(code) = install::run(name, &mut args) {
         return code;
     }
     let mut args = args.peekable();
