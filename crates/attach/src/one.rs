@@ -118,6 +118,7 @@ impl<'a> Network<'a> {
     where
         'a: 'c,
     {
-        Call { invocation: self.invocation, args, supplied: &self.config.runtime_config }
+        let Config { runtime_config, device_files, .. } = self.config;
+        Call { invocation: self.invocation, args, supplied: runtime_config, device_files }
     }
 }

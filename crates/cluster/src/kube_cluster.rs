@@ -7,13 +7,16 @@ use std::time::Duration;
 use futures::future::join_all;
 use kube::{Client, Config};
 use polynic_api::{NetworkAttachmentDefinition, PodEvent};
-use polynic_attach::{Cluster, NadError, NadRef, Patience, PodError, PodInfo, PodRef, StatusError};
+use polynic_attach::{
+    Cluster, DeviceError, Devices, NadError, NadRef, Patience, PodError, PodInfo, PodRef, StatusError,
+};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::asker::{self, Asker};
 use crate::connect::{self, ConnectError};
+use crate::devices::{self, Kubelet};
 use crate::retry::{Limits, Problem};
 
 /// How long a process stays for its Events.
@@ -24,6 +27,7 @@ pub struct KubeCluster {
     config: Config,
     patient: Limits,
     brief: Limits,
+    kubelet: Kubelet,
     runtime: Runtime,
     client: OnceCell<Client>,
     events: RefCell<Vec<JoinHandle<()>>>,
@@ -41,6 +45,7 @@ impl KubeCluster {
             config,
             patient: Limits::PATIENT,
             brief: Limits::BRIEF,
+            kubelet: Kubelet::default(),
             runtime,
             client: OnceCell::new(),
             events: RefCell::default(),
@@ -51,6 +56,11 @@ impl KubeCluster {
     /// The same with other bounds: `patient` for what an ADD needs, `brief` for what a DEL can do without.
     pub fn with_limits(self, patient: Limits, brief: Limits) -> KubeCluster {
         KubeCluster { patient, brief, ..self }
+    }
+
+    /// The same with kubelet's files elsewhere.
+    pub fn with_kubelet(self, kubelet: Kubelet) -> KubeCluster {
+        KubeCluster { kubelet, ..self }
     }
 
     fn client(&self) -> Result<Client, Problem> {
@@ -87,6 +97,11 @@ impl Cluster for KubeCluster {
             Err(problem) => return wanted.iter().map(|_| Err(asker::nad_error(problem.clone()))).collect(),
         };
         self.runtime.block_on(join_all(wanted.iter().map(|nad| asker.nad(nad))))
+    }
+
+    fn devices(&self, pod: &PodInfo) -> Result<Devices, DeviceError> {
+        let client = self.client().map_err(|problem| DeviceError::Claims(problem.to_string()))?;
+        self.runtime.block_on(devices::of_pod(&client, &self.kubelet, pod))
     }
 
     fn set_pod_annotations(&self, pod: &PodRef, annotations: &[(&str, &str)]) -> Result<(), StatusError> {

@@ -16,12 +16,15 @@ use kube::discovery::ApiResource;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use polynic_api::{NetworkAttachmentDefinition, PodEvent, annotation, nad};
-use polynic_attach::{Cluster, NadError, NadRef, Patience, PodError, PodInfo, PodRef, StatusError};
+use polynic_attach::{
+    Cluster, DeviceError, Devices, NadError, NadRef, Patience, PodError, PodInfo, PodRef, StatusError,
+};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 
 use crate::asker::{self, Asker};
 use crate::cache::Cache;
+use crate::devices::{self, Kubelet};
 use crate::retry::{Limits, Problem};
 
 /// How long a pod that the API does not know is waited for: the runtime starts static pods before kubelet has told of them.
@@ -243,6 +246,12 @@ impl Cluster for NodeCluster {
                 None => asked.next().unwrap_or_else(ending),
             })
             .collect()
+    }
+
+    fn devices(&self, pod: &PodInfo) -> Result<Devices, DeviceError> {
+        let (client, pod) = (self.0.asker.client.clone(), pod.clone());
+        let asked = self.0.wait(async move { devices::of_pod(&client, &Kubelet::default(), &pod).await });
+        asked.unwrap_or_else(|| Err(DeviceError::Client("the node agent is ending".to_owned())))
     }
 
     fn set_pod_annotations(&self, pod: &PodRef, annotations: &[(&str, &str)]) -> Result<(), StatusError> {
