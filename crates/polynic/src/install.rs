@@ -16,17 +16,26 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 /// The program that runs.
 const OWN: &str = "/proc/self/exe";
 
+type Applet = fn(&[String]) -> Result<(), Failed>;
+
+/// The helper programs.
+const APPLETS: [(&str, Applet); 6] = [
+    ("thin_entrypoint", thin_entrypoint),
+    ("install_multus", |arguments| Ok(applets::install_multus(arguments, Path::new(OWN))?)),
+    ("install-conf", |arguments| Ok(applets::install_conf(arguments)?)),
+    ("cp", |arguments| Ok(applets::cp(arguments)?)),
+    ("kubeconfig_generator", kubeconfig_generator),
+    ("cert-approver", cert_approver),
+];
+
+/// Their names.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    APPLETS.into_iter().map(|(name, _)| name)
+}
+
 /// Serves the helper program of that name, if there is one.
 pub(crate) fn run(name: &str, arguments: &mut dyn Iterator<Item = std::ffi::OsString>) -> Option<ExitCode> {
-    let applet: fn(&[String]) -> Result<(), Failed> = match name {
-        "thin_entrypoint" => thin_entrypoint,
-        "install_multus" => |arguments| Ok(applets::install_multus(arguments, Path::new(OWN))?),
-        "install-conf" => |arguments| Ok(applets::install_conf(arguments)?),
-        "cp" => |arguments| Ok(applets::cp(arguments)?),
-        "kubeconfig_generator" => kubeconfig_generator,
-        "cert-approver" => cert_approver,
-        _ => return None,
-    };
+    let (name, applet) = APPLETS.into_iter().find(|(known, _)| *known == name)?;
     let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
     Some(ended(name, applet(&arguments)))
 }
