@@ -23,6 +23,10 @@ pub fn archive(entries: &[Entry<'_>]) -> Result<Vec<u8>> {
 fn append(archive: &mut Builder<Vec<u8>>, entry: &Entry<'_>) -> Result<()> {
     let mut header = Header::new_gnu();
     header.set_mode(entry.mode);
+    // Empty fields are no numbers to a strict reader.
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     let content: &[u8] = match &entry.what {
         What::File(content) => content,
         What::Directory | What::Link(_) => &[],
