@@ -7,7 +7,7 @@ use polynic_net::{Change, Family, IfName, IpNet, Place, Probe, Seek};
 use serde::Deserialize;
 
 use crate::routing::draft::Draft;
-use crate::routing::go_duration;
+use polynic_cni::go_duration;
 use crate::routing::view::View;
 
 /// Milliseconds.
