@@ -21,24 +21,54 @@ pub(crate) struct Interface<'a> {
     pub(crate) facts: &'a NsFacts,
 }
 
-/// The changes that lead from one lease to the next; either may be absent. Deletions may find nothing, and additions what is
-/// there already.
-pub(crate) fn changes(interface: &Interface<'_>, from: Option<&Lease>, to: Option<&Lease>) -> Vec<Change> {
+/// What an interface loses together with its address although it is not the lease's, and gets back with the next one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Remains {
+    /// Routes that somebody else made.
+    routes: Vec<Route>,
+    /// Rules for the address.
+    rules: Vec<Rule>,
+    /// The table that the lease's routes were in.
+    table: Option<u32>,
+}
+
+/// What will be missed when the lease's address is gone.
+pub(crate) fn remains(interface: &Interface<'_>, lease: &Lease) -> Remains {
+    let (of_lease, routes): (Vec<&Route>, Vec<&Route>) =
+        interface.routes().partition(|route| is_leased(route, Some(lease)));
+    let source = Some(std::net::IpAddr::from(lease.address.addr()));
+    Remains {
+        routes: routes.into_iter().filter(|route| route.src != source).cloned().collect(),
+        rules: interface.rules(lease).cloned().collect(),
+        table: of_lease.first().map(|route| route.table),
+    }
+}
+
+/// The changes that lead from one lease to the next; either may be absent. Without an earlier one, `missed` is what the interface
+/// lost with the last. Deletions may find nothing, and additions what is there already.
+pub(crate) fn changes(
+    interface: &Interface<'_>,
+    from: Option<&Lease>,
+    to: Option<&Lease>,
+    missed: &Remains,
+) -> Vec<Change> {
     let same_address = from.map(|lease| lease.address) == to.map(|lease| lease.address);
-    let leased: Vec<&Route> = interface.routes().filter(|route| is_leased(route, from)).collect();
     let same_routes = from.map(|lease| &lease.routes) == to.map(|lease| &lease.routes);
     if same_address && same_routes {
         return Vec::new();
     }
-    let table = leased.first().map_or(TABLE_MAIN, |route| route.table);
+    let of_old = interface.routes().filter(|route| is_leased(route, from));
     let mut changes: Vec<Change> =
-        leased.iter().map(|route| Change::delete_route(Place::Pod, (*route).clone())).collect();
+        of_old.map(|route| Change::delete_route(Place::Pod, route.clone())).collect();
+    let found = from.map(|lease| remains(interface, lease));
+    let kept = found.as_ref().unwrap_or(missed);
     if !same_address {
-        changes.extend(interface.move_address(from, to));
-        changes.extend(interface.move_rules(from, to));
+        changes.extend(interface.move_address(from, to, kept));
+        changes.extend(move_rules(from, to, kept));
     }
-    let routes = to.map(|lease| lease.routes.as_slice()).unwrap_or_default();
-    changes.extend(routes.iter().map(|route| Change::add_route(Place::Pod, interface.route(route, table))));
+    let (routes, table) = (to.map(|lease| lease.routes.as_slice()), kept.table.unwrap_or(TABLE_MAIN));
+    let routes = routes.unwrap_or_default().iter();
+    changes.extend(routes.map(|route| Change::add_route(Place::Pod, interface.route(route, table))));
     if let (Some(to), false) = (to, same_address) {
         let (link, ip) = (interface.name.clone(), to.address.addr().into());
         changes.push(Change::announce(Place::Pod, Announcement { link, ip, mac: interface.mac }));
@@ -53,9 +83,14 @@ impl Interface<'_> {
         self.facts.routes.iter().filter(on_link).filter(|route| route.protocol != BY_KERNEL)
     }
 
+    fn rules(&self, lease: &Lease) -> impl Iterator<Item = &Rule> {
+        let address = host(lease);
+        self.facts.rules.iter().filter(move |rule| rule.from == Some(address))
+    }
+
     /// First away with the old one: it would take a new one of its network along (devinet.c, `__inet_del_ifa`). The last address
     /// takes all routes of the link along, so those that are not the lease's are put back.
-    fn move_address(&self, from: Option<&Lease>, to: Option<&Lease>) -> Vec<Change> {
+    fn move_address(&self, from: Option<&Lease>, to: Option<&Lease>, kept: &Remains) -> Vec<Change> {
         let mut changes = Vec::new();
         let address = |net: Ipv4Net| Address::new(self.name, IpNet::V4(net));
         if let Some(from) = from {
@@ -63,23 +98,9 @@ impl Interface<'_> {
         }
         if let Some(to) = to {
             changes.push(Change::add_address(Place::Pod, address(to.address)));
-            let kept = self.routes().filter(|route| !is_leased(route, from));
-            let source = from.map(|lease| std::net::IpAddr::from(lease.address.addr()));
-            let kept = kept.filter(|route| route.src.is_none() || route.src != source);
-            changes.extend(kept.map(|route| Change::add_route(Place::Pod, route.clone())));
+            changes.extend(kept.routes.iter().map(|route| Change::add_route(Place::Pod, route.clone())));
         }
         changes
-    }
-
-    fn move_rules(&self, from: Option<&Lease>, to: Option<&Lease>) -> Vec<Change> {
-        let Some(old) = from.map(host) else { return Vec::new() };
-        let of_old = self.facts.rules.iter().filter(|rule| rule.from == Some(old));
-        let moved = of_old.flat_map(|rule| {
-            let new = to.map(|lease| Rule { from: Some(host(lease)), ..rule.clone() });
-            let added = new.map(|rule| Change::add_rule(Place::Pod, rule));
-            [Some(Change::delete_rule(Place::Pod, rule.clone())), added].into_iter().flatten()
-        });
-        moved.collect()
     }
 
     fn route(&self, route: &LeasedRoute, table: u32) -> Route {
@@ -91,6 +112,15 @@ impl Interface<'_> {
             ..Route::new(IpNet::V4(route.dst), self.name)
         }
     }
+}
+
+fn move_rules(from: Option<&Lease>, to: Option<&Lease>, kept: &Remains) -> Vec<Change> {
+    let moved = kept.rules.iter().flat_map(|rule| {
+        let old = from.map(|_| Change::delete_rule(Place::Pod, rule.clone()));
+        let new = to.map(|lease| Rule { from: Some(host(lease)), ..rule.clone() });
+        old.into_iter().chain(new.map(|rule| Change::add_rule(Place::Pod, rule)))
+    });
+    moved.collect()
 }
 
 fn host(lease: &Lease) -> IpNet {
@@ -123,9 +153,18 @@ mod tests {
     }
 
     fn texts(facts: &NsFacts, from: Option<&Lease>, to: Option<&Lease>) -> Vec<String> {
+        texts_missing(facts, from, to, &Remains::default())
+    }
+
+    fn texts_missing(
+        facts: &NsFacts,
+        from: Option<&Lease>,
+        to: Option<&Lease>,
+        missed: &Remains,
+    ) -> Vec<String> {
         let name = IfName::new("net1").unwrap();
         let interface = Interface { name: &name, mac: Mac([2; 6]), priority: None, facts };
-        changes(&interface, from, to).iter().map(ToString::to_string).collect()
+        changes(&interface, from, to, missed).iter().map(ToString::to_string).collect()
     }
 
     fn facts() -> NsFacts {
@@ -167,6 +206,22 @@ mod tests {
             "announce 10.0.0.77 at 02:02:02:02:02:02 on net1 in pod",
         ];
         assert_eq!(texts(&facts(), Some(&old), Some(&new)), expected);
+    }
+
+    #[test]
+    fn what_went_with_an_ended_lease_comes_back_with_the_next() {
+        let (old, new) = (lease("10.0.0.9/24", [10, 0, 0, 1]), lease("10.0.0.77/24", [10, 0, 0, 2]));
+        let (name, facts) = (IfName::new("net1").unwrap(), facts());
+        let missed =
+            remains(&Interface { name: &name, mac: Mac([2; 6]), priority: None, facts: &facts }, &old);
+        let expected = [
+            "add address 10.0.0.77/24 on net1 in pod",
+            "add route 10.50.0.0/16 via 10.0.0.7 dev net1 in pod",
+            "add rule 100 to table 101 in pod",
+            "add route default via 10.0.0.2 dev net1 table 101 in pod",
+            "announce 10.0.0.77 at 02:02:02:02:02:02 on net1 in pod",
+        ];
+        assert_eq!(texts_missing(&NsFacts::default(), None, Some(&new), &missed), expected);
     }
 
     #[test]

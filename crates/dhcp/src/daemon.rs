@@ -17,7 +17,6 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::engine::{Asked, Command, Engine, Reply, Settings, Tools, release_kept};
-use crate::retry::Timing;
 use crate::rpc::{Arguments, Service, server};
 use crate::store::Store;
 use crate::wishes;
@@ -119,10 +118,22 @@ fn tools(options: &Options, door: Box<dyn Door>) -> Tools {
 }
 
 /// Releases a lease without a daemon: from what the last one left on disk. `state` is the daemon's directory.
-pub fn release_alone(state: &Path, door: Box<dyn Door>, arguments: &Arguments) -> Result<(), String> {
-    let options = Options { state: state.to_owned(), timing: Timing::default(), ..Options::default() };
-    release_kept(&tools(&options, door), &client_id(arguments)?);
+///
+/// # Errors
+/// The configuration has no name that could be read.
+pub fn release_alone(state: &Path, door: &dyn Door, arguments: &Arguments) -> Result<(), String> {
+    release_kept(door, &Store::new(state), &client_id(arguments)?);
     Ok(())
+}
+
+/// Container and interface of all leases of a network that are on disk. `state` is the daemon's directory.
+pub fn kept(state: &Path, network: &str) -> Vec<(String, String)> {
+    let parts = |kept: crate::store::Kept| {
+        let (container_id, rest) = kept.client_id.split_once('/')?;
+        let (of, ifname) = rest.rsplit_once('/')?;
+        (of == network).then(|| (container_id.to_owned(), ifname.to_owned()))
+    };
+    Store::new(state).load().into_iter().filter_map(parts).collect()
 }
 
 /// Makes the socket. One that nobody listens on any more is in nobody's way.

@@ -163,7 +163,7 @@ impl Engine {
             Command::Release(client_id, reply) => {
                 match self.sessions.remove(&client_id) {
                     Some(mut session) => session.release(&self.tools),
-                    None => release_kept(&self.tools, &client_id),
+                    None => release_kept(self.tools.door.as_ref(), &self.tools.store, &client_id),
                 }
                 // A caller that has gone needs no answer, here and below.
                 let _ = reply.send(Ok(()));
@@ -221,11 +221,11 @@ impl Tools {
 }
 
 /// Gives a lease back that nobody looks after. That the server does not hear of it is no failure: the lease ends by itself.
-pub(crate) fn release_kept(tools: &Tools, client_id: &str) {
-    let Some(kept) = tools.store.find(client_id) else { return };
-    let mut client = Client::new(kept.identity(), tools.settings.timing, 0);
+pub(crate) fn release_kept(door: &dyn Door, store: &Store, client_id: &str) {
+    let Some(kept) = store.find(client_id) else { return };
+    let mut client = Client::new(kept.identity(), Timing::default(), 0);
     client.resume(Time::ZERO, kept.held());
-    let site = Site::find(tools.door.as_ref(), &kept.netns, &kept.ifname);
+    let site = Site::find(door, &kept.netns, &kept.ifname);
     if let (Ok(site), Some((message, to))) = (site, client.release())
         && site.id == kept.netns_id
     {
@@ -236,7 +236,9 @@ pub(crate) fn release_kept(tools: &Tools, client_id: &str) {
             tracing::warn!(client_id, %why, "the server is not told of a release");
         }
     }
-    tools.forget(client_id);
+    if let Err(why) = store.forget(client_id) {
+        tracing::warn!(client_id, %why, "a lease that ended cannot be removed from disk");
+    }
 }
 
 /// An event that a frame is, if it is one.

@@ -11,7 +11,7 @@ use crate::gob::{Decoder, Encoder, Shape, Type, Value};
 
 pub mod client;
 mod result;
-pub(crate) mod server;
+pub mod server;
 
 /// Where the daemon listens by default.
 pub const DEFAULT_SOCKET: &str = "/run/cni/dhcp.sock";
@@ -163,7 +163,7 @@ impl Connection {
 }
 
 /// What a daemon does when it is asked.
-pub(crate) trait Service: Send + Sync {
+pub trait Service: Send + Sync {
     /// A lease for an interface.
     fn allocate(&self, arguments: Arguments) -> Result<Success, String>;
     /// The end of a lease.

@@ -4,7 +4,7 @@ use polynic_kernel::netns::{Netns, Pod};
 use polynic_kernel::{Door, Errno, Kernel, KernelError, NetnsId, OpenError, UdpFrames};
 use polynic_net::{Change, Facts, IfName, Mac, Needs, NsFacts, Place};
 
-use crate::apply::{self, Interface};
+use crate::apply::{self, Interface, Remains};
 use crate::frame::CLIENT_PORT;
 use crate::lease::Lease;
 
@@ -95,16 +95,21 @@ impl Site {
     }
 
     /// Leads the interface from one lease to the next. What does not work is told and left: the rest is better than nothing.
+    /// `missed` is what the interface lost with its last address, and what it loses now.
     pub(crate) fn change(
         &self,
         door: &dyn Door,
         priority: Option<u32>,
-        from: Option<&Lease>,
-        to: Option<&Lease>,
+        (from, to): (Option<&Lease>, Option<&Lease>),
+        missed: &mut Remains,
     ) -> Result<Vec<KernelError>, SiteError> {
         let (now, mut kernel, facts) = Self::open(door, &self.netns, &self.ifname)?;
         let interface = Interface { name: &self.ifname, mac: now.mac, priority, facts: &facts };
-        let changes = apply::changes(&interface, from, to);
+        let changes = apply::changes(&interface, from, to, missed);
+        *missed = match (from, to) {
+            (Some(lost), None) => apply::remains(&interface, lost),
+            _ => Remains::default(),
+        };
         let failed = changes.iter().filter_map(|change| kernel.apply(change).err());
         let expected = |e: &KernelError| e.is_absent() || e.errno() == Some(Errno::EEXIST);
         Ok(failed.filter(|e| !expected(e)).collect())

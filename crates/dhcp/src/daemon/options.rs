@@ -84,6 +84,9 @@ impl Options {
                 options.broadcast = switch(name, value)?;
                 continue;
             }
+            if !WITH_VALUE.contains(&name) {
+                return Err(OptionsError::Unknown(word));
+            }
             let value =
                 value.map_or_else(|| words.next().ok_or_else(|| OptionsError::NoValue(name.to_owned())), Ok);
             options.set(name, value?)?;

@@ -5,6 +5,7 @@ use polynic_kernel::UdpFrames;
 
 use super::{Reply, Tools, event_of};
 use crate::Time;
+use crate::apply::Remains;
 use crate::client::{Client, Effect, Event, Loss};
 use crate::frame::{self, Destination};
 use crate::lease::Lease;
@@ -30,11 +31,21 @@ pub(super) struct Session {
     handed_out: bool,
     /// The lease whose address the interface has.
     applied: Option<Lease>,
+    /// What the interface lost with its last address.
+    missed: Remains,
 }
 
 impl Session {
     pub(super) fn new(client: Client, site: Site, reply: Reply<Success>) -> Self {
-        Self { client, site, frames: None, waiting: vec![reply], handed_out: false, applied: None }
+        Self {
+            client,
+            site,
+            frames: None,
+            waiting: vec![reply],
+            handed_out: false,
+            applied: None,
+            missed: Remains::default(),
+        }
     }
 
     /// Takes up a lease of before; none if its interface is gone.
@@ -49,7 +60,15 @@ impl Session {
         let applied = has_address.then(|| held.lease.clone());
         let mut client = Client::new(kept.identity(), tools.settings.timing, seed);
         client.resume(now, held);
-        Some(Self { client, site, frames: None, waiting: Vec::new(), handed_out: true, applied })
+        Some(Self {
+            client,
+            site,
+            frames: None,
+            waiting: Vec::new(),
+            handed_out: true,
+            applied,
+            missed: Remains::default(),
+        })
     }
 
     /// Answers with the lease that there is, or when there is one.
@@ -181,7 +200,9 @@ impl Session {
 
     fn change(&mut self, tools: &Tools, to: Option<Lease>) {
         let before = self.applied.take();
-        let changed = self.site.change(tools.door.as_ref(), self.priority(), before.as_ref(), to.as_ref());
+        let (door, priority) = (tools.door.as_ref(), self.priority());
+        let leases = (before.as_ref(), to.as_ref());
+        let changed = self.site.change(door, priority, leases, &mut self.missed);
         let moved = before.as_ref().map(|l| l.address) != to.as_ref().map(|l| l.address);
         match (changed, &to) {
             (Ok(failed), to) => {

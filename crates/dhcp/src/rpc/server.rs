@@ -13,7 +13,7 @@ use crate::gob::{Shape, Value};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Serves a connection until its other side closes it, or says something that is no call.
-pub(crate) fn serve(stream: UnixStream, service: Arc<dyn Service>) {
+pub fn serve(stream: UnixStream, service: Arc<dyn Service>) {
     // Nobody is there to be told how a connection ended.
     let _ = converse(stream, service.as_ref());
 }
