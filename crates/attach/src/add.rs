@@ -21,8 +21,10 @@ use crate::runtime_conf::{Call, missing_capabilities};
 use crate::scratch::Scratch;
 use crate::select::{self, SelectError};
 
+mod guarding;
 mod undo;
 
+use guarding::Guarding;
 use undo::Undo;
 
 /// Attaches a pod to all its networks and answers with the result of the first.
@@ -80,7 +82,8 @@ impl Attempt<'_> {
         let warnings = self.capability_warnings(&delegates)?;
         let scratch = Scratch::new(&self.config.cni_dir, &self.invocation.container_id);
         let mut undo = Undo::new(scratch).map_err(|why| self.failure(why))?;
-        let attached = self.attach(&delegates, &mut undo).and_then(|attached| {
+        let mut guarding = Guarding::new(self.context.guard, &self.pod, self.invocation);
+        let attached = self.attach_guarded(&delegates, &mut undo, &mut guarding).and_then(|attached| {
             self.write_status(pod.as_ref(), &attached)?;
             Ok(attached)
         });
@@ -88,6 +91,7 @@ impl Attempt<'_> {
             Ok(attached) => Ok(self.finish(attached, &warnings)),
             Err(failure) => {
                 undo.run(&self.runtime(), self.call(), &delegates, self.context.log);
+                guarding.release();
                 Err(failure)
             }
         }
@@ -148,6 +152,20 @@ impl Attempt<'_> {
             warnings.push(event);
         }
         Ok(warnings)
+    }
+
+    /// The rules come before the links and go after them.
+    fn attach_guarded(
+        &self,
+        delegates: &[DelegateConf],
+        undo: &mut Undo,
+        guarding: &mut Guarding<'_>,
+    ) -> Result<Vec<Attached>, Failure> {
+        let unguarded = |why: Error| self.failure(why.within("network policies are not in force"));
+        guarding.before(delegates).map_err(unguarded)?;
+        let attached = self.attach(delegates, undo)?;
+        guarding.after(&attached).map_err(unguarded)?;
+        Ok(attached)
     }
 
     fn attach(&self, delegates: &[DelegateConf], undo: &mut Undo) -> Result<Vec<Attached>, Failure> {

@@ -56,6 +56,8 @@ pub struct Config {
     pub strict_capabilities: bool,
     /// Also write the plural status key (not in Multus 4; off by default).
     pub legacy_status_key: bool,
+    /// Network policies are switched on, and this is the socket of who keeps them in force (not in Multus; off by default).
+    pub policy_socket: Option<PathBuf>,
 }
 
 /// `runtimeConfig`: what the runtime, or a pod's selection element, supplies for capabilities. Other keys are dropped.
@@ -140,7 +142,12 @@ struct Written {
     attachments: Option<Vec<Attachment>>,
     strict_capabilities: bool,
     legacy_status_key: bool,
+    multi_network_policy: bool,
+    multi_network_policy_socket: String,
 }
+
+/// Where the node agent takes requests about network policies unless a configuration says otherwise.
+pub const POLICY_SOCKET: &str = "/run/polynic/policy.sock";
 
 impl Config {
     /// Reads stdin. Keys match in any case, unknown ones are ignored.
@@ -179,6 +186,8 @@ impl Config {
             log,
             strict_capabilities: written.strict_capabilities,
             legacy_status_key: written.legacy_status_key,
+            policy_socket: Some(or(written.multi_network_policy_socket, POLICY_SOCKET).into())
+                .filter(|_| written.multi_network_policy),
         }
     }
 

@@ -10,6 +10,8 @@ mod agent;
 mod cluster;
 mod command;
 mod controller;
+mod guard;
+mod install;
 mod multus;
 mod plugin;
 mod pod_netns;
@@ -28,6 +30,9 @@ fn main() -> ExitCode {
     // The one plugin whose executable is a daemon as well.
     let is_daemon = name == "dhcp" && args.peek().is_some_and(|word| word == "daemon");
     if !is_daemon && let Some(code) = plugin::run(name) {
+        return code;
+    }
+    if let Some(code) = install::run(name, &mut args) {
         return code;
     }
     if name != "polynic"

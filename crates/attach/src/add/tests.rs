@@ -416,3 +416,52 @@ fn the_readiness_file_is_waited_for() {
     std::fs::write(world.directory.path().join("ready"), "").unwrap();
     world.add().unwrap();
 }
+
+#[test]
+fn policies_are_in_force_before_the_first_link_is_there() {
+    let world = world().guarded();
+    world.pod("macvlan-conf,b@lan0");
+    world.add().unwrap();
+    let asked = "protect pod-1 in /run/netns/c7 with 0 links: blue/b@lan0 blue/macvlan-conf@net1";
+    assert_eq!(world.guard_calls(), [asked], "once is enough when the delegates do as expected");
+}
+
+#[test]
+fn interfaces_that_nobody_expected_are_guarded_before_the_answer() {
+    let world = world().guarded();
+    world.pod("b");
+    let other = json!({"cniVersion": "1.0.0", "interfaces": [{"name": "odd0", "sandbox": "/run/netns/c7"}]});
+    world.plugin.answers.lock().unwrap().insert("b".into(), other);
+    world.add().unwrap();
+    assert_eq!(world.guard_calls().len(), 2);
+    assert_eq!(world.guard_calls()[1], "protect pod-1 in /run/netns/c7 with 2 links: blue/b@odd0");
+}
+
+#[test]
+fn a_pod_without_secondary_networks_needs_no_guard() {
+    let world = world().guarded();
+    world.pod("");
+    world.add().unwrap();
+    assert_eq!(world.guard_calls(), [""; 0]);
+}
+
+#[test]
+fn without_its_policies_nothing_is_attached_and_the_runtime_tries_again() {
+    let world = world().guarded();
+    world.pod("b");
+    world.guard.as_ref().unwrap().fail_nth.set(Some(0));
+    let error = world.add().unwrap_err();
+    assert_eq!(error.code, code::TRY_AGAIN_LATER);
+    assert!(error.msg.contains("network policies are not in force: nobody there"), "{error}");
+    assert_eq!(world.plugin.calls(), [""; 0]);
+    assert!(world.links().is_empty() && world.files().is_empty());
+}
+
+#[test]
+fn the_guard_hears_of_an_add_that_failed_after_its_links_are_gone() {
+    let world = world().guarded();
+    world.pod("b");
+    world.plugin.fail_nth(Verb::Add, 1, Error::internal("no"));
+    world.add().unwrap_err();
+    assert_eq!(world.guard_calls()[1], "release pod-1 in /run/netns/c7 with 0 links: blue/b@net1");
+}
