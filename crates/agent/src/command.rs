@@ -9,6 +9,7 @@ use polynic_runtime::Shutdown;
 use polynic_runtime::log::{self, LogError};
 
 use crate::addresses;
+use crate::cni;
 use crate::compose::{self, Failure, Part, chain};
 use crate::dhcp;
 
@@ -32,6 +33,7 @@ const SERVICES: &[Known] = &[
         part: addresses::command::part,
         is_configured: addresses::command::is_configured,
     },
+    Known { name: cni::command::NAME, part: cni::command::part, is_configured: cni::command::is_configured },
     Known { name: dhcp::NAME, part: dhcp::part, is_configured: dhcp::is_configured },
 ];
 
