@@ -63,7 +63,7 @@ impl World {
     }
 
     fn answer(&mut self, asked: &Message) {
-        if self.mood == Mood::Gone || self.lost != 0 && self.sent.len() as u64 % self.lost == 0 {
+        if self.mood == Mood::Gone || self.lost != 0 && (self.sent.len() as u64).is_multiple_of(self.lost) {
             return;
         }
         let kind = match asked.kind() {

@@ -69,13 +69,13 @@ fn a_lease_is_renewed_ends_with_its_server_and_comes_back() {
     let began = || world.kept().map_or(0, |kept| kept["since_ms"].as_u64().unwrap());
     let start = began();
     eventually("it is renewed", || began() > start + 1000);
-    assert_eq!(world.addresses(), [first.clone()]);
+    assert_eq!(world.addresses(), std::slice::from_ref(&first));
     drop(server);
     eventually("the address goes with the lease", || world.addresses().is_empty());
     assert_eq!(world.gateways(), Vec::<String>::new());
     let _server = world.udhcpd(600, 20, 30);
     eventually("the address is back", || {
-        world.addresses() == [first.clone()] && world.gateways() == ["10.77.0.1"]
+        world.addresses() == std::slice::from_ref(&first) && world.gateways() == ["10.77.0.1"]
     });
 }
 
