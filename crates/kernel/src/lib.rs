@@ -12,6 +12,7 @@ mod nft;
 mod probe;
 mod real;
 pub mod sandbox;
+pub mod survey;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transaction;

@@ -3,6 +3,7 @@
 mod batch;
 mod comment;
 mod expr;
+mod list;
 mod message;
 mod read;
 
@@ -11,6 +12,7 @@ use polynic_net::{Change, Diff, FwObject, Object};
 use crate::Errno;
 use crate::netlink::{Fault, Socket};
 use batch::Batch;
+pub(crate) use list::list;
 pub(crate) use read::observe;
 
 /// Why a batch was refused, and by which of its changes if that is known.

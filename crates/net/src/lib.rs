@@ -36,6 +36,7 @@ mod probe;
 mod range;
 mod route;
 mod rule;
+pub mod stack;
 mod sysctl;
 
 pub use address::Address;
