@@ -75,7 +75,7 @@ fn links() {
 }
 
 fn settings(random: &mut Random) {
-    let mut set = |family: &str, key: &str, value: u64| {
+    let set = |family: &str, key: &str, value: u64| {
         fs::write(format!("/proc/sys/net/{family}/conf/{key}"), value.to_string()).unwrap();
     };
     let forwarding = [random.below(4).min(1), random.below(2)];
