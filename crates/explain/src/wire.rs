@@ -77,7 +77,8 @@ impl Tour<'_> {
     fn enter(&mut self, spot: Spot, tag: Option<u16>) {
         let Some(link) = self.visit(spot, false, tag) else { return };
         let bridge = link.fact.master.map(|master| Spot { site: spot.site, link: master });
-        if let Some(bridge) = bridge.filter(|b| self.scene.link(*b).is_some_and(|l| l.fact.kind == "bridge")) {
+        if let Some(bridge) = bridge.filter(|b| self.scene.link(*b).is_some_and(|l| l.fact.kind == "bridge"))
+        {
             if tag.is_none() {
                 self.end(bridge);
             }
