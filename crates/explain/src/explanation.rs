@@ -154,10 +154,10 @@ fn first(scene: &Scene, walker: &mut Walker<'_>, question: &Question) -> Way {
     flow.src = question.from;
     flow.oif = question.link;
     match question.asker {
-        Asker::Site(site) => walker.from_site(site, flow),
+        Asker::Site(site) => walker.sent_from(site, flow),
         Asker::Beyond => match entry(scene, question.to, question.from) {
-            Some(spot) => walker.from_beyond(spot, flow),
-            None => walker.from_site(0, flow),
+            Some(spot) => walker.come_to(spot, flow),
+            None => walker.sent_from(0, flow),
         },
     }
 }
@@ -198,10 +198,10 @@ fn second(scene: &Scene, walker: &mut Walker<'_>, request: &Way) -> Option<Way> 
         protocol: request.flow.protocol,
     };
     match &request.end {
-        End::Arrived(site) => Some(walker.from_site(*site, back)),
+        End::Arrived(site) => Some(walker.sent_from(*site, back)),
         End::Left(open) => {
             let spot = comes_back_by(scene, *open, back.dst);
-            Some(walker.from_beyond(spot, back))
+            Some(walker.come_to(spot, back))
         }
         End::Lost(_) => None,
     }

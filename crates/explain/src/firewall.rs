@@ -227,15 +227,13 @@ impl Run<'_> {
                     return Left::Dropped;
                 }
                 Outcome::Ends => return Left::Accepted,
-                Outcome::Verdict(verdict) => match self.verdict(chain, &verdict, depth) {
-                    Some(left) => {
-                        if matches!(left, Left::Dropped) && self.passage.dropped.is_none() {
-                            self.passage.dropped = Some(here());
-                        }
-                        return left;
+                Outcome::Verdict(verdict) => {
+                    let Some(left) = self.verdict(chain, &verdict, depth) else { continue };
+                    if matches!(left, Left::Dropped) && self.passage.dropped.is_none() {
+                        self.passage.dropped = Some(here());
                     }
-                    None => {}
-                },
+                    return left;
+                }
             }
         }
         Left::Through

@@ -90,14 +90,14 @@ impl<'a> Walker<'a> {
     }
 
     /// The way of a packet that a site sends.
-    pub(crate) fn from_site(&mut self, site: usize, flow: Flow) -> Way {
+    pub(crate) fn sent_from(&mut self, site: usize, flow: Flow) -> Way {
         let mut draft = Draft::new(flow);
         let next = self.send(site, &mut draft);
         self.follow(draft, next)
     }
 
     /// The way of a packet that comes in by a link from beyond.
-    pub(crate) fn from_beyond(&mut self, spot: Spot, flow: Flow) -> Way {
+    pub(crate) fn come_to(&mut self, spot: Spot, flow: Flow) -> Way {
         self.follow(Draft::new(flow), Next::Comes(spot))
     }
 
