@@ -23,7 +23,8 @@ pub fn check(context: &Context<'_>, invocation: &Invocation, config: &Config) ->
         None
     });
     let delegates = cached.unwrap_or_else(|| config.delegates.clone());
-    let call = Call { invocation, args: &args, supplied: &config.runtime_config };
+    let Config { runtime_config, device_files, .. } = config;
+    let call = Call { invocation, args: &args, supplied: runtime_config, device_files };
     let runtime = context.runtime(invocation, config);
     for (index, delegate) in delegates.iter().enumerate() {
         if index >= config.delegates.len() && is_too_old(delegate) {

@@ -5,6 +5,8 @@
 //! [`polynic_cni::Runtime`] and a [`Delegate`](polynic_cni::Delegate). What needs the kernel (default routes, free names) goes through
 //! the trait [`PodNetns`].
 //!
+//! Network policies on the pod's networks are in force before an ADD attaches anything, through the trait [`Guard`].
+//!
 //! ADD is all or nothing: whatever fails after the first delegate ran (a later one, a default route, the status annotation), all of
 //! them are deleted in reverse order. DEL and CHECK work from the caches on disk and need no API server.
 //!
@@ -19,7 +21,10 @@ mod context;
 mod default_route;
 mod del;
 pub mod delegate_conf;
+mod device_files;
+pub mod devices;
 mod gc;
+pub mod guard;
 pub mod log;
 mod pod_args;
 mod readiness;
@@ -37,7 +42,10 @@ pub use config::{Config, ConfigError, RuntimeConfig};
 pub use context::Context;
 pub use del::del;
 pub use delegate_conf::DelegateConf;
+pub use device_files::DeviceFiles;
+pub use devices::{DeviceError, Devices};
 pub use gc::gc;
+pub use guard::{Guard, GuardedNetwork, Sandbox};
 pub use log::Log;
 pub use rows::rows;
 pub use status::status;

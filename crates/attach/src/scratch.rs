@@ -217,7 +217,7 @@ impl From<&DelegateConf> for Record {
             filter_v4: delegate.filter.v4,
             filter_v6: delegate.filter.v6,
             device_id: request.device_id.clone(),
-            resource_name: String::new(),
+            resource_name: delegate.resource_name.clone(),
             bytes: STANDARD.encode(&delegate.list.bytes),
         }
     }
@@ -228,6 +228,8 @@ impl Record {
         let hops = |hops: Vec<String>| hops.iter().filter_map(|hop| hop.parse().ok()).collect();
         DelegateConf {
             display_name: self.name,
+            has_allocated_device: !self.resource_name.is_empty() && !self.device_id.is_empty(),
+            resource_name: self.resource_name,
             filter: Filter { v4: self.filter_v4, v6: self.filter_v6 },
             request: Request {
                 interface: self.interface,

@@ -10,13 +10,16 @@ use kube::core::Request;
 use kube::core::params::{GetParams, PostParams};
 use kube::{Client, Config};
 use polynic_api::{NetworkAttachmentDefinition, PodEvent};
-use polynic_attach::{Cluster, NadError, NadRef, Patience, PodError, PodInfo, PodRef, StatusError};
+use polynic_attach::{
+    Cluster, DeviceError, Devices, NadError, NadRef, Patience, PodError, PodInfo, PodRef, StatusError,
+};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::connect::{self, ConnectError};
+use crate::devices::{self, Kubelet};
 use crate::objects;
 use crate::pod_event;
 use crate::request;
@@ -34,6 +37,7 @@ pub struct KubeCluster {
     config: Config,
     patient: Limits,
     brief: Limits,
+    kubelet: Kubelet,
     runtime: Runtime,
     client: OnceCell<Client>,
     events: RefCell<Vec<JoinHandle<()>>>,
@@ -51,6 +55,7 @@ impl KubeCluster {
             config,
             patient: Limits::PATIENT,
             brief: Limits::BRIEF,
+            kubelet: Kubelet::default(),
             runtime,
             client: OnceCell::new(),
             events: RefCell::default(),
@@ -61,6 +66,11 @@ impl KubeCluster {
     /// The same with other bounds: `patient` for what an ADD needs, `brief` for what a DEL can do without.
     pub fn with_limits(self, patient: Limits, brief: Limits) -> KubeCluster {
         KubeCluster { patient, brief, ..self }
+    }
+
+    /// The same with kubelet's files elsewhere.
+    pub fn with_kubelet(self, kubelet: Kubelet) -> KubeCluster {
+        KubeCluster { kubelet, ..self }
     }
 
     fn client(&self) -> Result<Client, Problem> {
@@ -145,6 +155,11 @@ impl Cluster for KubeCluster {
         };
         let answers = wanted.iter().map(|nad| read_nad(&client, nad, self.patient));
         self.runtime.block_on(join_all(answers))
+    }
+
+    fn devices(&self, pod: &PodInfo) -> Result<Devices, DeviceError> {
+        let client = self.client().map_err(|problem| DeviceError::Claims(problem.to_string()))?;
+        self.runtime.block_on(devices::of_pod(&client, &self.kubelet, pod))
     }
 
     fn set_pod_annotations(&self, pod: &PodRef, annotations: &[(&str, &str)]) -> Result<(), StatusError> {

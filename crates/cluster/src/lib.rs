@@ -8,6 +8,8 @@
 //!
 //! [`addresses`] is the allocator's store, for the agent.
 //!
+//! [`devices`] are those that a pod was given: by kubelet, over gRPC on a unix socket, and by resource claims.
+//!
 //! [`survey`] is one look at all of them, for `polynic pools` and `polynic doctor`.
 //!
 //! TLS is rustls with ring, and trusts only the kubeconfig's or the service account's CA, never the machine's. Names are looked up in
@@ -15,6 +17,7 @@
 
 pub mod addresses;
 pub mod connect;
+pub mod devices;
 mod kube_cluster;
 mod objects;
 mod pod_event;

@@ -6,6 +6,8 @@ mod expr;
 mod list;
 mod message;
 mod read;
+mod set;
+mod table;
 
 use polynic_net::{Change, Diff, FwObject, Object};
 
@@ -13,7 +15,8 @@ use crate::Errno;
 use crate::netlink::{Fault, Socket};
 use batch::Batch;
 pub(crate) use list::list;
-pub(crate) use read::observe;
+pub(crate) use read::{inventory, observe};
+pub(crate) use table::edit;
 
 /// Why a batch was refused, and by which of its changes if that is known.
 pub(crate) struct Refusal {

@@ -36,6 +36,7 @@ mod probe;
 mod range;
 mod route;
 mod rule;
+mod ruleset;
 pub mod stack;
 mod sysctl;
 
@@ -58,6 +59,7 @@ pub use probe::{Announcement, Probe, Seek};
 pub use range::{IpRange, RangeError, ip_from_u128, ip_to_u128};
 pub use route::{Route, RouteKind, TABLE_LOCAL, TABLE_MAIN, scope};
 pub use rule::Rule;
+pub use ruleset::{FwBody, FwEdit, FwInventory, FwRules, FwRuleset, FwSet};
 pub use sysctl::{Sysctl, SysctlKey, SysctlKeyError};
 
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

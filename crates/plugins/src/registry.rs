@@ -10,7 +10,7 @@ use polynic_kernel::Door;
 use polynic_wire::{AddressServices, ReleaseJournal};
 
 use crate::ipam::{self, Ipam};
-use crate::{Attacher, ChainedPlugin, Context, drive, interfaces, meta, routing};
+use crate::{Attacher, ChainedPlugin, Context, drive, interfaces, meta, passthru, routing};
 
 /// What plugins need of the process they run in.
 pub struct Host {
@@ -41,6 +41,7 @@ enum Builtin {
     Main(&'static dyn Attacher),
     Chained(&'static dyn ChainedPlugin),
     Ipam(&'static dyn Ipam),
+    Passthru,
 }
 
 fn builtin(plugin_type: &str) -> Option<Builtin> {
@@ -48,6 +49,7 @@ fn builtin(plugin_type: &str) -> Option<Builtin> {
     let chained = || chained().find(|p| p.plugin_type() == plugin_type).map(Builtin::Chained);
     main.or_else(chained)
         .or_else(|| ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam))
+        .or_else(|| (plugin_type == passthru::TYPE).then_some(Builtin::Passthru))
 }
 
 fn chained() -> impl Iterator<Item = &'static dyn ChainedPlugin> {
@@ -58,7 +60,7 @@ fn chained() -> impl Iterator<Item = &'static dyn ChainedPlugin> {
 pub fn types() -> impl Iterator<Item = &'static str> {
     let main = interfaces::ALL.into_iter().map(|p| p.plugin_type());
     let main = main.chain(chained().map(|p| p.plugin_type()));
-    main.chain(ipam::ALL.into_iter().map(|p| p.plugin_type()))
+    main.chain(ipam::ALL.into_iter().map(|p| p.plugin_type())).chain([passthru::TYPE])
 }
 
 impl Registry {
@@ -122,6 +124,7 @@ impl PluginMain for Bound<'_> {
             Builtin::Main(plugin) => plugin.plugin_type(),
             Builtin::Chained(plugin) => plugin.plugin_type(),
             Builtin::Ipam(plugin) => plugin.plugin_type(),
+            Builtin::Passthru => passthru::TYPE,
         }
     }
 
@@ -134,6 +137,7 @@ impl PluginMain for Bound<'_> {
             Builtin::Main(plugin) => plugin.versions(),
             Builtin::Chained(plugin) => plugin.versions(),
             Builtin::Ipam(plugin) => plugin.versions(),
+            Builtin::Passthru => passthru::versions(),
         }
     }
 
@@ -147,6 +151,7 @@ impl PluginMain for Bound<'_> {
             Builtin::Main(plugin) => drive::run(plugin, &context, verb, invocation, conf),
             Builtin::Chained(plugin) => drive::run_chained(plugin, &context, verb, invocation, conf),
             Builtin::Ipam(plugin) => plugin.call(&context, verb, invocation, conf),
+            Builtin::Passthru => Ok(passthru::call(verb)),
         }
     }
 }

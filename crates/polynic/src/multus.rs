@@ -11,6 +11,7 @@ use polynic_cni::Error;
 use polynic_kernel::RealDoor;
 use polynic_plugins::Registry;
 
+use crate::guard;
 use crate::plugin::{host, print};
 use crate::pod_netns::Namespaces;
 
@@ -31,7 +32,8 @@ pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     let registry = Registry::new(host());
     let door = RealDoor::default();
     let netns = Namespaces { door: &door };
-    let thin = Thin { delegate: &registry, netns: &netns, connect: &connect, version: VERSION };
+    let thin =
+        Thin { delegate: &registry, netns: &netns, connect: &connect, guard: &guard::find, version: VERSION };
     let answer = thin.answer(std::env::vars_os(), &mut io::stdin().lock() as &mut dyn Read);
     print(io::stderr().as_fd(), answer.stderr.as_bytes());
     print(io::stdout().as_fd(), answer.stdout.as_bytes());

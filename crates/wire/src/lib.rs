@@ -4,16 +4,20 @@
 //! serves it over a unix socket; the agent serves it to plugins in its own process without one. [`journal`] is what a
 //! plugin leaves on disk when nobody listens.
 //!
+//! [`policy`] is what an attachment asks of whoever keeps network policies in force.
+//!
 //! No async runtime and no Kubernetes: a plugin process links this and starts nothing.
 
 mod client;
 mod http;
 pub mod journal;
 pub mod messages;
+pub mod policy;
 mod service;
 
 pub use client::{SocketService, Sockets};
 pub use journal::ReleaseJournal;
+pub use policy::{PolicyNetwork, PolicySandbox, PolicySocket};
 pub use service::{AddressService, AddressServices, ServiceError};
 
 /// Where the agent listens unless a configuration says otherwise (spec/spiderpool.md 4, 14).

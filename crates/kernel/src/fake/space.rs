@@ -7,6 +7,7 @@ use polynic_net::{Family, IfName, Neighbour, Route, Rule, SysctlKey, TABLE_LOCAL
 use super::address::FakeAddress;
 use super::firewall::Firewall;
 use super::link::FakeLink;
+use super::ruleset::Rulesets;
 use super::sysctl;
 use super::world::Refusal;
 use crate::Errno;
@@ -22,6 +23,7 @@ pub(super) struct Space {
     pub(super) neighbours: Vec<Neighbour>,
     pub(super) sysctls: BTreeMap<SysctlKey, String>,
     pub(super) firewall: Firewall,
+    pub(super) rulesets: Rulesets,
 }
 
 impl Space {
@@ -35,6 +37,7 @@ impl Space {
             neighbours: Vec::new(),
             sysctls: sysctl::of_new_space(),
             firewall: Firewall::default(),
+            rulesets: Rulesets::default(),
         };
         space.add_link_sysctls(&IfName::loopback());
         space
