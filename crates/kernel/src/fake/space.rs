@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use polynic_net::{Family, IfName, Neighbour, Route, Rule, SysctlKey, TABLE_LOCAL, TABLE_MAIN};
+use polynic_net::{Family, IfName, Neighbour, Route, Rule, SysctlKey, TABLE_LOCAL, TABLE_MAIN, Traffic};
 
 use super::address::FakeAddress;
 use super::firewall::Firewall;
@@ -21,6 +21,7 @@ pub(super) struct Space {
     pub(super) rules: Vec<Rule>,
     pub(super) neighbours: Vec<Neighbour>,
     pub(super) sysctls: BTreeMap<SysctlKey, String>,
+    pub(super) traffic: Vec<Traffic>,
     pub(super) firewall: Firewall,
 }
 
@@ -34,6 +35,7 @@ impl Space {
             rules: kernel_rules(),
             neighbours: Vec::new(),
             sysctls: sysctl::of_new_space(),
+            traffic: Vec::new(),
             firewall: Firewall::default(),
         };
         space.add_link_sysctls(&IfName::loopback());
@@ -53,6 +55,7 @@ impl Space {
         self.addresses.retain(|a| a.link != *name);
         self.routes.retain(|r| r.link.as_ref() != Some(name));
         self.neighbours.retain(|n| n.link != *name);
+        self.traffic.retain(|t| t.link != *name);
         self.sysctls.retain(|key, _| !key.belongs_to(name));
         for port in self.links.values_mut().filter(|l| l.master.as_ref() == Some(name)) {
             port.leave_master();

@@ -41,7 +41,8 @@ fn converge_batch(
     steps: &[Step],
     promises: &[Change],
 ) -> Result<Vec<Change>, KernelError> {
-    let talks = |s: &Step| matches!(s.change.object, Object::Probe(_) | Object::Announce(_));
+    let talks =
+        |s: &Step| matches!(s.change.object, Object::Probe(_) | Object::Announce(_) | Object::Forget(_));
     let stands = |s: &&Step| !talks(s) && (!is_promise(&s.change) || promises.contains(&s.change));
     let current: Vec<Step> = steps.iter().filter(stands).cloned().collect();
     match current.as_slice() {
@@ -57,7 +58,9 @@ fn converge_batch(
 
 /// Whether a change leaves something behind that a later one may supersede.
 fn is_promise(change: &Change) -> bool {
-    !is_deletion(change) && !matches!(change.object, Object::Wait(_) | Object::Probe(_) | Object::Announce(_))
+    let passing =
+        matches!(change.object, Object::Wait(_) | Object::Probe(_) | Object::Announce(_) | Object::Forget(_));
+    !is_deletion(change) && !passing
 }
 
 /// Makes what is missing; answers the change that did it, if there was one.
@@ -243,7 +246,13 @@ fn diff_shape(object: &Object) -> Option<(bool, bool)> {
         Object::Neighbour(d) => shape(d),
         Object::Sysctl(d) => shape(d),
         Object::PortVlan(d) => shape(d),
+        Object::Traffic(d) => shape(d),
         Object::Firewall(d) => shape(d),
-        Object::Attr(_) | Object::Move(_) | Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => None,
+        Object::Attr(_)
+        | Object::Move(_)
+        | Object::Wait(_)
+        | Object::Probe(_)
+        | Object::Announce(_)
+        | Object::Forget(_) => None,
     }
 }
