@@ -12,7 +12,8 @@ const HELP: &str = "\
 polynic: many networks for Kubernetes pods
 
   polynic install DIR     put the CNI plugins into DIR (as hard links to this program, or copies)
-  polynic agent           run the node agent; also as spiderpool-agent
+  polynic agent           run the node agent: every service whose configuration is there, or those that are named;
+                          each also under the name of the daemon that it replaces (spiderpool-agent, ...)
   polynic controller      run the cluster controller; also as spiderpool-controller
   polynic plugins         list the built-in plugins
   polynic pools [POOL]    how full the address pools are; with POOL: who holds what

@@ -19,7 +19,6 @@ fn main() -> ExitCode {
     let name = args.next().unwrap_or_default();
     let name = Path::new(&name).file_name().and_then(|n| n.to_str()).unwrap_or_default();
     match name {
-        agent::NAME => return agent::run(args),
         controller::NAME => return controller::run(args),
         controller::INIT => return controller::init(args),
         multus::NAME => return multus::run(args),
@@ -29,6 +28,11 @@ fn main() -> ExitCode {
         return code;
     }
     let mut args = args.peekable();
+    if name != "polynic"
+        && let Some(code) = agent::run_alone(name, &mut args)
+    {
+        return code;
+    }
     let daemon = args.next_if(|word| word == "agent" || word == "controller");
     match daemon.as_deref().and_then(|word| word.to_str()) {
         Some("agent") => agent::run(args),

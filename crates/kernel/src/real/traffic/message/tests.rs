@@ -13,10 +13,10 @@ fn bytes(object: &TrafficObject, index: u32, target: u32) -> Vec<u8> {
 fn a_bucket_is_asked_for_in_these_bytes() {
     let bucket = TokenBucket { rate: 125_000, buffer: 1_250_000, limit: 13_125 };
     let expected: [&[u8]; 7] = [
-        &[92, 0, 0, 0, 36, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], // header: RTM_NEWQDISC
+        &[88, 0, 0, 0, 36, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], // header: RTM_NEWQDISC
         &[0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 1, 0, 255, 255, 255, 255, 0, 0, 0, 0], // tcmsg: 1: at the root of link 7
         &[8, 0, 1, 0, b't', b'b', b'f', 0],                                    // TCA_KIND
-        &[48, 0, 2, 0x80],                                                     // TCA_OPTIONS
+        &[44, 0, 2, 0x80],                                                     // TCA_OPTIONS
         &[40, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x48, 0xe8, 1, 0],              // TCA_TBF_PARMS: rate
         &[0; 12],                                                              // no peak rate
         &[0x45, 0x33, 0, 0, 0xd0, 0x12, 0x13, 0, 0, 0, 0, 0],                  // limit, buffer, mtu
@@ -41,16 +41,16 @@ fn a_redirection_is_asked_for_in_these_bytes() {
         action: TrafficAction::Redirect(IfName::loopback()),
     };
     let expected: [&[u8]; 11] = [
-        &[152, 0, 0, 0, 44, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], // header: RTM_NEWTFILTER
+        &[148, 0, 0, 0, 44, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], // header: RTM_NEWTFILTER
         &[0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 0, 3, 1, 0], // tcmsg: parent ffff:, priority 1, all
         &[8, 0, 1, 0, b'u', b'3', b'2', 0],                                // TCA_KIND
-        &[108, 0, 2, 0x80],                                                // TCA_OPTIONS
+        &[104, 0, 2, 0x80],                                                // TCA_OPTIONS
         &[8, 0, 1, 0, 1, 0, 1, 0],                                         // TCA_U32_CLASSID 1:1
         &[36, 0, 5, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],    // TCA_U32_SEL: terminal, one key
         &[0; 16],                                                          // which matches all
-        &[60, 0, 7, 0x80, 56, 0, 1, 0x80],                                 // TCA_U32_ACT, the first
+        &[56, 0, 7, 0x80, 52, 0, 1, 0x80],                                 // TCA_U32_ACT, the first
         &[11, 0, 1, 0, b'm', b'i', b'r', b'r', b'e', b'd', 0, 0],          // TCA_ACT_KIND
-        &[40, 0, 2, 0x80, 32, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0], // TCA_MIRRED_PARMS: stolen
+        &[36, 0, 2, 0x80, 32, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0], // TCA_MIRRED_PARMS: stolen
         &[0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0],                 // egress redirect to link 9
     ];
     assert_eq!(bytes(&TrafficObject::Filter(filter), 7, 9), expected.concat());

@@ -11,7 +11,7 @@ use polynic_wire::messages::{
 use polynic_wire::{AddressService, AddressServices, ServiceError, SocketService};
 use tokio::runtime::Handle;
 
-use crate::{Refused, Service};
+use super::{Refused, Service};
 
 /// The service behind its own socket's path; other paths lead to other agents.
 ///

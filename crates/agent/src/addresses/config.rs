@@ -6,6 +6,8 @@ use polynic_ipam::{PodKey, Settings};
 use polynic_wire::{DEFAULT_SOCKET, journal};
 use serde::Deserialize;
 
+pub use crate::command::Environment;
+
 /// Where the configuration file is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/tmp/spiderpool/config-map/conf.yml";
 
@@ -110,9 +112,6 @@ impl Default for File {
         }
     }
 }
-
-/// Looks a variable of the environment up.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Config {
     /// Reads file and environment.

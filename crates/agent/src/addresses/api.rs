@@ -10,7 +10,7 @@ use polynic_wire::BASE_PATH;
 use polynic_wire::messages::{PodIdentity, Refusal};
 use serde::Serialize;
 
-use crate::{Refused, Service};
+use super::{Refused, Service};
 
 /// Serves the API.
 pub struct Api(pub Arc<Service>);

@@ -14,9 +14,9 @@ use polynic_wire::messages::{
 use polynic_wire::{CONFLICT_RELEASE_DISABLED, CONFLICT_RELEASE_REFUSED, ReleaseJournal};
 use tokio::time::{Instant, timeout};
 
-use crate::clock::TokioClock;
-use crate::translate::Detection;
-use crate::{AgentMetrics, Config, coordinator, translate};
+use super::clock::TokioClock;
+use super::translate::Detection;
+use super::{AgentMetrics, Config, coordinator, translate};
 
 /// Time for an allocation: the plugin waits 100 s.
 const ADD_PATIENCE: Duration = Duration::from_secs(90);

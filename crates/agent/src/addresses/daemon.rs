@@ -16,8 +16,8 @@ use polynic_runtime::metrics::Page;
 use polynic_wire::{AddressService, SocketService};
 use tokio::task::JoinSet;
 
-use crate::api::Api;
-use crate::{Config, Service, replay, sysctls};
+use super::api::Api;
+use super::{Config, Service, replay, sysctls};
 
 /// The base path of the probes.
 const PROBES: &str = "/v1/runtime";

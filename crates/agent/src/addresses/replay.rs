@@ -8,7 +8,7 @@ use polynic_runtime::Shutdown;
 use polynic_wire::journal::Pending;
 use tokio::time::sleep;
 
-use crate::Service;
+use super::Service;
 
 /// How often the directory is looked at.
 pub const INTERVAL: Duration = Duration::from_secs(5);
