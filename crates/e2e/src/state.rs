@@ -162,7 +162,20 @@ fn queues() -> Vec<String> {
     let output = Command::new("tc").args(["qdisc", "show"]).stderr(Stdio::null()).output();
     let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
     let made = text.lines().filter(|line| line.split(' ').nth(2).is_some_and(|handle| handle != "0:"));
-    made.map(|line| line.trim().to_owned()).collect()
+    made.map(|line| without_references(line.trim())).collect()
+}
+
+/// How many queues of a link hold a discipline is the machine's business.
+fn without_references(line: &str) -> String {
+    let mut words = line.split(' ');
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        match word {
+            "refcnt" => drop(words.next()),
+            word => kept.push(word),
+        }
+    }
+    kept.join(" ")
 }
 
 fn settings(link: &str) -> Vec<String> {

@@ -240,6 +240,7 @@ impl Change {
             Object::Neighbour(d) => of(d),
             Object::Sysctl(d) => of(d),
             Object::PortVlan(d) => of(d),
+            Object::Traffic(d) => of(d),
             Object::Firewall(d) => of(d),
             Object::Attr(_)
             | Object::Move(_)

@@ -123,7 +123,7 @@ pub enum TrafficObject {
     Class {
         /// Its number. Not 0.
         id: u16,
-        /// What it may send; the limit does not count.
+        /// What it may send, and how much may wait.
         bucket: TokenBucket,
     },
     /// A filter.

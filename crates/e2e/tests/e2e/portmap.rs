@@ -79,7 +79,8 @@ fn everybody_gets_to_the_pod_by_the_nodes_port() {
     own(&node.state()).assert_same(&before, "after DEL");
     assert!(service.is_cut_off(&node.wire().netns, v4));
     call.del();
-    (bridge.del(), other.del());
+    bridge.del();
+    other.del();
 }
 
 #[test]
@@ -157,7 +158,13 @@ fn two_attachments_of_one_network_are_independent() {
     let (_, prev1) = attached(&node, &pod, "net1");
     let (_, prev2) = attached(&node, &pod, "net2");
     let before = own(&node.state());
-    let ours = |state: &State| state.starting("nft table ip cni_hostport chain hostports udp").len();
+    let ours = |state: &State| {
+        state
+            .starting("nft table ip cni_hostport chain hostports ")
+            .iter()
+            .filter(|line| line.contains("dnat to"))
+            .count()
+    };
     let one = mapped(&pod, json!({}), json!([udp(8053, 53)]), &prev1);
     let keys = json!({"conditionsV4": ["-i", "eth0"]});
     let two = mapped(&pod, keys, json!([udp(8054, 53)]), &prev2).with("CNI_IFNAME", "net2");

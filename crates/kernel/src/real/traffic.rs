@@ -5,7 +5,7 @@ mod read;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use polynic_net::{
-    Diff, IfName, Traffic, TrafficAction, TrafficFact, TrafficHook, TrafficKey, TrafficObject,
+    Diff, IfName, TokenBucket, Traffic, TrafficAction, TrafficFact, TrafficHook, TrafficKey, TrafficObject,
 };
 
 use super::space::Space;
@@ -67,7 +67,11 @@ impl Space {
             _ => 0,
         };
         self.on_link(&traffic.link, |socket, index| {
-            socket.change(message::create(&traffic.object, index, target), NLM_F_CREATE | NLM_F_EXCL)
+            socket.change(message::create(&traffic.object, index, target), NLM_F_CREATE | NLM_F_EXCL)?;
+            match &traffic.object {
+                TrafficObject::Class { id, bucket } => give_queue(socket, index, *id, bucket),
+                _ => Ok(()),
+            }
         })
     }
 
@@ -104,6 +108,18 @@ impl Space {
             Err(fault) => Err(fault),
         }
     }
+}
+
+/// A class queues as many packets as its link does, which may be none at all. So it gets a queue of its own, or does not stay.
+fn give_queue(socket: &mut Socket, index: u32, id: u16, bucket: &TokenBucket) -> Result<(), Fault> {
+    let queue = message::class_queue(index, id, bucket);
+    let given = socket.change(queue, NLM_F_CREATE | NLM_F_EXCL);
+    if given.is_err() {
+        let class = TrafficObject::Class { id, bucket: *bucket };
+        // The first failure is the one to report.
+        let _ = socket.change(message::delete(&class, index), 0);
+    }
+    given
 }
 
 fn qdiscs(socket: &mut Socket, index: u32) -> Result<Vec<read::Seen>, Fault> {

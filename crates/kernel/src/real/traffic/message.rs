@@ -54,6 +54,14 @@ pub(super) fn delete(object: &TrafficObject, index: u32) -> Raw {
     Raw::new(kind, &place(object, index), &[])
 }
 
+/// The request that gives a class a queue of so many bytes.
+pub(super) fn class_queue(index: u32, id: u16, bucket: &TokenBucket) -> Raw {
+    // `struct tc_fifo_qopt`, which is not nested.
+    let options = attribute(TCA_OPTIONS, &words(&[bucket.limit]));
+    let attributes = [attribute(TCA_KIND, b"bfifo\0"), options].concat();
+    Raw::new(rtm::NEW_QDISC, &header(index, 0, ROOT | u32::from(id), 0), &attributes)
+}
+
 fn place(object: &TrafficObject, index: u32) -> Vec<u8> {
     match object {
         TrafficObject::Qdisc(qdisc) => match qdisc.hook() {
