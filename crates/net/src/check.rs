@@ -260,7 +260,7 @@ fn traffic_violation(want: &Traffic, ns: &NsFacts) -> Option<String> {
     let there = ns.traffic.iter().find(|t| t.link == want.link && t.key == want.object.key());
     let Some(there) = there else { return Some(format!("traffic control {want} is missing")) };
     match &want.object {
-        TrafficObject::Qdisc(Qdisc::Tbf(bucket)) if there.bucket != Some(*bucket) => {
+        TrafficObject::Qdisc(Qdisc::Tbf(bucket)) if !there.bucket.is_some_and(|b| bucket.is_shown_as(&b)) => {
             let found = there.bucket.map_or_else(|| "none".to_owned(), |b| format!("{b:?}"));
             Some(format!("traffic control {want} is {found}, not {bucket:?}"))
         }

@@ -12,8 +12,8 @@ use crate::IfName;
 
 /// Ticks of the kernel's scheduler clock in a microsecond, times 1000 (`/proc/net/psched`; the same since Linux 2.6.31).
 const TICKS_PER_MILLISECOND: u64 = 15_625;
-/// The kernel keeps times in nanoseconds of 32 bits, 64 to a tick.
-const MAX_TICKS: u32 = u32::MAX / 64;
+/// Older kernels keep times in nanoseconds of 32 bits, 64 to a tick.
+const OLD_MAX_TICKS: u32 = u32::MAX / 64;
 
 /// A bucket of tokens that fills at a rate and empties with what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +37,15 @@ impl TokenBucket {
         let waiting = u128::from(rate) * 25 / 1000 + u128::from(burst);
         Self {
             rate,
-            buffer: u32::try_from(ticks).unwrap_or(u32::MAX).min(MAX_TICKS),
+            buffer: u32::try_from(ticks).unwrap_or(u32::MAX),
             limit: u32::try_from(waiting).unwrap_or(u32::MAX),
         }
+    }
+
+    /// Whether the kernel shows this bucket as `seen`.
+    pub fn is_shown_as(&self, seen: &Self) -> bool {
+        let (rate, limit) = (self.rate == seen.rate, self.limit == seen.limit);
+        rate && limit && [self.buffer, self.buffer.min(OLD_MAX_TICKS)].contains(&seen.buffer)
     }
 }
 
@@ -199,8 +205,10 @@ mod tests {
     #[test]
     fn numbers_that_do_not_fit_are_the_largest_that_do() {
         let bucket = TokenBucket::new(1, u32::MAX);
-        assert_eq!((bucket.buffer, bucket.limit), (MAX_TICKS, u32::MAX));
+        assert_eq!((bucket.buffer, bucket.limit), (u32::MAX, u32::MAX));
+        assert!(bucket.is_shown_as(&TokenBucket { buffer: OLD_MAX_TICKS, ..bucket }), "by an old kernel");
+        assert!(!bucket.is_shown_as(&TokenBucket { buffer: 1, ..bucket }));
         assert_eq!(TokenBucket::new(u64::MAX, 1).limit, u32::MAX);
-        assert_eq!(TokenBucket::new(0, 1).buffer, MAX_TICKS);
+        assert_eq!(TokenBucket::new(0, 1).buffer, u32::MAX);
     }
 }

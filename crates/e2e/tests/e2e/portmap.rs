@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use polynic_e2e::{Call, Node, Pod, Service, State, client};
+use polynic_e2e::{Call, Node, Pod, Service, State, client, reference_plugins};
 use serde_json::{Value, json};
 
 use crate::life::{conf, host_local, records};
@@ -204,4 +204,27 @@ fn rules_of_the_replaced_backend_go_with_their_container() {
     }
     call.del();
     node.state().assert_same(&before, "after DEL without a record");
+}
+
+#[test]
+fn chains_of_the_replaced_iptables_backend_go_with_their_container() {
+    let Some(reference) = reference_plugins() else { return };
+    let Some(node) = Node::new() else { return };
+    let pod = Pod::new();
+    let ipam = host_local(&node, &["10.6.0.0/24", "fd00:6::/64"]);
+    let first = conf("bridge", json!({"bridge": "br6", "isGateway": true, "ipMasq": true, "ipam": ipam}));
+    let first = Call::new(&pod, first);
+    let prev = first.clone().from_directory(reference).add();
+    let second = mapped(&pod, json!({}), json!([udp(8053, 53), udp(8054, 54)]), &prev);
+    second.clone().from_directory(reference).add();
+    let of_pod = |state: &State| {
+        let rules = state.starting("nft ").into_iter();
+        rules.filter(|line| line.contains("10.6.0.2") || line.contains("CNI-DN-")).count()
+    };
+    assert!(of_pod(&node.state()) > 4, "{:?}", node.state());
+    second.del();
+    first.del();
+    let state = node.state();
+    let left = state.lines().iter().filter(|l| l.contains("jump CNI-") && !l.contains("CNI-HOSTPORT-"));
+    assert_eq!((of_pod(&state), left.count()), (0, 0), "{state:?}");
 }

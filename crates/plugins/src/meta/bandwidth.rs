@@ -225,15 +225,12 @@ fn check_bucket(
     let root = TrafficKey::Qdisc(TrafficHook::Root);
     let root = seen.iter().find(|fact| fact.link == *link && fact.key == root);
     let root = root.ok_or_else(|| call.error(format!("Failed to find qdisc on {link}")))?;
-    let Some(TokenBucket { rate, buffer, limit }) = root.bucket else { return Ok(()) };
-    let wanted = shape.bucket;
-    let different = [
-        ("Rate", rate != wanted.rate),
-        ("Limit", limit != wanted.limit),
-        ("Buffer", buffer != wanted.buffer),
-    ];
-    match different.iter().find(|(_, different)| *different) {
-        Some((what, _)) => Err(call.error(format!("{what} doesn't match on {link}"))),
-        None => Ok(()),
-    }
+    let Some(found) = root.bucket.filter(|found| !shape.bucket.is_shown_as(found)) else { return Ok(()) };
+    let TokenBucket { rate, limit, .. } = shape.bucket;
+    let what = match (found.rate == rate, found.limit == limit) {
+        (false, _) => "Rate",
+        (true, false) => "Limit",
+        (true, true) => "Buffer",
+    };
+    Err(call.error(format!("{what} doesn't match on {link}")))
 }
