@@ -113,9 +113,9 @@ fn is_worded_alike(a: &str, b: &str) -> bool {
     }
 }
 
-/// A firewall rule without its counter and its comment, by which no packet is told from another.
+/// A rule in the filter that is shared with iptables, without its counter and its comment: no packet is told by them.
 fn plain(line: &str) -> String {
-    if !line.contains("nft table ") {
+    if !["nft table ip filter ", "nft table ip6 filter "].iter().any(|table| line.contains(table)) {
         return line.to_owned();
     }
     let uncommented = match line.split_once(" comment \"") {

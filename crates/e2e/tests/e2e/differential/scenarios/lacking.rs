@@ -1,4 +1,4 @@
-//! Links that not every kernel has: VLAN, ipvlan, VRF.
+//! Links that not every kernel has: VLAN, ipvlan, VRF. Few scenarios: they run in a throw-away kernel with one slow processor.
 
 use serde_json::{Value, json};
 
@@ -15,15 +15,7 @@ fn main(plugin: &str, name: &str, keys: Value) -> Scenario {
 
 fn vlan() -> Vec<Scenario> {
     let vlan = |name: &str, keys: Value| main("vlan", name, with(json!({"vlanId": 7}), keys));
-    vec![
-        vlan("plain", json!({})),
-        vlan("mtu", json!({"mtu": 1400})),
-        vlan("dual stack", json!({"ipam": routed(&["192.168.1.0/24", "fd00:1::/64"])})),
-        vlan("dns", json!({"dns": {"nameservers": ["10.0.0.53"]}})),
-        vlan("number", json!({"vlanId": 5000})),
-        vlan("no master", json!({"master": ""})),
-        vlan("mtu that is too large", json!({"mtu": 9000})),
-    ]
+    vec![vlan("plain", json!({})), vlan("mtu", json!({"mtu": 1400})), vlan("number", json!({"vlanId": 5000}))]
 }
 
 fn ipvlan() -> Vec<Scenario> {
@@ -31,11 +23,8 @@ fn ipvlan() -> Vec<Scenario> {
     vec![
         ipvlan("plain", json!({})),
         ipvlan("l3", json!({"mode": "l3"})),
-        ipvlan("l3s", json!({"mode": "l3s"})),
-        ipvlan("mtu", json!({"mtu": 1400})),
         ipvlan("default master", json!({"master": ""})),
         ipvlan("mode", json!({"mode": "l4"})),
-        ipvlan("dual stack", json!({"ipam": routed(&["192.168.1.0/24", "fd00:1::/64"])})),
     ]
 }
 
@@ -47,9 +36,7 @@ fn vrf() -> Vec<Scenario> {
     let v4: &[&str] = &["192.168.1.0/24"];
     vec![
         vrf("plain", v4, json!({"vrfname": "blue"})),
-        vrf("table", v4, json!({"vrfname": "blue", "table": 77})),
         vrf("dual stack", &["192.168.1.0/24", "fd00:1::/64"], json!({"vrfname": "blue"})),
-        vrf("without name", v4, json!({})),
         vrf("one that is there", v4, json!({"vrfname": "blue"}))
             .in_pod("link add blue type vrf table 55\nlink set blue up"),
         vrf("of another table", v4, json!({"vrfname": "blue", "table": 7}))
