@@ -37,6 +37,7 @@ mod probe;
 mod range;
 mod route;
 mod rule;
+mod ruleset;
 mod sysctl;
 mod traffic;
 
@@ -60,6 +61,7 @@ pub use probe::{Announcement, Probe, Seek};
 pub use range::{IpRange, RangeError, ip_from_u128, ip_to_u128};
 pub use route::{Route, RouteKind, TABLE_LOCAL, TABLE_MAIN, scope};
 pub use rule::Rule;
+pub use ruleset::{FwBody, FwEdit, FwInventory, FwRules, FwRuleset, FwSet};
 pub use sysctl::{Sysctl, SysctlKey, SysctlKeyError};
 pub use traffic::{
     Qdisc, TokenBucket, Traffic, TrafficAction, TrafficFact, TrafficFilter, TrafficHook, TrafficKey,

@@ -7,6 +7,7 @@ use polynic_net::{Family, IfName, Neighbour, Route, Rule, SysctlKey, TABLE_LOCAL
 use super::address::FakeAddress;
 use super::firewall::Firewall;
 use super::link::FakeLink;
+use super::ruleset::Rulesets;
 use super::sysctl;
 use super::world::Refusal;
 use crate::Errno;
@@ -23,6 +24,7 @@ pub(super) struct Space {
     pub(super) sysctls: BTreeMap<SysctlKey, String>,
     pub(super) traffic: Vec<Traffic>,
     pub(super) firewall: Firewall,
+    pub(super) rulesets: Rulesets,
 }
 
 impl Space {
@@ -37,6 +39,7 @@ impl Space {
             sysctls: sysctl::of_new_space(),
             traffic: Vec::new(),
             firewall: Firewall::default(),
+            rulesets: Rulesets::default(),
         };
         space.add_link_sysctls(&IfName::loopback());
         space

@@ -21,6 +21,9 @@ const DST_NAT: u32 = 1 << 5;
 const ORIGINAL: u8 = 0;
 /// The bit of a connection that is new (`NF_CT_STATE_BIT(IP_CT_NEW)`).
 const NEW: u32 = 8;
+/// The same for one that was answered (`IP_CT_ESTABLISHED`), and one that another connection announced (`IP_CT_RELATED`).
+const ESTABLISHED: u32 = 2;
+const RELATED: u32 = 4;
 
 /// `ct state new`.
 pub(super) fn is_new() -> Vec<Expr> {
@@ -37,6 +40,12 @@ pub(super) fn original_port(port: u16) -> Vec<Expr> {
     let direction = DefaultNla::new(DIRECTION, vec![ORIGINAL]);
     let load = raw("ct", vec![number(DESTINATION, 1), number(KEY, DESTINATION_PORT), direction]);
     vec![load, compare(Operator::Equal, port.to_be_bytes().to_vec())]
+}
+
+/// `ct state established,related`.
+pub(super) fn is_known() -> Vec<Expr> {
+    let known = ESTABLISHED | RELATED;
+    vec![load(STATE), masked(known.to_ne_bytes().to_vec()), compare(Operator::NotEqual, vec![0; 4])]
 }
 
 /// `ct mark & MASK == VALUE`.
