@@ -59,7 +59,7 @@ fn message(kind: u16, family: Family, attributes: &[u8]) -> Raw {
         Family::V4 => libc::AF_INET,
         Family::V6 => libc::AF_INET6,
     };
-    Raw::new(kind, &[family as u8, 0, 0, 0], attributes)
+    Raw::new(kind, &[family as u8, 0, 0, 0]).with_attributes(attributes)
 }
 
 #[cfg(test)]

@@ -123,17 +123,17 @@ fn give_queue(socket: &mut Socket, index: u32, id: u16, bucket: &TokenBucket) ->
 }
 
 fn qdiscs(socket: &mut Socket, index: u32) -> Result<Vec<read::Seen>, Fault> {
-    let ask = Raw::new(rtm::GET_QDISC, &message::header(index, 0, 0, 0), &[]);
+    let ask = Raw::new(rtm::GET_QDISC, &message::header(index, 0, 0, 0));
     socket.dump(ask, |payload| read::qdisc(payload, index))
 }
 
 fn classes(socket: &mut Socket, index: u32) -> Result<Vec<read::Seen>, Fault> {
-    let ask = Raw::new(rtm::GET_CLASS, &message::header(index, 0, 0, 0), &[]);
+    let ask = Raw::new(rtm::GET_CLASS, &message::header(index, 0, 0, 0));
     socket.dump(ask, |payload| read::class(payload, index))
 }
 
 /// None if there is no discipline to ask.
 fn filters(socket: &mut Socket, index: u32, hook: TrafficHook) -> Result<Vec<read::Seen>, Fault> {
-    let ask = Raw::new(rtm::GET_FILTER, &message::header(index, 0, handle(hook), 0), &[]);
+    let ask = Raw::new(rtm::GET_FILTER, &message::header(index, 0, handle(hook), 0));
     socket.dump(ask, |payload| read::filter(payload, index, hook))
 }

@@ -41,7 +41,7 @@ pub(super) fn create(object: &TrafficObject, index: u32, target: u32) -> Raw {
         TrafficObject::Class { .. } => rtm::NEW_CLASS,
         TrafficObject::Filter(_) => rtm::NEW_FILTER,
     };
-    Raw::new(kind, &place(object, index), &attributes)
+    Raw::new(kind, &place(object, index)).with_attributes(&attributes)
 }
 
 /// The request that removes it.
@@ -51,7 +51,7 @@ pub(super) fn delete(object: &TrafficObject, index: u32) -> Raw {
         TrafficObject::Class { .. } => rtm::DEL_CLASS,
         TrafficObject::Filter(_) => rtm::DEL_FILTER,
     };
-    Raw::new(kind, &place(object, index), &[])
+    Raw::new(kind, &place(object, index))
 }
 
 /// The request that gives a class a queue of so many bytes.
@@ -59,7 +59,7 @@ pub(super) fn class_queue(index: u32, id: u16, bucket: &TokenBucket) -> Raw {
     // `struct tc_fifo_qopt`, which is not nested.
     let options = attribute(TCA_OPTIONS, &words(&[bucket.limit]));
     let attributes = [attribute(TCA_KIND, b"bfifo\0"), options].concat();
-    Raw::new(rtm::NEW_QDISC, &header(index, 0, ROOT | u32::from(id), 0), &attributes)
+    Raw::new(rtm::NEW_QDISC, &header(index, 0, ROOT | u32::from(id), 0)).with_attributes(&attributes)
 }
 
 fn place(object: &TrafficObject, index: u32) -> Vec<u8> {
