@@ -1,5 +1,6 @@
 //! The program under its own name.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
@@ -42,7 +43,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let done = match args.as_slice() {
         [] | ["help" | "-h" | "--help"] => say(HELP),
         ["version" | "-V" | "--version"] => say(concat!("polynic ", env!("CARGO_PKG_VERSION"), "\n")),
-        ["names"] => names().try_for_each(|name| say(&format!("{name}\n"))),
+        ["names"] => names().into_iter().try_for_each(|name| say(&format!("{name}\n"))),
         ["plugins"] => plugins().try_for_each(|t| say(&format!("{t}\n"))),
         ["pools", args @ ..] => cluster::pools(args).and_then(|text| say(&text)),
         ["doctor", args @ ..] => match cluster::doctor(args) {
@@ -70,9 +71,9 @@ fn plugins() -> impl Iterator<Item = &'static str> {
 }
 
 /// Every name by which the program can be called.
-fn names() -> impl Iterator<Item = &'static str> {
+fn names() -> BTreeSet<&'static str> {
     let daemons = polynic_agent::command::services().chain([controller::NAME, controller::INIT]);
-    plugins().chain(daemons).chain(crate::install::names()).chain(["polynic"])
+    plugins().chain(daemons).chain(crate::install::names()).chain(["polynic"]).collect()
 }
 
 fn say(text: &str) -> io::Result<()> {

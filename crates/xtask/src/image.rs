@@ -8,6 +8,7 @@ mod contents;
 mod layer;
 mod layout;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -20,17 +21,18 @@ pub struct Shipped {
     pub image: PathBuf,
     /// The node's archive.
     pub node: PathBuf,
+    /// Paths of replaced images that are not in ours, because the program does not answer to their names.
+    pub left_out: Vec<&'static str>,
 }
 
 /// Writes image and archive of a program into a directory.
 ///
 /// # Errors
-/// The program does not answer to a name that the image gives it, or files cannot be read or written.
+/// The program cannot be run or is for an unknown machine, or files cannot be read or written.
 pub fn ship(program: &Path, directory: &Path, version: &str) -> Result<Shipped> {
     let known = known_names(program)?;
-    let unknown: Vec<_> =
-        contents::links().filter(|path| known.iter().all(|name| name != base(path))).collect();
-    ensure!(unknown.is_empty(), "{} does not answer to the names of {unknown:?}", program.display());
+    let answers = |path: &&str| known.contains(base(path));
+    let (links, left_out): (Vec<_>, Vec<_>) = contents::links().partition(answers);
     let bytes = std::fs::read(program).with_context(|| format!("reading {}", program.display()))?;
     std::fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     let architecture = layout::architecture(&bytes)?;
@@ -38,8 +40,9 @@ pub fn ship(program: &Path, directory: &Path, version: &str) -> Result<Shipped> 
     let shipped = Shipped {
         image: stem("image-").with_added_extension("tar"),
         node: stem("node-").with_added_extension("tar.gz"),
+        left_out,
     };
-    let image = layout::image(&bytes, version, architecture)?;
+    let image = layout::image(&contents::image(&bytes, &links), version, architecture)?;
     std::fs::write(&shipped.image, image).with_context(|| format!("writing {}", shipped.image.display()))?;
     let plugins: Vec<&str> =
         known.iter().map(String::as_str).filter(|name| contents::is_plugin(name)).collect();
@@ -49,7 +52,7 @@ pub fn ship(program: &Path, directory: &Path, version: &str) -> Result<Shipped> 
 }
 
 /// The names by which the program can be called: it says so itself.
-fn known_names(program: &Path) -> Result<Vec<String>> {
+fn known_names(program: &Path) -> Result<BTreeSet<String>> {
     let answer = Command::new(program).arg("names").output();
     let answer = answer.with_context(|| format!("running {} names", program.display()))?;
     ensure!(

@@ -63,6 +63,9 @@ fn static_check(binaries: &[&str]) -> Result<()> {
 
 fn ship(program: &str, directory: &str) -> Result<()> {
     let shipped = image::ship(Path::new(program), Path::new(directory), env!("CARGO_PKG_VERSION"))?;
+    for path in &shipped.left_out {
+        eprintln!("left out of the image: /{path}, because this program does not answer to that name");
+    }
     say(&format!("{}\n{}\n", shipped.image.display(), shipped.node.display()))
 }
 

@@ -56,6 +56,22 @@ fn an_interface_gets_an_address_keeps_it_and_gives_it_back() {
 }
 
 #[test]
+fn the_rights_of_the_manifests_are_enough() {
+    let world = World::with_rights_of_the_manifests();
+    world.pool("p", json!({"subnet": "10.9.0.0/16", "ips": ["10.9.0.7-10.9.0.9"], "default": true}));
+    let agent = world.agent_of_the_manifests("n1");
+    let uid = world.pod("web", "n1", json!({}));
+    agent.add("web", &uid, "eth0").unwrap();
+    until("the endpoint is there", || world.get(ENDPOINTS, "web").is_some());
+    agent.add("web", &uid, "net1").unwrap();
+    assert_eq!(world.records("p").len(), 2);
+    world.delete(PODS, "web", 30);
+    agent.del("web", &uid).unwrap();
+    assert_eq!(world.records("p").len(), 0);
+    until("the endpoint is gone", || world.get(ENDPOINTS, "web").is_none());
+}
+
+#[test]
 fn both_families_and_all_interfaces_of_one_pod() {
     let world = World::new();
     world.pool("v4", json!({"subnet": "10.9.0.0/16", "ips": ["10.9.0.7-10.9.0.9"], "gateway": "10.9.0.1"}));

@@ -12,7 +12,7 @@ use kube::core::Request;
 use kube::core::params::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams};
 use polynic_agent::addresses::Config;
 use polynic_agent::addresses::Daemon;
-use polynic_apiserver::Server;
+use polynic_apiserver::{Authorization, Server};
 use polynic_cluster::client_from;
 use polynic_runtime::Shutdown;
 use polynic_wire::messages::{AddRequest, AddResponse, DelRequest};
@@ -48,12 +48,14 @@ pub struct ApiServer {
     directory: PathBuf,
     address: Option<SocketAddr>,
     running: Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<()>)>,
+    authorization: Authorization,
 }
 
 impl ApiServer {
     fn start(&mut self) {
         let mut config = polynic_apiserver::Config::new(&self.directory);
         config.listen = self.address.unwrap_or(config.listen);
+        config.authorization = self.authorization;
         let (started, address) = mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = thread::spawn(move || {
@@ -93,8 +95,45 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        Self::with(Authorization::default())
+    }
+
+    /// One in which everybody but the administrator may do what the manifests allow, and nothing else.
+    pub fn with_rights_of_the_manifests() -> Self {
+        let world = Self::with(Authorization::Rbac);
+        for document in include_str!("../../../../deploy/manifests/polynic.yaml").split("\n---\n") {
+            let object: Value = serde_saphyr::from_str(document).unwrap();
+            let collection = match object["kind"].as_str().unwrap_or_default() {
+                "ClusterRole" => "clusterroles",
+                "ClusterRoleBinding" => "clusterrolebindings",
+                _ => continue,
+            };
+            world.create(&format!("/apis/rbac.authorization.k8s.io/v1/{collection}"), &object);
+        }
+        world
+    }
+
+    /// An agent with the service account of the manifests: the administrator speaks for it.
+    pub fn agent_of_the_manifests(&self, node: &str) -> Agent {
+        let text = std::fs::read_to_string(self.kubeconfig()).unwrap();
+        let mut config: Value = serde_saphyr::from_str(&text).unwrap();
+        config["users"][0]["user"]["as"] = json!("system:serviceaccount:kube-system:spiderpool-agent");
+        config["users"][0]["user"]["as-groups"] = json!(["system:serviceaccounts", "system:authenticated"]);
+        let path = self.directory.path().join("account");
+        std::fs::write(&path, config.to_string()).unwrap();
+        let agent = Agent::start(self.config(node), path);
+        agent.ready();
+        agent
+    }
+
+    fn with(authorization: Authorization) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut server = ApiServer { directory: directory.path().join("api"), address: None, running: None };
+        let mut server = ApiServer {
+            directory: directory.path().join("api"),
+            address: None,
+            running: None,
+            authorization,
+        };
         server.start();
         let runtime = runtime();
         let client = runtime.block_on(client_from(Some(&server.kubeconfig()))).unwrap().unwrap();

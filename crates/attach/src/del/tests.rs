@@ -232,3 +232,47 @@ fn a_plugin_that_has_attached_is_insisted_on() {
     world.plugin.lose("a");
     assert!(world.del().unwrap_err().msg.contains("\"a\""));
 }
+
+/// What Multus 4 leaves on disk after an ADD, to the letter (spec/multus.md 9): a scratch file whose configurations have lost what Multus does not
+/// know, with the whole ones in `Bytes`, and a result in the format of the reference library for each network.
+fn left_by_multus(world: &World) {
+    let fabric = json!({"cniVersion": "1.0.0", "name": "fabric", "type": "fabric", "mtu": 1400});
+    let lan = json!({"cniVersion": "1.0.0", "name": "lan", "plugins": [{"type": "first", "own": [1]}, {"type": "second"}]});
+    let bytes = |conf: &Value| STANDARD.encode(conf.to_string());
+    let scratch = json!([
+        {"Conf": {"cniVersion": "1.0.0", "name": "fabric", "type": "fabric", "ipam": {}, "dns": {}}, "ConfList": {}, "Name": "fabric",
+         "IsFilterV4Gateway": false, "IsFilterV6Gateway": false, "Bytes": bytes(&fabric)},
+        {"Conf": {"cniVersion": "1.0.0", "name": "lan", "ipam": {}},
+         "ConfList": {"cniVersion": "1.0.0", "name": "lan", "plugins": [
+             {"type": "first", "ipam": {}, "dns": {}}, {"type": "second", "ipam": {}, "dns": {}}]},
+         "Name": "blue/lan", "ifnameRequest": "lan0", "ipRequest": ["10.77.0.9/24"],
+         "IsFilterV4Gateway": false, "IsFilterV6Gateway": false, "Bytes": bytes(&lan)},
+    ]);
+    let results = world.scratch().with_file_name("results");
+    std::fs::create_dir_all(&results).unwrap();
+    std::fs::write(world.scratch(), scratch.to_string()).unwrap();
+    for (conf, ifname, address) in [(&fabric, "eth0", "10.9.0.7/16"), (&lan, "lan0", "10.77.0.9/24")] {
+        let name = conf["name"].as_str().unwrap();
+        let entry = json!({
+            "kind": "cniCacheV1", "containerId": "c7", "config": bytes(conf), "ifName": ifname, "networkName": name,
+            "netns": "/run/netns/c7", "cniArgs": [["IgnoreUnknown", "true"]], "capabilityArgs": {},
+            "result": {"cniVersion": "1.0.0", "ips": [{"address": address}], "dns": {}},
+        });
+        std::fs::write(results.join(format!("{name}-c7-{ifname}")), entry.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn a_pod_that_multus_attached_is_deleted_from_its_caches_alone() {
+    let world =
+        World::new(json!({"delegates": [{"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"}]}));
+    left_by_multus(&world);
+    world.has_cluster.set(false);
+    world.del().unwrap();
+    assert_eq!(world.plugin.calls(), ["DEL second lan0", "DEL first lan0", "DEL fabric eth0"]);
+    assert_eq!(world.plugin.stdin(1)["own"], json!([1]));
+    assert_eq!(world.plugin.stdin(1)["prevResult"]["ips"][0]["address"], "10.77.0.9/24");
+    assert_eq!(world.plugin.stdin(2)["mtu"], 1400);
+    assert!(world.files().is_empty(), "{:?}", world.files());
+    world.del().unwrap();
+}

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::Client;
 use polynic_controller::clean::{Names, clean};
 use polynic_controller::daemon;
 use polynic_controller::init::Plan;
@@ -26,13 +27,12 @@ fn settings() -> Settings {
     settings
 }
 
-#[tokio::test]
-async fn everything_works_together_and_goes_when_it_is_uninstalled() {
-    const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
-    const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    let cluster = Cluster::start().await;
+const CONFIGURATIONS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+
+/// A controller's life from its first start, when it and `spiderpool-init` work with these rights.
+async fn lives(cluster: &Cluster, controller: Client, init: Client) {
     let shutdown = Shutdown::default();
-    let running = tokio::spawn(daemon::run(settings(), cluster.client.clone(), None, shutdown.clone()));
+    let running = tokio::spawn(daemon::run(settings(), controller, None, shutdown.clone()));
     cluster.until(CONFIGURATIONS, "spiderpool-controller", "registered", |_| true).await;
     let (code, _) = refusal(cluster.try_create(POOLS, &pool("bad", json!({"subnet": "10.6.0.1/16"}))).await);
     assert_eq!(code, 422);
@@ -52,9 +52,7 @@ async fn everything_works_together_and_goes_when_it_is_uninstalled() {
     };
     let plan = Plan::read(&variables).unwrap();
     for _ in 0..2 {
-        tokio::time::timeout(PATIENCE, plan.carry_out(&cluster.client))
-            .await
-            .expect("the second time, all is there");
+        tokio::time::timeout(PATIENCE, plan.carry_out(&init)).await.expect("the second time, all is there");
     }
     cluster.until(POOLS, "default-v4-ippool", "counted", |pool| pool["status"]["totalIPCount"] == 9).await;
     let coordinators = "/apis/spiderpool.spidernet.io/v2beta1/spidercoordinators";
@@ -68,7 +66,25 @@ async fn everything_works_together_and_goes_when_it_is_uninstalled() {
         .get("/apis/coordination.k8s.io/v1/namespaces/kube-system/leases", "spiderpool-controller-leases")
         .await;
     assert_eq!(lease["spec"]["holderIdentity"], "", "the next one need not wait");
+}
 
+#[tokio::test]
+async fn the_rights_of_the_manifests_are_enough() {
+    let cluster = Cluster::with_rights_of_the_manifests().await;
+    let nobody = cluster.account("nobody").await;
+    assert!(nobody.apiserver_version().await.is_ok());
+    let pods: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::all(nobody);
+    let refused = pods.list(&kube::api::ListParams::default()).await.unwrap_err();
+    assert!(matches!(refused, kube::Error::Api(status) if status.code == 403), "rights are asked for");
+    lives(&cluster, cluster.account("spiderpool-controller").await, cluster.account("spiderpool-init").await)
+        .await;
+}
+
+#[tokio::test]
+async fn everything_works_together_and_goes_when_it_is_uninstalled() {
+    const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let cluster = Cluster::start().await;
+    lives(&cluster, cluster.client.clone(), cluster.client.clone()).await;
     let controller = || "spiderpool-controller".to_owned();
     let names = Names {
         mutating: controller(),

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::Request;
 use kube::core::params::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams};
 use polynic_api::admission::Rules;
 use polynic_api::spider;
-use polynic_apiserver::{Config, Running, Server};
+use polynic_apiserver::{Authorization, Config, Running, Server};
 use polynic_controller::certificates::Certificates;
 use polynic_controller::webhook::registration::{Reach, Registration};
 use polynic_controller::webhook::review::Kind;
@@ -40,8 +41,43 @@ pub struct Cluster {
 impl Cluster {
     /// Starts one that knows Spiderpool's kinds and NADs.
     pub async fn start() -> Self {
+        Self::start_with(Authorization::default()).await
+    }
+
+    /// The same, in which everybody but the administrator may do what the manifests allow, and nothing else.
+    pub async fn with_rights_of_the_manifests() -> Self {
+        let cluster = Self::start_with(Authorization::Rbac).await;
+        let group = "/apis/rbac.authorization.k8s.io/v1";
+        for document in include_str!("../../../../deploy/manifests/polynic.yaml").split("\n---\n") {
+            let object: Value = serde_saphyr::from_str(document).unwrap();
+            let collection = match object["kind"].as_str().unwrap_or_default() {
+                "ClusterRole" => format!("{group}/clusterroles"),
+                "ClusterRoleBinding" => format!("{group}/clusterrolebindings"),
+                "Role" => format!("{group}/namespaces/kube-system/roles"),
+                "RoleBinding" => format!("{group}/namespaces/kube-system/rolebindings"),
+                _ => continue,
+            };
+            cluster.create(&collection, &object).await;
+        }
+        cluster
+    }
+
+    /// The server as a service account of the manifests sees it: the administrator speaks for it.
+    pub async fn account(&self, name: &str) -> Client {
+        let mut config = Kubeconfig::read_from(self._server.kubeconfig_path()).unwrap();
+        let user = config.auth_infos[0].auth_info.as_mut().unwrap();
+        user.impersonate = Some(format!("system:serviceaccount:kube-system:{name}"));
+        user.impersonate_groups =
+            Some(["system:serviceaccounts", "system:authenticated"].map(str::to_owned).to_vec());
+        let config =
+            kube::Config::from_custom_kubeconfig(config, &KubeConfigOptions::default()).await.unwrap();
+        Client::try_from(config).unwrap()
+    }
+
+    async fn start_with(authorization: Authorization) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let server = Server::start(Config::new(directory.path())).await.unwrap();
+        let config = Config { authorization, ..Config::new(directory.path()) };
+        let server = Server::start(config).await.unwrap();
         let client = polynic_cluster::client_from(Some(server.kubeconfig_path())).await.unwrap().unwrap();
         let cluster = Self { client, shutdown: Shutdown::default(), _server: server, _directory: directory };
         for crd in spider::CRDS.iter().chain([&polynic_api::nad::CRD]) {

@@ -95,14 +95,14 @@ pub fn is_plugin(name: &str) -> bool {
 }
 
 /// The image, in an order in which links come after what they lead to.
-pub fn image(program: &[u8]) -> Vec<Entry<'_>> {
+pub fn image<'p>(program: &'p [u8], links: &[&str]) -> Vec<Entry<'p>> {
     let directories =
         DIRECTORIES.map(|(path, mode)| Entry { path: path.to_owned(), what: What::Directory, mode });
     let users = [("etc/passwd", &b"root:x:0:0:root:/:/bin/false\n"[..]), ("etc/group", b"root:x:0:\n")];
     let users =
         users.map(|(path, text)| Entry { path: path.to_owned(), what: What::File(text), mode: 0o644 });
     let program = Entry { path: PROGRAM.to_owned(), what: What::File(program), mode: 0o755 };
-    let links = links().map(|path| link(path, PROGRAM));
+    let links = links.iter().map(|path| link(path, PROGRAM));
     directories.into_iter().chain(users).chain([program]).chain(links).collect()
 }
 

@@ -51,14 +51,13 @@ pub fn architecture(program: &[u8]) -> Result<&'static str> {
     }
 }
 
-/// The archive of the whole layout.
+/// The archive of the whole layout, of an image with these entries.
 ///
 /// # Errors
 /// An entry does not fit into an archive.
-pub fn image(program: &[u8], version: &str, architecture: &str) -> Result<Vec<u8>> {
-    let entries = contents::image(program);
-    let plain = layer::archive(&entries)?;
-    let layer = Blob { media_type: LAYER, bytes: layer::compressed(&entries)? };
+pub fn image(entries: &[Entry<'_>], version: &str, architecture: &str) -> Result<Vec<u8>> {
+    let plain = layer::archive(entries)?;
+    let layer = Blob { media_type: LAYER, bytes: layer::compressed(entries)? };
     let config = Blob::json(CONFIG, &config(version, architecture, &hex(&plain)));
     let manifest = json!({
         "schemaVersion": 2, "mediaType": MANIFEST, "config": config.descriptor(), "layers": [layer.descriptor()],

@@ -13,6 +13,11 @@ use super::{contents, layer, layout};
 /// Looks like a program for amd64.
 const PROGRAM: &[u8] = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0 the rest";
 
+/// The image with everything that it can have.
+fn contents() -> Vec<contents::Entry<'static>> {
+    contents::image(PROGRAM, &contents::links().collect::<Vec<_>>())
+}
+
 /// Path to type, permissions, content or target.
 type Tree = BTreeMap<String, (EntryType, u32, Vec<u8>)>;
 
@@ -38,7 +43,7 @@ fn tree(archive: &[u8]) -> Tree {
 }
 
 fn image() -> Tree {
-    tree(&layout::image(PROGRAM, "1.2.3", "amd64").unwrap())
+    tree(&layout::image(&contents(), "1.2.3", "amd64").unwrap())
 }
 
 fn blob(image: &Tree, descriptor: &Value) -> Vec<u8> {
@@ -81,7 +86,7 @@ fn the_layout_leads_from_the_index_to_the_layer_by_digests_that_are_right() {
 
 #[test]
 fn the_same_program_gives_the_same_bytes() {
-    let make = || layout::image(PROGRAM, "1.2.3", "amd64").unwrap();
+    let make = || layout::image(&contents(), "1.2.3", "amd64").unwrap();
     assert_eq!(make(), make());
     let node = || layer::compressed(&contents::node(PROGRAM, &["macvlan", "multus"])).unwrap();
     assert_eq!(node(), node());
@@ -119,7 +124,7 @@ fn the_commands_of_the_published_manifests_exist() {
 
 #[test]
 fn every_directory_comes_before_what_is_in_it() {
-    let entries = contents::image(PROGRAM);
+    let entries = contents();
     for (at, entry) in entries.iter().enumerate() {
         let Some((parent, _)) = entry.path.rsplit_once('/') else { continue };
         assert!(entries[..at].iter().any(|earlier| earlier.path == parent), "{}", entry.path);
