@@ -4,6 +4,8 @@
 //! transport, [`api`] the API over HTTP, [`InProcess`] the same for plugins in this process. [`replay`] makes releases that waited on
 //! disk. [`daemon`] puts it all together, [`command`] is its command line.
 //!
+//! [`flannel`] is flannel's daemon, a service of its own.
+//!
 //! The allocator decides; this crate reads, writes, waits and answers. It keeps nothing that a crash could lose: a record in the API
 //! is there before an address is handed out, and a release that cannot be made is on disk before it is called done.
 
@@ -13,6 +15,7 @@ pub mod command;
 mod config;
 mod coordinator;
 pub mod daemon;
+pub mod flannel;
 mod in_process;
 mod metrics;
 pub mod replay;

@@ -8,6 +8,8 @@
 //!
 //! [`addresses`] is the allocator's store, for the agent.
 //!
+//! [`flannel`] is what flannel's daemon sees and says of nodes.
+//!
 //! [`survey`] is one look at all of them, for `polynic pools` and `polynic doctor`.
 //!
 //! TLS is rustls with ring, and trusts only the kubeconfig's or the service account's CA, never the machine's. Names are looked up in
@@ -15,6 +17,7 @@
 
 pub mod addresses;
 pub mod connect;
+pub mod flannel;
 mod kube_cluster;
 mod objects;
 mod pod_event;
@@ -23,7 +26,7 @@ mod retry;
 pub mod spider;
 pub mod survey;
 
-pub use connect::{ConnectError, client_from};
+pub use connect::{ConnectError, client_at, client_from};
 pub use kube_cluster::KubeCluster;
 pub use retry::Limits;
 

@@ -5,6 +5,7 @@ mod attr;
 mod create;
 mod delete;
 mod facts;
+mod forwarding;
 mod idle;
 mod neighbour;
 mod observe;

@@ -53,6 +53,7 @@ fn leaves_something(object: &Object) -> bool {
         Object::Route(d) => d.after.is_some(),
         Object::Rule(d) => d.after.is_some(),
         Object::Neighbour(d) => d.after.is_some(),
+        Object::Forwarding(d) => d.after.is_some(),
         Object::Sysctl(d) => d.after.is_some(),
         Object::PortVlan(d) => d.after.is_some(),
         Object::Firewall(d) => d.after.is_some(),
@@ -79,6 +80,7 @@ fn superseded(old: &Change, new: &Change) -> bool {
         }
         (Object::Rule(a), Object::Rule(b)) => a.after == b.before,
         (Object::Neighbour(a), Object::Neighbour(b)) => a.after == b.before,
+        (Object::Forwarding(a), Object::Forwarding(b)) => a.after == b.before,
         (Object::PortVlan(a), Object::PortVlan(b)) => a.after == b.before,
         (Object::Firewall(a), Object::Firewall(b)) => a.after == b.before,
         (Object::Sysctl(a), Object::Sysctl(b)) => {
@@ -124,6 +126,7 @@ pub fn needs(promises: &[Change]) -> Needs {
             Object::Route(_) => at.routes = true,
             Object::Rule(_) => at.rules = true,
             Object::Neighbour(_) => at.neighbours = true,
+            Object::Forwarding(Diff { after: Some(entry), .. }) => at.forwarding_of(&entry.link),
             Object::Sysctl(Diff { after: Some(s), .. }) => at.sysctl(s.key.clone()),
             Object::Firewall(Diff { after: Some(o), .. }) if !at.firewall.contains(o.table()) => {
                 at.firewall.push(o.table().clone());
@@ -225,6 +228,11 @@ fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
             (!ns.neighbours.contains(want))
                 .then(|| format!("permanent neighbour {} is missing on interface {}", want.ip, want.link))
         }
+        Object::Forwarding(d) => {
+            let want = d.after.as_ref()?;
+            (!ns.forwarding.contains(want))
+                .then(|| format!("forwarding entry {} is missing on interface {}", want.mac, want.link))
+        }
         Object::Sysctl(d) => {
             let want = d.after.as_ref()?;
             let have = ns.sysctl(&want.key);
@@ -314,6 +322,9 @@ mod tests {
             scope: 0,
             tentative: false,
             dad_failed: false,
+            permanent: true,
+            deprecated: false,
+            temporary: false,
         };
         let pod = NsFacts { links: vec![link], addresses: vec![address], ..NsFacts::default() };
         Facts { host: NsFacts::default(), pod: Some(pod) }

@@ -9,6 +9,7 @@
 //! No daemons, no Kubernetes, no environment, no stdout: what a call needs comes in with it, what it says goes out.
 
 mod addressing;
+pub mod delegating;
 pub mod drive;
 mod forwarding;
 pub mod interfaces;

@@ -1,6 +1,7 @@
 //! Chained plugins that tune, shape and guard what others made (spec/plugins.md 3). One file each, all by the template of
-//! [`crate::ChainedPlugin`].
+//! [`crate::ChainedPlugin`]; and `flannel`, which has another plugin do the work.
 
+pub mod flannel;
 pub mod sbr;
 pub mod tuning;
 pub mod vrf;

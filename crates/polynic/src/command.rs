@@ -13,6 +13,7 @@ polynic: many networks for Kubernetes pods
 
   polynic install DIR     put the CNI plugins into DIR (as hard links to this program, or copies)
   polynic agent           run the node agent; also as spiderpool-agent
+  polynic flanneld        run flannel's daemon of this node; also as flanneld
   polynic controller      run the cluster controller; also as spiderpool-controller
   polynic plugins         list the built-in plugins
   polynic pools [POOL]    how full the address pools are; with POOL: who holds what

@@ -10,6 +10,7 @@ mod agent;
 mod cluster;
 mod command;
 mod controller;
+mod flannel;
 mod multus;
 mod plugin;
 mod pod_netns;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         agent::NAME => return agent::run(args),
         controller::NAME => return controller::run(args),
         controller::INIT => return controller::init(args),
+        flannel::NAME => return flannel::run(args),
         multus::NAME => return multus::run(args),
         _ => {}
     }
@@ -29,9 +31,10 @@ fn main() -> ExitCode {
         return code;
     }
     let mut args = args.peekable();
-    let daemon = args.next_if(|word| word == "agent" || word == "controller");
+    let daemon = args.next_if(|word| word == "agent" || word == "controller" || word == flannel::NAME);
     match daemon.as_deref().and_then(|word| word.to_str()) {
         Some("agent") => agent::run(args),
+        Some(flannel::NAME) => flannel::run(args),
         Some(_) => controller::run(args),
         None => command::run(args),
     }

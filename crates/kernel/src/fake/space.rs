@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use polynic_net::{Family, IfName, Neighbour, Route, Rule, SysctlKey, TABLE_LOCAL, TABLE_MAIN};
+use polynic_net::{Family, Forwarding, IfName, Neighbour, Route, Rule, SysctlKey, TABLE_LOCAL, TABLE_MAIN};
 
 use super::address::FakeAddress;
 use super::firewall::Firewall;
@@ -20,6 +20,7 @@ pub(super) struct Space {
     pub(super) routes: Vec<Route>,
     pub(super) rules: Vec<Rule>,
     pub(super) neighbours: Vec<Neighbour>,
+    pub(super) forwarding: Vec<Forwarding>,
     pub(super) sysctls: BTreeMap<SysctlKey, String>,
     pub(super) firewall: Firewall,
 }
@@ -33,6 +34,7 @@ impl Space {
             routes: Vec::new(),
             rules: kernel_rules(),
             neighbours: Vec::new(),
+            forwarding: Vec::new(),
             sysctls: sysctl::of_new_space(),
             firewall: Firewall::default(),
         };
@@ -53,6 +55,7 @@ impl Space {
         self.addresses.retain(|a| a.link != *name);
         self.routes.retain(|r| r.link.as_ref() != Some(name));
         self.neighbours.retain(|n| n.link != *name);
+        self.forwarding.retain(|e| e.link != *name);
         self.sysctls.retain(|key, _| !key.belongs_to(name));
         for port in self.links.values_mut().filter(|l| l.master.as_ref() == Some(name)) {
             port.leave_master();

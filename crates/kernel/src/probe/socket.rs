@@ -10,6 +10,8 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 pub(crate) enum Protocol {
     Arp,
     Ipv6,
+    /// Everything, also what this host sends.
+    All,
 }
 
 /// A socket that stays in the namespace of the thread that opened it.
@@ -52,6 +54,7 @@ fn bind(fd: BorrowedFd<'_>, index: u32, protocol: Protocol) -> io::Result<()> {
     let number = match protocol {
         Protocol::Arp => libc::ETH_P_ARP,
         Protocol::Ipv6 => libc::ETH_P_IPV6,
+        Protocol::All => libc::ETH_P_ALL,
     };
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,

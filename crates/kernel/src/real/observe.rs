@@ -28,6 +28,12 @@ impl Space {
         if needs.neighbours {
             facts.neighbours = self.neighbours()?;
         }
+        for link in &needs.forwarding {
+            facts.forwarding.extend(self.forwarding(link)?);
+        }
+        for to in &needs.ways {
+            facts.ways.extend(self.way_to(*to)?.map(|way| (*to, way)));
+        }
         if !needs.sysctls.is_empty() {
             facts.sysctls = self.sysctls(&needs.sysctls)?;
         }

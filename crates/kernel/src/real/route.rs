@@ -8,7 +8,7 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use polynic_net::{Diff, Family, IfName, Route, RouteKind, TABLE_LOCAL};
+use polynic_net::{Diff, Family, IfName, Route, RouteKind, TABLE_LOCAL, Way};
 
 use super::facts::{self, RawRoute};
 use super::space::Space;
@@ -79,12 +79,23 @@ impl Space {
 
     /// The source address that the kernel would choose towards `to`; none if it knows no way there.
     pub(super) fn source_towards(&mut self, to: IpAddr) -> Result<Option<IpAddr>, Fault> {
+        Ok(self.look_up(to)?.and_then(|way| way.src))
+    }
+
+    /// The way that the kernel would take to `to`; none if it knows none, or the way's link vanishes meanwhile.
+    pub(super) fn way_to(&mut self, to: IpAddr) -> Result<Option<Way>, Fault> {
+        let Some(facts::RawWay { index: Some(index), gw, src }) = self.look_up(to)? else { return Ok(None) };
+        let names = self.names(std::iter::once(index))?;
+        Ok(names.get(&index).map(|link| Way { link: link.clone(), gw, src }))
+    }
+
+    fn look_up(&mut self, to: IpAddr) -> Result<Option<facts::RawWay>, Fault> {
         let mut message = RouteMessage::default();
         message.header.address_family = family(Family::of(to));
         message.header.destination_prefix_length = Family::of(to).bits();
         message.attributes = vec![RouteAttribute::Destination(address(to))];
-        match self.route.get(RouteNetlinkMessage::GetRoute(message), |payload| Some(facts::source(payload))) {
-            Ok(source) => Ok(source),
+        match self.route.get(RouteNetlinkMessage::GetRoute(message), |payload| Some(facts::way(payload))) {
+            Ok(way) => Ok(Some(way)),
             Err(fault) if NO_WAY.iter().any(|errno| fault.is(*errno)) => Ok(None),
             Err(fault) => Err(fault),
         }

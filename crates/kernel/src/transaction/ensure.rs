@@ -241,6 +241,7 @@ fn diff_shape(object: &Object) -> Option<(bool, bool)> {
         Object::Route(d) => shape(d),
         Object::Rule(d) => shape(d),
         Object::Neighbour(d) => shape(d),
+        Object::Forwarding(d) => shape(d),
         Object::Sysctl(d) => shape(d),
         Object::PortVlan(d) => shape(d),
         Object::Firewall(d) => shape(d),
