@@ -39,6 +39,9 @@ find_missing() {
             want useful iptables has iptables
             want useful containernetworking-plugins has_reference_plugins
             want useful etcd-server has etcd
+            want useful containerd has containerd
+            want useful runc has runc
+            want useful podman has podman
             ;;
         bench) want useful containernetworking-plugins has_reference_plugins ;;
         demo | lint) ;;

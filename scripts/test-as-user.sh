@@ -75,10 +75,11 @@ trap 'rm -rf --one-file-system "$home"' EXIT
 chmod 0755 "$home"
 tiers=pure
 if (cd / && as_user "$home" unshare --user --map-root-user --net --mount true 2> /dev/null); then
-    # The real control plane lies in root's cache; in the throw-away kernel everybody is root.
+    # The real control plane lies in root's cache; in the throw-away kernel everybody is root; containers need root.
     tiers=${POLYNIC_REQUIRE_TIERS:-}
     tiers=${tiers//,cluster/}
     tiers=${tiers//,vm/}
+    tiers=${tiers//,node/}
 else
     echo "skipped: uid $user may not make user namespaces here"
 fi

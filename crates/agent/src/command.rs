@@ -1,27 +1,73 @@
-//! The command line `spiderpool-agent daemon --config-path=F` (spec/spiderpool.md 13.3).
+//! Command lines: of one service under the name of what it replaces, or of the whole agent.
+//!
+//! `polynic agent` takes command lines of services, separated by `--`, each with its replaced name first:
+//! `polynic agent spiderpool-agent daemon --config-path=F -- multus-daemon -config G`. Without any it runs every service whose
+//! configuration lies at its default place. Options alone are those of `spiderpool-agent`.
 
-use std::ffi::OsString;
-use std::path::PathBuf;
-
-use polynic_cluster::{ConnectError, client_from};
+use polynic_cluster::ConnectError;
 use polynic_runtime::Shutdown;
-use polynic_runtime::http::ListenError;
 use polynic_runtime::log::{self, LogError};
 
-use crate::config::{Config, ConfigError, DEFAULT_PATH, Environment};
-use crate::daemon::Daemon;
+use crate::addresses;
+use crate::cni;
+use crate::compose::{self, Failure, Part, chain};
+use crate::flannel;
 
-/// Why the agent did not start.
+/// Looks a variable of the environment up.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// A service that the agent can run.
+struct Known {
+    /// The replaced program.
+    name: &'static str,
+    /// Reads its command line without the name.
+    part: fn(&[String], Environment<'_>) -> Result<Part, CommandError>,
+    /// Whether a bare `polynic agent` runs it.
+    is_configured: fn() -> bool,
+}
+
+/// Every service. A new one takes a line here.
+const SERVICES: &[Known] = &[
+    Known {
+        name: addresses::command::NAME,
+        part: addresses::command::part,
+        is_configured: addresses::command::is_configured,
+    },
+    Known { name: cni::command::NAME, part: cni::command::part, is_configured: cni::command::is_configured },
+    Known {
+        name: flannel::command::NAME,
+        part: flannel::command::part,
+        is_configured: flannel::command::is_configured,
+    },
+];
+
+/// Why the agent did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// The command line has something else than `daemon` and `--config-path`.
-    #[error(
-        "unknown argument {0:?}; usage: spiderpool-agent daemon [--config-path=FILE] [--kubeconfig=FILE]"
-    )]
-    Argument(String),
-    /// File or environment.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
+    /// The command line of a service has a word that it does not know.
+    #[error("unknown argument {argument:?}; usage: {usage}")]
+    Argument {
+        /// The word.
+        argument: String,
+        /// What would be understood.
+        usage: &'static str,
+    },
+    /// There is no such service.
+    #[error("unknown service {0:?}; there are {known}", known = names())]
+    Service(String),
+    /// A bare command line, and nothing lies at its default place.
+    #[error("nothing to run: no service has its configuration at the default place; name one of {}", names())]
+    Nothing,
+    /// File or environment of a service.
+    #[error("{service}: {why}")]
+    Config {
+        /// Which service.
+        service: &'static str,
+        /// What is wrong.
+        why: String,
+        /// With which the process ends.
+        code: u8,
+    },
     /// The level of the log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -31,80 +77,123 @@ pub enum CommandError {
     /// The API server cannot be used.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// There is neither a kubeconfig nor a service account.
-    #[error("no API server: this is no pod of a cluster, and no --kubeconfig is given")]
-    NoCluster,
-    /// The socket or a port cannot be listened on.
+    /// A service ended badly.
     #[error(transparent)]
-    Listen(#[from] ListenError),
+    Failed(#[from] Failure),
 }
 
-/// What the command line says.
-#[derive(Debug, PartialEq, Eq)]
-struct Arguments {
-    config: PathBuf,
-    kubeconfig: Option<PathBuf>,
+impl CommandError {
+    /// With which the process ends.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config { code, .. } | Self::Failed(Failure { code, .. }) => *code,
+            _ => 1,
+        }
+    }
+
+    /// The text with all causes.
+    pub fn text(&self) -> String {
+        chain(self)
+    }
 }
 
-/// Runs the agent until a signal ends it. `seed` spreads the retries of agents: two must not have the same.
+/// Whether there is a service of this name.
+pub fn is_service(name: &str) -> bool {
+    SERVICES.iter().any(|known| known.name == name)
+}
+
+/// Runs one service until a signal ends it. `seed` spreads the retries of agents: two must not have the same.
+///
+/// # Errors
+/// The service is unknown, its configuration is wrong, or it ended badly.
 pub fn run(
-    arguments: impl Iterator<Item = OsString>,
+    name: &str,
+    words: &[String],
     environment: Environment<'_>,
     seed: u64,
 ) -> Result<(), CommandError> {
-    let arguments = Arguments::read(arguments.map(|a| a.to_string_lossy().into_owned()))?;
-    let config = Config::load(&arguments.config, environment)?;
-    log::start(&config.log_level)?;
+    serve(vec![part(name, words, environment)?], seed)
+}
+
+/// Runs everything that a command line of `polynic agent` asks for, until a signal ends it.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_agent(words: &[String], environment: Environment<'_>, seed: u64) -> Result<(), CommandError> {
+    serve(parts(words, environment)?, seed)
+}
+
+fn parts(words: &[String], environment: Environment<'_>) -> Result<Vec<Part>, CommandError> {
+    if words.is_empty() {
+        let configured = SERVICES.iter().filter(|known| (known.is_configured)());
+        let parts: Vec<Part> =
+            configured.map(|known| (known.part)(&[], environment)).collect::<Result<_, _>>()?;
+        return if parts.is_empty() { Err(CommandError::Nothing) } else { Ok(parts) };
+    }
+    let lines = words.split(|word| word == "--").filter(|line| !line.is_empty());
+    lines.map(|line| line_part(line, environment)).collect()
+}
+
+fn line_part(line: &[String], environment: Environment<'_>) -> Result<Part, CommandError> {
+    match line {
+        [first, ..] if first == "daemon" || first.starts_with('-') => {
+            part(addresses::command::NAME, line, environment)
+        }
+        [name, words @ ..] => part(name, words, environment),
+        [] => Err(CommandError::Nothing),
+    }
+}
+
+fn part(name: &str, words: &[String], environment: Environment<'_>) -> Result<Part, CommandError> {
+    let known = SERVICES.iter().find(|known| known.name == name);
+    let known = known.ok_or_else(|| CommandError::Service(name.to_owned()))?;
+    (known.part)(words, environment)
+}
+
+fn names() -> String {
+    SERVICES.iter().map(|known| known.name).collect::<Vec<_>>().join(", ")
+}
+
+fn serve(parts: Vec<Part>, seed: u64) -> Result<(), CommandError> {
+    log::start(compose::log_level(&parts))?;
     // One thread is enough for a node, and the smallest agent.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(CommandError::Runtime)?.block_on(serve(config, arguments.kubeconfig, seed))
-}
-
-async fn serve(config: Config, kubeconfig: Option<PathBuf>, seed: u64) -> Result<(), CommandError> {
-    let shutdown = Shutdown::by_signal().map_err(CommandError::Runtime)?;
-    let client = client_from(kubeconfig.as_deref()).await?.ok_or(CommandError::NoCluster)?;
-    let daemon = Daemon::start(config, client, seed, shutdown).await?;
-    daemon.ended().await;
-    tracing::info!("the agent has ended");
-    Ok(())
-}
-
-impl Arguments {
-    fn read(arguments: impl Iterator<Item = String>) -> Result<Self, CommandError> {
-        let mut read = Self { config: DEFAULT_PATH.into(), kubeconfig: None };
-        let mut arguments = arguments.peekable();
-        arguments.next_if(|word| word == "daemon");
-        while let Some(argument) = arguments.next() {
-            let (name, value) = match argument.split_once('=') {
-                Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-                None => (argument.clone(), arguments.next()),
-            };
-            match (name.as_str(), value) {
-                ("--config-path", Some(value)) => read.config = value.into(),
-                ("--kubeconfig", Some(value)) => read.kubeconfig = Some(value.into()),
-                _ => return Err(CommandError::Argument(argument)),
-            }
-        }
-        Ok(read)
-    }
+    runtime.map_err(CommandError::Runtime)?.block_on(async {
+        let signal = Shutdown::by_signal().map_err(CommandError::Runtime)?;
+        compose::run(parts, seed, signal).await?;
+        tracing::info!("the agent has ended");
+        Ok(())
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(arguments: &[&str]) -> Result<Arguments, String> {
-        let arguments = arguments.iter().map(|a| (*a).to_owned());
-        Arguments::read(arguments).map_err(|why| why.to_string())
+    fn names_of(words: &[&str]) -> Result<Vec<&'static str>, String> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let environment = |name: &str| (name == "SPIDERPOOL_NODE_NAME").then(|| "n1".to_owned());
+        let parts = parts(&words, &environment).map_err(|why| why.text())?;
+        Ok(parts.iter().map(|part| part.name).collect())
     }
 
     #[test]
-    fn the_replaced_daemons_command_line_is_understood() {
-        let default = Arguments { config: DEFAULT_PATH.into(), kubeconfig: None };
-        assert_eq!(read(&["daemon"]), Ok(default));
-        let given = Arguments { config: "/a.yml".into(), kubeconfig: Some("/k".into()) };
-        assert_eq!(read(&["daemon", "--config-path=/a.yml", "--kubeconfig", "/k"]).unwrap(), given);
-        assert!(read(&["daemon", "--verbose"]).unwrap_err().contains("--verbose"));
-        assert!(read(&["daemon", "--config-path"]).is_err());
+    fn command_lines_of_services_stand_side_by_side() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let option = format!("--config-path={}", file.path().display());
+        assert_eq!(names_of(&["spiderpool-agent", "daemon", &option]), Ok(vec!["spiderpool-agent"]));
+        assert_eq!(names_of(&["daemon", &option]), Ok(vec!["spiderpool-agent"]));
+        assert_eq!(names_of(&[&option]), Ok(vec!["spiderpool-agent"]));
+        assert_eq!(names_of(&[&option, "--", &option]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        assert!(
+            names_of(&["router"])
+                .unwrap_err()
+                .contains("unknown service \"router\"; there are spiderpool-agent")
+        );
+        assert!(names_of(&["--config-path=/nowhere"]).unwrap_err().contains("/nowhere"));
     }
 }

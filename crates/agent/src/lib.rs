@@ -1,29 +1,18 @@
-//! The node agent, as far as addresses go: who listens at the unix socket that the `spiderpool` plugin asks.
+//! The node agent: services that the replaced systems run as daemons of their own, composed in one process.
 //!
-//! [`Config`] is what it is told, [`Service`] is the API without its
-//! transport, [`api`] the API over HTTP, [`InProcess`] the same for plugins in this process. [`replay`] makes releases that waited on
-//! disk. [`daemon`] puts it all together, [`command`] is its command line.
+//! [`command`] reads command lines: of one service under its replaced name, or of several (`polynic agent`). Each service keeps the
+//! configuration of what it replaces, and becomes a [`Part`]; [`compose`] runs parts side by side, from the start to the end.
 //!
-//! [`flannel`] is flannel's daemon, a service of its own.
+//! [`flannel`] is flannel's daemon.
 //!
-//! The allocator decides; this crate reads, writes, waits and answers. It keeps nothing that a crash could lose: a record in the API
-//! is there before an address is handed out, and a release that cannot be made is on disk before it is called done.
+//! [`addresses`] is the address service that the `spiderpool` plugin asks, [`cni`] the CNI endpoint that `multus-shim` asks.
+//!
+//! Everything here waits, translates and answers: allocation is decided in `ipam`, attachments in `attach`.
 
-pub mod api;
-mod clock;
+pub mod addresses;
+pub mod cni;
 pub mod command;
-mod config;
-mod coordinator;
-pub mod daemon;
+pub mod compose;
 pub mod flannel;
-mod in_process;
-mod metrics;
-pub mod replay;
-mod service;
-mod sysctls;
-mod translate;
 
-pub use config::{Config, ConfigError};
-pub use in_process::InProcess;
-pub use metrics::AgentMetrics;
-pub use service::{Refused, Service};
+pub use compose::{Failure, Part, Surroundings};

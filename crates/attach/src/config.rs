@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::cause;
 use crate::delegate_conf::{DelegateConf, DelegateError};
+use crate::device_files::DeviceFiles;
 use crate::log::LogConfig;
 
 /// What `multus` is told to do, with all defaults applied.
@@ -48,6 +49,8 @@ pub struct Config {
     pub auxiliary_chain: String,
     /// What the container runtime supplied for capabilities.
     pub runtime_config: RuntimeConfig,
+    /// Where files about devices are. No key: every program that takes part knows the place.
+    pub device_files: DeviceFiles,
     /// GC: what the container runtime says is still there; `None` if it says nothing.
     pub valid_attachments: Option<Vec<Attachment>>,
     /// Where to log.
@@ -56,6 +59,8 @@ pub struct Config {
     pub strict_capabilities: bool,
     /// Also write the plural status key (not in Multus 4; off by default).
     pub legacy_status_key: bool,
+    /// Network policies are switched on, and this is the socket of who keeps them in force (not in Multus; off by default).
+    pub policy_socket: Option<PathBuf>,
 }
 
 /// `runtimeConfig`: what the runtime, or a pod's selection element, supplies for capabilities. Other keys are dropped.
@@ -140,7 +145,12 @@ struct Written {
     attachments: Option<Vec<Attachment>>,
     strict_capabilities: bool,
     legacy_status_key: bool,
+    multi_network_policy: bool,
+    multi_network_policy_socket: String,
 }
+
+/// Where the node agent takes requests about network policies unless a configuration says otherwise.
+pub const POLICY_SOCKET: &str = "/run/polynic/policy.sock";
 
 impl Config {
     /// Reads stdin. Keys match in any case, unknown ones are ignored.
@@ -175,10 +185,13 @@ impl Config {
             retry_delete_on_error: written.retry_delete_on_error,
             auxiliary_chain: written.auxiliary_chain,
             runtime_config: written.runtime_config,
+            device_files: DeviceFiles::default(),
             valid_attachments: written.valid_attachments.or(written.attachments),
             log,
             strict_capabilities: written.strict_capabilities,
             legacy_status_key: written.legacy_status_key,
+            policy_socket: Some(or(written.multi_network_policy_socket, POLICY_SOCKET).into())
+                .filter(|_| written.multi_network_policy),
         }
     }
 

@@ -7,7 +7,9 @@ use polynic_cni::{Delegate, Invocation, Runtime};
 
 use crate::cluster::{Cluster, PodNetns, PodRef};
 use crate::config::Config;
+use crate::guard::Guard;
 use crate::log::Log;
+use crate::pod_args::Forward;
 
 /// The world as one call sees it.
 #[derive(Clone, Copy)]
@@ -18,10 +20,14 @@ pub struct Context<'a> {
     pub cluster: Option<&'a dyn Cluster>,
     /// The pod's network namespace.
     pub netns: &'a dyn PodNetns,
+    /// Who keeps network policies in force; `None` where they are switched off.
+    pub guard: Option<&'a dyn Guard>,
     /// Where the log goes.
     pub log: &'a Log,
     /// How often and how long the readiness file is waited for.
     pub readiness: Wait,
+    /// What delegates get of the runtime's `CNI_ARGS`.
+    pub forward: Forward,
 }
 
 /// A wait for something that shows only when looked at.

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 use crate::cluster::{Cluster, NadError, NadRef, Patience, PodError, PodInfo, PodNetns, PodRef, StatusError};
 use crate::config::Config;
 use crate::context::{Context, Wait};
+use crate::device_files::DeviceFiles;
+use crate::devices::{DeviceError, Devices};
+use crate::guard::{Guard, Sandbox};
 use crate::log::Log;
 
 /// What is in the pod: interface name to its default routes.
@@ -126,6 +129,8 @@ pub(crate) struct FakeCluster {
     pub(crate) events: RefCell<Vec<PodEvent>>,
     pub(crate) fail_pod: RefCell<Option<PodError>>,
     pub(crate) fail_status: RefCell<Option<StatusError>>,
+    /// Resources and ids; `None` fails.
+    pub(crate) devices: RefCell<Option<Vec<(&'static str, &'static str)>>>,
     pub(crate) calls: Cell<usize>,
 }
 
@@ -155,11 +160,51 @@ impl Cluster for FakeCluster {
         Ok(())
     }
 
+    fn devices(&self, _: &PodInfo) -> Result<Devices, DeviceError> {
+        self.calls.set(self.calls.get() + 1);
+        let known = self.devices.borrow().clone().ok_or(DeviceError::Resources("kubelet is busy".into()))?;
+        let mut devices = Devices::default();
+        known.into_iter().for_each(|(resource, id)| devices.add(resource, id));
+        Ok(devices)
+    }
+
     fn event(&self, _: &PodRef, event: &PodEvent) {
         self.events.borrow_mut().push(event.clone());
     }
 
     fn flush(&self) {}
+}
+
+/// A guard that records what it is asked, with the number of plugin calls before.
+#[derive(Default)]
+pub(crate) struct FakeGuard {
+    pub(crate) calls: RefCell<Vec<String>>,
+    /// The n-th request, from 0, fails.
+    pub(crate) fail_nth: Cell<Option<usize>>,
+    links: Links,
+}
+
+impl FakeGuard {
+    fn note(&self, verb: &str, sandbox: &Sandbox<'_>) {
+        let networks = sandbox.networks.iter().map(|n| format!(" {}@{}", n.name, n.interface));
+        let networks: String = networks.collect();
+        let links = self.links.lock().unwrap().len();
+        self.calls
+            .borrow_mut()
+            .push(format!("{verb} {} in {} with {links} links:{networks}", sandbox.pod.name, sandbox.netns));
+    }
+}
+
+impl Guard for FakeGuard {
+    fn protect(&self, sandbox: &Sandbox<'_>) -> Result<(), Error> {
+        let nth = self.calls.borrow().len();
+        self.note("protect", sandbox);
+        if self.fail_nth.get() == Some(nth) { Err(Error::try_again("nobody there")) } else { Ok(()) }
+    }
+
+    fn release(&self, sandbox: &Sandbox<'_>) {
+        self.note("release", sandbox);
+    }
 }
 
 /// A namespace whose operations are recorded and fail on order.
@@ -207,6 +252,7 @@ pub(crate) struct World {
     pub(crate) plugin: FakePlugin,
     pub(crate) cluster: FakeCluster,
     pub(crate) netns: FakeNetns,
+    pub(crate) guard: Option<FakeGuard>,
     pub(crate) directory: TempDir,
     pub(crate) conf: Value,
     pub(crate) has_cluster: Cell<bool>,
@@ -237,12 +283,24 @@ impl World {
             },
             cluster: FakeCluster::default(),
             netns: FakeNetns { links: links.clone(), calls: RefCell::default(), fail_nth: Cell::default() },
+            guard: None,
             directory,
             conf,
             has_cluster: Cell::new(true),
             log: Log::silent(),
             links,
         }
+    }
+
+    /// Policies are switched on.
+    pub(crate) fn guarded(mut self) -> World {
+        self.guard = Some(FakeGuard { links: self.links.clone(), ..FakeGuard::default() });
+        self
+    }
+
+    /// What the guard was asked.
+    pub(crate) fn guard_calls(&self) -> Vec<String> {
+        self.guard.as_ref().unwrap().calls.borrow().clone()
     }
 
     /// A pod in namespace `blue` with a networks annotation.
@@ -284,7 +342,13 @@ impl World {
     }
 
     pub(crate) fn config(&self) -> Config {
-        Config::parse(self.conf.to_string().as_bytes()).unwrap()
+        let device_files = DeviceFiles::new(self.devinfo());
+        Config { device_files, ..Config::parse(self.conf.to_string().as_bytes()).unwrap() }
+    }
+
+    /// Where files about devices are.
+    pub(crate) fn devinfo(&self) -> PathBuf {
+        self.directory.path().join("devinfo")
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
@@ -294,8 +358,10 @@ impl World {
             delegate: &self.plugin,
             cluster: Some(cluster).filter(|_| self.has_cluster.get()),
             netns: &self.netns,
+            guard: self.guard.as_ref().map(|guard| guard as &dyn Guard),
             log: &self.log,
             readiness: wait,
+            forward: crate::Forward::All,
         }
     }
 

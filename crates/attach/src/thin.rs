@@ -9,11 +9,16 @@ use polynic_cni::{Answer, Delegate, Error, Invocation, Verb, Version, VersionInf
 use crate::cluster::{Cluster, PodNetns};
 use crate::config::Config;
 use crate::context::{Context, Wait};
+use crate::guard::Guard;
 use crate::log::Log;
+use crate::pod_args::Forward;
 use crate::{add, check, del, gc, status};
 
 /// How to get at the API server: `None` without credentials. The configuration says which.
 pub type Connect<'a> = &'a dyn Fn(&Config) -> Result<Option<Box<dyn Cluster>>, Error>;
+
+/// Who keeps network policies in force, if the configuration switches them on.
+pub type FindGuard<'a> = &'a dyn Fn(&Config) -> Option<Box<dyn Guard>>;
 
 /// The executable, with what it needs of the machine.
 #[derive(Clone, Copy)]
@@ -24,6 +29,8 @@ pub struct Thin<'a> {
     pub netns: &'a dyn PodNetns,
     /// How to get at the API server; asked only by verbs that need it.
     pub connect: Connect<'a>,
+    /// How to get at the guard; asked by ADD only.
+    pub guard: FindGuard<'a>,
     /// Version of the program, for the about text.
     pub version: &'a str,
 }
@@ -54,7 +61,8 @@ impl Thin<'_> {
         format!("CNI multus plugin {}\nCNI protocol versions supported: {versions}\n", self.version)
     }
 
-    fn serve(&self, verb: Verb, invocation: &Invocation) -> Result<String, Error> {
+    /// One call, already checked by the protocol's rules.
+    pub(crate) fn serve(&self, verb: Verb, invocation: &Invocation) -> Result<String, Error> {
         if verb == Verb::Version {
             return Ok(VersionInfo::of(&Version::ALL).to_json());
         }
@@ -63,12 +71,15 @@ impl Thin<'_> {
         let config = Config::parse(&invocation.stdin).map_err(|why| load_error(verb, why.into()))?;
         let log = Log::open(&config.log);
         let cluster = self.cluster(verb, &config, &log)?;
+        let guard = if verb == Verb::Add { (self.guard)(&config) } else { None };
         let context = Context {
+            guard: guard.as_deref(),
             delegate: self.delegate,
             cluster: cluster.as_deref(),
             netns: self.netns,
             log: &log,
             readiness: Wait::READINESS,
+            forward: Forward::All,
         };
         serve(verb, &context, invocation, &config)
     }

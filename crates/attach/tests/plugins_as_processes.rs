@@ -50,7 +50,8 @@ fn machine() -> TempDir {
 fn multus(directory: &Path, verb: &str, types: &[&str]) -> Answer {
     let connect = |_: &Config| Ok(None);
     let exec = Exec::default();
-    let thin = Thin { delegate: &exec, netns: &EmptyNetns, connect: &connect, version: "test" };
+    let thin =
+        Thin { delegate: &exec, netns: &EmptyNetns, connect: &connect, guard: &|_| None, version: "test" };
     let delegates: Vec<Value> =
         types.iter().map(|kind| json!({"cniVersion": "1.0.0", "name": kind, "type": kind})).collect();
     let conf = json!({"cniVersion": "1.0.0", "name": "node-net", "type": "multus", "delegates": delegates,

@@ -124,7 +124,13 @@ fn connect(config: &Config) -> Result<Option<Box<dyn Cluster>>, Error> {
 }
 
 fn multus(verb: &str, directory: &Path, kubeconfig: &Path, pod: &str, uid: &str) -> Answer {
-    let thin = Thin { delegate: &OneInterface, netns: &EmptyNetns, connect: &connect, version: "test" };
+    let thin = Thin {
+        delegate: &OneInterface,
+        netns: &EmptyNetns,
+        connect: &connect,
+        guard: &|_| None,
+        version: "test",
+    };
     let conf = json!({
         "cniVersion": "1.0.0", "name": "node-net", "type": "multus", "kubeconfig": kubeconfig,
         "cniDir": directory.join("cache"), "delegates": [{"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"}],

@@ -11,7 +11,7 @@ use polynic_kernel::testing::say_skipped;
 const REFERENCE: &str = "/usr/lib/cni";
 
 /// Crates whose sources do not end up in the program.
-const TOOLS: [&str; 3] = ["bench", "e2e", "xtask"];
+const TOOLS: [&str; 5] = ["bench", "control-plane", "e2e", "real-node", "xtask"];
 
 /// A directory with our plugins, installed by the program itself. Built first if the program is missing or older than its
 /// sources; once for each test process.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use polynic_net::{Change, Facts, IfName, Mac, Needs, Place, Probe};
+use polynic_net::{Change, Facts, FwEdit, FwInventory, FwTable, IfName, Mac, Needs, Place, Probe};
 use serde::{Deserialize, Serialize};
 
 /// Opens namespaces. One value serves a whole process.
@@ -28,6 +28,15 @@ pub trait Kernel: Send {
 
     /// Applies several firewall changes of one place as one atomic batch. Every change must be about the firewall.
     fn apply_firewall(&mut self, changes: &[Change]) -> Result<(), KernelError>;
+
+    /// Carries out edits of one table of a place as one atomic batch.
+    ///
+    /// # Errors
+    /// The kernel refuses one of them; nothing is changed then.
+    fn edit_table(&mut self, place: Place, table: &FwTable, edits: &[FwEdit]) -> Result<(), KernelError>;
+
+    /// The names of what is in a table; nothing if there is no such table.
+    fn inventory(&mut self, place: Place, table: &FwTable) -> Result<Option<FwInventory>, KernelError>;
 
     /// Asks all probes at the same time, from links of one place. Takes as long as the longest, less if one fails early.
     ///

@@ -3,7 +3,7 @@
 //! [`FakeDoor`] is the whole machine: every clone and every [`Kernel`] it opens sees the same world. Tests build a host
 //! with [`FakeDoor::host`], make namespaces with [`FakeDoor::add_netns`], fail the n-th operation with
 //! [`FakeDoor::fail_at`] or die at it with [`FakeDoor::crash_at`], and compare [`Snapshot`]s. An operation is one call of
-//! [`Kernel::apply`] (waiting included), [`Kernel::apply_firewall`] or [`Kernel::delete_links`]; each happens wholly or not
+//! [`Kernel::apply`] (waiting included), [`Kernel::apply_firewall`], [`Kernel::edit_table`] or [`Kernel::delete_links`]; each happens wholly or not
 //! at all.
 //!
 //! Not modelled: traffic, time (waits end at once), renaming and moving links, the table `local`.
@@ -18,6 +18,7 @@ mod link;
 mod neighbour;
 mod observe;
 mod route;
+mod ruleset;
 mod setup;
 mod snapshot;
 mod source;
@@ -31,7 +32,10 @@ mod world;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use polynic_net::{Announcement, Change, Facts, IfName, Mac, Needs, Object, Place, Probe};
+use polynic_net::{
+    Announcement, Change, Facts, FwEdit, FwInventory, FwRuleset, FwTable, IfName, Mac, Needs, Object, Place,
+    Probe,
+};
 
 use crate::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
 use fault::Fault;
@@ -130,6 +134,13 @@ impl FakeDoor {
         self.world().faults.operations()
     }
 
+    /// A table that is edited as a whole, in the namespace at `path`.
+    pub fn ruleset(&self, path: &str, table: &FwTable) -> Option<FwRuleset> {
+        let world = self.world();
+        let space = world.space(*world.paths.get(path)?)?;
+        space.rulesets.get(table).cloned()
+    }
+
     /// Everything there is, in a form that compares and prints well.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::of(&self.world())
@@ -206,6 +217,24 @@ impl Kernel for FakeKernel {
             }
             world.space_mut(space)?.firewall.batch(&diffs)
         })
+    }
+
+    fn edit_table(&mut self, place: Place, table: &FwTable, edits: &[FwEdit]) -> Result<(), KernelError> {
+        if edits.is_empty() {
+            return Ok(());
+        }
+        let what = || format!("edit table {} in {place}", table.name);
+        self.operate(&what, |world| {
+            let space = world.space_at(self.pod, place)?;
+            world.space_mut(space)?.rulesets.edit(table, edits)
+        })
+    }
+
+    fn inventory(&mut self, place: Place, table: &FwTable) -> Result<Option<FwInventory>, KernelError> {
+        let world = self.door.world();
+        let what = || format!("read table {} in {place}", table.name);
+        let space = world.space_at(self.pod, place).map_err(|refusal| refusal.explain(what()))?;
+        Ok(world.space(space).and_then(|space| space.rulesets.inventory(table)))
     }
 
     fn probe(&mut self, place: Place, probes: &[Probe]) -> Result<(), KernelError> {

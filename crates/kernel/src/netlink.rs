@@ -20,6 +20,9 @@ use fault::{AFTER_DONE, AFTER_ERROR, read_error};
 /// Room for one datagram. The kernel's dumps fill at most 32 KiB, a link with many virtual functions can be larger.
 const BUFFER: usize = 64 * 1024;
 
+/// Room for one batch: some hundred thousand elements of sets. The kernel reserves nothing.
+const ROOM: usize = 32 << 20;
+
 /// The kernel answers at once. An answer that never comes is a defect, and an error is better than a hang.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -31,6 +34,8 @@ pub(crate) struct Socket {
     inner: netlink_sys::Socket,
     sequence: u32,
     buffer: Vec<u8>,
+    /// Whether large messages can go out.
+    roomy: bool,
 }
 
 /// One message of an answer.
@@ -61,7 +66,7 @@ impl Socket {
         )?;
         // Kernels before 4.20 do not know strict checking. They ignore dump filters, and so every reader filters again.
         let _ = inner.set_netlink_get_strict_chk(true);
-        Ok(Self { inner, sequence: 0, buffer: Vec::with_capacity(BUFFER) })
+        Ok(Self { inner, sequence: 0, buffer: Vec::with_capacity(BUFFER), roomy: false })
     }
 
     /// Sends a request and waits until the kernel has carried it out.
@@ -103,6 +108,17 @@ impl Socket {
             }
         }
         Err(Fault::Talk(format!("the list changed while it was read, {DUMP_TRIES} times in a row")))
+    }
+
+    /// Lets messages of up to [`ROOM`] bytes go out in one piece.
+    pub(crate) fn make_room(&mut self) -> Result<(), Fault> {
+        if !self.roomy {
+            // The privileged form is not bound to the machine's limit, which a batch with many elements is above.
+            rustix::net::sockopt::set_socket_send_buffer_size_force(&self.inner, ROOM)
+                .map_err(|e| Fault::io(&e.into()))?;
+            self.roomy = true;
+        }
+        Ok(())
     }
 
     /// Sends one or more finished messages as they are.

@@ -5,13 +5,16 @@ mod comment;
 mod expr;
 mod message;
 mod read;
+mod set;
+mod table;
 
 use polynic_net::{Change, Diff, FwObject, Object};
 
 use crate::Errno;
 use crate::netlink::{Fault, Socket};
 use batch::Batch;
-pub(crate) use read::observe;
+pub(crate) use read::{inventory, observe};
+pub(crate) use table::edit;
 
 /// Why a batch was refused, and by which of its changes if that is known.
 pub(crate) struct Refusal {

@@ -20,7 +20,7 @@ mod wait;
 
 use std::sync::Arc;
 
-use polynic_net::{Change, Diff, Facts, IfName, Needs, Object, Place, Probe};
+use polynic_net::{Change, Diff, Facts, FwEdit, FwInventory, FwTable, IfName, Needs, Object, Place, Probe};
 
 use crate::netlink::Fault;
 use crate::netns::{self, Host, Netns, Pod};
@@ -151,6 +151,27 @@ impl Kernel for RealKernel {
             Some(change) => refusal.fault.about(change),
             None => refusal.fault.about(what()),
         })
+    }
+
+    fn edit_table(&mut self, place: Place, table: &FwTable, edits: &[FwEdit]) -> Result<(), KernelError> {
+        if edits.is_empty() {
+            return Ok(());
+        }
+        let what = |edit: Option<&FwEdit>| {
+            let step = edit.map(|edit| format!(": {edit}")).unwrap_or_default();
+            format!("edit table {} in {place}{step}", table.name)
+        };
+        let space = self.space(place).map_err(|m| Failure::from(m).about(what(None)))?;
+        let socket = space.firewall().map_err(|f| f.about(what(None)))?;
+        let edited = nft::edit(socket, table, edits);
+        edited.map_err(|refusal| refusal.fault.about(what(refusal.change.and_then(|at| edits.get(at)))))
+    }
+
+    fn inventory(&mut self, place: Place, table: &FwTable) -> Result<Option<FwInventory>, KernelError> {
+        let what = || format!("read table {} in {place}", table.name);
+        let space = self.space(place).map_err(|m| Failure::from(m).about(what()))?;
+        let socket = space.firewall().map_err(|f| f.about(what()))?;
+        nft::inventory(socket, table).map_err(|f| f.about(what()))
     }
 
     fn probe(&mut self, place: Place, probes: &[Probe]) -> Result<(), KernelError> {

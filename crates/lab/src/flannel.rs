@@ -26,6 +26,7 @@ pub fn daemon(node: &str, holder: Identity, nic: &str) -> Daemon {
         holder.pid.to_string(),
         "--".to_owned(),
         "/opt/cni/bin/polynic".to_owned(),
+        "agent".to_owned(),
         "flanneld".to_owned(),
         "--ip-masq".to_owned(),
         "--kube-subnet-mgr".to_owned(),

@@ -214,6 +214,37 @@ impl Change {
         Self { place, object: Object::Forwarding(Diff::delete(entry)) }
     }
 
+    /// Whether it makes an object that was not there.
+    pub fn is_creation(&self) -> bool {
+        self.ends() == Some((false, true))
+    }
+
+    /// Whether it removes an object.
+    pub fn is_deletion(&self) -> bool {
+        self.ends() == Some((true, false))
+    }
+
+    /// Whether the object is there before, and after; none for what has no such ends.
+    fn ends(&self) -> Option<(bool, bool)> {
+        fn of<T>(diff: &Diff<T>) -> Option<(bool, bool)> {
+            Some((diff.before.is_some(), diff.after.is_some()))
+        }
+        match &self.object {
+            Object::Link(d) => of(d),
+            Object::Address(d) => of(d),
+            Object::Route(d) => of(d),
+            Object::Rule(d) => of(d),
+            Object::Neighbour(d) => of(d),
+            Object::Forwarding(d) => of(d),
+            Object::Sysctl(d) => of(d),
+            Object::PortVlan(d) => of(d),
+            Object::Firewall(d) => of(d),
+            Object::Attr(_) | Object::Move(_) | Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => {
+                None
+            }
+        }
+    }
+
     /// The change that takes this one back; none for steps that change nothing.
     pub fn inverse(self) -> Option<Self> {
         let object = match self.object {

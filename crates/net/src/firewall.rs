@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::Mac;
+use crate::{Family, Mac};
 
 /// The family of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -135,12 +135,33 @@ pub enum FwExpr {
         /// Match packets outside it.
         not: bool,
     },
+    /// Incoming link's name is in a set of names of the same table.
+    IifIn(String),
+    /// Outgoing link's name is in a set of names of the same table.
+    OifIn(String),
+    /// Source address is in a set of addresses of the same table. In an inet table this also matches the family.
+    SrcIn {
+        /// The set's name.
+        set: String,
+        /// The family of its addresses.
+        family: Family,
+    },
+    /// Destination address is in a set of addresses of the same table. In an inet table this also matches the family.
+    DstIn {
+        /// The set's name.
+        set: String,
+        /// The family of its addresses.
+        family: Family,
+    },
     /// Ethernet source address.
     EtherSrc(Mac),
     /// No route back to the source through the link the packet came by (`fib saddr . iif oif missing`).
     NoReturnPath,
     /// The packet begins a connection (`ct state new`).
     NewConnection,
+    /// The packet belongs to a connection that was answered, or to one that such a connection announced (`ct state
+    /// established,related`).
+    KnownConnection,
     /// The bits of `mask` in the connection's mark are those of `value`.
     ConnectionMark {
         /// The value.
@@ -159,6 +180,20 @@ pub enum FwExpr {
     Protocol(u8),
     /// Destination port; only after a match of a protocol that has ports.
     DstPort(u16),
+    /// Destination port in a range, both ends included; only after a match of a protocol that has ports.
+    DstPorts {
+        /// The lowest.
+        first: u16,
+        /// The highest.
+        last: u16,
+    },
+    /// An ICMPv6 message of a type in a range, both ends included.
+    Icmpv6Types {
+        /// The lowest.
+        first: u8,
+        /// The highest.
+        last: u8,
+    },
     /// Destination address is one of this host's own.
     DstIsLocal,
     /// One packet in so many, at random; of one that is every packet. Not 0.

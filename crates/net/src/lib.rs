@@ -37,6 +37,7 @@ mod probe;
 mod range;
 mod route;
 mod rule;
+mod ruleset;
 mod sysctl;
 
 pub use address::Address;
@@ -59,6 +60,7 @@ pub use probe::{Announcement, Probe, Seek};
 pub use range::{IpRange, RangeError, ip_from_u128, ip_to_u128};
 pub use route::{Route, RouteKind, TABLE_LOCAL, TABLE_MAIN, scope};
 pub use rule::Rule;
+pub use ruleset::{FwBody, FwEdit, FwInventory, FwRules, FwRuleset, FwSet};
 pub use sysctl::{Sysctl, SysctlKey, SysctlKeyError};
 
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

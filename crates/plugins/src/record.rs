@@ -51,9 +51,26 @@ pub enum Earlier {
     /// An attempt began and did not get as far as the kernel; addresses may be reserved.
     Reserving,
     /// An attempt began to change the kernel and did not finish.
-    Intended(Box<Record>),
+    Intended {
+        /// What it was about to do.
+        attempt: Box<Record>,
+        /// What it was to replace, if the attachment was served already: see [`Slot::abandon`].
+        replaced: Option<Box<Record>>,
+    },
     /// It was completed.
     Applied(Box<Record>),
+}
+
+impl Earlier {
+    /// The records of what may be left in the kernel, the latest first.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        let (first, second) = match self {
+            Self::Nothing | Self::Reserving => (None, None),
+            Self::Intended { attempt, replaced } => (Some(attempt), replaced.as_ref()),
+            Self::Applied(record) => (Some(record), None),
+        };
+        first.into_iter().chain(second).map(Box::as_ref)
+    }
 }
 
 /// Why records could not be kept.
@@ -110,15 +127,14 @@ impl Slot {
         self.directory.join(format!("{}.intent", self.stem))
     }
 
-    /// What an earlier attempt left here. An unreadable or foreign file counts as an attempt that reached nothing.
+    /// What earlier attempts left here. An unreadable or foreign file counts as an attempt that reached nothing.
     pub fn load(&self) -> Earlier {
-        if let Some(record) = read(&self.applied()) {
-            return Earlier::Applied(Box::new(record));
-        }
-        match (read(&self.intent()), self.intent().exists()) {
-            (Some(record), _) => Earlier::Intended(Box::new(record)),
-            (None, true) => Earlier::Reserving,
-            (None, false) => Earlier::Nothing,
+        let applied = read(&self.applied()).map(Box::new);
+        match (read(&self.intent()).map(Box::new), applied) {
+            (Some(attempt), replaced) => Earlier::Intended { attempt, replaced },
+            (None, Some(record)) => Earlier::Applied(record),
+            (None, None) if self.intent().exists() => Earlier::Reserving,
+            (None, None) => Earlier::Nothing,
         }
     }
 
@@ -142,19 +158,26 @@ impl Slot {
         fs::rename(&path, self.applied()).map_err(failed("commit record", &path))
     }
 
+    /// Gives an attempt up that was to replace what is on record: the record stays.
+    pub fn abandon(&self) -> Result<(), RecordError> {
+        remove_file(&self.intent())
+    }
+
     /// Forgets everything about the attachment, and the container's directory if that was its last record.
     pub fn forget(&self) -> Result<(), RecordError> {
-        for path in [self.applied(), self.intent()] {
-            match fs::remove_file(&path) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(failed("remove record", &path)(e));
-                }
-                _ => {}
-            }
-        }
+        remove_file(&self.applied())?;
+        self.abandon()?;
         // Fails while other records are there, which is the point of not looking first.
         let _ = fs::remove_dir(&self.directory);
         Ok(())
+    }
+}
+
+/// One that is not there is removed.
+fn remove_file(path: &Path) -> Result<(), RecordError> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(failed("remove record", path)(e)),
+        _ => Ok(()),
     }
 }
 
@@ -173,6 +196,13 @@ pub fn applied(directory: &Path) -> Vec<Record> {
     let files = files(directory).filter(|p| p.extension().is_some_and(|e| e == "json"));
     let mut records: Vec<Record> = files.filter_map(|p| read(&p)).collect();
     records.sort_by_key(|r| r.position);
+    records
+}
+
+/// The records of the container that were made after `record` in the same namespace.
+pub fn later(directory: &Path, record: &Record) -> Vec<Record> {
+    let mut records = applied(directory);
+    records.retain(|r| r.position > record.position && r.netns == record.netns);
     records
 }
 
@@ -243,13 +273,36 @@ mod tests {
         slot.reserve().unwrap();
         assert_eq!(slot.load(), Earlier::Reserving);
         slot.intend(&record(0, "macvlan")).unwrap();
-        assert_eq!(slot.load(), Earlier::Intended(Box::new(record(0, "macvlan"))));
+        assert_eq!(slot.load(), intended(record(0, "macvlan"), None));
         slot.commit().unwrap();
         assert_eq!(slot.load(), Earlier::Applied(Box::new(record(0, "macvlan"))));
         slot.forget().unwrap();
         slot.forget().unwrap();
         assert_eq!(slot.load(), Earlier::Nothing);
         assert!(!dir.exists() && state.path().exists());
+    }
+
+    fn intended(attempt: Record, replaced: Option<Record>) -> Earlier {
+        Earlier::Intended { attempt: Box::new(attempt), replaced: replaced.map(Box::new) }
+    }
+
+    #[test]
+    fn a_record_stands_until_what_replaces_it_is_applied() {
+        let (_state, dir) = scratch();
+        let slot = Slot::new(&dir, "lab", "net1", "sbr");
+        let (first, second) = (record(0, "sbr"), record(1, "sbr"));
+        slot.intend(&first).unwrap();
+        slot.commit().unwrap();
+        slot.reserve().unwrap();
+        assert_eq!(slot.load(), Earlier::Applied(Box::new(first.clone())));
+        slot.intend(&second).unwrap();
+        assert_eq!(slot.load(), intended(second.clone(), Some(first.clone())));
+        assert_eq!(slot.load().records().map(|r| r.position).collect::<Vec<_>>(), [1, 0]);
+        slot.abandon().unwrap();
+        assert_eq!(slot.load(), Earlier::Applied(Box::new(first)));
+        slot.intend(&second).unwrap();
+        slot.commit().unwrap();
+        assert_eq!(slot.load(), Earlier::Applied(Box::new(second)));
     }
 
     #[test]

@@ -1,30 +1,47 @@
-//! The program as the node agent `spiderpool-agent`.
+//! The program as the node agent, and as each daemon that it replaces.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use polynic_agent::command;
+use polynic_agent::command::{self, CommandError};
+use polynic_agent::{cni, flannel};
 
+use crate::multus::says_version;
 use crate::plugin::seed;
 
-/// The name it is called by; also `polynic agent`.
-pub(crate) const NAME: &str = "spiderpool-agent";
-
-/// Serves until a signal ends it.
-pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let environment = |name: &str| std::env::var(name).ok();
-    match command::run(arguments, &environment, seed()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let mut text = error.to_string();
-            let mut source = std::error::Error::source(&error);
-            while let Some(cause) = source {
-                text = format!("{text}: {cause}");
-                source = cause.source();
-            }
-            let _ = writeln!(io::stderr(), "{NAME}: {text}");
-            ExitCode::FAILURE
-        }
+/// Serves as one of the replaced daemons, if it is one, until a signal ends it.
+pub(crate) fn run_alone(name: &str, arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    if !command::is_service(name) {
+        return None;
     }
+    let arguments: Vec<OsString> = arguments.collect();
+    if name == cni::command::NAME && says_version(name, arguments.iter().cloned()) {
+        // As the replaced daemon ends (spec/multus.md 1).
+        return Some(ExitCode::from(4));
+    }
+    if name == flannel::command::NAME && flannel::command::says_version(&words(arguments.iter().cloned())) {
+        let _ = writeln!(io::stderr(), "polynic {}", env!("CARGO_PKG_VERSION"));
+        return Some(ExitCode::SUCCESS);
+    }
+    Some(ended(name, command::run(name, &words(arguments.into_iter()), &environment, seed())))
+}
+
+/// Serves as the agent with all its services until a signal ends it.
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    ended("polynic agent", command::run_agent(&words(arguments), &environment, seed()))
+}
+
+fn words(arguments: impl Iterator<Item = OsString>) -> Vec<String> {
+    arguments.map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn ended(name: &str, outcome: Result<(), CommandError>) -> ExitCode {
+    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let _ = writeln!(io::stderr(), "{name}: {}", error.text());
+    ExitCode::from(error.exit_code())
 }

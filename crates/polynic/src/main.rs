@@ -10,31 +10,37 @@ mod agent;
 mod cluster;
 mod command;
 mod controller;
-mod flannel;
+mod install;
 mod multus;
 mod plugin;
-mod pod_netns;
+mod shim;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     let name = Path::new(&name).file_name().and_then(|n| n.to_str()).unwrap_or_default();
     match name {
-        agent::NAME => return agent::run(args),
         controller::NAME => return controller::run(args),
         controller::INIT => return controller::init(args),
-        flannel::NAME => return flannel::run(args),
         multus::NAME => return multus::run(args),
+        shim::NAME => return shim::run(args),
         _ => {}
     }
     if let Some(code) = plugin::run(name) {
         return code;
     }
+    if let Some(code) = install::run(name, &mut args) {
+        return code;
+    }
     let mut args = args.peekable();
-    let daemon = args.next_if(|word| word == "agent" || word == "controller" || word == flannel::NAME);
+    if name != "polynic"
+        && let Some(code) = agent::run_alone(name, &mut args)
+    {
+        return code;
+    }
+    let daemon = args.next_if(|word| word == "agent" || word == "controller");
     match daemon.as_deref().and_then(|word| word.to_str()) {
         Some("agent") => agent::run(args),
-        Some(flannel::NAME) => flannel::run(args),
         Some(_) => controller::run(args),
         None => command::run(args),
     }

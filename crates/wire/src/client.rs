@@ -45,15 +45,7 @@ impl SocketService {
         body: Option<&B>,
         deadline: Instant,
     ) -> Result<Answer, ServiceError> {
-        let garbled = |why: String| ServiceError::Garbled { socket: self.socket.clone(), why };
-        let body = body.map(serde_json::to_vec).transpose().map_err(|e| garbled(e.to_string()))?;
-        let path = format!("{BASE_PATH}{path}");
-        let request = Request { method, path: &path, body: body.as_deref() };
-        let answer = http::exchange(&self.socket, &request, deadline)?;
-        if answer.status == 200 {
-            return Ok(answer);
-        }
-        Err(ServiceError::Status { code: answer.status, message: message(&answer) })
+        call(&self.socket, method, path, body, deadline)
     }
 
     fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, ServiceError> {
@@ -61,6 +53,25 @@ impl SocketService {
             |e: serde_json::Error| ServiceError::Garbled { socket: self.socket.clone(), why: e.to_string() };
         serde_json::from_slice(&answer.body).map_err(garbled)
     }
+}
+
+/// One request with a JSON body to whoever listens at `socket`; every status but 200 is an error.
+pub(crate) fn call<B: Serialize>(
+    socket: &Path,
+    method: &'static str,
+    path: &str,
+    body: Option<&B>,
+    deadline: Instant,
+) -> Result<Answer, ServiceError> {
+    let garbled = |why: String| ServiceError::Garbled { socket: socket.to_owned(), why };
+    let body = body.map(serde_json::to_vec).transpose().map_err(|e| garbled(e.to_string()))?;
+    let path = format!("{BASE_PATH}{path}");
+    let request = Request { method, path: &path, body: body.as_deref() };
+    let answer = http::exchange(socket, &request, deadline)?;
+    if answer.status == 200 {
+        return Ok(answer);
+    }
+    Err(ServiceError::Status { code: answer.status, message: message(&answer) })
 }
 
 /// No body.

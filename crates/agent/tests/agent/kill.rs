@@ -25,13 +25,13 @@ fn the_agent_as_a_process() {
         "SPIDERPOOL_HEALTH_PORT" => Some("0".to_owned()),
         _ => None,
     };
-    let config = polynic_agent::Config::read(&text, &env).unwrap();
-    let config = polynic_agent::Config { releases: releases.into(), ..config };
+    let config = polynic_agent::addresses::Config::read(&text, &env).unwrap();
+    let config = polynic_agent::addresses::Config { releases: releases.into(), ..config };
     runtime().block_on(async {
         let client = polynic_cluster::client_from(Some(kubeconfig.as_ref())).await.unwrap().unwrap();
         let shutdown = polynic_runtime::Shutdown::default();
         let seed = u64::from(std::process::id());
-        polynic_agent::daemon::Daemon::start(config, client, seed, shutdown).await.unwrap().ended().await;
+        polynic_agent::addresses::Daemon::start(config, client, seed, shutdown).await.unwrap().ended().await;
     });
 }
 

@@ -364,20 +364,6 @@ fn a_missing_capability_is_a_warning_or_with_strictness_an_error() {
 }
 
 #[test]
-fn a_device_resource_is_refused_clearly() {
-    let world = world();
-    world.pod("sriov");
-    world.raw_nad(&json!({"metadata": {"name": "sriov", "namespace": "blue",
-        "annotations": {"k8s.v1.cni.cncf.io/resourceName": "vendor/vf"}}, "spec": {"config": "{\"type\":\"sriov\"}"}}));
-    let error = world.add().unwrap_err();
-    assert!(error.msg.contains("network-attachment-definition (sriov) in namespace (blue)"), "{error}");
-    assert!(
-        error.msg.contains("device resource vendor/vf") && error.msg.contains("not supported yet"),
-        "{error}"
-    );
-}
-
-#[test]
 fn a_pod_that_vanishes_before_its_status_is_written_is_no_failure() {
     let world = world();
     world.pod("b");
@@ -415,4 +401,53 @@ fn the_readiness_file_is_waited_for() {
     assert!(error.msg.contains("still waiting for readinessindicatorfile"), "{error}");
     std::fs::write(world.directory.path().join("ready"), "").unwrap();
     world.add().unwrap();
+}
+
+#[test]
+fn policies_are_in_force_before_the_first_link_is_there() {
+    let world = world().guarded();
+    world.pod("macvlan-conf,b@lan0");
+    world.add().unwrap();
+    let asked = "protect pod-1 in /run/netns/c7 with 0 links: blue/b@lan0 blue/macvlan-conf@net1";
+    assert_eq!(world.guard_calls(), [asked], "once is enough when the delegates do as expected");
+}
+
+#[test]
+fn interfaces_that_nobody_expected_are_guarded_before_the_answer() {
+    let world = world().guarded();
+    world.pod("b");
+    let other = json!({"cniVersion": "1.0.0", "interfaces": [{"name": "odd0", "sandbox": "/run/netns/c7"}]});
+    world.plugin.answers.lock().unwrap().insert("b".into(), other);
+    world.add().unwrap();
+    assert_eq!(world.guard_calls().len(), 2);
+    assert_eq!(world.guard_calls()[1], "protect pod-1 in /run/netns/c7 with 2 links: blue/b@odd0");
+}
+
+#[test]
+fn a_pod_without_secondary_networks_needs_no_guard() {
+    let world = world().guarded();
+    world.pod("");
+    world.add().unwrap();
+    assert_eq!(world.guard_calls(), [""; 0]);
+}
+
+#[test]
+fn without_its_policies_nothing_is_attached_and_the_runtime_tries_again() {
+    let world = world().guarded();
+    world.pod("b");
+    world.guard.as_ref().unwrap().fail_nth.set(Some(0));
+    let error = world.add().unwrap_err();
+    assert_eq!(error.code, code::TRY_AGAIN_LATER);
+    assert!(error.msg.contains("network policies are not in force: nobody there"), "{error}");
+    assert_eq!(world.plugin.calls(), [""; 0]);
+    assert!(world.links().is_empty() && world.files().is_empty());
+}
+
+#[test]
+fn the_guard_hears_of_an_add_that_failed_after_its_links_are_gone() {
+    let world = world().guarded();
+    world.pod("b");
+    world.plugin.fail_nth(Verb::Add, 1, Error::internal("no"));
+    world.add().unwrap_err();
+    assert_eq!(world.guard_calls()[1], "release pod-1 in /run/netns/c7 with 0 links: blue/b@net1");
 }

@@ -178,3 +178,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn network_policies_are_off_unless_switched_on() {
+    let socket = |keys: &str| {
+        let text = format!(r#"{{"delegates": [{{"type": "a"}}]{keys}}}"#);
+        Config::parse(text.as_bytes()).unwrap().policy_socket
+    };
+    assert_eq!(socket(""), None);
+    assert_eq!(socket(r#", "multiNetworkPolicySocket": "/x""#), None, "a path alone is no switch");
+    assert_eq!(socket(r#", "multiNetworkPolicy": true"#), Some(POLICY_SOCKET.into()));
+    let given = socket(r#", "multiNetworkPolicy": true, "multiNetworkPolicySocket": "/x""#);
+    assert_eq!(given, Some("/x".into()));
+}

@@ -11,7 +11,13 @@ fn run(world: &World, verb: &str, stdin: &str, can_connect: bool) -> Answer {
         true => Ok(None),
         false => Err(Error::internal("failed to get context for the kubeconfig")),
     };
-    let thin = Thin { delegate: &world.plugin, netns: &world.netns, connect: &connect, version: "1" };
+    let thin = Thin {
+        delegate: &world.plugin,
+        netns: &world.netns,
+        connect: &connect,
+        guard: &|_| None,
+        version: "1",
+    };
     let call = world.invocation();
     let vars = call.variables(Verb::Version).map(|(name, value)| (name.into(), OsString::from(value)));
     let vars = vars.into_iter().filter(|(name, _)| name != "CNI_COMMAND");

@@ -79,6 +79,7 @@ fn lines_of(space: &Space) -> Vec<String> {
     lines.extend(set.map(|(key, value)| format!("sysctl {key}={value}")));
     let objects = space.firewall.tables().flat_map(|t| space.firewall.objects(t));
     lines.extend(objects.map(|o| format!("firewall {o:?}")));
+    lines.extend(space.rulesets.iter().map(|ruleset| format!("firewall {ruleset:?}")));
     lines
 }
 

@@ -7,6 +7,7 @@ use polynic_net::{Family, Forwarding, IfName, Neighbour, Route, Rule, SysctlKey,
 use super::address::FakeAddress;
 use super::firewall::Firewall;
 use super::link::FakeLink;
+use super::ruleset::Rulesets;
 use super::sysctl;
 use super::world::Refusal;
 use crate::Errno;
@@ -23,6 +24,7 @@ pub(super) struct Space {
     pub(super) forwarding: Vec<Forwarding>,
     pub(super) sysctls: BTreeMap<SysctlKey, String>,
     pub(super) firewall: Firewall,
+    pub(super) rulesets: Rulesets,
 }
 
 impl Space {
@@ -37,6 +39,7 @@ impl Space {
             forwarding: Vec::new(),
             sysctls: sysctl::of_new_space(),
             firewall: Firewall::default(),
+            rulesets: Rulesets::default(),
         };
         space.add_link_sysctls(&IfName::loopback());
         space

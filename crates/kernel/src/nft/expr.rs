@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use netlink_packet_core::DefaultNla;
 use netlink_packet_netfilter::nftables::{
-    Bitwise, Cmp, DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute, Meta, MetaKey,
-    Operator, Payload, Register, Verdict, VerdictAttribute,
+    Bitwise, Cmp, DataAttribute, ExpressionAttribute, Expressions, Immediate, ListAttribute, Lookup, Meta,
+    MetaKey, Operator, Payload, Register, Verdict, VerdictAttribute,
 };
 use polynic_net::{Family, FwExpr, FwFamily, FwVerdict, IpNet, Mac};
 
@@ -19,7 +19,7 @@ mod transport;
 pub(super) type Expr = ListAttribute<ExpressionAttribute>;
 
 /// Length of a link's name with its terminating zeros (`IFNAMSIZ`).
-const NAME_LEN: usize = 16;
+pub(super) const NAME_LEN: usize = 16;
 /// Payload bases (`enum nft_payload_bases`).
 const LINK_HEADER: u32 = 0;
 const NETWORK_HEADER: u32 = 1;
@@ -38,13 +38,20 @@ pub(super) fn encode(expr: &FwExpr, family: FwFamily) -> Result<Vec<Expr>, Fault
         FwExpr::Oif(name) => link_name(MetaKey::Oifname, name)?,
         FwExpr::Src { net, not } => address(family, *net, *not, Side::Source)?,
         FwExpr::Dst { net, not } => address(family, *net, *not, Side::Destination)?,
+        FwExpr::IifIn(set) => vec![meta(MetaKey::Iifname), in_set(set)],
+        FwExpr::OifIn(set) => vec![meta(MetaKey::Oifname), in_set(set)],
+        FwExpr::SrcIn { set, family: of } => address_in(family, *of, set, Side::Source)?,
+        FwExpr::DstIn { set, family: of } => address_in(family, *of, set, Side::Destination)?,
         FwExpr::EtherSrc(mac) => ether_source(family, *mac),
         FwExpr::NoReturnPath => no_return_path(),
         FwExpr::NewConnection => connection::is_new(),
+        FwExpr::KnownConnection => connection::is_known(),
         FwExpr::ConnectionMark { value, mask } => connection::mark(*value, *mask),
         FwExpr::SetConnectionMark { value, mask } => connection::set_mark(*value, *mask),
         FwExpr::Protocol(number) => vec![meta(MetaKey::L4Proto), compare(Operator::Equal, vec![*number])],
         FwExpr::DstPort(port) => transport::destination_port(*port),
+        FwExpr::DstPorts { first, last } => transport::destination_ports(*first, *last),
+        FwExpr::Icmpv6Types { first, last } => transport::icmpv6_types(family, *first, *last)?,
         FwExpr::DstIsLocal => transport::to_this_host(),
         FwExpr::OneIn(count) => transport::one_in(*count),
         FwExpr::Mark { value, mask } => transport::mark(*value, *mask),
@@ -83,21 +90,39 @@ enum Side {
 }
 
 fn address(family: FwFamily, net: IpNet, not: bool, side: Side) -> Result<Vec<Expr>, Fault> {
-    let mut list = network_protocol(family, Family::of(net.addr()))?;
-    let offset = match (net, side) {
-        (IpNet::V4(_), Side::Source) => 12,
-        (IpNet::V4(_), Side::Destination) => 16,
-        (IpNet::V6(_), Side::Source) => 8,
-        (IpNet::V6(_), Side::Destination) => 24,
-    };
+    let mut list = load_address(family, Family::of(net.addr()), side)?;
     let (network, mask) = (bytes(net.network()), bytes(net.netmask()));
-    list.push(payload(NETWORK_HEADER, offset, network.len() as u32));
     if net.prefix_len() < net.max_prefix_len() {
         list.push(masked(mask));
     }
     let operator = if not { Operator::NotEqual } else { Operator::Equal };
     list.push(compare(operator, network));
     Ok(list)
+}
+
+/// The address at one end, in register 1.
+fn load_address(table: FwFamily, family: Family, side: Side) -> Result<Vec<Expr>, Fault> {
+    let (offset, length) = match (family, side) {
+        (Family::V4, Side::Source) => (12, 4),
+        (Family::V4, Side::Destination) => (16, 4),
+        (Family::V6, Side::Source) => (8, 16),
+        (Family::V6, Side::Destination) => (24, 16),
+    };
+    let mut list = network_protocol(table, family)?;
+    list.push(payload(NETWORK_HEADER, offset, length));
+    Ok(list)
+}
+
+fn address_in(table: FwFamily, family: Family, set: &str, side: Side) -> Result<Vec<Expr>, Fault> {
+    let mut list = load_address(table, family, side)?;
+    list.push(in_set(set));
+    Ok(list)
+}
+
+/// Whether register 1 is in a set.
+fn in_set(set: &str) -> Expr {
+    let lookup = vec![Lookup::SourceRegister(Register::Reg1), Lookup::Set(set.to_owned())];
+    typed("lookup", Expressions::Lookup(lookup))
 }
 
 /// Where a table sees packets of several protocols, the protocol must be matched before its header is read.
@@ -214,7 +239,8 @@ fn typed(name: &str, data: Expressions) -> Expr {
     ListAttribute::Element(vec![ExpressionAttribute::Name(name.to_owned()), ExpressionAttribute::Data(data)])
 }
 
-fn bytes(ip: IpAddr) -> Vec<u8> {
+/// An address as it stands in packets.
+pub(super) fn bytes(ip: IpAddr) -> Vec<u8> {
     match ip {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets().to_vec(),

@@ -13,7 +13,7 @@ use crate::Errno;
 use crate::netlink::Fault;
 
 /// On a deletion: only if nothing is in it (include/uapi/linux/netlink.h, `NLM_F_NONREC`).
-const NLM_F_NONREC: u16 = 0x100;
+pub(super) const NLM_F_NONREC: u16 = 0x100;
 /// Policy of a base chain that lets packets pass (`NF_ACCEPT`).
 const ACCEPT: u32 = 1;
 
@@ -70,11 +70,13 @@ pub(super) fn table_message(table: &FwTable) -> TableMessage {
     TableMessage { attributes: vec![TableAttribute::Name(table.name.clone())] }
 }
 
-fn chain_name(chain: &FwChain) -> Vec<ChainAttribute> {
+/// The attributes that say which chain.
+pub(super) fn chain_name(chain: &FwChain) -> Vec<ChainAttribute> {
     vec![ChainAttribute::Table(chain.table.name.clone()), ChainAttribute::Name(chain.name.clone())]
 }
 
-fn new_chain(chain: &FwChain) -> ChainMessage {
+/// The message body that makes a chain.
+pub(super) fn new_chain(chain: &FwChain) -> ChainMessage {
     let mut attributes = chain_name(chain);
     if let Some(base) = &chain.base {
         attributes.push(ChainAttribute::Hook(hook(base)));
@@ -110,7 +112,8 @@ pub(super) fn rule_place(table: &FwTable, chain: &str) -> Vec<RuleAttribute> {
     vec![RuleAttribute::Table(table.name.clone()), RuleAttribute::Chain(chain.to_owned())]
 }
 
-fn new_rule(rule: &FwRule) -> Result<RuleMessage, Fault> {
+/// The message body that makes a rule.
+pub(super) fn new_rule(rule: &FwRule) -> Result<RuleMessage, Fault> {
     let mut attributes = rule_place(&rule.table, &rule.chain);
     let mut list = Vec::new();
     for e in &rule.exprs {

@@ -1,7 +1,9 @@
 //! Reading tables. Expressions of rules are passed over: rules are recognised by their comments.
 
-use netlink_packet_netfilter::nftables::{ChainMessage, NfTablesMessage, RuleAttribute, RuleMessage};
-use polynic_net::{FwBase, FwChain, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable};
+use netlink_packet_netfilter::nftables::{
+    ChainMessage, NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute, SetMessage,
+};
+use polynic_net::{FwBase, FwChain, FwHook, FwInventory, FwKind, FwObject, FwPosition, FwRule, FwTable};
 
 use super::comment;
 use super::message::{about, table_message};
@@ -21,6 +23,9 @@ mod nfta {
     pub const CHAIN_TYPE: u16 = 7;
     pub const HOOK_NUMBER: u16 = 1;
     pub const HOOK_PRIORITY: u16 = 2;
+    pub const SET_TABLE: u16 = 1;
+    pub const SET_NAME: u16 = 2;
+    pub const SET_FLAGS: u16 = 3;
     pub const RULE_TABLE: u16 = 1;
     pub const RULE_CHAIN: u16 = 2;
     pub const RULE_HANDLE: u16 = 3;
@@ -36,11 +41,8 @@ pub(super) struct SeenRule {
 
 /// The table, its chains and its rules; nothing if there is no such table.
 pub(crate) fn observe(socket: &mut Socket, table: &FwTable) -> Result<Vec<FwObject>, Fault> {
-    let ask = about(table, NfTablesMessage::GetTable(table_message(table)));
-    let named = |payload: &[u8]| Attrs::after(payload, HEADER).get(nfta::TABLE_NAME).map(drop);
-    match socket.get(ask, named) {
-        Err(fault) if fault.is(Errno::ENOENT) => return Ok(Vec::new()),
-        answer => answer?,
+    if !exists(socket, table)? {
+        return Ok(Vec::new());
     }
     let mut found = vec![FwObject::Table(table.clone())];
     found.extend(chains_in(socket, table)?.into_iter().map(FwObject::Chain));
@@ -48,6 +50,38 @@ pub(crate) fn observe(socket: &mut Socket, table: &FwTable) -> Result<Vec<FwObje
         rules_in(socket, table)?.into_iter().map(|rule| FwObject::Rule(without_content(table, rule))),
     );
     Ok(found)
+}
+
+fn exists(socket: &mut Socket, table: &FwTable) -> Result<bool, Fault> {
+    let ask = about(table, NfTablesMessage::GetTable(table_message(table)));
+    let named = |payload: &[u8]| Attrs::after(payload, HEADER).get(nfta::TABLE_NAME).map(drop);
+    match socket.get(ask, named) {
+        Err(fault) if fault.is(Errno::ENOENT) => Ok(false),
+        answer => answer.map(|()| true),
+    }
+}
+
+/// The names of what is in the table; nothing if there is no such table.
+pub(crate) fn inventory(socket: &mut Socket, table: &FwTable) -> Result<Option<FwInventory>, Fault> {
+    if !exists(socket, table)? {
+        return Ok(None);
+    }
+    let chains = chains_in(socket, table)?.into_iter().map(|chain| (chain.name, chain.base)).collect();
+    let attributes = vec![SetAttribute::Table(table.name.clone())];
+    let ask = about(table, NfTablesMessage::GetSet(SetMessage { attributes }));
+    let sets = socket.dump(ask, |payload| set_name(Attrs::after(payload, HEADER), table))?;
+    Ok(Some(FwInventory { chains, sets: sets.into_iter().flatten().collect() }))
+}
+
+/// The name of a set; none for one that belongs to a single rule and goes with it.
+fn set_name(list: Attrs<'_>, table: &FwTable) -> Option<Option<String>> {
+    const ANONYMOUS: u32 = 1;
+    let text = |kind| list.get(kind).and_then(attrs::text);
+    if text(nfta::SET_TABLE) != Some(&table.name) {
+        return None;
+    }
+    let flags = list.get(nfta::SET_FLAGS).and_then(|f| f.first_chunk()).map_or(0, |f| u32::from_be_bytes(*f));
+    Some(text(nfta::SET_NAME).filter(|_| flags & ANONYMOUS == 0).map(str::to_owned))
 }
 
 fn without_content(table: &FwTable, rule: SeenRule) -> FwRule {

@@ -57,7 +57,8 @@ fn converge_batch(
 
 /// Whether a change leaves something behind that a later one may supersede.
 fn is_promise(change: &Change) -> bool {
-    !is_deletion(change) && !matches!(change.object, Object::Wait(_) | Object::Probe(_) | Object::Announce(_))
+    !change.is_deletion()
+        && !matches!(change.object, Object::Wait(_) | Object::Probe(_) | Object::Announce(_))
 }
 
 /// Makes what is missing; answers the change that did it, if there was one.
@@ -65,7 +66,7 @@ fn restore(kernel: &mut dyn Kernel, change: &Change) -> Result<Option<Change>, K
     // A link that has arrived is not where it came from. The way to a gateway may have been deleted by a later step: then
     // the kernel refuses a route that it has.
     let may_be_there = matches!(change.object, Object::Move(_))
-        || matches!(change.object, Object::Route(_)) && is_creation(change);
+        || matches!(change.object, Object::Route(_)) && change.is_creation();
     match ensure(kernel, change) {
         Ok(made) => Ok(made.then(|| change.clone())),
         Err(stale @ KernelError::Stale { .. }) => match from_present(kernel, change)? {
@@ -87,8 +88,8 @@ fn restore(kernel: &mut dyn Kernel, change: &Change) -> Result<Option<Change>, K
 pub(super) fn ensure(kernel: &mut dyn Kernel, change: &Change) -> Result<bool, KernelError> {
     match kernel.apply(change) {
         Ok(()) => Ok(true),
-        Err(e) if e.errno() == Some(Errno::EEXIST) && is_creation(change) => Ok(false),
-        Err(e) if e.errno().is_some() && e.is_absent() && is_deletion(change) => Ok(false),
+        Err(e) if e.errno() == Some(Errno::EEXIST) && change.is_creation() => Ok(false),
+        Err(e) if e.errno().is_some() && e.is_absent() && change.is_deletion() => Ok(false),
         Err(e @ KernelError::Stale { .. }) => {
             if holds(kernel, change)? {
                 Ok(false)
@@ -212,7 +213,7 @@ fn object_of(change: &Change) -> Option<&FwObject> {
 
 fn is_missing(change: &Change, present: &[FwObject]) -> bool {
     let there = object_of(change).is_some_and(|o| present.iter().any(|p| p.same_identity(o)));
-    there == is_deletion(change)
+    there == change.is_deletion()
 }
 
 /// Whether a table or chain is in the batch already. Rules repeat: several may share a comment.
@@ -220,31 +221,4 @@ fn repeats(change: &Change, batch: &[Change]) -> bool {
     let Some(object) = object_of(change) else { return false };
     !matches!(object, FwObject::Rule(_))
         && batch.iter().filter_map(object_of).any(|other| other.same_identity(object))
-}
-
-pub(super) fn is_creation(change: &Change) -> bool {
-    diff_shape(&change.object) == Some((false, true))
-}
-
-pub(super) fn is_deletion(change: &Change) -> bool {
-    diff_shape(&change.object) == Some((true, false))
-}
-
-/// Whether the object is there before, and after.
-fn diff_shape(object: &Object) -> Option<(bool, bool)> {
-    fn shape<T>(diff: &Diff<T>) -> Option<(bool, bool)> {
-        Some((diff.before.is_some(), diff.after.is_some()))
-    }
-    match object {
-        Object::Link(d) => shape(d),
-        Object::Address(d) => shape(d),
-        Object::Route(d) => shape(d),
-        Object::Rule(d) => shape(d),
-        Object::Neighbour(d) => shape(d),
-        Object::Forwarding(d) => shape(d),
-        Object::Sysctl(d) => shape(d),
-        Object::PortVlan(d) => shape(d),
-        Object::Firewall(d) => shape(d),
-        Object::Attr(_) | Object::Move(_) | Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => None,
-    }
 }

@@ -2,7 +2,6 @@
 
 use polynic_net::{Attr, Change, Diff, IfName, Link, LinkKind, Needs, Object, Place, Plan};
 
-use super::ensure::{is_creation, is_deletion};
 use crate::{Errno, Kernel, KernelError};
 
 /// `RTPROT_KERNEL`: routes that come with addresses.
@@ -72,8 +71,8 @@ fn goes_with(a: &Change, b: &Change) -> bool {
 
 fn group(change: &Change) -> Group {
     match &change.object {
-        Object::Link(_) if is_deletion(change) => Group::Links,
-        Object::Firewall(_) if is_deletion(change) => Group::Firewall,
+        Object::Link(_) if change.is_deletion() => Group::Links,
+        Object::Firewall(_) if change.is_deletion() => Group::Firewall,
         _ => Group::Single,
     }
 }
@@ -140,7 +139,7 @@ fn is_forgivable(error: &KernelError, change: &Change) -> bool {
         e if e.errno() == Some(Errno::EADDRNOTAVAIL) => !matches!(change.object, Object::Attr(_)),
         e if e.is_absent() => true,
         // What was to come back never went.
-        e if e.errno() == Some(Errno::EEXIST) => is_creation(change),
+        e if e.errno() == Some(Errno::EEXIST) => change.is_creation(),
         // The link has left its bridge, and with it all that it was as a port.
         e if e.errno() == Some(Errno::EOPNOTSUPP) => is_about_port(change),
         // The link of a route that was to come back is down: no route can be on it.

@@ -7,6 +7,7 @@ use polynic_net::{Entropy, Facts, Needs, Place, Plan, Stake};
 
 use super::Job;
 use super::lock::{ContainerLock, SharedLock};
+use super::replaced::Replaced;
 use crate::record::{self, Earlier, RECORD_FORMAT, Record, Slot};
 use crate::{Call, Planned, Role};
 
@@ -19,17 +20,18 @@ pub(super) fn add(job: &Job<'_>) -> Result<Success, Error> {
     let lock = ContainerLock::take(job.context.state, call.container_id());
     let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
     let slot = job.slot(&lock.directory);
-    let mut attempt = Attempt { job, kernel: kernel.as_mut(), lock: &lock, slot, dirty: false };
+    let mut attempt =
+        Attempt { job, kernel: kernel.as_mut(), lock: &lock, slot, dirty: false, replaces: false };
     match attempt.slot.load() {
         Earlier::Nothing => {}
-        // A chained plugin that is given something else now starts anew: what it did then built on what is no more.
-        Earlier::Applied(record)
-            if Some(record.netns) == attempt.kernel.pod_id() && record.given == job.given() =>
-        {
-            return attempt.converge(&record);
+        Earlier::Applied(record) if Some(record.netns) == attempt.kernel.pod_id() => {
+            return if record.given == job.given() {
+                attempt.converge(&record)
+            } else {
+                attempt.replace(&record)
+            };
         }
-        Earlier::Applied(record) | Earlier::Intended(record) => attempt.clear(Some(&record))?,
-        Earlier::Reserving => attempt.clear(None)?,
+        earlier => attempt.clear(&earlier)?,
     }
     attempt.run()
 }
@@ -41,6 +43,8 @@ struct Attempt<'a> {
     slot: Slot,
     /// The kernel refused to take something back. The record and the addresses then stay for DEL or the next ADD.
     dirty: bool,
+    /// A failure leaves the record of what this attempt was to replace.
+    replaces: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -70,10 +74,7 @@ impl<'a> Attempt<'a> {
             self.job.attachment.preflight(self.call(), &facts)?;
         }
         // What plugins after this one have moved or changed stays as they left it.
-        let later: Vec<Record> = record::applied(&self.lock.directory)
-            .into_iter()
-            .filter(|r| r.position > record.position && r.netns == record.netns)
-            .collect();
+        let later = record::later(&self.lock.directory, record);
         let later: Vec<&Plan> = later.iter().map(|r| &r.plan).collect();
         let promised = promises_of(std::iter::once(&record.plan).chain(later.iter().copied()), |at| at == 0);
         let facts = self.kernel.observe(&needs(&promised)).map_err(|e| self.call().error(e))?;
@@ -95,15 +96,35 @@ impl<'a> Attempt<'a> {
         Ok(prev == recorded)
     }
 
-    /// Removes what an attempt left that never came to its end (a crash), or that was made in another namespace.
-    fn clear(&mut self, record: Option<&Record>) -> Result<(), Error> {
-        if let Some(record) = record {
-            let errors = super::del::remove_recorded(self.job, self.kernel, record)?;
-            if let Some(error) = errors.into_iter().next() {
-                return Err(self
-                    .call()
-                    .error(format!("cannot remove what an interrupted ADD left: {error}")));
+    /// A chained plugin that is given something else now starts anew: what it did then built on what is no more. If it cannot
+    /// do what is wanted now, what it did then is put back.
+    fn replace(&mut self, record: &Record) -> Result<Success, Error> {
+        let later = record::later(&self.lock.directory, record);
+        let replaced = Replaced::observe(self.kernel, &record.plan, later);
+        let replaced = replaced.map_err(|e| self.call().error(e))?;
+        self.replaces = true;
+        let outcome = self.take_back(record).and_then(|()| self.run());
+        outcome.inspect_err(|_| {
+            if self.dirty {
+                return;
             }
+            if let Err(e) = replaced.put_back(self.kernel) {
+                (self.job.context.warn)(&format!("cannot put back what a failed ADD was to replace: {e}"));
+            }
+        })
+    }
+
+    fn take_back(&mut self, record: &Record) -> Result<(), Error> {
+        let errors = super::del::remove_recorded(self.job, self.kernel, std::iter::once(record))?;
+        let error = errors.into_iter().next();
+        error.map_or(Ok(()), |e| Err(self.call().error(format!("cannot take an earlier ADD back: {e}"))))
+    }
+
+    /// Removes what an attempt left that never came to its end (a crash), or that was made in another namespace.
+    fn clear(&mut self, earlier: &Earlier) -> Result<(), Error> {
+        let errors = super::del::remove_recorded(self.job, self.kernel, earlier.records())?;
+        if let Some(error) = errors.into_iter().next() {
+            return Err(self.call().error(format!("cannot remove what an interrupted ADD left: {error}")));
         }
         self.job.ipam(Verb::Del)?;
         self.slot.forget().map_err(|e| self.call().error(e))?;
@@ -139,7 +160,8 @@ impl<'a> Attempt<'a> {
         if let Err(e) = self.job.ipam(Verb::Del) {
             (self.job.context.warn)(&format!("cannot release addresses after a failed ADD: {e}"));
         }
-        if let Err(e) = self.slot.forget() {
+        let given_up = if self.replaces { self.slot.abandon() } else { self.slot.forget() };
+        if let Err(e) = given_up {
             (self.job.context.warn)(&describe(&e));
         }
     }

@@ -17,13 +17,10 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     let lock = ContainerLock::take_existing(job.context.state, call.container_id());
     let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
     let slot = lock.as_ref().map(|l| job.slot_to_remove(&l.directory));
-    let errors = match slot.as_ref().map(Slot::load) {
-        Some(Earlier::Applied(record) | Earlier::Intended(record)) => {
-            remove_recorded(job, kernel.as_mut(), &record)?
-        }
-        Some(Earlier::Reserving) => Vec::new(),
-        Some(Earlier::Nothing) if is_kept_by_another(job, lock.as_ref()) => Vec::new(),
-        Some(Earlier::Nothing) | None => remove_leftovers(job, kernel.as_mut()),
+    let errors = match slot.as_ref().map_or(Earlier::Nothing, Slot::load) {
+        Earlier::Nothing if is_kept_by_another(job, lock.as_ref()) => Vec::new(),
+        Earlier::Nothing => remove_leftovers(job, kernel.as_mut()),
+        earlier => remove_recorded(job, kernel.as_mut(), earlier.records())?,
     };
     if let Some(error) = errors.into_iter().next() {
         return Err(call.error(error));
@@ -33,13 +30,21 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     slot.map_or(Ok(()), |s| s.forget()).map_err(|e| call.error(describe(&e)))
 }
 
-/// Takes a recorded plan back. If the path now means another namespace, the one that was attached to is gone, and only the
-/// node's side is left to clean.
-pub(super) fn remove_recorded(
+/// Takes recorded plans back, in the order given.
+pub(super) fn remove_recorded<'a>(
     job: &Job<'_>,
     kernel: &mut dyn Kernel,
-    record: &Record,
+    records: impl Iterator<Item = &'a Record>,
 ) -> Result<Vec<KernelError>, Error> {
+    let mut errors = Vec::new();
+    for record in records {
+        errors.extend(remove_one(job, kernel, record)?);
+    }
+    Ok(errors)
+}
+
+/// If the path now means another namespace, the one that was attached to is gone, and only the node's side is left to clean.
+fn remove_one(job: &Job<'_>, kernel: &mut dyn Kernel, record: &Record) -> Result<Vec<KernelError>, Error> {
     if kernel.pod_id().is_none_or(|pod| pod == record.netns) {
         return Ok(transaction::remove(kernel, &record.plan));
     }

@@ -26,12 +26,11 @@ fn remove(reader: &Reader<'_>, job: &Job<'_>, container_id: String, ifname: Stri
         let call = Call::new(job.call.plugin, &invocation, job.call.conf)?;
         let attachment = reader(&call)?;
         let one = Job { context: job.context, call: &call, attachment: attachment.as_ref() };
-        let netns = match one.slot_to_remove(&directory).load() {
-            Earlier::Applied(record) | Earlier::Intended(record) => record.netns_path,
-            Earlier::Reserving => String::new(),
-            Earlier::Nothing => return Ok(()),
-        };
-        invocation.netns = netns;
+        let earlier = one.slot_to_remove(&directory).load();
+        if earlier == Earlier::Nothing {
+            return Ok(());
+        }
+        invocation.netns = earlier.records().next().map(|r| r.netns_path.clone()).unwrap_or_default();
         let call = Call::new(job.call.plugin, &invocation, job.call.conf)?;
         super::del::del(&Job { context: job.context, call: &call, attachment: attachment.as_ref() })?;
     }

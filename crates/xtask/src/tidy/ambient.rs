@@ -11,7 +11,7 @@ struct Ban {
 }
 
 /// The rooms that start programs: foreign CNI plugins, the machine's tools for `exec`, developer tasks.
-const STARTS_PROCESSES: [&str; 6] = ["cni", "lab", "xtask", "control-plane", "e2e", "bench"];
+const STARTS_PROCESSES: [&str; 7] = ["cni", "lab", "xtask", "control-plane", "e2e", "real-node", "bench"];
 
 const BANS: [Ban; 7] = [
     Ban {

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 /// The rooms in order: each may use those before it. ARCHITECTURE.md says what lives in each.
-const ROOMS: [&str; 20] = [
+const ROOMS: [&str; 21] = [
     "net",
     "cni",
     "ipam",
@@ -27,6 +27,7 @@ const ROOMS: [&str; 20] = [
     "checker",
     "cluster",
     "runtime",
+    "install",
     "agent",
     "controller",
     "apiserver",
@@ -35,7 +36,7 @@ const ROOMS: [&str; 20] = [
 ];
 
 /// Tools around the product: they may use every room, and the tools before them.
-const TOOLS: [&str; 4] = ["control-plane", "e2e", "bench", "xtask"];
+const TOOLS: [&str; 5] = ["control-plane", "e2e", "real-node", "bench", "xtask"];
 
 const KUBE: &[&str] = &["kube", "kube-client", "kube-core", "kube-runtime", "k8s-openapi"];
 const NETLINK: &[&str] =

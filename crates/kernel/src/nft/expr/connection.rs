@@ -13,10 +13,19 @@ const STATE: u32 = 0;
 const MARK: u32 = 3;
 /// The bit of a connection that is new (`NF_CT_STATE_BIT(IP_CT_NEW)`).
 const NEW: u32 = 8;
+/// The same for one that was answered (`IP_CT_ESTABLISHED`), and one that another connection announced (`IP_CT_RELATED`).
+const ESTABLISHED: u32 = 2;
+const RELATED: u32 = 4;
 
 /// `ct state new`.
 pub(super) fn is_new() -> Vec<Expr> {
     vec![load(STATE), masked(NEW.to_ne_bytes().to_vec()), compare(Operator::NotEqual, vec![0; 4])]
+}
+
+/// `ct state established,related`.
+pub(super) fn is_known() -> Vec<Expr> {
+    let known = ESTABLISHED | RELATED;
+    vec![load(STATE), masked(known.to_ne_bytes().to_vec()), compare(Operator::NotEqual, vec![0; 4])]
 }
 
 /// `ct mark & MASK == VALUE`.

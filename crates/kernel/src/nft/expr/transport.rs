@@ -6,18 +6,42 @@ use netlink_packet_core::DefaultNla;
 use netlink_packet_netfilter::nftables::{
     Bitwise, DataAttribute, Expressions, Immediate, Meta, MetaKey, Operator, Register,
 };
-use polynic_net::FwFamily;
+use polynic_net::{Family, FwFamily};
 
-use super::{Expr, bytes, compare, meta, payload, raw, typed};
+use super::{Expr, bytes, compare, meta, network_protocol, payload, raw, typed};
 use crate::Errno;
 use crate::netlink::Fault;
 
 /// Payload base (`enum nft_payload_bases`).
 const TRANSPORT_HEADER: u32 = 2;
+/// Protocol number of ICMPv6.
+const IPPROTO_ICMPV6: u8 = 58;
 
 /// The destination port of TCP, UDP and SCTP.
 pub(super) fn destination_port(port: u16) -> Vec<Expr> {
     vec![payload(TRANSPORT_HEADER, 2, 2), compare(Operator::Equal, port.to_be_bytes().to_vec())]
+}
+
+/// `th dport FIRST-LAST`.
+pub(super) fn destination_ports(first: u16, last: u16) -> Vec<Expr> {
+    let bytes = |port: u16| port.to_be_bytes().to_vec();
+    between(payload(TRANSPORT_HEADER, 2, 2), bytes(first), bytes(last))
+}
+
+/// `icmpv6 type FIRST-LAST`.
+pub(super) fn icmpv6_types(family: FwFamily, first: u8, last: u8) -> Result<Vec<Expr>, Fault> {
+    let mut list = network_protocol(family, Family::V6)?;
+    list.extend([meta(MetaKey::L4Proto), compare(Operator::Equal, vec![IPPROTO_ICMPV6])]);
+    list.extend(between(payload(TRANSPORT_HEADER, 0, 1), vec![first], vec![last]));
+    Ok(list)
+}
+
+/// What `load` puts into register 1 is at least `first` and at most `last`.
+fn between(load: Expr, first: Vec<u8>, last: Vec<u8>) -> Vec<Expr> {
+    if first == last {
+        return vec![load, compare(Operator::Equal, first)];
+    }
+    vec![load, compare(Operator::GreatherThanEqual, first), compare(Operator::LessThanEqual, last)]
 }
 
 /// `fib daddr type local` (`enum nft_fib_attributes`; the type is `RTN_LOCAL`).

@@ -50,7 +50,7 @@ pub fn restart(world: &World) -> Finding {
 
 /// The process id of node2's daemon.
 fn daemon_of(world: &World) -> Finding {
-    let script = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^/opt/cni/bin/polynic flannel[d].*--iface' \
+    let script = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^/opt/cni/bin/polynic agent flannel[d] .*--iface' \
                   && [ \"$(readlink $p/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ] && echo ${p#/proc/}; done; true";
     let found = world.run(Place::Host("node2"), &["sh", "-c", script])?;
     found.lines().next().map(str::to_owned).ok_or_else(|| "no flanneld runs on node2".to_owned())

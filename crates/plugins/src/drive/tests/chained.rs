@@ -208,6 +208,43 @@ fn another_prev_result_starts_anew() {
 }
 
 #[test]
+fn a_failure_at_any_step_leaves_what_was_to_be_replaced() {
+    for step in 1.. {
+        let world = World::new();
+        let first = world.add(&macvlan()).unwrap();
+        add(&world, &World::with_prev(&mover(120), &first)).unwrap();
+        let before = world.state();
+        let mut other = first.clone();
+        other.ips[0].address = "192.168.1.201/24".parse().unwrap();
+        world.door.fail_at(step);
+        if add(&world, &World::with_prev(&mover(120), &other)).is_ok() {
+            assert!(step > 8, "{step} steps");
+            return;
+        }
+        assert_same(&before, &world.state(), &format!("step {step}"));
+        call(&world, Verb::Check, &World::with_prev(&mover(120), &first), NETNS).unwrap();
+    }
+}
+
+#[test]
+fn del_removes_an_interrupted_attempt_and_what_it_was_to_replace() {
+    let world = World::new();
+    let first = world.add(&macvlan()).unwrap();
+    let bare = world.state();
+    let conf = World::with_prev(&mover(120), &first);
+    add(&world, &conf).unwrap();
+    let record = world.state().1.into_keys().find(|name| name.contains("mover")).unwrap();
+    let mut attempt: Value = serde_json::from_slice(&std::fs::read(&record).unwrap()).unwrap();
+    // The attempt ended before it had changed anything, or nearly: its plan is the same.
+    attempt["given"] = json!("another");
+    std::fs::write(record.replace(".json", ".intent"), attempt.to_string()).unwrap();
+    call(&world, Verb::Del, &conf, NETNS).unwrap();
+    let left = bare.0.diff(&world.state().0);
+    assert!(left.iter().all(|l| l.contains("forward")), "{left:?}");
+    assert_eq!(bare.1, world.state().1);
+}
+
+#[test]
 fn without_prev_result_add_is_refused_and_del_is_not() {
     let world = World::new();
     let before = world.state();

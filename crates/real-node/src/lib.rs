@@ -1,0 +1,29 @@
+//! For tests: a machine with a real container runtime, and with a real kubelet where a test asks for one.
+//!
+//! A [`Space`] is such a machine's view of the world: network, mounts, processes and host name of its own. Whatever a test starts in
+//! it ends with it, and neither the host's network nor its `/run`, `/opt/cni` or `/var/lib` are touched. [`Containerd`] runs in a
+//! space with the settings of the Debian package but directories of its own, and [`Cri`] speaks to it as a kubelet does.
+//!
+//! The tier is called `node`. It needs root (container runtimes do) and Debian's containerd and runc; [`Tools::or_skip`] says what is
+//! missing.
+//!
+//! Everything here is for tests: whatever goes wrong fails the test that asked.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail like the test")]
+
+mod containerd;
+mod cri;
+mod image;
+mod leftovers;
+mod process;
+mod space;
+mod tools;
+pub mod wait;
+
+pub use containerd::Containerd;
+pub use cri::{Cri, Sandbox, SandboxName};
+pub use image::IMAGE;
+pub use leftovers::Leftovers;
+pub use process::Process;
+pub use space::Space;
+pub use tools::Tools;

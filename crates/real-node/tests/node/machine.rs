@@ -1,0 +1,68 @@
+//! A node with a link to the underlay, containerd, and `multus` with two networks.
+
+use std::fs;
+use std::path::Path;
+
+use polynic_real_node::{Containerd, Cri, Sandbox, Space, Tools};
+use serde_json::{Value, json};
+
+pub(crate) struct Machine {
+    // Dropped in this order: containerd before the machine that holds it.
+    pub(crate) containerd: Containerd,
+    pub(crate) cri: Cri,
+    pub(crate) space: Space,
+}
+
+/// Interface name to addresses of a pod, without loopback and link-local ones.
+pub(crate) type Interfaces = Vec<(String, Vec<String>)>;
+
+impl Machine {
+    pub(crate) fn new(_: Tools) -> Self {
+        let space = Space::new("node-1");
+        space.ip("link add eth0 type veth peer name wire
+                  address add 192.168.1.10/24 dev eth0
+                  link set wire up
+                  link set eth0 up");
+        let containerd = Containerd::start(&space, Path::new(polynic_e2e::plugins()));
+        let cri = Cri::new(&containerd.socket());
+        let conf = multus(&json!([default_network(), second_network()]));
+        fs::write(containerd.conf_dir().join("00-multus.conf"), conf.to_string()).unwrap();
+        let ready = || cri.is_ready().ok();
+        polynic_real_node::wait::until("the network is ready", ready, || containerd.last_words());
+        Self { containerd, cri, space }
+    }
+
+    /// What is in a sandbox, by its network namespace.
+    pub(crate) fn interfaces(&self, sandbox: &Sandbox) -> Interfaces {
+        let netns = sandbox.netns.rsplit('/').next().unwrap();
+        let printed = self.space.run("ip", &["-n", netns, "-j", "address"]);
+        let links: Vec<Value> = serde_json::from_str(&printed).unwrap();
+        let mut interfaces: Interfaces =
+            links.iter().map(interface).filter(|(name, _)| name != "lo").collect();
+        interfaces.sort();
+        interfaces
+    }
+}
+
+fn interface(link: &Value) -> (String, Vec<String>) {
+    let addresses = link["addr_info"].as_array().unwrap().iter().filter(|addr| addr["scope"] == "global");
+    let text = |addr: &Value| addr["local"].as_str().unwrap().to_owned();
+    (link["ifname"].as_str().unwrap().to_owned(), addresses.map(text).collect())
+}
+
+/// containerd 1.6 knows no version newer than 1.0.0.
+pub(crate) fn multus(delegates: &Value) -> Value {
+    json!({"cniVersion": "1.0.0", "name": "node-net", "type": "multus", "delegates": delegates,
+           "capabilities": {"portMappings": true}})
+}
+
+fn default_network() -> Value {
+    json!({"cniVersion": "1.0.0", "name": "pod-fabric", "plugins": [
+        {"type": "ptp", "ipMasq": false, "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.244.1.0/24"}]],
+                                                  "routes": [{"dst": "0.0.0.0/0"}]}}]})
+}
+
+fn second_network() -> Value {
+    json!({"cniVersion": "1.0.0", "name": "lan", "type": "macvlan", "master": "eth0",
+           "ipam": {"type": "host-local", "ranges": [[{"subnet": "192.168.1.0/24", "rangeStart": "192.168.1.100"}]]}})
+}

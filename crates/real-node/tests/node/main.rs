@@ -1,0 +1,6 @@
+//! A real container runtime calls our plugins. Tier `node`: skipped where there is no root, no containerd or no runc.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+
+mod machine;
+mod sandboxes;
