@@ -14,6 +14,7 @@ mod probe;
 mod real;
 pub mod rooted;
 pub mod sandbox;
+pub mod survey;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transaction;
