@@ -11,6 +11,7 @@ use polynic_runtime::log::{self, LogError};
 use crate::addresses;
 use crate::cni;
 use crate::compose::{self, Failure, Part, chain};
+use crate::dhcp;
 use crate::flannel;
 
 /// Looks a variable of the environment up.
@@ -39,6 +40,7 @@ const SERVICES: &[Known] = &[
         part: flannel::command::part,
         is_configured: flannel::command::is_configured,
     },
+    Known { name: dhcp::NAME, part: dhcp::part, is_configured: dhcp::is_configured },
 ];
 
 /// Why the agent did not start, or did not end well.

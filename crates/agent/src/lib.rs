@@ -5,7 +5,8 @@
 //!
 //! [`flannel`] is flannel's daemon.
 //!
-//! [`addresses`] is the address service that the `spiderpool` plugin asks, [`cni`] the CNI endpoint that `multus-shim` asks.
+//! [`addresses`] is the address service that the `spiderpool` plugin asks, [`cni`] the CNI endpoint that `multus-shim` asks, [`dhcp`] the
+//! daemon that the `dhcp` plugin asks.
 //!
 //! Everything here waits, translates and answers: allocation is decided in `ipam`, attachments in `attach`.
 
@@ -13,6 +14,7 @@ pub mod addresses;
 pub mod cni;
 pub mod command;
 pub mod compose;
+pub mod dhcp;
 pub mod flannel;
 
 pub use compose::{Failure, Part, Surroundings};
