@@ -5,6 +5,7 @@ mod attr;
 mod create;
 mod delete;
 mod facts;
+mod flows;
 mod forwarding;
 mod idle;
 mod neighbour;
@@ -16,6 +17,7 @@ mod rule;
 mod space;
 mod sysctl;
 mod tap;
+mod traffic;
 mod wait;
 
 use std::sync::Arc;

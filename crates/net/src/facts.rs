@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::{
     Forwarding, FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route, Rule,
-    SysctlKey,
+    SysctlKey, TrafficFact,
 };
 
 /// What was seen in both namespaces.
@@ -64,6 +64,8 @@ pub struct NsFacts {
     pub sources: BTreeMap<IpAddr, IpAddr>,
     /// Settings asked for; none where the kernel has no such setting (IPv6 switched off, link missing).
     pub sysctls: BTreeMap<SysctlKey, Option<String>>,
+    /// Traffic control of the links asked for.
+    pub traffic: Vec<TrafficFact>,
     /// Objects of the firewall tables asked for. Rules carry their comment but no expressions.
     pub firewall: Vec<FwObject>,
 }
@@ -93,8 +95,9 @@ impl NsFacts {
         keep_first(&mut self.neighbours, later.neighbours);
         keep_first(&mut self.firewall, later.firewall);
         keep_first(&mut self.forwarding, later.forwarding);
-        self.ways.extend(later.ways);
+        extend_new(&mut self.traffic, later.traffic);
         self.sources.extend(later.sources);
+        self.ways.extend(later.ways);
         self.sysctls.extend(later.sysctls);
     }
 
@@ -318,6 +321,8 @@ pub struct NsNeeds {
     pub sources: Vec<IpAddr>,
     /// These settings.
     pub sysctls: Vec<SysctlKey>,
+    /// Traffic control of these links.
+    pub traffic: Vec<IfName>,
     /// Everything in these firewall tables.
     pub firewall: Vec<FwTable>,
 }
@@ -349,6 +354,7 @@ impl NsNeeds {
         self.rules |= other.rules;
         self.neighbours |= other.neighbours;
         self.all_addresses |= other.all_addresses;
+        extend_new(&mut self.traffic, other.traffic);
         extend_new(&mut self.sources, other.sources);
         extend_new(&mut self.forwarding, other.forwarding);
         extend_new(&mut self.ways, other.ways);

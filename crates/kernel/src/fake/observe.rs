@@ -32,6 +32,7 @@ impl World {
                 .collect(),
             ways: needs.ways.iter().filter_map(|to| Some((*to, space.way_to(*to)?))).collect(),
             sysctls: needs.sysctls.iter().map(|key| (key.clone(), space.sysctls.get(key).cloned())).collect(),
+            traffic: space.traffic_of(&needs.traffic),
             firewall: needs.firewall.iter().flat_map(|t| space.firewall.objects(t)).map(shown).collect(),
         })
     }

@@ -37,6 +37,9 @@ impl Space {
         if !needs.sysctls.is_empty() {
             facts.sysctls = self.sysctls(&needs.sysctls)?;
         }
+        for link in &needs.traffic {
+            facts.traffic.extend(self.traffic(link)?);
+        }
         for table in &needs.firewall {
             facts.firewall.extend(nft::observe(self.firewall()?, table)?);
         }
