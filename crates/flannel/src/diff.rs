@@ -10,9 +10,9 @@ mod peers;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use polynic_net::{Change, IfName, NsFacts, NsNeeds, Place, Route, SysctlKey, TABLE_MAIN};
+use polynic_net::{Change, FwObject, FwTable, IfName, NsFacts, NsNeeds, Place, Route, SysctlKey, TABLE_MAIN};
 
-use crate::{Backend, Desired, Keys, NetConf, desired, rules};
+use crate::{Backend, Desired, NetConf, desired};
 pub use device::ForeignDevice;
 
 /// Changes that make sense only together: the first that fails ends its group, and no other.
@@ -97,7 +97,7 @@ fn device_names(conf: &NetConf) -> Vec<IfName> {
 }
 
 /// What [`changes`] looks at.
-pub fn needs(keys: &Keys, conf: &NetConf, needs: &mut NsNeeds) {
+pub fn needs(conf: &NetConf, tables: &[FwTable], needs: &mut NsNeeds) {
     needs.links = polynic_net::LinkNeed::All;
     (needs.all_addresses, needs.routes) = (true, true);
     for name in device_names(conf) {
@@ -105,10 +105,10 @@ pub fn needs(keys: &Keys, conf: &NetConf, needs: &mut NsNeeds) {
         needs.forwarding_of(&name);
         needs.sysctl(SysctlKey::conf("ipv6", &name, "accept_ra"));
     }
-    needs.firewall.extend(conf.networks.families().map(|family| rules::table(keys, family)));
+    needs.firewall.extend(tables.iter().cloned());
 }
 
-/// Compares. `memory` is what this instance made before.
+/// Compares. `memory` is what this instance made before, `tables` those of the firewall that were looked at and are its own.
 ///
 /// # Errors
 /// A link of a tunnel's name is no tunnel: it is somebody else's, and nothing is done.
@@ -116,7 +116,7 @@ pub fn changes(
     desired: &Desired,
     facts: &NsFacts,
     memory: &Memory,
-    rules_of: &[polynic_net::FwTable],
+    tables: &[FwTable],
 ) -> Result<Changes, ForeignDevice> {
     let mut changes = Changes::default();
     let mut kept = Vec::new();
@@ -128,7 +128,9 @@ pub fn changes(
         }
     }
     peers::compare(desired, &peers::Seen::new(facts, &kept), memory, &mut changes);
-    changes.firewall = firewall::compare(&desired.firewall, &facts.firewall, rules_of);
+    let rules: Vec<FwObject> =
+        desired.firewall.iter().filter(|o| tables.contains(o.table())).cloned().collect();
+    changes.firewall = firewall::compare(&rules, &facts.firewall, tables);
     Ok(changes)
 }
 

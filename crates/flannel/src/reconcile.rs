@@ -1,7 +1,7 @@
 //! One look at the kernel, and what has to be done about it. Called again and again: state, not events.
 
 use polynic_kernel::{Kernel, KernelError};
-use polynic_net::{Entropy, Facts, Family, FwTable, Mac, Needs};
+use polynic_net::{Entropy, Facts, Family, FwObject, FwTable, Mac, Needs};
 
 use crate::desired::{Desired, Wish};
 use crate::diff::{self, Changes, ForeignDevice, Memory};
@@ -12,6 +12,9 @@ use crate::{
 
 /// Looks within one pass: a device that was just made shows its settings only afterwards.
 const LOOKS: usize = 3;
+
+/// Every so many passes the rules are looked at, although they are as they were: on a node with kube-proxy that is the dearest look.
+const RULES_EVERY: usize = 2;
 
 /// What does not change while an instance runs.
 #[derive(Clone, Debug)]
@@ -34,6 +37,9 @@ pub struct Instance {
     settings: Settings,
     external: Option<External>,
     vteps: PerFamily<Mac>,
+    passes: usize,
+    /// The rules that were put in place last.
+    rules: Option<Vec<FwObject>>,
     /// Routes without a tunnel that were made.
     pub memory: Memory,
 }
@@ -76,7 +82,7 @@ pub enum PassError {
 impl Instance {
     /// An instance that has seen nothing yet. `memory` is what an earlier process of it made.
     pub fn new(settings: Settings, memory: Memory) -> Self {
-        Self { settings, external: None, vteps: PerFamily::default(), memory }
+        Self { settings, external: None, vteps: PerFamily::default(), passes: 0, rules: None, memory }
     }
 
     /// Its settings.
@@ -101,10 +107,12 @@ impl Instance {
         entropy: &mut Entropy,
     ) -> Result<Outcome, PassError> {
         let mut made = 0;
+        self.passes += 1;
         for look in 1.. {
             let (desired, changes) = self.compare(kernel, own, leases, entropy)?;
             let mut problems = Vec::new();
             made += carry_out(kernel, &changes, &mut problems);
+            self.rules = problems.is_empty().then(|| desired.firewall.clone());
             if changes.is_empty() || look == LOOKS || !problems.is_empty() {
                 self.memory = diff::memory(&desired);
                 problems.extend(desired.problems.iter().cloned());
@@ -125,7 +133,8 @@ impl Instance {
         leases: &[Lease],
         entropy: &mut Entropy,
     ) -> Result<(Desired, Changes), PassError> {
-        let facts = self.look(kernel, leases)?;
+        let tables = self.tables_to_look_at(own);
+        let facts = self.look(kernel, leases, &tables)?;
         let families: Vec<Family> = self.settings.conf.networks.families().collect();
         let mut selection = self.settings.selection.clone();
         for (family, ip) in own.node_public.iter() {
@@ -145,15 +154,20 @@ impl Instance {
             blackhole: self.settings.blackhole,
         };
         let desired = wish.desired(&facts.host);
-        let changes = diff::changes(&desired, &facts.host, &self.memory, &self.tables())?;
+        let changes = diff::changes(&desired, &facts.host, &self.memory, &tables)?;
         self.external = Some(external);
         Ok((desired, changes))
     }
 
-    fn look(&self, kernel: &mut dyn Kernel, leases: &[Lease]) -> Result<Facts, PassError> {
+    fn look(
+        &self,
+        kernel: &mut dyn Kernel,
+        leases: &[Lease],
+        tables: &[FwTable],
+    ) -> Result<Facts, PassError> {
         let mut needs = Needs::default();
         self.settings.selection.needs(&mut needs.host);
-        diff::needs(&self.settings.keys, &self.settings.conf, &mut needs.host);
+        diff::needs(&self.settings.conf, tables, &mut needs.host);
         if let Backend::Vxlan(conf) = &self.settings.conf.backend
             && conf.direct_routing
         {
@@ -184,7 +198,13 @@ impl Instance {
         }
     }
 
-    fn tables(&self) -> Vec<FwTable> {
+    /// The tables that are this instance's own; none if their rules are in place and it is not yet time to look again.
+    fn tables_to_look_at(&self, own: &Own) -> Vec<FwTable> {
+        let Settings { keys, conf, rules, .. } = &self.settings;
+        let wanted = rules::wanted(keys, conf, &own.subnets, *rules);
+        if self.rules.as_ref() == Some(&wanted) && !self.passes.is_multiple_of(RULES_EVERY) {
+            return Vec::new();
+        }
         let families = self.settings.conf.networks.families();
         families.map(|family| rules::table(&self.settings.keys, family)).collect()
     }

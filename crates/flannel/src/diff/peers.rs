@@ -78,10 +78,13 @@ fn difference<T: Clone + PartialEq>(there: Option<&T>, wanted: &T) -> Option<Dif
     }
 }
 
-/// A route to the same destination with the same metric gives way.
+/// A route to the same destination with the same metric gives way, unless it is another instance's: kube subnet managers of one cluster
+/// have the same subnets, and each has its own way to them.
 fn route_change(wanted: &Route, seen: &Seen<'_>) -> Option<Change> {
     let none = Vec::new();
-    let same_slot = |r: &&&Route| r.effective_priority() == wanted.effective_priority();
+    let same_slot = |r: &&&Route| {
+        r.effective_priority() == wanted.effective_priority() && !is_of_another_tunnel(r, wanted)
+    };
     let there: Vec<&Route> =
         seen.routes.get(&wanted.dst).unwrap_or(&none).iter().filter(same_slot).copied().collect();
     if there.iter().any(|route| check::serves(route, wanted)) {
@@ -92,6 +95,10 @@ fn route_change(wanted: &Route, seen: &Seen<'_>) -> Option<Change> {
         None => Diff::create(wanted.clone()),
     };
     Some(Change { place: HOST, object: Object::Route(diff) })
+}
+
+fn is_of_another_tunnel(route: &Route, wanted: &Route) -> bool {
+    route.link != wanted.link && route.onlink && route.gw == Some(route.dst.network())
 }
 
 /// Routes first, then what they rest on.

@@ -5,7 +5,7 @@ use polynic_net::Entropy;
 
 use super::*;
 use crate::rules::RuleOptions;
-use crate::{DEFAULT_PREFIX, Instance, Lease, NetConf, Node, Own, Selection, Settings};
+use crate::{DEFAULT_PREFIX, Instance, Keys, Lease, NetConf, Node, Own, Selection, Settings};
 
 const CONF: &str = r#"{"Network": "10.233.0.0/16", "IPv6Network": "fd60::/48", "EnableIPv6": true, "Backend": {"Type": "vxlan"}}"#;
 

@@ -56,6 +56,15 @@ fn vxlan_carries_both_families_each_in_its_own_tunnel() {
 }
 
 #[test]
+fn vxlan_carries_ipv6_alone() {
+    let only = DUAL.replace(r#""Network": "10.233.0.0/16", "#, r#""EnableIPv4": false, "#);
+    let Some(site) = Site::new(&only) else { return };
+    let (mut a, b) = pair(&site);
+    both_ways(&a, &b, true);
+    assert!(a.look().links.iter().all(|link| link.name.as_str() != "flannel.1"));
+}
+
+#[test]
 fn host_gw_carries_both_families_without_tunnel() {
     let Some(site) = Site::new(HOST_GW) else { return };
     let (mut a, b) = pair(&site);
