@@ -30,7 +30,7 @@ pub struct Shipped {
 /// # Errors
 /// The program cannot be run or is for an unknown machine, or files cannot be read or written.
 pub fn ship(program: &Path, directory: &Path, version: &str) -> Result<Shipped> {
-    let known = known_names(program)?;
+    let known = listed(program, "names")?;
     let answers = |path: &&str| known.contains(base(path));
     let (links, left_out): (Vec<_>, Vec<_>) = contents::links().partition(answers);
     let bytes = std::fs::read(program).with_context(|| format!("reading {}", program.display()))?;
@@ -44,23 +44,19 @@ pub fn ship(program: &Path, directory: &Path, version: &str) -> Result<Shipped> 
     };
     let image = layout::image(&contents::image(&bytes, &links), version, architecture)?;
     std::fs::write(&shipped.image, image).with_context(|| format!("writing {}", shipped.image.display()))?;
-    let plugins: Vec<&str> =
-        known.iter().map(String::as_str).filter(|name| contents::is_plugin(name)).collect();
+    let plugins = listed(program, "plugins")?;
+    let plugins: Vec<&str> = plugins.iter().map(String::as_str).collect();
     let node = layer::compressed(&contents::node(&bytes, &plugins))?;
     std::fs::write(&shipped.node, node).with_context(|| format!("writing {}", shipped.node.display()))?;
     Ok(shipped)
 }
 
-/// The names by which the program can be called: it says so itself.
-fn known_names(program: &Path) -> Result<BTreeSet<String>> {
-    let answer = Command::new(program).arg("names").output();
-    let answer = answer.with_context(|| format!("running {} names", program.display()))?;
-    ensure!(
-        answer.status.success(),
-        "{} names: {}",
-        program.display(),
-        String::from_utf8_lossy(&answer.stderr)
-    );
+/// What a program lists about itself: the `names` by which it can be called, or its `plugins`.
+fn listed(program: &Path, what: &str) -> Result<BTreeSet<String>> {
+    let answer = Command::new(program).arg(what).output();
+    let answer = answer.with_context(|| format!("running {} {what}", program.display()))?;
+    let said = String::from_utf8_lossy(&answer.stderr);
+    ensure!(answer.status.success(), "{} {what}: {said}", program.display());
     Ok(String::from_utf8_lossy(&answer.stdout).lines().map(str::to_owned).collect())
 }
 

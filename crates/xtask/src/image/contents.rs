@@ -68,30 +68,9 @@ const LINKS: [&str; 21] = [
     "usr/bin/multus-daemon",
 ];
 
-/// Names that are no plugins; everything else that the program answers to is one.
-const NO_PLUGINS: [&str; 12] = [
-    "cert-approver",
-    "cp",
-    "flanneld",
-    "install-conf",
-    "install_multus",
-    "kubeconfig_generator",
-    "multus-daemon",
-    "polynic",
-    "spiderpool-agent",
-    "spiderpool-controller",
-    "spiderpool-init",
-    "thin_entrypoint",
-];
-
 /// Everything that is a link to the program in the image.
 pub fn links() -> impl Iterator<Item = &'static str> {
     LINKS.into_iter()
-}
-
-/// Whether a name of the program belongs into a node's directory of plugins.
-pub fn is_plugin(name: &str) -> bool {
-    !NO_PLUGINS.contains(&name)
 }
 
 /// The image, in an order in which links come after what they lead to.
