@@ -9,6 +9,7 @@ use polynic_runtime::Shutdown;
 use polynic_runtime::log::{self, LogError};
 
 use crate::addresses;
+use crate::cni;
 use crate::compose::{self, Failure, Part, chain};
 
 /// Looks a variable of the environment up.
@@ -25,11 +26,14 @@ struct Known {
 }
 
 /// Every service. A new one takes a line here.
-const SERVICES: &[Known] = &[Known {
-    name: addresses::command::NAME,
-    part: addresses::command::part,
-    is_configured: addresses::command::is_configured,
-}];
+const SERVICES: &[Known] = &[
+    Known {
+        name: addresses::command::NAME,
+        part: addresses::command::part,
+        is_configured: addresses::command::is_configured,
+    },
+    Known { name: cni::command::NAME, part: cni::command::part, is_configured: cni::command::is_configured },
+];
 
 /// Why the agent did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]

@@ -33,7 +33,7 @@ use undo::Undo;
 ///
 /// On an error everything that was done is undone in reverse order, and the pod gets an Event with the cause.
 pub fn add(context: &Context<'_>, invocation: &Invocation, config: &Config) -> Result<Success, Error> {
-    let args = PodArgs::parse(&invocation.args)?;
+    let args = PodArgs::parse(&invocation.args, context.forward)?;
     let attempt = Attempt { context, invocation, config, pod: args.pod(), args: &args };
     let done = attempt.run();
     if let Err(failure) = &done {

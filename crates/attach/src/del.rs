@@ -20,7 +20,7 @@ use crate::select;
 /// Every delegate is tried; an error has what each of them said.
 pub fn del(context: &Context<'_>, invocation: &Invocation, config: &Config) -> Result<(), Error> {
     note_readiness(context, config);
-    let args = PodArgs::parse(&invocation.args).unwrap_or_else(|why| {
+    let args = PodArgs::parse(&invocation.args, context.forward).unwrap_or_else(|why| {
         context.log.error(&format!("CNI_ARGS: {why}"));
         PodArgs::default()
     });

@@ -11,7 +11,9 @@ pub mod netns;
 mod nft;
 mod probe;
 mod real;
+pub mod rooted;
 pub mod sandbox;
+pub mod survey;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transaction;

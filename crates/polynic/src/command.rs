@@ -64,7 +64,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// Every name under which the program is a CNI plugin.
 fn plugins() -> impl Iterator<Item = &'static str> {
-    polynic_plugins::types().chain([crate::multus::NAME])
+    polynic_plugins::types().chain([crate::multus::NAME, crate::shim::NAME])
 }
 
 fn say(text: &str) -> io::Result<()> {

@@ -10,11 +10,10 @@ mod agent;
 mod cluster;
 mod command;
 mod controller;
-mod guard;
 mod install;
 mod multus;
 mod plugin;
-mod pod_netns;
+mod shim;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -24,6 +23,7 @@ fn main() -> ExitCode {
         controller::NAME => return controller::run(args),
         controller::INIT => return controller::init(args),
         multus::NAME => return multus::run(args),
+        shim::NAME => return shim::run(args),
         _ => {}
     }
     if let Some(code) = plugin::run(name) {
