@@ -112,6 +112,7 @@ namespace_remedy() {
 build_control_plane() {
     "$root/scripts/control-plane.sh" kube-apiserver kube-controller-manager kube-scheduler kubelet > /dev/null ||
         say "no real control plane: its tests will be skipped"
+    "$root/scripts/libcni.sh" > /dev/null || say "no client of CNI's reference library: its tests will be skipped"
 }
 
 find_missing

@@ -4,4 +4,6 @@
 
 mod cluster;
 mod machine;
+mod podman;
+mod reference_client;
 mod sandboxes;
