@@ -12,6 +12,8 @@
 //!
 //! [`devices`] are those that a pod was given: by kubelet, over gRPC on a unix socket, and by resource claims.
 //!
+//! [`whereabouts`] serves the plugin of that name.
+//!
 //! [`survey`] is one look at all of them, for `polynic pools` and `polynic doctor`.
 //!
 //! TLS is rustls with ring, and trusts only the kubeconfig's or the service account's CA, never the machine's. Names are looked up in
@@ -30,6 +32,7 @@ mod request;
 mod retry;
 pub mod spider;
 pub mod survey;
+pub mod whereabouts;
 
 pub use connect::{ConnectError, client_from};
 pub use kube_cluster::KubeCluster;

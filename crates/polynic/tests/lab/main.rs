@@ -9,4 +9,5 @@ mod labs;
 mod lifecycle;
 mod nodes;
 mod stories;
+mod whereabouts;
 mod workloads;
