@@ -79,6 +79,7 @@ fn seeds(data: &str) -> Vec<Value> {
         json!({"type": "ptp", "ipMasq": true, "mtu": 1400, "dns": {"search": ["a"]}, "ipam": fixed}),
         json!({"type": "calico-like", "strictReversePath": true, "ipam": host_local}),
         json!({"type": "loopback"}),
+        json!({"type": "passthru"}),
         json!({"type": "host-local", "ipam": host_local}),
         json!({"type": "static", "ipam": fixed}),
         json!({"type": "spiderpool", "ipam": pools}),
