@@ -15,6 +15,7 @@ mod routes;
 mod rules;
 mod support;
 mod sysctls;
+mod traffic;
 mod waits;
 
 #[ctor::ctor(unsafe)]
