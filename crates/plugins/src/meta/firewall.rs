@@ -9,7 +9,7 @@ mod rules;
 
 use polynic_cni::{Error, Success, Version};
 use polynic_net::{
-    Change, Diff, Entropy, Facts, Family, FwFamily, FwObject, FwTable, Needs, Object, Place, Plan,
+    Change, Diff, Entropy, Facts, Family, FwExpr, FwFamily, FwObject, FwTable, Needs, Object, Place, Plan,
 };
 use serde::Deserialize;
 
@@ -139,6 +139,19 @@ impl ChainedAttachment for Guarded {
             plan.own(Change::add_firewall(Place::Host, FwObject::Rule(rule)));
         }
         Ok(Planned { plan, result: prev.clone() })
+    }
+
+    /// The kernel says no more than "no such file" of a match that it has not.
+    fn refused(&self, _call: &Call<'_>, change: &Change, cause: &str) -> Option<Error> {
+        let Object::Firewall(Diff { after: Some(FwObject::Rule(rule)), .. }) = &change.object else {
+            return None;
+        };
+        let is_own = rule.chain == rules::CHAIN && rule.exprs.contains(&FwExpr::XtEstablished);
+        is_own.then(|| {
+            Error::internal(format!(
+                "{cause}; the rules for iptables need the kernel modules nft_compat and xt_conntrack"
+            ))
+        })
     }
 
     fn leftover_needs(&self, _call: &Call<'_>) -> Needs {
