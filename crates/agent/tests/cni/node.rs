@@ -151,8 +151,11 @@ impl Node {
                 found.extend(files(&path));
             }
         }
-        // host-local's own bookkeeping, and locks.
-        found.retain(|name| !name.contains("last_reserved_ip") && !name.ends_with("lock"));
+        // host-local's own bookkeeping, locks, and what a killed process was about to rename.
+        let is_nobodys = |name: &str| {
+            ["last_reserved_ip", "/.result-", "/.scratch-"].iter().any(|part| name.contains(part))
+        };
+        found.retain(|name| !is_nobodys(name) && !name.ends_with("lock"));
         found
     }
 
