@@ -47,9 +47,7 @@ async fn run(config: Config, surroundings: Surroundings) -> Result<(), Failure> 
         return Err(Failure::new(NAME, "must be run as root: plugins change network namespaces"));
     }
     if config.certificates.is_some() {
-        tracing::error!(
-            "perNodeCertificate has no effect yet: the API server is asked with the pod's service account"
-        );
+        tracing::warn!("perNodeCertificate is not supported yet: the pod's own credentials are used");
     }
     let Surroundings { client, shutdown, seed, links } = surroundings;
     daemon::run(config, Around { client, seed, links, drain: DRAIN }, shutdown).await
