@@ -12,6 +12,7 @@ use polynic_kernel::sandbox::{Options, enter_private};
 
 mod attach;
 mod coordinator;
+mod explain;
 mod inprocess;
 mod message;
 mod plugin;
@@ -30,13 +31,14 @@ use world::World;
 /// One group of figures.
 type Group = (&'static str, fn(&World) -> anyhow::Result<Vec<Row>>);
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     ("spawn", spawn::measure),
     ("macvlan", attach::macvlan),
     ("bridge", attach::bridge),
     ("host-local", attach::held),
     ("in-process", inprocess::measure),
     ("coordinator", coordinator::measure),
+    ("explain", explain::measure),
     ("resources", resources::measure),
 ];
 

@@ -181,9 +181,8 @@ impl Loss {
             }
             Cause::ReversePath { link: index, source, .. } => {
                 let source = source.map(|ip| ip.to_string()).unwrap_or_default();
-                let all = if stack.all.v4.rp_filter == 1 { "all and of " } else { "" };
                 format!(
-                    "give {source} a route by {0}, or loosen the check: sysctl -w net.ipv4.conf.{0}.rp_filter=2 ({all}{0})",
+                    "give {source} a route by {0}, or loosen the check: sysctl -w net.ipv4.conf.{0}.rp_filter=2",
                     link(index)
                 )
             }

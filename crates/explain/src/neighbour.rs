@@ -39,12 +39,19 @@ pub fn known(scene: &Scene, from: Spot, hop: IpAddr) -> Option<&NeighbourState> 
 /// Who takes a frame that `from` sends for the next hop `hop`.
 pub fn receiver(scene: &Scene, from: Spot, hop: IpAddr, segment: &Segment) -> Receiver {
     let link = scene.link(from);
-    let mac = known(scene, from, hop).and_then(|entry| entry.mac);
-    let takes = |spot: &Spot| match mac {
-        Some(mac) => scene.link(*spot).is_some_and(|link| link.fact.mac == Some(mac)),
-        None => link.is_some_and(|link| link.no_arp) || answers(scene, *spot, hop),
+    let entry = known(scene, from, hop);
+    let has_mac = |spot: &Spot| {
+        let mac = entry.and_then(|entry| entry.mac);
+        mac.is_some() && scene.link(*spot).is_some_and(|link| link.fact.mac == mac)
     };
-    let mut takers: Vec<Spot> = segment.ends.iter().copied().filter(takes).collect();
+    let would = |spot: &Spot| link.is_some_and(|link| link.no_arp) || answers(scene, *spot, hop);
+    // What the kernel learnt by itself it asks for again when nobody is there any more; what somebody set stays.
+    let mac = entry.filter(|entry| entry.nud == Nud::Permanent).and_then(|entry| entry.mac);
+    let ends = || segment.ends.iter().copied();
+    let mut takers: Vec<Spot> = ends().filter(has_mac).collect();
+    if takers.is_empty() && mac.is_none() {
+        takers = ends().filter(would).collect();
+    }
     // Links that share a hardware address (ipvlan) are told apart by address.
     takers.sort_by_key(|spot| !scene.stack(spot.site).owns(hop));
     match (takers.first(), segment.open.first(), mac) {

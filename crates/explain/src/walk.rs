@@ -63,6 +63,8 @@ pub(crate) struct Draft {
     left_by: Vec<Spot>,
     came_by: Vec<Spot>,
     doubts: Vec<String>,
+    /// The hook that was passed last asks for another look at the routes.
+    reroutes: bool,
 }
 
 /// What comes after a stop.
@@ -209,7 +211,14 @@ impl<'a> Walker<'a> {
 
 impl Draft {
     fn new(flow: Flow) -> Self {
-        Self { steps: Vec::new(), flow, left_by: Vec::new(), came_by: Vec::new(), doubts: Vec::new() }
+        Self {
+            steps: Vec::new(),
+            flow,
+            left_by: Vec::new(),
+            came_by: Vec::new(),
+            doubts: Vec::new(),
+            reroutes: false,
+        }
     }
 
     fn say(&mut self, scene: &Scene, site: usize, what: What) {
@@ -222,7 +231,7 @@ impl Draft {
     }
 
     fn end(self, end: End) -> Way {
-        let Self { steps, flow, left_by, came_by, mut doubts } = self;
+        let Self { steps, flow, left_by, came_by, mut doubts, reroutes: _ } = self;
         doubts.dedup();
         Way { steps, end, flow, left_by, came_by, doubts }
     }

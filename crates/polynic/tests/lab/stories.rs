@@ -45,6 +45,11 @@ fn every_fact_of_the_quickstart_holds() {
 }
 
 #[test]
+fn every_nic_is_reachable_both_ways_and_explained() {
+    told("reachability", 21);
+}
+
+#[test]
 fn every_fact_of_macvlan_overlay_holds() {
     told("macvlan-overlay", 18);
 }
