@@ -77,6 +77,13 @@ pub enum Cause {
         /// A link on the wire is down.
         down: bool,
     },
+    /// The next hop is the host of the parent link.
+    Parent {
+        /// The macvlan.
+        link: u32,
+        /// The next hop.
+        hop: IpAddr,
+    },
     /// The firewall.
     Firewall {
         /// The hook.
@@ -152,6 +159,12 @@ impl Loss {
             Cause::NoNeighbour { link: index, hop, .. } => {
                 format!("{name}: nobody on {} answers for {hop}", link(index))
             }
+            Cause::Parent { link: index, hop } => {
+                format!(
+                    "{name}: {hop} is on the parent of {}, and a macvlan never reaches its parent",
+                    link(index)
+                )
+            }
             Cause::Firewall { hook, place } => format!("{name} drops it at {hook}: {place}"),
             Cause::Loop => format!("it comes back to {name} again and again"),
         }
@@ -196,6 +209,11 @@ impl Loss {
                 format!(
                     "check that {hop} is right and that its host is up and on the wire of {}",
                     link(index)
+                )
+            }
+            Cause::Parent { hop, .. } => {
+                format!(
+                    "give {hop} a route by a NIC that leads to the node, as router, veth and coordinator do"
                 )
             }
             Cause::Firewall { place, .. } => match place.handle {

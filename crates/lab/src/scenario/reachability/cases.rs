@@ -101,7 +101,7 @@ fn asked(world: &World, asker: &Asker<'_>, pod: &str, nic: &str, to: IpAddr) -> 
         Some((came, answer.reply.as_ref()?.left_by.first()?.link.clone()))
     })();
     let agree = match (&burst, answer.works) {
-        (Some(seen), Works::Yes | Works::AsFarAsSeen) => said.as_ref() == Some(seen),
+        (Some(seen), Works::Yes) => said.as_ref() == Some(seen),
         (None, Works::No) => true,
         _ => false,
     };
