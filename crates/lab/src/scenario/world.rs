@@ -60,6 +60,12 @@ impl World {
         Ok(World { state: state.clone(), layout, client, runtime, memory: RefCell::default() })
     }
 
+    /// The path of the program `polynic` of this lab.
+    pub fn program(&self) -> Result<String, String> {
+        let spec = self.state.spec().map_err(|why| why.to_string())?;
+        Ok(spec.polynic.to_string_lossy().into_owned())
+    }
+
     /// Names and addresses of the wires.
     pub fn layout(&self) -> &Layout {
         &self.layout

@@ -103,3 +103,17 @@ pub fn explained(world: &World) -> Finding {
     ];
     super::super::explained::agrees(world, &pairs)
 }
+
+/// The command on the pod's node finds the pod by its name.
+pub fn explain_command(world: &World) -> Finding {
+    let node = world.sandbox(ONE)?.node;
+    let to = router(world)?.to_string();
+    let program = world.program()?;
+    let said = world.run(Host(&node), &[&program, "explain", ONE, "--to", &to])?;
+    let first = said.lines().next().unwrap_or_default().to_owned();
+    if first.starts_with("pod default/samplepod from") && first.contains("works") && said.contains("dev net1")
+    {
+        return Ok(first);
+    }
+    Err(said)
+}
