@@ -11,6 +11,7 @@ use polynic_runtime::log::{self, LogError};
 use crate::addresses;
 use crate::cni;
 use crate::compose::{self, Failure, Part, chain};
+use crate::dhcp;
 
 /// Looks a variable of the environment up.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -33,6 +34,7 @@ const SERVICES: &[Known] = &[
         is_configured: addresses::command::is_configured,
     },
     Known { name: cni::command::NAME, part: cni::command::part, is_configured: cni::command::is_configured },
+    Known { name: dhcp::NAME, part: dhcp::part, is_configured: dhcp::is_configured },
 ];
 
 /// Why the agent did not start, or did not end well.
@@ -89,6 +91,11 @@ impl CommandError {
     pub fn text(&self) -> String {
         chain(self)
     }
+}
+
+/// The names of all services.
+pub fn services() -> impl Iterator<Item = &'static str> {
+    SERVICES.iter().map(|known| known.name)
 }
 
 /// Whether there is a service of this name.

@@ -3,12 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail like the test")]
 
+mod bandwidth;
 mod bridge;
 mod calico_like;
 mod chained;
 mod crowd;
+mod dhcp;
 mod differential;
 mod errors;
+mod firewall;
 mod host_device;
 mod ipam;
 mod kill;
@@ -16,6 +19,7 @@ mod life;
 mod loopback;
 mod macvlan;
 mod mixed;
+mod portmap;
 mod ptp;
 mod results;
 mod routing;
