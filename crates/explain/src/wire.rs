@@ -164,3 +164,6 @@ impl Tour<'_> {
         Some(link.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;
