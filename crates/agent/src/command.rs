@@ -10,6 +10,7 @@ use polynic_runtime::log::{self, LogError};
 
 use crate::addresses;
 use crate::compose::{self, Failure, Part, chain};
+use crate::policy;
 
 /// Looks a variable of the environment up.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -25,11 +26,23 @@ struct Known {
 }
 
 /// Every service. A new one takes a line here.
-const SERVICES: &[Known] = &[Known {
-    name: addresses::command::NAME,
-    part: addresses::command::part,
-    is_configured: addresses::command::is_configured,
-}];
+const SERVICES: &[Known] = &[
+    Known {
+        name: addresses::command::NAME,
+        part: addresses::command::part,
+        is_configured: addresses::command::is_configured,
+    },
+    Known {
+        name: policy::command::NAME,
+        part: policy::command::part,
+        is_configured: policy::command::is_configured,
+    },
+    Known {
+        name: policy::command::OLD_NAME,
+        part: policy::command::part,
+        is_configured: policy::command::is_configured,
+    },
+];
 
 /// Why the agent did not start, or did not end well.
 #[derive(Debug, thiserror::Error)]

@@ -100,6 +100,20 @@ impl Index {
         self.dirty.insert(key.clone());
     }
 
+    /// All pods have been seen: the others are gone. Pods that were announced may be younger than the list: they stay, and are answered.
+    pub fn keep_pods(&mut self, is_there: impl Fn(&PodKey) -> bool) -> Vec<PodKey> {
+        let missing = self.pods.keys().filter(|key| !is_there(key)).cloned();
+        let (doubtful, gone): (Vec<_>, Vec<_>) = missing.partition(|key| self.announced.contains_key(key));
+        gone.iter().for_each(|key| self.drop_pod(key));
+        doubtful
+    }
+
+    /// All namespaces have been seen: the others are gone.
+    pub fn keep_namespaces(&mut self, is_there: impl Fn(&str) -> bool) {
+        let gone: Vec<String> = self.namespaces.keys().filter(|name| !is_there(name)).cloned().collect();
+        gone.iter().for_each(|name| self.set_namespace(name, None));
+    }
+
     /// A namespace is there, with these labels, or gone.
     pub fn set_namespace(&mut self, name: &str, labels: Option<BTreeMap<String, String>>) {
         if self.namespaces.get(name) == labels.as_ref() {
@@ -193,9 +207,9 @@ impl Index {
         self.local.iter()
     }
 
-    /// Whether a pod is known.
-    pub fn knows(&self, key: &PodKey) -> bool {
-        self.pods.contains_key(key)
+    /// A pod, if it is known.
+    pub fn pod(&self, key: &PodKey) -> Option<&Pod> {
+        self.pods.get(key)
     }
 
     /// Pods of this node, and such as were, whose tables may be others than when this was last asked.

@@ -41,6 +41,8 @@ pub struct Pod {
     pub host_network: bool,
     /// It has ended (phase Succeeded or Failed): its addresses are nobody's, or will be.
     pub ended: bool,
+    /// It is being deleted: its namespace may be gone before it is.
+    pub leaving: bool,
     /// It selects networks (annotation `k8s.v1.cni.cncf.io/networks`).
     pub selects_networks: bool,
     /// Its attachments but for the default network, from the network status.
