@@ -9,6 +9,7 @@ use polynic_runtime::Shutdown;
 use polynic_runtime::log::{self, LogError};
 
 use crate::addresses;
+use crate::cni;
 use crate::compose::{self, Failure, Part, chain};
 use crate::policy;
 
@@ -42,6 +43,7 @@ const SERVICES: &[Known] = &[
         part: policy::command::part,
         is_configured: policy::command::is_configured,
     },
+    Known { name: cni::command::NAME, part: cni::command::part, is_configured: cni::command::is_configured },
 ];
 
 /// Why the agent did not start, or did not end well.

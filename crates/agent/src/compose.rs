@@ -11,7 +11,6 @@ use polynic_runtime::Shutdown;
 use tokio::task::JoinSet;
 
 use crate::addresses::InProcess;
-use crate::policy;
 
 /// What a service does from its start to its end.
 pub type Running = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
@@ -55,23 +54,12 @@ pub struct Surroundings {
 #[derive(Default)]
 pub struct Links {
     addresses: OnceLock<InProcess>,
-    policy: OnceLock<policy::Handle>,
 }
 
 impl Links {
     /// The address service of this process, once it has started.
     pub fn addresses(&self) -> Option<&InProcess> {
         self.addresses.get()
-    }
-
-    /// Who keeps network policies in force, once it has started.
-    pub fn policy(&self) -> Option<&policy::Handle> {
-        self.policy.get()
-    }
-
-    /// Offers to keep network policies in force. The first one counts.
-    pub(crate) fn set_policy(&self, handle: policy::Handle) {
-        let _ = self.policy.set(handle);
     }
 
     /// Offers the address service. The first one counts.

@@ -3,11 +3,13 @@
 //! [`command`] reads command lines: of one service under its replaced name, or of several (`polynic agent`). Each service keeps the
 //! configuration of what it replaces, and becomes a [`Part`]; [`compose`] runs parts side by side, from the start to the end.
 //!
-//! [`addresses`] is the address service that the `spiderpool` plugin asks; [`policy`] keeps MultiNetworkPolicies in force.
+//! [`addresses`] is the address service that the `spiderpool` plugin asks, [`cni`] the CNI endpoint that `multus-shim` asks, and [`policy`]
+//! keeps MultiNetworkPolicies in force.
 //!
 //! Everything here waits, translates and answers: allocation is decided in `ipam`, attachments in `attach`.
 
 pub mod addresses;
+pub mod cni;
 pub mod command;
 pub mod compose;
 pub mod policy;

@@ -1,8 +1,8 @@
 //! MultiNetworkPolicy on this node (spec/multi-networkpolicy.md): watches policies, pods, namespaces and networks, and keeps the table of
 //! each of this node's pods as `polynic-policy` renders it.
 //!
-//! [`Config`] is what it is told, [`command`] its command line; [`Handle`] is how attachments ask for their pods' policies before the first
-//! link is there, over [`http`] or in this process.
+//! [`Config`] is what it is told, [`command`] its command line; attachments ask for their pods' policies over a unix socket ([`http`]),
+//! before the first link is there.
 //!
 //! One task owns what is known ([`service`]); plain threads edit the kernel ([`enforcer`]). Nothing is taken away from a pod before all of
 //! the cluster has been seen once, and when this ends, the rules stay.
@@ -12,7 +12,6 @@ mod config;
 mod enforcer;
 mod events;
 mod http;
-mod in_process;
 mod live;
 mod objects;
 mod sandboxes;
@@ -20,5 +19,4 @@ mod service;
 mod watch;
 
 pub use config::{Config, ConfigError};
-pub use in_process::PolicyGuard;
-pub use service::{Handle, Refused, run};
+pub use service::{ServiceError, run};

@@ -60,6 +60,14 @@ impl PodEvent {
         PodEvent::warning("MissingCapability", message)
     }
 
+    /// A network asks for a device of a resource of which the pod has none left.
+    pub fn missing_device(network: &str, interface: &str, resource: &str) -> PodEvent {
+        let message = format!(
+            "network {network} ({interface}) asks for a device of resource {resource}, of which the pod has none left: it is attached without"
+        );
+        PodEvent::warning("MissingDevice", message)
+    }
+
     fn warning(reason: &'static str, message: String) -> PodEvent {
         PodEvent { severity: Severity::Warning, reason, message }
     }

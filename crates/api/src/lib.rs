@@ -1,7 +1,8 @@
 //! The Kubernetes side of polynic as plain values: what users write and read.
 //!
 //! [`NetworkAttachmentDefinition`] and its CRD, the pod annotations that select networks ([`selection`]), the rows of the
-//! network-status annotation ([`status`]), [`MultiNetworkPolicy`], the texts of Events ([`event`]), and Spiderpool's kinds ([`spider`]). No I/O and no API client here; JSON is read and written
+//! network-status annotation ([`status`]), devices ([`device_info`], [`dra`]), [`MultiNetworkPolicy`], the texts of Events ([`event`]),
+//! and Spiderpool's kinds ([`spider`]). No I/O and no API client here; JSON is read and written
 //! by the rules of the Go programs that share these objects with us, with the means of `polynic_cni::json`.
 //!
 //! ```
@@ -13,6 +14,7 @@
 pub mod admission;
 pub mod annotation;
 pub mod device_info;
+pub mod dra;
 pub mod event;
 mod hardware;
 pub mod meta;

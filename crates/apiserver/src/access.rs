@@ -36,11 +36,8 @@ impl User {
 
     /// A service account.
     pub(crate) fn account(claims: &Claims) -> Self {
-        let groups = vec![
-            "system:serviceaccounts".to_owned(),
-            format!("system:serviceaccounts:{}", claims.namespace),
-            AUTHENTICATED.to_owned(),
-        ];
+        let mut groups = account_groups(&claims.namespace);
+        groups.push(AUTHENTICATED.to_owned());
         Self {
             name: format!("system:serviceaccount:{}:{}", claims.namespace, claims.name),
             uid: claims.uid.clone(),
@@ -49,13 +46,23 @@ impl User {
         }
     }
 
-    /// Somebody whom another user speaks for.
+    /// Somebody whom another user speaks for. A service account is in its groups whoever names it; with groups that are given it is in those
+    /// alone.
     pub(crate) fn impersonated(name: &str, groups: Vec<String>) -> Self {
         let mut groups = groups;
+        let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+        if let Some((namespace, _)) = account.filter(|_| groups.is_empty()) {
+            groups = account_groups(namespace);
+        }
         if !groups.iter().any(|group| group == AUTHENTICATED) {
             groups.push(AUTHENTICATED.into());
         }
         Self { name: name.into(), groups, ..Self::default() }
+    }
+
+    /// True for everybody whom the server knows.
+    pub(crate) fn is_known(&self) -> bool {
+        self.groups.iter().any(|group| group == AUTHENTICATED)
     }
 
     /// As reviews show it.
@@ -70,4 +77,9 @@ impl User {
         }
         info
     }
+}
+
+/// The groups of the service accounts of a namespace.
+fn account_groups(namespace: &str) -> Vec<String> {
+    vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]
 }

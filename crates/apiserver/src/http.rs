@@ -1,6 +1,7 @@
 //! HTTP over the verbs: who asks, for what, in which form; answers and errors as JSON. Nothing here decides about objects.
 
 mod authenticate;
+mod authorize;
 mod body;
 mod discovery;
 mod documents;
@@ -23,15 +24,18 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, WARNING};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use serde_json::Value;
 
+use crate::access::User;
 use crate::api::Api;
 use crate::status::Status;
 use crate::warning;
 
 pub(crate) use self::authenticate::Authenticator;
+pub use self::authorize::Authorization;
 pub(crate) use self::body::Body;
 pub(crate) use self::streams::Streams;
 pub use self::streams::{Connecting, Kubelets};
 
+use self::query::Query;
 use self::reviews::Reviewer;
 use self::route::Route;
 
@@ -41,6 +45,7 @@ const JSON: &str = "application/json";
 pub(crate) struct Service {
     api: Arc<Api>,
     authenticator: Authenticator,
+    authorization: Authorization,
     hashes: openapi::Hashes,
     streams: Streams,
 }
@@ -64,8 +69,13 @@ impl Answer {
 }
 
 impl Service {
-    pub(crate) fn new(api: Arc<Api>, authenticator: Authenticator, streams: Streams) -> Self {
-        Self { api, authenticator, hashes: openapi::Hashes::default(), streams }
+    pub(crate) fn new(
+        api: Arc<Api>,
+        authenticator: Authenticator,
+        authorization: Authorization,
+        streams: Streams,
+    ) -> Self {
+        Self { api, authenticator, authorization, hashes: openapi::Hashes::default(), streams }
     }
 
     /// Answers one request; errors become Status objects.
@@ -73,9 +83,11 @@ impl Service {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         if let Ok(Route::Resource(path)) = Route::parse(uri.path())
             && Streams::are_meant(&path)
-            && self.authenticator.user(&self.api, &request).is_some()
         {
-            let answer = self.streams.answer(&self.api, &path, request).await;
+            let answer = match self.admit(&Route::Resource(path.clone()), &request) {
+                Ok(_) => self.streams.answer(&self.api, &path, request).await,
+                Err(refused) => Err(refused),
+            };
             return answer.unwrap_or_else(|status| self::response(failure(&status)));
         }
         let (answer, warnings) = warning::collect(self.answer(request)).await;
@@ -90,12 +102,27 @@ impl Service {
         response
     }
 
+    /// The user for whom the request speaks; nobody for what anybody is told.
+    fn admit<B>(&self, route: &Route, request: &Request<B>) -> Result<User, Status> {
+        let requester = self.authenticator.user(&self.api, request);
+        let Some(requester) = requester else {
+            return if route.is_public() { Ok(User::default()) } else { Err(Status::unauthorized()) };
+        };
+        let spoken_for = authenticate::spoken_for(request.headers());
+        if self.authorization == Authorization::Rbac {
+            if spoken_for.is_some() {
+                authorize::authorize_impersonation(&self.api, &requester, request.headers())?;
+            }
+            let query = Query::parse(request.uri().query());
+            let wanted = authorize::wanted(request.method(), request.uri().path(), route, &query);
+            authorize::authorize(&self.api, spoken_for.as_ref().unwrap_or(&requester), &wanted)?;
+        }
+        Ok(spoken_for.unwrap_or(requester))
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Status> {
         let route = Route::parse(request.uri().path())?;
-        let user = self.authenticator.user(&self.api, &request);
-        if !route.is_public() && user.is_none() {
-            return Err(Status::unauthorized());
-        }
+        let user = self.admit(&route, &request)?;
         let Route::Resource(path) = route else {
             if request.method() != Method::GET && route != Route::Unknown {
                 return Err(Status::method_not_allowed());
@@ -109,8 +136,7 @@ impl Service {
         if !kinds.iter().any(|kind| kind.group == path.group && kind.version == path.version) {
             return Ok(documents::no_page());
         }
-        let reviewer =
-            Reviewer { api: &self.api, authenticator: &self.authenticator, user: &user.unwrap_or_default() };
+        let reviewer = Reviewer { api: &self.api, authenticator: &self.authenticator, user: &user };
         request::answer(&self.api, &reviewer, path, request).await
     }
 }

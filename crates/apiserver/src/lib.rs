@@ -54,6 +54,6 @@ pub mod table;
 mod warning;
 
 pub use self::admission::{ResolveError, ServiceResolver};
-pub use self::http::{Connecting, Kubelets};
+pub use self::http::{Authorization, Connecting, Kubelets};
 pub use self::identity::IdentityError;
 pub use self::server::{Config, Running, Server, StartError};

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::admission::ServiceResolver;
 use crate::api::{Api, Options, SERVICE_RANGES, collector};
 use crate::http::Authenticator;
-use crate::http::{Kubelets, Service, Streams};
+use crate::http::{Authorization, Kubelets, Service, Streams};
 use crate::identity::{Identity, IdentityError, write_private};
 use crate::status::Status;
 use crate::store::Limits;
@@ -39,6 +39,8 @@ pub struct Config {
     pub service_ranges: Vec<String>,
     /// How the kubelets of nodes are reached, for exec, attach, log and port-forward; without it, those are not there.
     pub kubelets: Option<Arc<dyn Kubelets>>,
+    /// Who may do what.
+    pub authorization: Authorization,
 }
 
 impl Config {
@@ -53,6 +55,7 @@ impl Config {
             services: None,
             service_ranges: SERVICE_RANGES.map(str::to_owned).to_vec(),
             kubelets: None,
+            authorization: Authorization::default(),
         }
     }
 }
@@ -120,7 +123,7 @@ impl Server {
         let api = Arc::new(api);
         hyper::rt::Executor::execute(&tasks, collector::run(api.clone()));
         let authenticator = Authenticator::new(&identity.token, identity.signer()?);
-        let service = Arc::new(Service::new(api, authenticator, streams));
+        let service = Arc::new(Service::new(api, authenticator, config.authorization, streams));
         let accept = tokio::spawn(connection::accept(listener, tls, service, tasks.clone()));
         tracing::info!(%addr, data_dir = %config.data_dir.display(), "the API server is listening");
         Ok(Running {

@@ -142,6 +142,18 @@ impl Status {
         Self::about(403, "Forbidden", message, subject)
     }
 
+    /// 403 for what the user may not do; without a name where it is about no single object.
+    pub fn forbidden_to(subject: Subject, why: &str) -> Self {
+        let named = if subject.name.is_empty() { String::new() } else { format!(" {:?}", subject.name) };
+        let what = if subject.kind.is_empty() {
+            String::new()
+        } else {
+            format!("{}{named} is ", subject.qualified())
+        };
+        let message = format!("{what}forbidden: {why}");
+        Self::about(403, "Forbidden", message, subject)
+    }
+
     /// 404 for an object.
     pub fn not_found(subject: Subject) -> Self {
         let message = format!("{} {:?} not found", subject.qualified(), subject.name);

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use polynic_api::device_info::DeviceInfo;
 use polynic_api::{NetworkStatus, PodEvent, annotation, status};
 use polynic_cni::cache::{Cache, Key};
 use polynic_cni::result::go_net;
@@ -14,6 +15,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::default_route;
 use crate::delegate_conf::DelegateConf;
+use crate::devices;
 use crate::pod_args::PodArgs;
 use crate::readiness;
 use crate::rows::rows;
@@ -31,7 +33,7 @@ use undo::Undo;
 ///
 /// On an error everything that was done is undone in reverse order, and the pod gets an Event with the cause.
 pub fn add(context: &Context<'_>, invocation: &Invocation, config: &Config) -> Result<Success, Error> {
-    let args = PodArgs::parse(&invocation.args)?;
+    let args = PodArgs::parse(&invocation.args, context.forward)?;
     let attempt = Attempt { context, invocation, config, pod: args.pod(), args: &args };
     let done = attempt.run();
     if let Err(failure) = &done {
@@ -61,6 +63,15 @@ struct Attached {
     result: Success,
     interface: String,
     display_name: String,
+    device: Option<DeviceInfo>,
+}
+
+impl Attached {
+    fn rows(&self, is_master: bool) -> Vec<NetworkStatus> {
+        let mut rows = rows(&self.result, &self.display_name, is_master);
+        rows.iter_mut().for_each(|row| row.device_info.clone_from(&self.device));
+        rows
+    }
 }
 
 enum Found {
@@ -78,7 +89,8 @@ impl Attempt<'_> {
             Found::NobodyToAsk => None,
             Found::Gone => return Ok(self.placeholder()),
         };
-        let delegates = self.delegates(pod.as_ref()).map_err(|why| self.selection_failure(&why))?;
+        let mut delegates = self.delegates(pod.as_ref()).map_err(|why| self.selection_failure(&why))?;
+        self.assign_devices(&mut delegates, pod.as_ref())?;
         let warnings = self.capability_warnings(&delegates)?;
         let scratch = Scratch::new(&self.config.cni_dir, &self.invocation.container_id);
         let mut undo = Undo::new(scratch).map_err(|why| self.failure(why))?;
@@ -136,15 +148,26 @@ impl Attempt<'_> {
         Ok(delegates)
     }
 
+    fn assign_devices(&self, delegates: &mut [DelegateConf], pod: Option<&PodInfo>) -> Result<(), Failure> {
+        let notes = devices::assign(delegates, self.context.cluster, pod)
+            .map_err(|why| self.failure(Error::internal(cause::chain(&why))))?;
+        notes.iter().for_each(|note| self.context.log.error(note));
+        Ok(())
+    }
+
     /// What the pod asks for and no plugin declares: an error if the configuration is strict, else an Event.
     fn capability_warnings(&self, delegates: &[DelegateConf]) -> Result<Vec<PodEvent>, Failure> {
         let mut warnings = Vec::new();
         for (index, delegate) in delegates.iter().enumerate() {
             let missing = missing_capabilities(delegate);
+            let interface = delegate.interface_at(index, &self.invocation.ifname);
+            if !delegate.resource_name.is_empty() && delegate.request.device_id.is_empty() {
+                let (network, resource) = (&delegate.display_name, &delegate.resource_name);
+                warnings.push(PodEvent::missing_device(network, &interface, resource));
+            }
             if missing.is_empty() {
                 continue;
             }
-            let interface = delegate.interface_at(index, &self.invocation.ifname);
             let event = PodEvent::missing_capability(&delegate.display_name, &interface, &missing);
             if self.config.strict_capabilities {
                 return Err(self.failure(Error::internal(event.message)));
@@ -195,14 +218,18 @@ impl Attempt<'_> {
         } else {
             undo.started(index);
         }
+        let device_files = &self.config.device_files;
+        device_files.copy(delegate, conf).unwrap_or_else(|why| self.context.log.error(&why));
         let result = self.runtime().add_list(&delegate.list, conf)?;
+        let device = device_files.read(conf);
         self.log_added(delegate, conf, &result);
         let has_anything = !result.interfaces.is_empty() || !result.ips.is_empty();
         if has_anything && default_route::concerns(delegate) {
             default_route::apply(netns, delegate, conf)?;
             default_route::edit_cache(&Cache::new(&self.config.cni_dir), delegate, conf)?;
         }
-        Ok(Attached { result, interface: conf.ifname.clone(), display_name: delegate.display_name.clone() })
+        let (interface, display_name) = (conf.ifname.clone(), delegate.display_name.clone());
+        Ok(Attached { result, interface, display_name, device })
     }
 
     /// Did an earlier ADD of this very attachment succeed?
@@ -214,11 +241,8 @@ impl Attempt<'_> {
     }
 
     fn write_status(&self, pod: Option<&PodInfo>, attached: &[Attached]) -> Result<(), Failure> {
-        let rows: Vec<NetworkStatus> = attached
-            .iter()
-            .enumerate()
-            .flat_map(|(index, attached)| rows(&attached.result, &attached.display_name, index == 0))
-            .collect();
+        let rows = attached.iter().enumerate().flat_map(|(index, attached)| attached.rows(index == 0));
+        let rows: Vec<NetworkStatus> = rows.collect();
         let Some(cluster) = self.context.cluster.filter(|_| pod.is_some() && !rows.is_empty()) else {
             return Ok(());
         };
@@ -242,7 +266,7 @@ impl Attempt<'_> {
     /// Tells the pod what it has, and the runtime what the master answered.
     fn finish(&self, attached: Vec<Attached>, warnings: &[PodEvent]) -> Success {
         for attached in &attached {
-            let Attached { result, interface, display_name } = attached;
+            let Attached { result, interface, display_name, .. } = attached;
             if !result.interfaces.is_empty() || !result.ips.is_empty() {
                 let addresses: Vec<String> = result.ips.iter().map(|ip| go_net(ip.address)).collect();
                 let event = PodEvent::added_interface(interface, &addresses, display_name);
@@ -260,7 +284,8 @@ impl Attempt<'_> {
     }
 
     fn call(&self) -> Call<'_> {
-        Call { invocation: self.invocation, args: self.args, supplied: &self.config.runtime_config }
+        let Config { runtime_config, device_files, .. } = self.config;
+        Call { invocation: self.invocation, args: self.args, supplied: runtime_config, device_files }
     }
 
     fn log_added(&self, delegate: &DelegateConf, conf: &RuntimeConf, result: &Success) {

@@ -16,14 +16,15 @@ use crate::scratch::Scratch;
 /// Delegates older than 0.4.0 cannot be checked: an error for one of our own configuration, as ever, while a NAD of that age does not
 /// make its pod unhealthy.
 pub fn check(context: &Context<'_>, invocation: &Invocation, config: &Config) -> Result<(), Error> {
-    let args = PodArgs::parse(&invocation.args)?;
+    let args = PodArgs::parse(&invocation.args, context.forward)?;
     let cached = Scratch::new(&config.cni_dir, &invocation.container_id).read();
     let cached = cached.unwrap_or_else(|why| {
         context.log.error(&cause::chain(&why));
         None
     });
     let delegates = cached.unwrap_or_else(|| config.delegates.clone());
-    let call = Call { invocation, args: &args, supplied: &config.runtime_config };
+    let Config { runtime_config, device_files, .. } = config;
+    let call = Call { invocation, args: &args, supplied: runtime_config, device_files };
     let runtime = context.runtime(invocation, config);
     for (index, delegate) in delegates.iter().enumerate() {
         if index >= config.delegates.len() && is_too_old(delegate) {

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 use polynic_api::{NetworkAttachmentDefinition, PodEvent, annotation};
 use polynic_cni::Error;
 
+use crate::devices::{DeviceError, Devices};
+
 /// Which pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodRef {
@@ -102,6 +104,11 @@ pub trait Cluster {
 
     /// Posts an Event about a pod in the background, best effort.
     fn event(&self, pod: &PodRef, event: &PodEvent);
+
+    /// The devices that a pod was given, of all resources. Asked only if a network of the pod names a resource.
+    fn devices(&self, _pod: &PodInfo) -> Result<Devices, DeviceError> {
+        Err(DeviceError::Nobody)
+    }
 
     /// Waits until the Events are out, or a short while.
     fn flush(&self);

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::cause;
 use crate::delegate_conf::{DelegateConf, DelegateError};
+use crate::device_files::DeviceFiles;
 use crate::log::LogConfig;
 
 /// What `multus` is told to do, with all defaults applied.
@@ -48,6 +49,8 @@ pub struct Config {
     pub auxiliary_chain: String,
     /// What the container runtime supplied for capabilities.
     pub runtime_config: RuntimeConfig,
+    /// Where files about devices are. No key: every program that takes part knows the place.
+    pub device_files: DeviceFiles,
     /// GC: what the container runtime says is still there; `None` if it says nothing.
     pub valid_attachments: Option<Vec<Attachment>>,
     /// Where to log.
@@ -182,6 +185,7 @@ impl Config {
             retry_delete_on_error: written.retry_delete_on_error,
             auxiliary_chain: written.auxiliary_chain,
             runtime_config: written.runtime_config,
+            device_files: DeviceFiles::default(),
             valid_attachments: written.valid_attachments.or(written.attachments),
             log,
             strict_capabilities: written.strict_capabilities,

@@ -9,6 +9,7 @@ use crate::cluster::{Cluster, PodNetns, PodRef};
 use crate::config::Config;
 use crate::guard::Guard;
 use crate::log::Log;
+use crate::pod_args::Forward;
 
 /// The world as one call sees it.
 #[derive(Clone, Copy)]
@@ -25,6 +26,8 @@ pub struct Context<'a> {
     pub log: &'a Log,
     /// How often and how long the readiness file is waited for.
     pub readiness: Wait,
+    /// What delegates get of the runtime's `CNI_ARGS`.
+    pub forward: Forward,
 }
 
 /// A wait for something that shows only when looked at.

@@ -9,6 +9,7 @@ use crate::cluster::{Patience, PodInfo};
 use crate::config::Config;
 use crate::context::Context;
 use crate::delegate_conf::DelegateConf;
+use crate::devices;
 use crate::pod_args::PodArgs;
 use crate::runtime_conf::Call;
 use crate::scratch::Scratch;
@@ -19,7 +20,7 @@ use crate::select;
 /// Every delegate is tried; an error has what each of them said.
 pub fn del(context: &Context<'_>, invocation: &Invocation, config: &Config) -> Result<(), Error> {
     note_readiness(context, config);
-    let args = PodArgs::parse(&invocation.args).unwrap_or_else(|why| {
+    let args = PodArgs::parse(&invocation.args, context.forward).unwrap_or_else(|why| {
         context.log.error(&format!("CNI_ARGS: {why}"));
         PodArgs::default()
     });
@@ -137,7 +138,13 @@ impl Detaching<'_> {
         let delegates = select::delegates(config, cluster, Some(&pod))
             .or_else(|_| select::delegates(config, cluster, Some(&bare)));
         match delegates {
-            Ok(delegates) => self.in_order(delegates.into_iter()),
+            Ok(mut delegates) => {
+                // A plugin whose device is not known any more still knows the interface.
+                if let Err(why) = devices::assign(&mut delegates, cluster, Some(&pod)) {
+                    self.context.log.error(&cause::chain(&why));
+                }
+                self.in_order(delegates.into_iter())
+            }
             Err(why) => {
                 self.context.log.error(&format!("failed to get delegates: {}", cause::chain(&why)));
                 Vec::new()
@@ -158,7 +165,15 @@ impl Detaching<'_> {
     /// From last to first; what went wrong, in that order.
     fn delete_all(&self, deletions: Vec<Deletion>) -> Vec<String> {
         let runtime = self.context.runtime(self.invocation, self.config);
-        deletions.iter().rev().filter_map(|deletion| self.delete(&runtime, deletion).err()).collect()
+        let delete = |deletion| {
+            let deleted = self.delete(&runtime, deletion);
+            self.config
+                .device_files
+                .remove(&deletion.conf)
+                .unwrap_or_else(|why| self.context.log.error(&why));
+            deleted.err()
+        };
+        deletions.iter().rev().filter_map(delete).collect()
     }
 
     fn delete(&self, runtime: &Runtime<'_>, deletion: &Deletion) -> Result<(), String> {
@@ -210,7 +225,8 @@ impl Detaching<'_> {
     }
 
     fn call(&self) -> Call<'_> {
-        Call { invocation: self.invocation, args: self.args, supplied: &self.config.runtime_config }
+        let Config { runtime_config, device_files, .. } = self.config;
+        Call { invocation: self.invocation, args: self.args, supplied: runtime_config, device_files }
     }
 }
 

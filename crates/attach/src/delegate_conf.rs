@@ -23,6 +23,10 @@ pub struct DelegateConf {
     pub request: Request,
     /// Default routes that it must not keep.
     pub filter: Filter,
+    /// The resource of which it wants a device, or empty.
+    pub resource_name: String,
+    /// The device in `request` is one of that resource, which the pod was given.
+    pub has_allocated_device: bool,
     /// It is the auxiliary chain, which takes no part in default routes.
     pub is_auxiliary: bool,
 }
@@ -197,15 +201,33 @@ impl DelegateConf {
     }
 
     fn with_cni_args(self, args: &JsonMap) -> Result<DelegateConf, DelegateError> {
+        self.edited(|plugin| merge(plugin, args))
+    }
+
+    /// The same delegate with a device of its resource: every plugin is told by both of the keys in use.
+    pub fn with_device(self, id: &str) -> Result<DelegateConf, DelegateError> {
+        let edited = self.edited(|plugin| {
+            for key in ["deviceID", "pciBusID"] {
+                json::remove_ci(plugin, key);
+                plugin.insert(key.to_owned(), Value::String(id.to_owned()));
+            }
+            Ok(())
+        })?;
+        let request = Request { device_id: id.to_owned(), ..edited.request };
+        Ok(DelegateConf { request, has_allocated_device: true, ..edited })
+    }
+
+    /// Changes the single configuration, or every plugin of the list.
+    fn edited(
+        self,
+        mut edit: impl FnMut(&mut JsonMap) -> Result<(), DelegateError>,
+    ) -> Result<DelegateConf, DelegateError> {
         let mut map = json::parse_object(&self.list.bytes).unwrap_or_default();
         match map.get_mut("plugins") {
             Some(Value::Array(plugins)) => {
-                plugins
-                    .iter_mut()
-                    .filter_map(Value::as_object_mut)
-                    .try_for_each(|plugin| merge(plugin, args))?;
+                plugins.iter_mut().filter_map(Value::as_object_mut).try_for_each(edit)?
             }
-            _ => merge(&mut map, args)?,
+            _ => edit(&mut map)?,
         }
         let edited = DelegateConf::inline(&map)?;
         Ok(DelegateConf { list: edited.list, ..self })

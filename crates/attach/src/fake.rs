@@ -15,6 +15,8 @@ use tempfile::TempDir;
 use crate::cluster::{Cluster, NadError, NadRef, Patience, PodError, PodInfo, PodNetns, PodRef, StatusError};
 use crate::config::Config;
 use crate::context::{Context, Wait};
+use crate::device_files::DeviceFiles;
+use crate::devices::{DeviceError, Devices};
 use crate::guard::{Guard, Sandbox};
 use crate::log::Log;
 
@@ -127,6 +129,8 @@ pub(crate) struct FakeCluster {
     pub(crate) events: RefCell<Vec<PodEvent>>,
     pub(crate) fail_pod: RefCell<Option<PodError>>,
     pub(crate) fail_status: RefCell<Option<StatusError>>,
+    /// Resources and ids; `None` fails.
+    pub(crate) devices: RefCell<Option<Vec<(&'static str, &'static str)>>>,
     pub(crate) calls: Cell<usize>,
 }
 
@@ -154,6 +158,14 @@ impl Cluster for FakeCluster {
         let owned = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         self.status.borrow_mut().extend(owned);
         Ok(())
+    }
+
+    fn devices(&self, _: &PodInfo) -> Result<Devices, DeviceError> {
+        self.calls.set(self.calls.get() + 1);
+        let known = self.devices.borrow().clone().ok_or(DeviceError::Resources("kubelet is busy".into()))?;
+        let mut devices = Devices::default();
+        known.into_iter().for_each(|(resource, id)| devices.add(resource, id));
+        Ok(devices)
     }
 
     fn event(&self, _: &PodRef, event: &PodEvent) {
@@ -330,7 +342,13 @@ impl World {
     }
 
     pub(crate) fn config(&self) -> Config {
-        Config::parse(self.conf.to_string().as_bytes()).unwrap()
+        let device_files = DeviceFiles::new(self.devinfo());
+        Config { device_files, ..Config::parse(self.conf.to_string().as_bytes()).unwrap() }
+    }
+
+    /// Where files about devices are.
+    pub(crate) fn devinfo(&self) -> PathBuf {
+        self.directory.path().join("devinfo")
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
@@ -343,6 +361,7 @@ impl World {
             guard: self.guard.as_ref().map(|guard| guard as &dyn Guard),
             log: &self.log,
             readiness: wait,
+            forward: crate::Forward::All,
         }
     }
 

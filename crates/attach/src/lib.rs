@@ -10,26 +10,33 @@
 //! ADD is all or nothing: whatever fails after the first delegate ran (a later one, a default route, the status annotation), all of
 //! them are deleted in reverse order. DEL and CHECK work from the caches on disk and need no API server.
 //!
-//! No sockets, no daemon, no netlink, no async runtime here. [`Thin`] makes the executable of these functions.
+//! No sockets, no daemon, no async runtime here. [`Thin`] makes the executable `multus` of these functions, [`Shim`] that of `multus-shim`,
+//! which asks the node agent and falls back on them.
 
 mod add;
 mod cause;
 mod check;
 pub mod cluster;
 pub mod config;
-mod context;
+pub mod context;
 mod default_route;
 mod del;
 pub mod delegate_conf;
+mod device_files;
+pub mod devices;
+mod door_netns;
 mod gc;
 pub mod guard;
 pub mod log;
+pub mod one;
 mod pod_args;
+pub mod policy_socket;
 mod readiness;
 mod rows;
 mod runtime_conf;
 pub mod scratch;
 pub mod select;
+pub mod shim;
 mod status;
 pub mod thin;
 
@@ -40,10 +47,15 @@ pub use config::{Config, ConfigError, RuntimeConfig};
 pub use context::Context;
 pub use del::del;
 pub use delegate_conf::DelegateConf;
+pub use device_files::DeviceFiles;
+pub use devices::{DeviceError, Devices};
+pub use door_netns::DoorNetns;
 pub use gc::gc;
 pub use guard::{Guard, GuardedNetwork, Sandbox};
 pub use log::Log;
+pub use pod_args::Forward;
 pub use rows::rows;
+pub use shim::Shim;
 pub use status::status;
 pub use thin::Thin;
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::config::RuntimeConfig;
 use crate::delegate_conf::{DelegateConf, Request};
+use crate::device_files::{self, DeviceFiles};
 use crate::pod_args::PodArgs;
 
 /// What all delegates of a call have in common.
@@ -17,6 +18,8 @@ pub(crate) struct Call<'a> {
     pub(crate) args: &'a PodArgs,
     /// What the runtime supplied for capabilities.
     pub(crate) supplied: &'a RuntimeConfig,
+    /// Where files about devices are.
+    pub(crate) device_files: &'a DeviceFiles,
 }
 
 impl Call<'_> {
@@ -25,13 +28,19 @@ impl Call<'_> {
         let nothing = Request::default();
         // The master gets what the runtime says, not what the pod asks for.
         let request = if index == 0 { &nothing } else { &delegate.request };
-        RuntimeConf {
+        let mut conf = RuntimeConf {
             container_id: self.invocation.container_id.clone(),
             netns: self.invocation.netns.clone(),
             ifname: delegate.interface_at(index, &self.invocation.ifname),
             args: self.args.for_delegates(),
             capability_args: capability_args(self.supplied, request),
+        };
+        if conf.capability_args.contains_key("deviceID") {
+            let file = self.device_files.of_network(&delegate.display_name, &conf.container_id, &conf.ifname);
+            conf.capability_args
+                .insert(device_files::CAPABILITY.to_owned(), file.display().to_string().into());
         }
+        conf
     }
 
     /// For ADD: the addresses that the pod asks for are in `CNI_ARGS` as well.
@@ -62,7 +71,7 @@ fn capability_args(supplied: &RuntimeConfig, request: &Request) -> JsonMap {
     insert("mac", text(&request.mac, &supplied.mac));
     insert("infinibandGUID", text(&request.infiniband_guid, &supplied.infiniband_guid));
     insert("deviceID", text(&request.device_id, &supplied.device_id));
-    insert("CNIDeviceInfoFile", text("", &supplied.device_info_file));
+    insert(device_files::CAPABILITY, text("", &supplied.device_info_file));
     map
 }
 
@@ -123,7 +132,8 @@ mod tests {
             ..RuntimeConfig::default()
         };
         let args = PodArgs::default();
-        let call = Call { invocation: &invocation, args: &args, supplied: &supplied };
+        let files = DeviceFiles::default();
+        let call = Call { invocation: &invocation, args: &args, supplied: &supplied, device_files: &files };
         if add { call.add_conf(index, &delegate) } else { call.conf(index, &delegate) }
     }
 

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -185,8 +186,10 @@ impl Scratch {
 
     /// No container id starts with a dot, so the temporary file is nobody's. No fsync: what it tells about is gone after a crash.
     fn replace(&self, bytes: &[u8]) -> Result<(), ScratchError> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
         let directory = self.path.parent().unwrap_or(Path::new("."));
-        let temporary = directory.join(format!(".scratch-{}", process::id()));
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let temporary = directory.join(format!(".scratch-{}-{number}", process::id()));
         let write = || {
             DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
             let mut options = OpenOptions::new();
@@ -217,7 +220,7 @@ impl From<&DelegateConf> for Record {
             filter_v4: delegate.filter.v4,
             filter_v6: delegate.filter.v6,
             device_id: request.device_id.clone(),
-            resource_name: String::new(),
+            resource_name: delegate.resource_name.clone(),
             bytes: STANDARD.encode(&delegate.list.bytes),
         }
     }
@@ -228,6 +231,8 @@ impl Record {
         let hops = |hops: Vec<String>| hops.iter().filter_map(|hop| hop.parse().ok()).collect();
         DelegateConf {
             display_name: self.name,
+            has_allocated_device: !self.resource_name.is_empty() && !self.device_id.is_empty(),
+            resource_name: self.resource_name,
             filter: Filter { v4: self.filter_v4, v6: self.filter_v6 },
             request: Request {
                 interface: self.interface,

@@ -85,9 +85,6 @@ pub enum SelectError {
         #[source]
         source: Box<SelectError>,
     },
-    /// The NAD wants a device.
-    #[error("device resource {0} (annotation k8s.v1.cni.cncf.io/resourceName) is not supported yet")]
-    Resource(String),
     /// The configuration is wrong.
     #[error(transparent)]
     Delegate(#[from] DelegateError),

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::context::{Context, Wait};
 use crate::guard::Guard;
 use crate::log::Log;
+use crate::pod_args::Forward;
 use crate::{add, check, del, gc, status};
 
 /// How to get at the API server: `None` without credentials. The configuration says which.
@@ -60,7 +61,8 @@ impl Thin<'_> {
         format!("CNI multus plugin {}\nCNI protocol versions supported: {versions}\n", self.version)
     }
 
-    fn serve(&self, verb: Verb, invocation: &Invocation) -> Result<String, Error> {
+    /// One call, already checked by the protocol's rules.
+    pub(crate) fn serve(&self, verb: Verb, invocation: &Invocation) -> Result<String, Error> {
         if verb == Verb::Version {
             return Ok(VersionInfo::of(&Version::ALL).to_json());
         }
@@ -77,6 +79,7 @@ impl Thin<'_> {
             netns: self.netns,
             log: &log,
             readiness: Wait::READINESS,
+            forward: Forward::All,
         };
         serve(verb, &context, invocation, &config)
     }

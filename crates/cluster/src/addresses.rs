@@ -4,7 +4,6 @@
 //! and is checked by a conditional write anyway. Pods and endpoints are read when they are asked about: a release that believes an
 //! old pod leaks, and an agent that remembers no pods is small.
 
-mod cache;
 mod endpoints;
 mod owners;
 mod pods;
@@ -31,10 +30,10 @@ use polynic_ipam::{
 };
 use serde::de::DeserializeOwned;
 
+use crate::cache::Cache;
 use crate::request::{self, check_names};
 use crate::retry::{Limits, Problem, ask};
 use crate::spider::{self, Stored};
-use cache::Cache;
 use owners::Parents;
 use pods::PodPart;
 use pools::Followed;

@@ -4,9 +4,13 @@
 //! current-thread runtime of its own that is made together with the connection when the first question is asked. Requests are built from
 //! plain paths and JSON values, so a pod that is written back keeps every field, known to us or not.
 //!
+//! [`NodeCache`] and [`NodeCluster`] answer the same questions in the node agent, from copies of the node's pods and of all NADs.
+//!
 //! [`spider`] is the typed access to Spiderpool's kinds for daemons, which use kube's own caches and watchers.
 //!
 //! [`addresses`] is the allocator's store, for the agent.
+//!
+//! [`devices`] are those that a pod was given: by kubelet, over gRPC on a unix socket, and by resource claims.
 //!
 //! [`survey`] is one look at all of them, for `polynic pools` and `polynic doctor`.
 //!
@@ -14,8 +18,12 @@
 //! /etc/hosts; see [`connect`].
 
 pub mod addresses;
+mod asker;
+mod cache;
 pub mod connect;
+pub mod devices;
 mod kube_cluster;
+mod node_cache;
 mod objects;
 mod pod_event;
 mod request;
@@ -25,6 +33,7 @@ pub mod survey;
 
 pub use connect::{ConnectError, client_from};
 pub use kube_cluster::KubeCluster;
+pub use node_cache::{NodeCache, NodeCluster, NodePod};
 pub use retry::Limits;
 
 #[cfg(test)]

@@ -17,6 +17,16 @@ pub(crate) fn nads(namespace: &str) -> String {
     format!("/apis/{group}/{version}/namespaces/{namespace}/{plural}")
 }
 
+/// The path of a namespace's ResourceClaims.
+pub(crate) fn resource_claims(namespace: &str) -> String {
+    format!("/apis/resource.k8s.io/v1/namespaces/{namespace}/resourceclaims")
+}
+
+/// The path of all ResourceSlices.
+pub(crate) fn resource_slices() -> String {
+    "/apis/resource.k8s.io/v1/resourceslices".to_owned()
+}
+
 /// Refuses what would lead to another object than the one named: annotations are written by users, and become part of a path.
 pub(crate) fn check_names(names: &[&str]) -> Result<(), String> {
     let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';

@@ -22,14 +22,17 @@ impl Limits {
     pub const BRIEF: Limits = Limits { attempt: Duration::from_secs(1), total: Duration::from_millis(2500) };
 }
 
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why there is no answer, as the server says it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Problem {
     /// The server says that there is no such object.
+    #[error("{0}")]
     NotFound(String),
     /// Somebody else wrote the object meanwhile.
+    #[error("{0}")]
     Conflict(String),
     /// Everything else.
+    #[error("{0}")]
     Other(String),
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn read(directory: &Path, own: &str) -> Candidates {
     names.filter_map(|name| Some((name.clone(), content(&directory.join(&name))?))).collect()
 }
 
-fn is_candidate(name: &str, own: &str) -> bool {
+pub(crate) fn is_candidate(name: &str, own: &str) -> bool {
     let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
     matches!(extension, Some("conf" | "conflist")) && !name.starts_with(own)
 }

@@ -12,11 +12,12 @@ mod settings;
 pub use document::document;
 pub use error::GenerateError;
 pub use keep::{Generator, Patience, Readiness};
+pub(crate) use keep::{is_multus, remove_twin};
 pub use settings::{Settings, SettingsError, Source};
 
 use polynic_runtime::Shutdown;
 
-use crate::watch::Stop;
+use crate::watch::{self, Stop};
 
 /// Waits for the default network, writes the configuration, and keeps it until the shutdown.
 ///
@@ -26,29 +27,11 @@ use crate::watch::Stop;
 /// There is nothing to generate from, or the file cannot be written; [`GenerateError::exit_code`] is the replaced daemon's.
 pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), GenerateError> {
     let mut generator = Generator::new(settings);
-    blocking(shutdown, move |stop| {
+    let work = move |stop: &Stop| {
         generator.prepare(stop)?;
         generator.keep(stop)
-    })
-    .await
-}
-
-/// Runs work that waits on a plain thread; it hears of the shutdown by its [`Stop`].
-///
-/// # Errors
-/// The work's own.
-pub async fn blocking<T: Send + 'static>(
-    shutdown: Shutdown,
-    work: impl FnOnce(&Stop) -> Result<T, GenerateError> + Send + 'static,
-) -> Result<T, GenerateError> {
-    let (stopper, stop) = Stop::pair().map_err(GenerateError::Start)?;
-    let ending = tokio::spawn(async move {
-        shutdown.triggered().await;
-        drop(stopper);
-    });
-    let done = tokio::task::spawn_blocking(move || work(&stop)).await;
-    ending.abort();
-    done.unwrap_or_else(|why| Err(GenerateError::Start(std::io::Error::other(why))))
+    };
+    watch::blocking(shutdown, work).await.map_err(GenerateError::Start)?
 }
 
 #[cfg(test)]

@@ -1,14 +1,25 @@
 //! What puts polynic on a node, keeps it there, and takes it off again.
 //!
-//! [`generate`] writes `00-multus.conf` for thick mode and keeps it true while the default network's configuration changes. [`files`] makes
-//! files that are complete at every instant.
+//! [`generate`] writes `00-multus.conf` for thick mode and keeps it true while the default network's configuration changes; [`thin`] does
+//! the same for thin mode, with credentials. [`programs`] installs plugins, [`applets`] are small programs of the replaced images, [`node`]
+//! takes everything off a node again. [`files`] makes files that are complete at every instant.
 //!
 //! What a file is to contain is decided by pure functions from what was seen; a small loop on a plain thread looks, decides and writes.
 //! Nothing here attaches a pod.
 
+pub mod applets;
 mod candidates;
 pub mod files;
 pub mod follow;
 pub mod generate;
+pub mod node;
 pub mod primary;
+pub mod programs;
+pub mod thin;
 pub mod watch;
+
+/// An error with all its causes.
+pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

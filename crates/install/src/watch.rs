@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use polynic_runtime::Shutdown;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use rustix::io::Errno;
@@ -35,6 +36,24 @@ impl Stop {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         Ok((Stopper(write), Stop(read)))
     }
+}
+
+/// Runs work that waits on a plain thread; it hears of the shutdown by its [`Stop`].
+///
+/// # Errors
+/// The process lacks a descriptor or a thread, or the work panicked.
+pub async fn blocking<T: Send + 'static>(
+    shutdown: Shutdown,
+    work: impl FnOnce(&Stop) -> T + Send + 'static,
+) -> io::Result<T> {
+    let (stopper, stop) = Stop::pair()?;
+    let ending = tokio::spawn(async move {
+        shutdown.triggered().await;
+        drop(stopper);
+    });
+    let done = tokio::task::spawn_blocking(move || work(&stop)).await;
+    ending.abort();
+    done.map_err(io::Error::other)
 }
 
 /// What ended a wait.

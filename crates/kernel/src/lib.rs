@@ -11,6 +11,7 @@ pub mod netns;
 mod nft;
 mod probe;
 mod real;
+pub mod rooted;
 pub mod sandbox;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -17,6 +17,7 @@ pub mod log;
 mod mac;
 mod masquerade;
 pub mod meta;
+mod passthru;
 mod prev;
 pub mod record;
 mod registry;

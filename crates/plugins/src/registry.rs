@@ -10,7 +10,7 @@ use polynic_kernel::Door;
 use polynic_wire::{AddressServices, ReleaseJournal};
 
 use crate::ipam::{self, Ipam};
-use crate::{Attacher, ChainedPlugin, Context, drive, interfaces, meta, routing};
+use crate::{Attacher, ChainedPlugin, Context, drive, interfaces, meta, passthru, routing};
 
 /// What plugins need of the process they run in.
 pub struct Host {
@@ -33,7 +33,7 @@ pub struct Host {
 /// Calls plugins by type: built-in ones in this process, others as executables.
 pub struct Registry {
     host: Host,
-    exec: Exec,
+    foreign: Box<dyn Delegate>,
 }
 
 #[derive(Clone, Copy)]
@@ -41,6 +41,7 @@ enum Builtin {
     Main(&'static dyn Attacher),
     Chained(&'static dyn ChainedPlugin),
     Ipam(&'static dyn Ipam),
+    Passthru,
 }
 
 fn builtin(plugin_type: &str) -> Option<Builtin> {
@@ -48,23 +49,38 @@ fn builtin(plugin_type: &str) -> Option<Builtin> {
     let chained = || chained().find(|p| p.plugin_type() == plugin_type).map(Builtin::Chained);
     main.or_else(chained)
         .or_else(|| ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam))
+        .or_else(|| (plugin_type == passthru::TYPE).then_some(Builtin::Passthru))
 }
 
 fn chained() -> impl Iterator<Item = &'static dyn ChainedPlugin> {
     routing::ALL.into_iter().chain(meta::ALL)
 }
 
+/// Under this name `polynic install` puts the program beside the links to it.
+const PROGRAM: &str = "polynic";
+
+/// Device and inode of a regular file.
+fn identity(file: &Path) -> Option<(u64, u64)> {
+    let meta = file.metadata().ok().filter(|meta| meta.is_file())?;
+    Some((meta.dev(), meta.ino()))
+}
+
 /// The types of all built-in plugins.
 pub fn types() -> impl Iterator<Item = &'static str> {
     let main = interfaces::ALL.into_iter().map(|p| p.plugin_type());
     let main = main.chain(chained().map(|p| p.plugin_type()));
-    main.chain(ipam::ALL.into_iter().map(|p| p.plugin_type()))
+    main.chain(ipam::ALL.into_iter().map(|p| p.plugin_type())).chain([passthru::TYPE])
 }
 
 impl Registry {
     /// A registry for a process.
     pub fn new(host: Host) -> Self {
-        Self { host, exec: Exec::default() }
+        Self::with_foreign(host, Box::new(Exec::default()))
+    }
+
+    /// The same with another way to call what is not built in.
+    pub fn with_foreign(host: Host, foreign: Box<dyn Delegate>) -> Self {
+        Self { host, foreign }
     }
 
     /// The built-in plugin of a type, as the executable of that name runs it.
@@ -72,11 +88,13 @@ impl Registry {
         builtin(plugin_type).map(|builtin| Bound { registry: self, builtin })
     }
 
-    /// A user's own executable of that name wins; a link to ourselves, or nothing at all, means the built-in plugin.
+    /// A user's own executable of that name wins; a link to ourselves, or nothing at all, means the built-in plugin. An agent in a container
+    /// is another file than the one that was installed on the node, which is known by its own name beside the link.
     fn is_ours(&self, plugin_type: &str, path: &str) -> bool {
-        let found = path.split(':').filter(|d| !d.is_empty()).map(|d| Path::new(d).join(plugin_type));
-        let first = found.filter_map(|file| file.metadata().ok()).find(|meta| meta.is_file());
-        first.is_none_or(|meta| self.host.executable == Some((meta.dev(), meta.ino())))
+        let directories = path.split(':').filter(|d| !d.is_empty()).map(Path::new);
+        let found = directories.filter_map(|d| identity(&d.join(plugin_type)).map(|id| (d, id)));
+        let Some((directory, found)) = found.into_iter().next() else { return true };
+        self.host.executable == Some(found) || identity(&directory.join(PROGRAM)) == Some(found)
     }
 
     pub(crate) fn context(&self) -> Context<'_> {
@@ -98,14 +116,14 @@ impl Delegate for Registry {
             Some(builtin) if self.is_ours(plugin_type, &invocation.path) => {
                 invoke(&Bound { registry: self, builtin }, verb, invocation)
             }
-            _ => self.exec.call(plugin_type, verb, invocation),
+            _ => self.foreign.call(plugin_type, verb, invocation),
         }
     }
 
     fn find(&self, plugin_type: &str, path: &str) -> Result<(), Error> {
         match builtin(plugin_type) {
             Some(_) => Ok(()),
-            None => self.exec.find(plugin_type, path),
+            None => self.foreign.find(plugin_type, path),
         }
     }
 }
@@ -122,6 +140,7 @@ impl PluginMain for Bound<'_> {
             Builtin::Main(plugin) => plugin.plugin_type(),
             Builtin::Chained(plugin) => plugin.plugin_type(),
             Builtin::Ipam(plugin) => plugin.plugin_type(),
+            Builtin::Passthru => passthru::TYPE,
         }
     }
 
@@ -134,6 +153,7 @@ impl PluginMain for Bound<'_> {
             Builtin::Main(plugin) => plugin.versions(),
             Builtin::Chained(plugin) => plugin.versions(),
             Builtin::Ipam(plugin) => plugin.versions(),
+            Builtin::Passthru => passthru::versions(),
         }
     }
 
@@ -147,6 +167,7 @@ impl PluginMain for Bound<'_> {
             Builtin::Main(plugin) => drive::run(plugin, &context, verb, invocation, conf),
             Builtin::Chained(plugin) => drive::run_chained(plugin, &context, verb, invocation, conf),
             Builtin::Ipam(plugin) => plugin.call(&context, verb, invocation, conf),
+            Builtin::Passthru => Ok(passthru::call(verb)),
         }
     }
 }

@@ -4,14 +4,23 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use polynic_agent::cni;
 use polynic_agent::command::{self, CommandError};
 
+use crate::multus::says_version;
 use crate::plugin::seed;
 
 /// Serves as one of the replaced daemons, if it is one, until a signal ends it.
 pub(crate) fn run_alone(name: &str, arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
-    command::is_service(name)
-        .then(|| ended(name, command::run(name, &words(arguments), &environment, seed())))
+    if !command::is_service(name) {
+        return None;
+    }
+    let arguments: Vec<OsString> = arguments.collect();
+    if name == cni::command::NAME && says_version(name, arguments.iter().cloned()) {
+        // As the replaced daemon ends (spec/multus.md 1).
+        return Some(ExitCode::from(4));
+    }
+    Some(ended(name, command::run(name, &words(arguments.into_iter()), &environment, seed())))
 }
 
 /// Serves as the agent with all its services until a signal ends it.

@@ -1,17 +1,22 @@
 //! The program under its own name.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
+
+use polynic_install::files::FileError;
+use polynic_install::programs::Programs;
 
 use crate::cluster;
 
 const HELP: &str = "\
 polynic: many networks for Kubernetes pods
 
-  polynic install DIR     put the CNI plugins into DIR (as hard links to this program, or copies)
+  polynic install DIR [PLUGIN...]
+                          put CNI plugins (all, or those named) into DIR, as links to one file; what was there is kept aside
+  polynic uninstall [ROOT]
+                          take configuration, credentials and plugins off the node below ROOT (default /); what was there comes back
   polynic agent           run the node agent: every service whose configuration is there, or those that are named;
                           each also under the name of the daemon that it replaces (spiderpool-agent, ...)
   polynic controller      run the cluster controller; also as spiderpool-controller
@@ -25,6 +30,9 @@ pools and doctor take --kubeconfig FILE (or KUBECONFIG) and -o json. doctor exit
 
 Called by the name of a plugin (macvlan, bridge, host-local, ...) it is that plugin.
 ";
+
+/// The program that runs.
+const OWN: &str = "/proc/self/exe";
 
 /// Serves a command line.
 pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
@@ -40,7 +48,9 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
             Ok((text, false)) => return say(&text).map_or(ExitCode::FAILURE, |()| ExitCode::from(1)),
             Err(e) => Err(e),
         },
-        ["install", directory] => install(Path::new(directory)),
+        ["install", directory, names @ ..] => install(Path::new(OWN), Path::new(directory), names),
+        ["uninstall"] => crate::install::uninstall("/"),
+        ["uninstall", root] => crate::install::uninstall(root),
         _ => Err(io::Error::other(format!("unknown command: {}\n\n{HELP}", args.join(" ")))),
     };
     match done {
@@ -54,46 +64,47 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 
 /// Every name under which the program is a CNI plugin.
 fn plugins() -> impl Iterator<Item = &'static str> {
-    polynic_plugins::types().chain([crate::multus::NAME])
+    polynic_plugins::types().chain([crate::multus::NAME, crate::shim::NAME])
 }
 
 fn say(text: &str) -> io::Result<()> {
     io::stdout().write_all(text.as_bytes())
 }
 
-/// Puts every plugin into a directory. Each file is complete at every instant: made under another name, then renamed.
-///
-/// All are one file under many names: by that a plugin knows that another one in the directory is built in and needs no process.
-fn install(directory: &Path) -> io::Result<()> {
-    fs::create_dir_all(directory)?;
-    let program = fs::canonicalize("/proc/self/exe")?;
-    let own = place(&program, directory, "polynic")?;
-    plugins().try_for_each(|name| place(&own, directory, name).map(drop))
+/// Puts a program into a directory as plugins: all, or those named.
+fn install(program: &Path, directory: &Path, names: &[&str]) -> io::Result<()> {
+    let unknown = names.iter().find(|name| plugins().all(|known| known != **name));
+    if let Some(name) = unknown {
+        return Err(io::Error::other(format!("{name} is no plugin of ours; \"polynic plugins\" lists them")));
+    }
+    let all: Vec<&str> = if names.is_empty() { plugins().collect() } else { names.to_vec() };
+    Programs::new(directory).install(program, all).map_err(with_cause)
 }
 
-/// Puts `program` into a directory under a name.
-fn place(program: &Path, directory: &Path, name: &str) -> io::Result<PathBuf> {
-    let (file, new) = (directory.join(name), directory.join(format!(".{name}.new")));
-    let _ = fs::remove_file(&new);
-    // Another file system takes no link.
-    fs::hard_link(program, &new).or_else(|_| fs::copy(program, &new).map(drop))?;
-    fs::rename(&new, &file)?;
-    // Renaming over another name of the same file does nothing and leaves both (rename(2)).
-    let _ = fs::remove_file(&new);
-    Ok(file)
+fn with_cause(error: FileError) -> io::Error {
+    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+    io::Error::other(format!("{error}{}", cause.unwrap_or_default()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::MetadataExt;
+
+    /// Our own one is large while it is tested.
+    fn small_program() -> tempfile::NamedTempFile {
+        tempfile::NamedTempFile::new().unwrap()
+    }
 
     #[test]
     fn installed_plugins_are_one_file_even_when_installed_twice() {
         let directory = tempfile::tempdir().unwrap();
-        install(directory.path()).unwrap();
-        install(directory.path()).unwrap();
-        let files: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|f| f.unwrap()).collect();
+        let program = small_program();
+        install(program.path(), directory.path(), &[]).unwrap();
+        install(program.path(), directory.path(), &[]).unwrap();
+        let files = fs::read_dir(directory.path()).unwrap().map(|f| f.unwrap());
+        let files: Vec<_> = files.filter(|f| f.file_type().unwrap().is_file()).collect();
         let mut names: Vec<_> = files.iter().map(|f| f.file_name().into_string().unwrap()).collect();
         names.sort();
         let mut expected: Vec<&str> = plugins().chain(["polynic"]).collect();
@@ -101,5 +112,15 @@ mod tests {
         assert_eq!(names, expected);
         let inode = files[0].metadata().unwrap().ino();
         assert!(files.iter().all(|f| f.metadata().unwrap().ino() == inode));
+    }
+
+    #[test]
+    fn only_known_plugins_are_installed_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let program = small_program();
+        install(program.path(), directory.path(), &["macvlan", "passthru"]).unwrap();
+        assert!(directory.path().join("macvlan").exists() && !directory.path().join("bridge").exists());
+        let error = install(program.path(), directory.path(), &["nonsense"]).unwrap_err();
+        assert!(error.to_string().starts_with("nonsense is no plugin"), "{error}");
     }
 }

@@ -10,10 +10,10 @@ mod agent;
 mod cluster;
 mod command;
 mod controller;
-mod guard;
+mod install;
 mod multus;
 mod plugin;
-mod pod_netns;
+mod shim;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os();
@@ -23,9 +23,13 @@ fn main() -> ExitCode {
         controller::NAME => return controller::run(args),
         controller::INIT => return controller::init(args),
         multus::NAME => return multus::run(args),
+        shim::NAME => return shim::run(args),
         _ => {}
     }
     if let Some(code) = plugin::run(name) {
+        return code;
+    }
+    if let Some(code) = install::run(name, &mut args) {
         return code;
     }
     let mut args = args.peekable();

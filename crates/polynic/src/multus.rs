@@ -5,39 +5,49 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
-use polynic_attach::{Cluster, Config, Thin};
+use polynic_attach::{Cluster, Config, DoorNetns, Thin, policy_socket};
 use polynic_cluster::{ConnectError, KubeCluster};
 use polynic_cni::Error;
 use polynic_kernel::RealDoor;
 use polynic_plugins::Registry;
 
-use crate::guard;
 use crate::plugin::{host, print};
-use crate::pod_netns::Namespaces;
 
 /// The name it is called by.
 pub(crate) const NAME: &str = "multus";
 
-const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
+/// As the about text and the version flags have it.
+pub(crate) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
 /// Serves one call with this process's environment and stdin, or one of the version flags of the replaced program.
-pub(crate) fn run(mut args: impl Iterator<Item = OsString>) -> ExitCode {
-    if args.any(|a| ["-v", "-version", "--version"].iter().any(|flag| a == *flag)) {
-        print(
-            io::stdout().as_fd(),
-            format!("{NAME}: version:{VERSION}(released), commit:, date:\n").as_bytes(),
-        );
+pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
+    if says_version(NAME, args) {
         return ExitCode::SUCCESS;
     }
     let registry = Registry::new(host());
     let door = RealDoor::default();
-    let netns = Namespaces { door: &door };
-    let thin =
-        Thin { delegate: &registry, netns: &netns, connect: &connect, guard: &guard::find, version: VERSION };
+    let netns = DoorNetns { door: &door };
+    let thin = Thin {
+        delegate: &registry,
+        netns: &netns,
+        connect: &connect,
+        guard: &policy_socket::guard,
+        version: VERSION,
+    };
     let answer = thin.answer(std::env::vars_os(), &mut io::stdin().lock() as &mut dyn Read);
     print(io::stderr().as_fd(), answer.stderr.as_bytes());
     print(io::stdout().as_fd(), answer.stdout.as_bytes());
     ExitCode::from(u8::try_from(answer.code).unwrap_or(1))
+}
+
+/// Prints the version if a flag asks for it.
+pub(crate) fn says_version(name: &str, mut args: impl Iterator<Item = OsString>) -> bool {
+    let asked = args.any(|a| ["-v", "-version", "--version"].iter().any(|flag| a == *flag));
+    if asked {
+        let text = format!("{name}: version:{VERSION}(released), commit:, date:\n");
+        print(io::stdout().as_fd(), text.as_bytes());
+    }
+    asked
 }
 
 /// The API server that the configuration or the environment names, if any.

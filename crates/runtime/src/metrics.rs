@@ -35,6 +35,11 @@ impl Metrics {
         self.registry.sub_registry_with_prefix(prefix).sub_registry_with_labels(labels.into_iter())
     }
 
+    /// Where to register metrics under their whole names and without further labels.
+    pub fn registry(&mut self) -> &mut Registry {
+        &mut self.registry
+    }
+
     /// All series as text.
     pub fn text(&self) -> String {
         let mut text = String::new();

@@ -1,4 +1,5 @@
-//! What plugins and the node agent say to each other: the agent API of spec/spiderpool.md section 5.
+//! What shim, plugins and the node agent say to each other: the agent API of spec/spiderpool.md section 5, and in [`multus`] the CNI calls
+//! of spec/multus.md 13.6.
 //!
 //! [`messages`] are the bodies, [`AddressService`] is the API as a trait: blocking calls with a deadline. [`SocketService`]
 //! serves it over a unix socket; the agent serves it to plugins in its own process without one. [`journal`] is what a
@@ -12,6 +13,7 @@ mod client;
 mod http;
 pub mod journal;
 pub mod messages;
+pub mod multus;
 pub mod policy;
 mod service;
 

@@ -38,8 +38,6 @@ fn host_name() -> Option<String> {
 
 async fn run(config: Config, surroundings: Surroundings) -> Result<(), Failure> {
     let client = surroundings.client.ok_or_else(Failure::no_cluster)?;
-    let links = surroundings.links;
-    let offer = move |handle| links.set_policy(handle);
-    let ended = service::run(config, client, surroundings.shutdown, offer).await;
+    let ended = service::run(config, client, surroundings.shutdown).await;
     ended.map_err(|why| Failure::new(NAME, chain(&why)))
 }

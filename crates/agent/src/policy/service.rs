@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
-use polynic_kernel::{Door, RealDoor};
+use polynic_kernel::RealDoor;
 use polynic_policy::{Index, PodKey, Policy};
 use polynic_runtime::Shutdown;
 use polynic_runtime::http::{self as server, ListenError};
@@ -43,7 +43,7 @@ pub enum ServiceError {
 
 /// Why a pod's policies are not in force.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub(super) enum Refused {
     /// The API server does not answer.
     #[error("cannot read pod {pod} and its policies: {why}")]
     Unread {
@@ -100,7 +100,7 @@ type Answer = oneshot::Sender<Result<(), Refused>>;
 
 /// The way to the service, for attachments.
 #[derive(Clone)]
-pub struct Handle {
+pub(super) struct Handle {
     client: Client,
     inbox: UnboundedSender<Input>,
 }
@@ -110,7 +110,7 @@ impl Handle {
     ///
     /// # Errors
     /// They are not in force.
-    pub async fn protect(&self, sandbox: PolicySandbox) -> Result<(), Refused> {
+    pub(super) async fn protect(&self, sandbox: PolicySandbox) -> Result<(), Refused> {
         let key = pod_of(&sandbox);
         let unread = |why: kube::Error| Refused::Unread { pod: key.to_string(), why: why.to_string() };
         let live = Box::new(live::read(&self.client, &key).await.map_err(unread)?);
@@ -121,7 +121,7 @@ impl Handle {
     ///
     /// # Errors
     /// Its table may still be there.
-    pub async fn release(&self, sandbox: PolicySandbox) -> Result<(), Refused> {
+    pub(super) async fn release(&self, sandbox: PolicySandbox) -> Result<(), Refused> {
         self.ask(|answer| Input::Release { sandbox, answer }).await
     }
 
@@ -132,33 +132,17 @@ impl Handle {
     }
 }
 
-/// Runs the service until the end; `offer` gets the handle as soon as it can be used.
+/// Runs the service until the end.
 ///
 /// # Errors
 /// The socket cannot be listened on, or there cannot be threads.
-pub async fn run(
-    config: Config,
-    client: Client,
-    shutdown: Shutdown,
-    offer: impl FnOnce(Handle),
-) -> Result<(), ServiceError> {
-    run_with(config, client, shutdown, offer, Arc::new(RealDoor::default())).await
-}
-
-/// As [`run`], on any kernel.
-pub(super) async fn run_with(
-    config: Config,
-    client: Client,
-    shutdown: Shutdown,
-    offer: impl FnOnce(Handle),
-    door: Arc<dyn Door>,
-) -> Result<(), ServiceError> {
+pub async fn run(config: Config, client: Client, shutdown: Shutdown) -> Result<(), ServiceError> {
     let (inbox, inputs) = unbounded_channel();
     let listener = config.socket.as_deref().map(server::unix).transpose()?;
     let sandboxes = Arc::new(Mutex::new(Sandboxes::open(config.state.clone(), config.caches.clone())));
-    let enforcer = Enforcer::start(door, sandboxes.clone()).map_err(ServiceError::Threads)?;
+    let enforcer =
+        Enforcer::start(Arc::new(RealDoor::default()), sandboxes.clone()).map_err(ServiceError::Threads)?;
     let handle = Handle { client: client.clone(), inbox: inbox.clone() };
-    offer(handle.clone());
     let watches = watch::start(&client, config.network_plugins.is_some(), &inbox);
     let serving =
         listener.map(|socket| tokio::spawn(server::serve(socket, Arc::new(Api(handle)), shutdown.clone())));

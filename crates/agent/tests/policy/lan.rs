@@ -73,7 +73,8 @@ impl Lan {
 
     fn exchange(&self, from: usize, to: usize, target: &str, tries: u32) -> bool {
         let target: SocketAddr = target.parse().unwrap();
-        let server = self.pod(to).netns.run(move || bound(target)).unwrap().unwrap();
+        let server = self.listen(to, target, UdpSocket::bind);
+        server.set_read_timeout(Some(PATIENCE)).unwrap();
         (0..tries).any(|_| {
             // A new socket each time, so a new connection for the tracker.
             let client = self.pod(from).netns.run(move || bound(unspecified(target))).unwrap().unwrap();
@@ -85,10 +86,26 @@ impl Lan {
         })
     }
 
+    /// A socket at a port of a pod. The last one there may not be gone yet: programs that other tests start hold copies of all sockets
+    /// for a moment.
+    fn listen<S: Send + 'static>(
+        &self,
+        at: usize,
+        target: SocketAddr,
+        bind: fn(SocketAddr) -> io::Result<S>,
+    ) -> S {
+        let mut bound = None;
+        until("the port is free", || {
+            bound = self.pod(at).netns.run(move || bind(target)).unwrap().ok();
+            bound.is_some()
+        });
+        bound.unwrap()
+    }
+
     /// Whether a TCP connection from one pod to a port of the other comes about.
     pub fn tcp(&self, from: usize, to: usize, target: &str) -> bool {
         let target: SocketAddr = target.parse().unwrap();
-        let _listener = self.pod(to).netns.run(move || TcpListener::bind(target)).unwrap().unwrap();
+        let _listener = self.listen(to, target, TcpListener::bind);
         let connect = move || TcpStream::connect_timeout(&target, Duration::from_millis(400));
         (0..3).any(|_| self.pod(from).netns.run(connect).unwrap().is_ok())
     }
@@ -96,7 +113,7 @@ impl Lan {
     /// A TCP connection that stays open, from one pod to another.
     pub fn connection(&self, from: usize, to: usize, target: &str) -> Connection {
         let target: SocketAddr = target.parse().unwrap();
-        let listener = self.pod(to).netns.run(move || TcpListener::bind(target)).unwrap().unwrap();
+        let listener = self.listen(to, target, TcpListener::bind);
         let near = self.pod(from).netns.run(move || TcpStream::connect(target)).unwrap().unwrap();
         let (far, _) = listener.accept().unwrap();
         far.set_read_timeout(Some(Duration::from_secs(5))).unwrap();

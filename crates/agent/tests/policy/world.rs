@@ -133,7 +133,7 @@ impl World {
         let thread = thread::spawn(move || {
             runtime().block_on(async move {
                 let client = client_from(Some(&kubeconfig)).await.unwrap().unwrap();
-                policy::run(config, client, ending, |_| {}).await.unwrap();
+                policy::run(config, client, ending).await.unwrap();
             });
         });
         Service { socket, shutdown, thread: Some(thread) }

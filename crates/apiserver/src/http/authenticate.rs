@@ -1,4 +1,4 @@
-//! From a request to the user who sent it: by the server's own token, or by one of a service account; and for whom that user speaks.
+//! From a request to the user who sent it, by the server's own token or by one of a service account; and for whom that user speaks.
 
 use hyper::header::AUTHORIZATION;
 use hyper::{HeaderMap, Request};
@@ -28,8 +28,7 @@ impl Authenticator {
     pub(super) fn user<B>(&self, api: &Api, request: &Request<B>) -> Option<User> {
         let given = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
         let (scheme, token) = given.split_once(' ')?;
-        let user = self.holder(api, token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"))?;
-        Some(spoken_for(request.headers()).unwrap_or(user))
+        self.holder(api, token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"))
     }
 
     /// Who holds `token`.
@@ -61,7 +60,8 @@ fn is_same(given: &[u8], wanted: &[u8]) -> bool {
     given.len() == wanted.len() && given.iter().zip(wanted).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
 }
 
-fn spoken_for(headers: &HeaderMap) -> Option<User> {
+/// For whom a request speaks, if not for its sender.
+pub(super) fn spoken_for(headers: &HeaderMap) -> Option<User> {
     let name = headers.get("impersonate-user")?.to_str().ok()?;
     let groups = headers.get_all("impersonate-group").iter().filter_map(|value| value.to_str().ok());
     Some(User::impersonated(name, groups.map(str::to_owned).collect()))

@@ -27,8 +27,15 @@ pub struct TestServer {
 
 impl TestServer {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Started as `adjust` says.
+    pub async fn start_with(adjust: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let running = Server::start(Config::new(dir.path())).await.unwrap();
+        let mut config = Config::new(dir.path());
+        adjust(&mut config);
+        let running = Server::start(config).await.unwrap();
         Self { running, dir }
     }
 

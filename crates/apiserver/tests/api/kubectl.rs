@@ -213,6 +213,18 @@ async fn kinds_are_explained_and_mistakes_named_before_anything_is_stored() {
     let kubectl = Kubectl { server: &server };
     let explained = kubectl.run("explain pod.spec.containers --recursive").await;
     assert!(explained.contains("livenessProbe") && explained.contains("enum: Always, IfNotPresent, Never"));
+    let kinds = kubectl.run("api-resources --api-group=apps -o wide").await;
+    let line = kinds.lines().find(|line| line.starts_with("deployments ")).unwrap_or_default();
+    for word in [
+        "deploy",
+        "apps/v1",
+        "true",
+        "Deployment",
+        "create,delete,deletecollection,get,list,patch,update,watch",
+        "all",
+    ] {
+        assert!(line.split_whitespace().any(|column| column == word), "{word} is not in {kinds}");
+    }
     let manifest = server.dir.path().join("pod.json");
     let mut object = pod("p");
     object["spec"]["containers"][0]["imag"] = json!("x");

@@ -27,6 +27,7 @@ use std::net::SocketAddr;
 
 use case::Case;
 use client::{Credentials, TestServer};
+use polynic_apiserver::Authorization;
 use polynic_control_plane::{ControlPlane, Programs};
 use run::Transcript;
 
@@ -67,7 +68,7 @@ fn cases() -> Vec<Case> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_embedded_server_answers_as_the_real_one() {
     let cases = cases();
-    let server = TestServer::start().await;
+    let server = TestServer::start_with(|config| config.authorization = Authorization::Rbac).await;
     let ours = run::all(&Target::embedded(&server), &cases).await;
     let expected = golden::read(&cases);
     let allowed = differences::read();

@@ -86,7 +86,7 @@ async fn perform(target: &Target, case: &Case, step: &Step, before: &[Value]) ->
     let mut client = connect(target).await;
     let (method, path) = step.request.split_once(' ').expect("METHOD /path");
     let path = fill(path, case, before);
-    let headers = headers(step);
+    let headers = headers(step, |text| fill(text, case, before));
     let headers: Vec<(&str, &str)> = headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let body = match (&step.raw, &step.body) {
         (Some(raw), _) => fill(raw, case, before),
@@ -111,7 +111,7 @@ async fn perform(target: &Target, case: &Case, step: &Step, before: &[Value]) ->
     (code, warnings, body)
 }
 
-fn headers(step: &Step) -> Vec<(String, String)> {
+fn headers(step: &Step, fill: impl Fn(&str) -> String) -> Vec<(String, String)> {
     let content_type = match step.content_type.as_deref() {
         None => "application/json",
         Some("merge") => "application/merge-patch+json",
@@ -129,7 +129,7 @@ fn headers(step: &Step) -> Vec<(String, String)> {
         other => other,
     };
     headers.extend(accept.map(|value| ("accept".to_owned(), value.to_owned())));
-    headers.extend(step.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    headers.extend(step.headers.iter().map(|(name, value)| (name.clone(), fill(value))));
     headers
 }
 

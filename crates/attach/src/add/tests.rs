@@ -364,20 +364,6 @@ fn a_missing_capability_is_a_warning_or_with_strictness_an_error() {
 }
 
 #[test]
-fn a_device_resource_is_refused_clearly() {
-    let world = world();
-    world.pod("sriov");
-    world.raw_nad(&json!({"metadata": {"name": "sriov", "namespace": "blue",
-        "annotations": {"k8s.v1.cni.cncf.io/resourceName": "vendor/vf"}}, "spec": {"config": "{\"type\":\"sriov\"}"}}));
-    let error = world.add().unwrap_err();
-    assert!(error.msg.contains("network-attachment-definition (sriov) in namespace (blue)"), "{error}");
-    assert!(
-        error.msg.contains("device resource vendor/vf") && error.msg.contains("not supported yet"),
-        "{error}"
-    );
-}
-
-#[test]
 fn a_pod_that_vanishes_before_its_status_is_written_is_no_failure() {
     let world = world();
     world.pod("b");

@@ -37,10 +37,12 @@ impl Undo {
         let mut failed = false;
         let started = self.started.iter().rev();
         for (index, delegate) in started.filter_map(|index| Some((*index, delegates.get(*index)?))) {
-            if let Err(why) = runtime.del_list(&delegate.list, &call.conf(index, delegate)) {
+            let conf = call.conf(index, delegate);
+            if let Err(why) = runtime.del_list(&delegate.list, &conf) {
                 log.error(&format!("undoing {}: {why}", delegate.display_name));
                 failed = true;
             }
+            call.device_files.remove(&conf).unwrap_or_else(|why| log.error(&why));
         }
         if !failed && let Err(why) = self.scratch.restore(self.before.as_deref()) {
             log.error(&cause::chain(&why));

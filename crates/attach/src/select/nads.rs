@@ -71,12 +71,11 @@ fn usable(
     name: &str,
     display_name: String,
 ) -> Result<DelegateConf, SelectError> {
-    if let Some(resource) = nad.resource_name() {
-        return Err(SelectError::Resource(resource.to_owned()));
-    }
+    let resource_name = nad.resource_name().unwrap_or_default().to_owned();
     if nad.spec.config.is_empty() {
         let delegate = conf_dir::by_name(&config.conf_dir, name)?;
-        return Ok(DelegateConf { display_name, ..delegate });
+        return Ok(DelegateConf { display_name, resource_name, ..delegate });
     }
-    Ok(DelegateConf::from_spec(&nad.spec.config, name, display_name)?)
+    let delegate = DelegateConf::from_spec(&nad.spec.config, name, display_name)?;
+    Ok(DelegateConf { resource_name, ..delegate })
 }

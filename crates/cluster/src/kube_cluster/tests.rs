@@ -1,6 +1,6 @@
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::fake_server::{FakeServer, cluster_at, failure};

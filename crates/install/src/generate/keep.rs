@@ -141,7 +141,7 @@ impl Generator {
             pause = match self.pass() {
                 Ok(()) => Duration::MAX,
                 Err(why) => {
-                    self.say(&with_sources(&why));
+                    self.say(&crate::with_sources(&why));
                     PUT_BACK
                 }
             };
@@ -179,7 +179,7 @@ impl Generator {
             Ok(Ok(())) => self.said = None,
             Ok(Err(why)) => self.say(&format!("the configuration stays as it is: {why}")),
             // What cannot be wrapped, or read, is no reason to take away what works.
-            Err(why) => self.say(&format!("the configuration stays as it is: {}", with_sources(&why))),
+            Err(why) => self.say(&format!("the configuration stays as it is: {}", crate::with_sources(&why))),
         }
         self.put()
     }
@@ -241,7 +241,7 @@ impl Generator {
         files::replace(&output, wanted, MODE)?;
         tracing::info!(file = %output.display(), "wrote the configuration");
         self.put_back = Some(Instant::now());
-        remove_twin(&output)
+        Ok(remove_twin(&output)?)
     }
 
     fn say(&mut self, text: &str) {
@@ -250,16 +250,6 @@ impl Generator {
             self.said = Some(text.to_owned());
         }
     }
-}
-
-fn with_sources(error: &GenerateError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 /// What the file that is there says about the primary, if it is in our directory of primaries.
@@ -279,7 +269,7 @@ fn force_version(path: &Path, primary: &Primary, own: &str) -> Result<(), FileEr
 }
 
 /// Removes the other form of our file, which an earlier installation may have left and a runtime might take instead.
-pub(crate) fn remove_twin(output: &Path) -> Result<(), GenerateError> {
+pub(crate) fn remove_twin(output: &Path) -> Result<(), FileError> {
     let twin = match output.file_name().and_then(|name| name.to_str()) {
         Some("00-multus.conf") => output.with_file_name("00-multus.conflist"),
         Some("00-multus.conflist") => output.with_file_name("00-multus.conf"),

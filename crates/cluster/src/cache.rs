@@ -17,15 +17,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 type Items<V> = BTreeMap<String, Arc<V>>;
 
 /// What is known of a kind, by name, and by `namespace/name` where there are namespaces.
-pub(super) struct Cache<V> {
+pub(crate) struct Cache<V> {
     items: RwLock<Items<V>>,
     synced: watch::Sender<bool>,
+    changes: watch::Sender<u64>,
     task: std::sync::OnceLock<AbortHandle>,
 }
 
 impl<V: Send + Sync + 'static> Cache<V> {
     /// Follows a watch until the cache is dropped. `convert` answers what is kept of an object; `None` is nothing.
-    pub(super) fn follow<K, C>(
+    pub(crate) fn follow<K, C>(
         what: &'static str,
         events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
         convert: C,
@@ -34,8 +35,8 @@ impl<V: Send + Sync + 'static> Cache<V> {
         K: Resource + Send + 'static,
         C: Fn(K) -> Option<V> + Send + Sync + 'static,
     {
-        let (items, synced) = (RwLock::default(), watch::Sender::new(false));
-        let cache = Arc::new(Self { items, synced, task: std::sync::OnceLock::new() });
+        let (items, synced, changes) = (RwLock::default(), watch::Sender::new(false), watch::Sender::new(0));
+        let cache = Arc::new(Self { items, synced, changes, task: std::sync::OnceLock::new() });
         // The task must not keep the cache: it ends with it.
         let follower = Follower { cache: Arc::downgrade(&cache), convert, incoming: BTreeMap::new() };
         let task = tokio::spawn(follower.run(what, events));
@@ -45,28 +46,34 @@ impl<V: Send + Sync + 'static> Cache<V> {
     }
 
     /// One object.
-    pub(super) fn get(&self, name: &str) -> Option<Arc<V>> {
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<V>> {
         self.items.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     /// All objects, in the order of their names.
-    pub(super) fn all(&self) -> Vec<Arc<V>> {
+    pub(crate) fn all(&self) -> Vec<Arc<V>> {
         self.items.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// Whether all objects have been seen once.
-    pub(super) fn is_synced(&self) -> bool {
+    pub(crate) fn is_synced(&self) -> bool {
         *self.synced.borrow()
     }
 
     /// Waits until all objects have been seen once.
-    pub(super) async fn synced(&self) {
+    pub(crate) async fn synced(&self) {
         // The sender lives as long as the cache.
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
+    /// Tells that something has changed; the number counts up.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
     fn change(&self, change: impl FnOnce(&mut Items<V>)) {
         change(&mut self.items.write().unwrap_or_else(PoisonError::into_inner));
+        self.changes.send_modify(|number| *number += 1);
     }
 }
 

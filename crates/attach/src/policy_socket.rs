@@ -1,11 +1,13 @@
-//! The guard of network policies behind its unix socket.
+//! The guard of network policies behind its unix socket: that of the node agent, which may be this very process.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use polynic_attach::{Config, Guard, Sandbox};
 use polynic_cni::Error;
 use polynic_wire::{PolicyNetwork, PolicySandbox, PolicySocket, ServiceError};
+
+use crate::config::Config;
+use crate::guard::{Guard, GuardedNetwork, Sandbox};
 
 /// How long an ADD waits for the policies of its pod: a restart of the node agent, and its first look at the cluster.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -13,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const RELEASE: Duration = Duration::from_secs(2);
 
 /// The guard that a configuration names, if network policies are switched on.
-pub(crate) fn find(config: &Config) -> Option<Box<dyn Guard>> {
+pub fn guard(config: &Config) -> Option<Box<dyn Guard>> {
     let socket = config.policy_socket.clone()?;
     Some(Box::new(Agent { socket }))
 }
@@ -43,10 +45,7 @@ fn text(error: &ServiceError) -> String {
 }
 
 fn message(sandbox: &Sandbox<'_>) -> PolicySandbox {
-    let network = |n: &polynic_attach::GuardedNetwork| PolicyNetwork {
-        name: n.name.clone(),
-        interface: n.interface.clone(),
-    };
+    let network = |n: &GuardedNetwork| PolicyNetwork { name: n.name.clone(), interface: n.interface.clone() };
     PolicySandbox {
         container_id: sandbox.container_id.to_owned(),
         net_namespace: sandbox.netns.to_owned(),

@@ -1,18 +1,20 @@
-//! What attaching needs of a pod's network namespace, on the real kernel.
+//! What attaching needs of a pod's network namespace, through the door to the kernel.
 
 use std::net::IpAddr;
 
-use polynic_attach::PodNetns;
 use polynic_cni::Error;
 use polynic_kernel::{Door, Errno, Kernel};
 use polynic_net::{Change, Family, IfName, IpNet, Needs, Place, Route, TABLE_MAIN, ip_from_u128};
 
+use crate::cluster::PodNetns;
+
 /// The pod's namespace behind a door to the kernel.
-pub(crate) struct Namespaces<'a> {
-    pub(crate) door: &'a dyn Door,
+pub struct DoorNetns<'a> {
+    /// Opens namespaces.
+    pub door: &'a dyn Door,
 }
 
-impl Namespaces<'_> {
+impl DoorNetns<'_> {
     fn open(&self, netns: &str) -> Result<Box<dyn Kernel>, Error> {
         self.door.open(Some(netns)).map_err(|e| Error::internal(e.to_string()))
     }
@@ -22,7 +24,7 @@ fn interface_name(name: &str) -> Result<IfName, Error> {
     IfName::new(name).map_err(|e| Error::internal(format!("interface {name:?}: {e}")))
 }
 
-impl PodNetns for Namespaces<'_> {
+impl PodNetns for DoorNetns<'_> {
     fn has_interface(&self, netns: &str, interface: &str) -> Result<bool, Error> {
         let name = interface_name(interface)?;
         let mut needs = Needs::default();
@@ -86,7 +88,7 @@ mod tests {
     #[test]
     fn interfaces_are_found_by_name() {
         let door = pod();
-        let netns = Namespaces { door: &door };
+        let netns = DoorNetns { door: &door };
         assert_eq!(netns.has_interface(NETNS, "net1"), Ok(true));
         assert_eq!(netns.has_interface(NETNS, "net2"), Ok(false));
         assert!(netns.has_interface("/gone", "net1").is_err());
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn only_this_interfaces_defaults_go_and_a_new_one_may_be_there_already() {
         let door = pod();
-        let netns = Namespaces { door: &door };
+        let netns = DoorNetns { door: &door };
         netns.delete_default_routes(NETNS, "eth0").unwrap();
         netns.delete_default_routes(NETNS, "eth0").unwrap();
         assert_eq!(defaults(&door), ["default via 10.1.0.1 dev net1"]);
@@ -109,7 +111,7 @@ mod tests {
     #[test]
     fn an_unreachable_next_hop_is_an_error() {
         let door = pod();
-        let netns = Namespaces { door: &door };
+        let netns = DoorNetns { door: &door };
         let error = netns.add_default_route(NETNS, "net1", "172.16.0.1".parse().unwrap()).unwrap_err();
         assert!(error.msg.contains("unreachable"), "{error}");
     }

@@ -1,39 +1,16 @@
-//! An ADD and a DEL over HTTPS against the embedded API server, which is a real one as far as these questions go.
-
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+//! An ADD and a DEL of `multus`, with all that they ask and tell the API server.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
+use std::path::Path;
 
 use kube::Client;
 use kube::core::Request;
 use kube::core::params::{GetParams, ListParams, PostParams};
 use polynic_api::{annotation, status};
-use polynic_apiserver::{Config as ServerConfig, Server};
 use polynic_attach::{Cluster, Config, NadRef, PodNetns, Thin};
 use polynic_cluster::{KubeCluster, client_from};
 use polynic_cni::{Answer, Delegate, Error, Invocation, Output, Success, Verb, Version};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-
-/// A server in a thread of its own, for the rest of the process.
-fn start() -> (TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let data = directory.path().join("api");
-    let (started, path) = mpsc::channel();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            let running = Server::start(ServerConfig::new(data)).await.unwrap();
-            started.send(running.kubeconfig_path().to_owned()).unwrap();
-            std::future::pending::<()>().await;
-        });
-    });
-    (directory, path.recv_timeout(Duration::from_secs(30)).unwrap())
-}
 
 /// What kubectl would do.
 struct Kubectl {
@@ -65,10 +42,14 @@ impl Kubectl {
         list["items"].as_array().unwrap().clone()
     }
 
-    /// The CRD, served: a custom resource can be created as soon as its definition is established.
+    /// The CRD, served: a definition is a moment after it is there.
     fn apply_crd(&self) {
         let crd: Value = serde_saphyr::from_str(polynic_api::nad::CRD).unwrap();
         self.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd);
+        let list = || Request::new(NADS).list(&ListParams::default()).unwrap();
+        while self.runtime.block_on(self.client.request::<Value>(list())).is_err() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
     }
 
     fn pod(&self, name: &str, networks: &str) -> String {
@@ -151,8 +132,13 @@ fn multus(verb: &str, directory: &Path, kubeconfig: &Path, pod: &str, uid: &str)
 
 #[test]
 fn a_pod_gets_its_networks_its_status_and_its_events() {
-    let (directory, kubeconfig) = start();
-    let kubectl = Kubectl::new(&kubeconfig);
+    let (_directory, kubeconfig) = crate::embedded();
+    all(&kubeconfig);
+}
+
+pub fn all(kubeconfig: &Path) {
+    let directory = tempfile::tempdir().unwrap();
+    let kubectl = Kubectl::new(kubeconfig);
     kubectl.apply_crd();
     let nad = |name: &str, kind: &str| {
         let config = json!({"cniVersion": "0.3.0", "type": kind}).to_string();
@@ -162,7 +148,7 @@ fn a_pod_gets_its_networks_its_status_and_its_events() {
     kubectl.create(NADS, &nad("broken", "broken"));
 
     let uid = kubectl.pod("samplepod-two", "macvlan-conf,macvlan-conf");
-    let answer = multus("ADD", directory.path(), &kubeconfig, "samplepod-two", &uid);
+    let answer = multus("ADD", directory.path(), kubeconfig, "samplepod-two", &uid);
     assert_eq!(answer.code, 0, "{answer:?}");
     let pod = kubectl.get(PODS, "samplepod-two");
     let text = pod["metadata"]["annotations"][annotation::NETWORK_STATUS].as_str().unwrap();
@@ -184,14 +170,14 @@ fn a_pod_gets_its_networks_its_status_and_its_events() {
             "Add net2 [192.168.1.200/24] from default/macvlan-conf",
         ]
     );
-    assert_eq!(multus("DEL", directory.path(), &kubeconfig, "samplepod-two", &uid), Answer::default());
+    assert_eq!(multus("DEL", directory.path(), kubeconfig, "samplepod-two", &uid), Answer::default());
 
     for (pod, networks, cause) in [
         ("pod-a", "nowhere", "cannot find a network-attachment-definition (nowhere) in namespace (default)"),
         ("pod-b", "broken", "error adding container to network \"broken\": plugin type=\"broken\""),
     ] {
         let uid = kubectl.pod(pod, networks);
-        let answer = multus("ADD", directory.path(), &kubeconfig, pod, &uid);
+        let answer = multus("ADD", directory.path(), kubeconfig, pod, &uid);
         assert!(answer.code == 1 && answer.stdout.contains(&cause.replace('"', "\\\"")), "{answer:?}");
         let told = kubectl.list(EVENTS).iter().any(|event| {
             event["type"] == "Warning"
@@ -203,8 +189,8 @@ fn a_pod_gets_its_networks_its_status_and_its_events() {
 
 #[test]
 fn a_wrong_authority_is_an_error_at_once() {
-    let (directory, kubeconfig) = start();
-    let (_other, other) = start();
+    let (directory, kubeconfig) = crate::embedded();
+    let (_other, other) = crate::embedded();
     // The server of one kubeconfig with the authority of another.
     let line = |path: &Path, key: &str| {
         let text = std::fs::read_to_string(path).unwrap();

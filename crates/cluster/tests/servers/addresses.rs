@@ -1,14 +1,12 @@
-//! The allocator's store against the embedded API server, and against a real one where its programs are.
+//! The allocator's store.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+use std::path::Path;
 
 use kube::Client;
 use kube::core::Request;
 use kube::core::params::{DeleteParams, GetParams, Patch, PatchParams, PostParams};
-use polynic_apiserver::{Config, Server};
 use polynic_cluster::addresses::{KubeStore, StoreOptions};
 use polynic_cluster::client_from;
-use polynic_control_plane::{ControlPlane, Programs};
 use polynic_ipam::{
     Assigned, Controller, Endpoint, EndpointInterface, EndpointWrite, FixedOwner, PodKey, PoolWrite, Record,
     Store, WriteError,
@@ -115,35 +113,38 @@ async fn pools_are_written_only_at_the_version_that_was_read(world: &World) {
 }
 
 async fn pods_are_read_with_their_surroundings(world: &World) -> String {
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-0", "namespace": "default",
-        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": "s", "controller": true}]},
+    let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"replicas": 2, "serviceName": "web", "selector": {"matchLabels": {"app": "web"}}, "template": {
+            "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    let set = post(&world.client, "/apis/apps/v1/namespaces/default/statefulsets", &set).await;
+    let owner = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": set["metadata"]["uid"], "controller": true});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": "web-0", "namespace": "default", "ownerReferences": [owner]},
         "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}});
-    let uid = post(&world.client, "/api/v1/namespaces/default/pods", &pod).await["metadata"]["uid"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let pod = post(&world.client, "/api/v1/namespaces/default/pods", &pod).await;
+    let uid = pod["metadata"]["uid"].as_str().unwrap().to_owned();
     let store = &world.store;
-    let pod = store.pod(&PodKey::new("default", "web-0"), "").await.unwrap().unwrap();
+    let mut pod = store.pod(&PodKey::new("default", "web-0"), "").await.unwrap().unwrap();
     assert_eq!((pod.uid.as_str(), pod.node.as_str(), pod.is_alive()), (uid.as_str(), "n1", true));
     assert_eq!(store.pod(&PodKey::new("default", "web-1"), "").await.unwrap(), None);
     assert!(store.pod(&PodKey::new("default", "../../nodes/n1"), "").await.is_err());
     assert_eq!(store.node_labels("n1").await.unwrap()["rack"], "a");
     let labels = store.namespace("default").await.unwrap().labels;
     assert_eq!(labels["kubernetes.io/metadata.name"], "default");
-    assert_eq!(store.fixed_owner(&pod).await.unwrap(), FixedOwner::Gone);
-    let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "web", "namespace": "default"},
-        "spec": {"replicas": 2, "serviceName": "web", "selector": {"matchLabels": {"app": "web"}}, "template": {
-            "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
-    post(&world.client, "/apis/apps/v1/namespaces/default/statefulsets", &set).await;
     assert!(store.fixed_owner(&pod).await.unwrap().wants("web-1"));
+    pod.controller.as_mut().unwrap().name = "gone".into();
+    assert_eq!(store.fixed_owner(&pod).await.unwrap(), FixedOwner::Gone);
     uid
 }
 
 async fn the_deployment_above_a_replica_set_is_found(world: &World) {
-    let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "web-7f", "namespace": "default",
-        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "d", "controller": true}]},
-        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "template": {
-            "metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}}});
+    let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    let spec = json!({"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "template": template});
+    let deployment =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec});
+    let deployment = post(&world.client, "/apis/apps/v1/namespaces/default/deployments", &deployment).await;
+    let owner = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": deployment["metadata"]["uid"], "controller": true});
+    let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "web-7f", "ownerReferences": [owner]}, "spec": spec});
     let set = post(&world.client, "/apis/apps/v1/namespaces/default/replicasets", &set).await;
     let uid = set["metadata"]["uid"].as_str().unwrap().to_owned();
     let of = |uid: &str| Controller {
@@ -196,8 +197,8 @@ async fn a_marked_endpoint_is_let_go_of(world: &World, pod_uid: &str) {
     assert_eq!(left["metadata"]["finalizers"], json!(["example.com/other"]));
 }
 
-async fn all(client: Client) {
-    let world = World::new(client).await;
+pub async fn all(kubeconfig: &Path) {
+    let world = World::new(client_from(Some(kubeconfig)).await.unwrap().unwrap()).await;
     pools_are_written_only_at_the_version_that_was_read(&world).await;
     let uid = pods_are_read_with_their_surroundings(&world).await;
     the_deployment_above_a_replica_set_is_found(&world).await;
@@ -205,17 +206,8 @@ async fn all(client: Client) {
     a_marked_endpoint_is_let_go_of(&world, &uid).await;
 }
 
-#[tokio::test]
-async fn the_store_on_the_embedded_api_server() {
-    let directory = tempfile::tempdir().unwrap();
-    let server = Server::start(Config::new(directory.path())).await.unwrap();
-    all(client_from(Some(server.kubeconfig_path())).await.unwrap().unwrap()).await;
-    server.shutdown().await;
-}
-
-#[tokio::test]
-async fn the_store_on_a_real_api_server() {
-    let Some(programs) = Programs::or_skip() else { return };
-    let plane = ControlPlane::start(&programs).unwrap();
-    all(client_from(Some(&plane.kubeconfig_path())).await.unwrap().unwrap()).await;
+#[test]
+fn the_store_on_the_embedded_api_server() {
+    let (_directory, kubeconfig) = crate::embedded();
+    crate::block_on(all(&kubeconfig));
 }

@@ -1,0 +1,91 @@
+//! The command line `multus-daemon [-config FILE]` (spec/multus.md 13.1).
+
+use std::path::{Path, PathBuf};
+
+use super::config::DEFAULT_PATH;
+use super::daemon::{self, Around, DRAIN};
+use super::{Config, ConfigError};
+use crate::command::{CommandError, Environment};
+use crate::compose::{Failure, Part, Stage, Surroundings, chain};
+
+/// The replaced program.
+pub const NAME: &str = "multus-daemon";
+
+const USAGE: &str = "multus-daemon [-config FILE] [-kubeconfig FILE]";
+
+/// Whether the configuration lies where it does by default.
+pub(crate) fn is_configured() -> bool {
+    Path::new(DEFAULT_PATH).exists()
+}
+
+/// What the command line says.
+#[derive(Debug, PartialEq, Eq)]
+struct Arguments {
+    config: PathBuf,
+    kubeconfig: Option<PathBuf>,
+}
+
+/// Reads command line, file and environment.
+///
+/// # Errors
+/// The command line has something else than `-config` and `-kubeconfig`, or the configuration is wrong (exit code 1).
+pub fn part(words: &[String], environment: Environment<'_>) -> Result<Part, CommandError> {
+    let arguments = Arguments::read(words)?;
+    let wrong = |why: ConfigError| CommandError::Config { service: NAME, why: chain(&why), code: 1 };
+    let config = Config::load(&arguments.config, environment).map_err(wrong)?;
+    Ok(Part {
+        name: NAME,
+        stage: Stage::First,
+        kubeconfig: arguments.kubeconfig,
+        log_level: config.own_log_level().to_owned(),
+        run: Box::new(|surroundings| Box::pin(run(config, surroundings))),
+    })
+}
+
+async fn run(config: Config, surroundings: Surroundings) -> Result<(), Failure> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Failure::new(NAME, "must be run as root: plugins change network namespaces"));
+    }
+    let Surroundings { client, shutdown, seed, links } = surroundings;
+    daemon::run(config, Around { client, seed, links, drain: DRAIN }, shutdown).await
+}
+
+impl Arguments {
+    fn read(words: &[String]) -> Result<Self, CommandError> {
+        let mut read = Self { config: DEFAULT_PATH.into(), kubeconfig: None };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (word.as_str(), words.next().cloned()),
+            };
+            // Go's flags take one dash or two.
+            match (name.trim_start_matches('-'), value) {
+                ("config", Some(value)) => read.config = value.into(),
+                ("kubeconfig", Some(value)) => read.kubeconfig = Some(value.into()),
+                _ => return Err(CommandError::Argument { argument: word.clone(), usage: USAGE }),
+            }
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(words: &[&str]) -> Result<Arguments, String> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        Arguments::read(&words).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn the_replaced_daemons_command_line_is_understood() {
+        let default = Arguments { config: DEFAULT_PATH.into(), kubeconfig: None };
+        assert_eq!(read(&[]), Ok(default));
+        let given = Arguments { config: "/c".into(), kubeconfig: Some("/k".into()) };
+        assert_eq!(read(&["-config", "/c", "--kubeconfig=/k"]), Ok(given));
+        assert!(read(&["-verbose"]).unwrap_err().contains("-verbose"));
+        assert!(read(&["-config"]).is_err());
+    }
+}

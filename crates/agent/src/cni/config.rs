@@ -1,0 +1,302 @@
+//! What the endpoint is told: `daemon-config.json` and the environment (spec/multus.md 13.2).
+//!
+//! The file is read three ways: these settings, those of the generated configuration, and the overlay over what a shim sends.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use polynic_cni::JsonMap;
+use polynic_cni::json::{self, JsonError};
+use polynic_wire::multus::{SOCKET_DIR, SOCKET_NAME, deletions};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::command::Environment;
+
+/// Where the configuration is unless the command line says otherwise.
+pub const DEFAULT_PATH: &str = "/etc/cni/net.d/multus.d/daemon-config.json";
+
+/// Calls that run at the same time unless the configuration says otherwise. Each has a thread, most of whose time goes to waiting for the
+/// kernel, the API server, or somebody else's plugin.
+const WORKERS: usize = 24;
+
+/// Why the endpoint cannot be configured.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}", .path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is no JSON object, or a key has the wrong type.
+    #[error("the configuration is not understood: {0}")]
+    Json(JsonError),
+    /// A key has a value that cannot be.
+    #[error("{key}: {why}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+/// Everything the endpoint is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Directory of the socket.
+    pub socket_dir: PathBuf,
+    /// Root directory for plugins that are not built in, unless it is ours.
+    pub chroot_dir: Option<PathBuf>,
+    /// Level of the daemon's own log, by the replaced daemon's names.
+    pub log_level: String,
+    /// Port of the metrics on all addresses; none is no metrics.
+    pub metrics_port: Option<u16>,
+    /// Calls that are served at the same time, the others wait in the order in which they came; none is no limit.
+    pub connection_limit: Option<usize>,
+    /// Threads for calls.
+    pub workers: usize,
+    /// Name of this node, if the environment has it; without it all pods are watched.
+    pub node: Option<String>,
+    /// A file that has to be there before anything starts.
+    pub readiness_file: Option<PathBuf>,
+    /// Whether `00-multus.conf` is generated from the primary configuration, not copied from a file.
+    pub generates: bool,
+    /// Certificates of this node for the API server, if they are used.
+    pub certificates: Option<PerNodeCertificate>,
+    /// Attach and detach networks of running pods when their annotation is edited.
+    pub hot_plug: bool,
+    /// Where deletions wait that could not be completed.
+    pub deletions: PathBuf,
+    /// Directory of volatile state: records of attachments and locks.
+    pub state: PathBuf,
+    /// What goes over the configuration that a shim sends.
+    pub overlay: JsonMap,
+}
+
+/// Where certificates of this node come from (spec/multus.md 13.10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PerNodeCertificate {
+    /// Credentials for the first request.
+    pub bootstrap: PathBuf,
+    /// Where certificates are kept.
+    pub directory: PathBuf,
+    /// How long one is to be valid.
+    pub duration: Duration,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Written {
+    socket_dir: String,
+    chroot_dir: String,
+    log_level: String,
+    metrics_port: Option<u16>,
+    connection_limit: Option<i64>,
+    readinessindicatorfile: String,
+    multus_config_file: String,
+    per_node_certificate: Option<WrittenCertificate>,
+    hot_plug: Option<bool>,
+    workers: Option<usize>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct WrittenCertificate {
+    enabled: bool,
+    bootstrap_kubeconfig: String,
+    cert_dir: String,
+    cert_duration: String,
+}
+
+impl Config {
+    /// Reads file and environment.
+    ///
+    /// # Errors
+    /// The file cannot be read, or says what cannot be.
+    pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigError> {
+        let failed = |source| ConfigError::File { path: path.to_owned(), source };
+        Self::read(&std::fs::read(path).map_err(failed)?, environment)
+    }
+
+    /// Reads the text of the file, and the environment. Keys match in any case.
+    ///
+    /// # Errors
+    /// The text is no JSON object, or says what cannot be.
+    pub fn read(text: &[u8], environment: Environment<'_>) -> Result<Self, ConfigError> {
+        let map = json::parse_object(text).map_err(ConfigError::Json)?;
+        let written: Written = json::from_map(&map).map_err(ConfigError::Json)?;
+        let connection_limit = written.connection_limit.map(limit).transpose()?;
+        let generates = matches!(written.multus_config_file.as_str(), "" | "auto");
+        let path = |text: String| Some(text).filter(|text| !text.is_empty()).map(PathBuf::from);
+        Ok(Self {
+            socket_dir: path(written.socket_dir).unwrap_or_else(|| SOCKET_DIR.into()),
+            chroot_dir: path(written.chroot_dir),
+            log_level: written.log_level,
+            metrics_port: written.metrics_port,
+            connection_limit,
+            workers: written.workers.unwrap_or(WORKERS).max(1),
+            node: environment("MULTUS_NODE_NAME").filter(|node| !node.is_empty()),
+            readiness_file: path(written.readinessindicatorfile),
+            generates,
+            certificates: certificates(written.per_node_certificate)?,
+            hot_plug: written.hot_plug.unwrap_or(true),
+            deletions: deletions::DIRECTORY.into(),
+            state: "/run/polynic".into(),
+            overlay: overlay(map, generates),
+        })
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> PathBuf {
+        self.socket_dir.join(SOCKET_NAME)
+    }
+
+    /// The level of the daemon's log by the names of our logs.
+    pub fn own_log_level(&self) -> &'static str {
+        match self.log_level.to_ascii_lowercase().as_str() {
+            "debug" => "debug",
+            "error" | "panic" => "error",
+            _ => "info",
+        }
+    }
+
+    /// A shim's configuration with ours over it (spec/multus.md 13.5).
+    pub fn laid_over(&self, mut sent: JsonMap) -> JsonMap {
+        if self.generates {
+            json::remove_ci(&mut sent, "readinessindicatorfile");
+        }
+        for (key, value) in &self.overlay {
+            json::remove_ci(&mut sent, key);
+            sent.insert(key.clone(), value.clone());
+        }
+        sent
+    }
+}
+
+/// In generated configurations the file is watched by the daemon; the log of calls is silent on stderr unless it is switched on.
+fn overlay(mut map: JsonMap, generates: bool) -> JsonMap {
+    if generates {
+        json::remove_ci(&mut map, "readinessindicatorfile");
+    }
+    if json::get_ci(&map, "logToStderr").is_none() {
+        map.insert("logToStderr".to_owned(), Value::Bool(false));
+    }
+    map
+}
+
+fn limit(written: i64) -> Result<usize, ConfigError> {
+    let positive = usize::try_from(written).ok().filter(|limit| *limit > 0);
+    positive.ok_or_else(|| ConfigError::Value {
+        key: "connectionLimit",
+        why: format!("{written} is no positive number"),
+    })
+}
+
+fn certificates(written: Option<WrittenCertificate>) -> Result<Option<PerNodeCertificate>, ConfigError> {
+    let Some(written) = written.filter(|written| written.enabled) else { return Ok(None) };
+    let missing =
+        |key| ConfigError::Value { key, why: "is needed when perNodeCertificate is enabled".to_owned() };
+    if written.bootstrap_kubeconfig.is_empty() {
+        return Err(missing("perNodeCertificate.bootstrapKubeconfig"));
+    }
+    if written.cert_dir.is_empty() {
+        return Err(missing("perNodeCertificate.certDir"));
+    }
+    let text = if written.cert_duration.is_empty() { "10m" } else { written.cert_duration.as_str() };
+    let duration = duration(text).ok_or_else(|| ConfigError::Value {
+        key: "perNodeCertificate.certDuration",
+        why: format!("{text:?} is no duration such as 10m or 24h"),
+    })?;
+    Ok(Some(PerNodeCertificate {
+        bootstrap: written.bootstrap_kubeconfig.into(),
+        directory: written.cert_dir.into(),
+        duration,
+    }))
+}
+
+/// A duration as Go writes it, of whole numbers: `1h30m`.
+fn duration(text: &str) -> Option<Duration> {
+    let mut seconds = 0u64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let number: u64 = rest.get(..digits)?.parse().ok()?;
+        let unit = match rest.get(digits..digits + 1)? {
+            "h" => 3600,
+            "m" => 60,
+            "s" => 1,
+            _ => return None,
+        };
+        seconds = seconds.checked_add(number.checked_mul(unit)?)?;
+        rest = rest.get(digits + 1..)?;
+    }
+    Some(Duration::from_secs(seconds)).filter(|duration| !duration.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn read(text: &Value) -> Result<Config, String> {
+        let environment = |name: &str| (name == "MULTUS_NODE_NAME").then(|| "n1".to_owned());
+        Config::read(text.to_string().as_bytes(), &environment).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_replaced_daemon() {
+        let config = read(&json!({})).unwrap();
+        assert_eq!(config.socket(), Path::new("/run/multus/multus.sock"));
+        assert_eq!((config.chroot_dir, config.metrics_port, config.connection_limit), (None, None, None));
+        assert_eq!((config.node.as_deref(), config.generates), (Some("n1"), true));
+        assert_eq!(config.overlay, *json!({"logToStderr": false}).as_object().unwrap());
+    }
+
+    #[test]
+    fn every_key_counts_in_any_case() {
+        let config = read(&json!({
+            "SocketDir": "/host/run/multus/", "chrootDir": "/hostroot", "logLevel": "verbose", "metricsPort": 9091,
+            "connectionLimit": 7, "readinessIndicatorFile": "/r", "multusConfigFile": "/c", "hotPlug": false, "workers": 3,
+            "perNodeCertificate": {"enabled": true, "bootstrapKubeconfig": "/b", "certDir": "/d", "certDuration": "1h30m"},
+        }))
+        .unwrap();
+        assert_eq!(config.socket(), Path::new("/host/run/multus/multus.sock"));
+        assert_eq!(config.chroot_dir, Some("/hostroot".into()));
+        assert_eq!((config.metrics_port, config.connection_limit, config.workers), (Some(9091), Some(7), 3));
+        assert_eq!((config.own_log_level(), config.generates, config.hot_plug), ("info", false, false));
+        assert_eq!(config.readiness_file, Some("/r".into()));
+        let certificates = config.certificates.unwrap();
+        assert_eq!(certificates.duration, Duration::from_secs(5400));
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        assert!(read(&json!({"connectionLimit": 0})).unwrap_err().contains("connectionLimit: 0"));
+        assert!(read(&json!({"metricsPort": "x"})).unwrap_err().contains("metricsPort"));
+        assert!(read(&json!([])).is_err());
+        let enabled = json!({"perNodeCertificate": {"enabled": true, "bootstrapKubeconfig": "/b"}});
+        assert!(read(&enabled).unwrap_err().contains("certDir"));
+        let off = json!({"perNodeCertificate": {"enabled": false}});
+        assert_eq!(read(&off).unwrap().certificates, None);
+        let enabled = json!({"perNodeCertificate": {"enabled": true, "bootstrapKubeconfig": "/b", "certDir": "/d", "certDuration": "soon"}});
+        assert!(read(&enabled).unwrap_err().contains("certDuration"));
+    }
+
+    #[test]
+    fn the_servers_keys_win_and_the_readiness_file_is_the_watchers() {
+        let config =
+            read(&json!({"namespaceIsolation": true, "cniVersion": "1.0.0", "readinessindicatorfile": "/r"}))
+                .unwrap();
+        let sent = json!({"NamespaceIsolation": false, "name": "n", "readinessIndicatorFile": "/r", "logToStderr": true});
+        let wanted =
+            json!({"namespaceIsolation": true, "cniVersion": "1.0.0", "name": "n", "logToStderr": false});
+        assert_eq!(config.laid_over(sent.as_object().unwrap().clone()), *wanted.as_object().unwrap());
+        let given = read(&json!({"readinessindicatorfile": "/r", "multusConfigFile": "/c"})).unwrap();
+        assert_eq!(given.laid_over(JsonMap::new())["readinessindicatorfile"], json!("/r"));
+    }
+}

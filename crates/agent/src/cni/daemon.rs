@@ -1,0 +1,241 @@
+//! The endpoint as a daemon (spec/multus.md 13.3 and 13.9): what starts after what, with which code it ends, and how it goes.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use polynic_cluster::NodeCache;
+use polynic_cni::Exec;
+use polynic_kernel::RealDoor;
+use polynic_plugins::{Host, Registry};
+use polynic_runtime::Shutdown;
+use polynic_runtime::http::{self, Listener};
+use polynic_runtime::metrics::Page;
+use polynic_wire::multus::{self, Endpoint as _, MultusSocket, Reply};
+use polynic_wire::{AddressService, AddressServices, ReleaseJournal, Sockets, journal};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::api::Api;
+use super::command::NAME;
+use super::endpoint::{Endpoint, Surroundings};
+use super::foreign::Foreign;
+use super::{Config, replay};
+use crate::compose::{Failure, Links, chain};
+
+/// How long the readiness file is waited for, and how often it is looked at.
+const READINESS: Duration = Duration::from_secs(45);
+const LOOK: Duration = Duration::from_secs(1);
+/// How long pods and NADs are waited for; an API server that is away keeps nobody from starting.
+const SYNC: Duration = Duration::from_secs(20);
+/// How long the own socket is waited for.
+const SELF_CHECK: Duration = Duration::from_secs(60);
+/// For how long calls are served after the signal.
+pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// Codes with which the replaced daemon ends (13.3).
+mod exit {
+    pub(super) const NOT_READY: u8 = 1;
+    pub(super) const CANNOT_SERVE: u8 = 3;
+}
+
+/// What the daemon runs with.
+pub struct Around {
+    /// The API server; `None` without credentials.
+    pub client: Option<Client>,
+    /// Spreads what is chosen by chance.
+    pub seed: u64,
+    /// What other services offer in this process.
+    pub links: Arc<Links>,
+    /// How long calls are served after the end has come, see [`DRAIN`].
+    pub drain: Duration,
+}
+
+/// Serves until the end.
+///
+/// # Errors
+/// With the replaced daemon's codes: 1 for a default network that does not get ready, 3 for a socket that cannot be listened on.
+pub async fn run(config: Config, around: Around, shutdown: Shutdown) -> Result<(), Failure> {
+    wait_until_ready(config.readiness_file.as_deref(), &shutdown).await?;
+    let daemon = Daemon::start(config, around, shutdown.clone()).await?;
+    daemon.check_itself().await?;
+    daemon.ended(&shutdown).await;
+    Ok(())
+}
+
+/// A daemon that listens.
+pub struct Daemon {
+    endpoint: Arc<Endpoint>,
+    /// Ends what serves.
+    last: Shutdown,
+    drain: Duration,
+    tasks: JoinSet<()>,
+}
+
+impl Daemon {
+    /// Starts to listen. `ending` makes it say that it is not ready any more.
+    ///
+    /// # Errors
+    /// The socket or the metrics' port cannot be listened on.
+    pub async fn start(config: Config, around: Around, ending: Shutdown) -> Result<Self, Failure> {
+        let cannot = |why: String| Failure { service: NAME, why, code: exit::CANNOT_SERVE };
+        make_socket_dir(&config.socket_dir)
+            .map_err(|why| cannot(format!("{}: {why}", config.socket_dir.display())))?;
+        let cluster = around.client.clone().map(|client| NodeCache::start(client, config.node.as_deref()));
+        if let Some(cluster) = &cluster
+            && timeout(SYNC, cluster.synced()).await.is_err()
+        {
+            tracing::error!(
+                "the API server has not answered within {SYNC:?}; starting without knowing its pods"
+            );
+        }
+        let metrics_listener = match config.metrics_port {
+            Some(port) => Some(on_all_addresses(port).await.map_err(|why| cannot(chain(&why)))?),
+            None => None,
+        };
+        let listener = http::unix(&config.socket()).map_err(|why| cannot(chain(&why)))?;
+        tracing::info!(socket = %config.socket().display(), node = config.node, "the CNI endpoint starts");
+        let endpoint = Endpoint::new(config.clone(), surroundings(&config, &around, cluster));
+        let (last, mut tasks) = (Shutdown::default(), JoinSet::new());
+        tasks.spawn(http::serve(listener, Arc::new(Api::new(endpoint.clone(), ending)), last.clone()));
+        tasks.spawn(replay::run(endpoint.clone(), replay::INTERVAL, last.clone()));
+        if let Some(listener) = metrics_listener {
+            let page = Page(Arc::new(endpoint.metrics().page()));
+            tasks.spawn(http::serve(listener, Arc::new(page), last.clone()));
+        }
+        Ok(Self { endpoint, last, drain: around.drain, tasks })
+    }
+
+    /// The endpoint.
+    pub fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.endpoint
+    }
+
+    /// Asks what shims ask, by the way that they ask it.
+    ///
+    /// # Errors
+    /// There is no answer within a minute.
+    pub async fn check_itself(&self) -> Result<(), Failure> {
+        let directory = self.endpoint.config().socket_dir.clone();
+        let end = Instant::now() + SELF_CHECK;
+        let ask = move || MultusSocket::in_directory(&directory).post(multus::READYZ, b"", end);
+        let why = match tokio::task::spawn_blocking(ask).await {
+            Ok(Ok(Reply { status: 200, .. })) => return Ok(()),
+            Ok(Ok(Reply { status, .. })) => format!("the own socket answers {status}"),
+            Ok(Err(why)) => chain(&why),
+            Err(why) => why.to_string(),
+        };
+        Err(Failure { service: NAME, why, code: exit::NOT_READY })
+    }
+
+    /// Waits for the end, serves a while longer, and lets what is under way come to its end.
+    pub async fn ended(mut self, shutdown: &Shutdown) {
+        shutdown.triggered().await;
+        tracing::info!("no new pods from now on; calls are served for {:?}", self.drain);
+        sleep(self.drain).await;
+        self.last.trigger();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+async fn wait_until_ready(file: Option<&Path>, shutdown: &Shutdown) -> Result<(), Failure> {
+    let Some(file) = file else { return Ok(()) };
+    let end = Instant::now() + READINESS;
+    while !file.exists() {
+        if Instant::now() >= end || shutdown.is_triggered() {
+            let why =
+                format!("the readinessindicatorfile {} did not come within {READINESS:?}", file.display());
+            return Err(Failure { service: NAME, why, code: exit::NOT_READY });
+        }
+        sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// The directory of the socket, for root alone. What an earlier daemon left in it goes; directories in it are not ours.
+fn make_socket_dir(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory)?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o700))
+}
+
+/// On all addresses of both families.
+async fn on_all_addresses(port: u16) -> Result<Listener, http::ListenError> {
+    match http::tcp(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
+        Ok(listener) => Ok(listener),
+        // A node may have IPv6 switched off.
+        Err(_) => http::tcp(SocketAddr::from(([0, 0, 0, 0], port))).await,
+    }
+}
+
+fn surroundings(config: &Config, around: &Around, cluster: Option<Arc<NodeCache>>) -> Surroundings {
+    let foreign = Foreign { root: config.chroot_dir.clone(), exec: Exec::default() };
+    Surroundings {
+        delegate: Box::new(Registry::with_foreign(host(config, around), Box::new(foreign))),
+        door: Box::new(RealDoor::default()),
+        cluster,
+        env: std::env::vars_os().collect(),
+    }
+}
+
+fn host(config: &Config, around: &Around) -> Host {
+    let number = AtomicU64::new(around.seed);
+    Host {
+        door: Box::new(RealDoor::default()),
+        state: config.state.clone(),
+        executable: fs::metadata("/proc/self/exe").ok().map(|m| (m.dev(), m.ino())),
+        addresses: Box::new(Linked(around.links.clone())),
+        releases: ReleaseJournal::new(journal::DIRECTORY),
+        seed: Box::new(move || mixed(number.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))),
+        warn: Box::new(|text| tracing::warn!("{text}")),
+    }
+}
+
+/// SplitMix64's output function: neighbouring numbers become unrelated seeds.
+fn mixed(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
+
+/// The address service of this process, if it has one and a configuration means that one; else the one behind its socket.
+struct Linked(Arc<Links>);
+
+impl AddressServices for Linked {
+    fn at(&self, socket: &Path) -> Arc<dyn AddressService> {
+        match self.0.addresses() {
+            Some(own) => own.at(socket),
+            None => Sockets.at(socket),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sockets_directory_is_emptied_of_files_and_closed_to_others() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("multus");
+        make_socket_dir(&directory).unwrap();
+        fs::write(directory.join("multus.sock"), "").unwrap();
+        fs::create_dir(directory.join("kept")).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+        make_socket_dir(&directory).unwrap();
+        let left: Vec<_> = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left, ["kept"]);
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+}

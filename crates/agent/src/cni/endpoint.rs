@@ -1,0 +1,281 @@
+//! CNI calls of this node: checked, ordered by pod, and run through `attach` on plain threads.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use polynic_attach::{
+    self as attach, Cluster, Config as AttachConfig, Context, DoorNetns, Forward, Log, context::Wait,
+};
+use polynic_cluster::{NodeCache, NodeCluster};
+use polynic_cni::{Delegate, Error, Invocation, Output, Verb, Version, code};
+use polynic_kernel::Door;
+use polynic_wire::multus::CniRequest;
+use polynic_wire::multus::deletions::Deletions;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::Config;
+use super::desk::Desk;
+use super::metrics::CniMetrics;
+use super::request::{self, Prepared, Surrounding};
+
+mod ad_hoc;
+
+/// What the endpoint needs of the process and the machine.
+pub struct Surroundings {
+    /// Calls plugins.
+    pub delegate: Box<dyn Delegate>,
+    /// Opens namespaces.
+    pub door: Box<dyn Door>,
+    /// What is known of the API; `None` without credentials.
+    pub cluster: Option<Arc<NodeCache>>,
+    /// Our own environment, which plugins inherit.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+/// The CNI endpoint without its transport.
+pub struct Endpoint {
+    config: Config,
+    around: Surroundings,
+    own: Surrounding,
+    desk: Desk,
+    turns: Option<Arc<Semaphore>>,
+    metrics: Arc<CniMetrics>,
+    deletions: Deletions,
+}
+
+/// Why a request was not served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// An error object of the protocol, whose code matters.
+    Object(Error),
+    /// A text.
+    Text(String),
+    /// A defect of ours.
+    Defect(String),
+}
+
+impl Endpoint {
+    /// An endpoint; nobody listens yet.
+    pub fn new(config: Config, around: Surroundings) -> Arc<Self> {
+        Arc::new(Self {
+            own: Surrounding { env: around.env.clone() },
+            desk: Desk::new(config.workers),
+            turns: config.connection_limit.map(|limit| Arc::new(Semaphore::new(limit))),
+            metrics: Arc::default(),
+            deletions: Deletions::new(&config.deletions),
+            config,
+            around,
+        })
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Arc<CniMetrics> {
+        &self.metrics
+    }
+
+    /// What it is told.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Deletions that wait.
+    pub(crate) fn deletions(&self) -> &Deletions {
+        &self.deletions
+    }
+
+    /// Calls that nobody serves yet.
+    pub fn waiting(&self) -> usize {
+        self.desk.waiting()
+    }
+
+    /// Serves `/cni`: the result of an ADD in the newest version, nothing for other verbs.
+    ///
+    /// # Errors
+    /// As the replaced daemon answers them, see [`Refusal`].
+    pub async fn cni(self: &Arc<Self>, request: CniRequest) -> Result<Option<Value>, Refusal> {
+        let prepared = request::prepare(&request, &self.config, &self.own).map_err(Refusal::Text)?;
+        let (verb, key) = (prepared.verb, prepared.order());
+        let endpoint = self.clone();
+        self.run(verb, &key, move || endpoint.serve(&prepared, &request)).await
+    }
+
+    /// Serves `/delegate`: one network of a pod, with the configuration that the request carries.
+    ///
+    /// # Errors
+    /// As for [`Endpoint::cni`].
+    pub async fn delegate(self: &Arc<Self>, request: CniRequest) -> Result<Option<Value>, Refusal> {
+        let prepared = ad_hoc::prepare(&request, &self.config, &self.own).map_err(Refusal::Text)?;
+        let (verb, key) = (prepared.call.verb, prepared.call.order());
+        let endpoint = self.clone();
+        self.run(verb, &key, move || endpoint.serve_one(&prepared)).await
+    }
+
+    /// Runs work for a pod on a plain thread, after everything that came before for the same pod.
+    pub(crate) async fn run<T: Send + 'static>(
+        self: &Arc<Self>,
+        verb: Verb,
+        key: &str,
+        work: impl FnOnce() -> Result<T, (Refusal, &'static str)> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let started = Instant::now();
+        self.metrics.begun();
+        let outcome = self.queued(key, work).await;
+        self.metrics.ended(verb, started.elapsed(), outcome.as_ref().err().map(|(_, cause)| *cause));
+        outcome.map_err(|(refusal, _)| refusal)
+    }
+
+    async fn queued<T: Send + 'static>(
+        self: &Arc<Self>,
+        key: &str,
+        work: impl FnOnce() -> Result<T, (Refusal, &'static str)> + Send + 'static,
+    ) -> Result<T, (Refusal, &'static str)> {
+        // First come, first served: the semaphore is fair, and whoever has a turn waits for earlier calls of its pod only.
+        let _turn = match &self.turns {
+            Some(turns) => turns.clone().acquire_owned().await.ok(),
+            None => None,
+        };
+        let (reply, answer) = oneshot::channel();
+        let submitted = self.desk.submit(key, move || drop(reply.send(work())));
+        submitted.map_err(|why| (Refusal::Defect(format!("cannot start a thread: {why}")), "thread"))?;
+        let panicked = "the call panicked; this is a defect, its message is in the log".to_owned();
+        answer.await.unwrap_or(Err((Refusal::Defect(panicked), "panic")))
+    }
+
+    fn serve(
+        &self,
+        prepared: &Prepared,
+        request: &CniRequest,
+    ) -> Result<Option<Value>, (Refusal, &'static str)> {
+        let container = &prepared.invocation.container_id;
+        let (verb, pod) = (prepared.verb, &prepared.pod);
+        tracing::debug!(%verb, pod, container, netns = prepared.invocation.netns, "a call begins");
+        let started = Instant::now();
+        let log = Log::open(&prepared.config.log);
+        let (done, plugin_failed) =
+            self.with_context(&prepared.config, &log, |context| attach_by(verb, context, prepared));
+        let took = started.elapsed();
+        match done {
+            Ok(result) => {
+                tracing::info!(%verb, pod, container, ?took, "a call is done");
+                if verb == Verb::Del {
+                    self.forget_deletion(container);
+                }
+                Ok(result)
+            }
+            Err(error) => {
+                tracing::error!(%verb, pod, container, ?took, %error, "a call failed");
+                if verb == Verb::Del {
+                    self.keep_deletion(container, request);
+                }
+                let cause = cause(&error, plugin_failed);
+                Err((refusal(error, &prepared.prefix()), cause))
+            }
+        }
+    }
+
+    /// Runs something with the world as a call sees it; also says whether a plugin failed meanwhile.
+    pub(crate) fn with_context<T>(
+        &self,
+        config: &AttachConfig,
+        log: &Log,
+        work: impl FnOnce(&Context<'_>) -> T,
+    ) -> (T, bool) {
+        let cluster = self.around.cluster.clone().map(NodeCluster);
+        let netns = DoorNetns { door: self.around.door.as_ref() };
+        let delegate = Measured {
+            inner: self.around.delegate.as_ref(),
+            metrics: &self.metrics,
+            failed: AtomicBool::new(false),
+        };
+        let guard = attach::policy_socket::guard(config);
+        let context = Context {
+            guard: guard.as_deref(),
+            delegate: &delegate,
+            cluster: cluster.as_ref().map(|cluster| cluster as &dyn Cluster),
+            netns: &netns,
+            log,
+            readiness: Wait::READINESS,
+            forward: Forward::Known,
+        };
+        let done = work(&context);
+        (done, delegate.failed.load(Ordering::Relaxed))
+    }
+
+    /// The runtime was told of a failure, and may have been told so by a shim that makes it a success: it is tried again here.
+    fn keep_deletion(&self, container: &str, request: &CniRequest) {
+        if let Err(why) = self.deletions.record(container, request) {
+            tracing::error!(container, %why, "a failed deletion cannot be written down");
+        }
+    }
+
+    pub(crate) fn forget_deletion(&self, container: &str) {
+        if let Err(why) = self.deletions.forget(container) {
+            tracing::error!(container, %why, "a deletion that is done cannot be forgotten");
+        }
+    }
+}
+
+fn attach_by(verb: Verb, context: &Context<'_>, prepared: &Prepared) -> Result<Option<Value>, Error> {
+    let Prepared { invocation, config, .. } = prepared;
+    match verb {
+        Verb::Add => attach::add(context, invocation, config)?.to_value(Version::NEWEST).map(Some),
+        Verb::Del => attach::del(context, invocation, config).map(|()| None),
+        Verb::Check => attach::check(context, invocation, config).map(|()| None),
+        Verb::Status => attach::status(context, invocation, config).map(|()| None),
+        Verb::Gc => attach::gc(context, invocation, config).map(|()| None),
+        Verb::Version => Ok(None),
+    }
+}
+
+/// A code that means something to the runtime goes as an object; the rest as the replaced daemon's text.
+fn refusal(error: Error, prefix: &str) -> Refusal {
+    match error.code {
+        code::TRY_AGAIN_LATER | code::NOT_AVAILABLE | code::LIMITED_CONNECTIVITY => Refusal::Object(error),
+        _ => Refusal::Text(format!("{prefix}{error}")),
+    }
+}
+
+/// For the metrics.
+fn cause(error: &Error, plugin_failed: bool) -> &'static str {
+    match (error.code, plugin_failed) {
+        (code::TRY_AGAIN_LATER, _) => "try_again_later",
+        (code::NOT_AVAILABLE | code::LIMITED_CONNECTIVITY, _) => "not_available",
+        (_, true) => "plugin",
+        (_, false) => "attachment",
+    }
+}
+
+/// Measures plugins.
+struct Measured<'a> {
+    inner: &'a dyn Delegate,
+    metrics: &'a CniMetrics,
+    failed: AtomicBool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    name: String,
+}
+
+impl Delegate for Measured<'_> {
+    fn call(&self, plugin_type: &str, verb: Verb, invocation: &Invocation) -> Result<Output, Error> {
+        let started = Instant::now();
+        let outcome = self.inner.call(plugin_type, verb, invocation);
+        let took: Duration = started.elapsed();
+        let network = serde_json::from_slice::<Named>(&invocation.stdin).unwrap_or_default().name;
+        self.metrics.plugin(verb, &network, plugin_type, took);
+        if outcome.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        outcome
+    }
+
+    fn find(&self, plugin_type: &str, path: &str) -> Result<(), Error> {
+        self.inner.find(plugin_type, path)
+    }
+}

@@ -1,0 +1,282 @@
+//! Programs in a directory of CNI plugins: one file under many names, and what was there before comes back when they are removed.
+//!
+//! Beside the plugins stands `.polynic/`, where no runtime looks: `programs/` holds our file under its digest, `replaced/` what had a name
+//! before us, `names` what we have installed. A file is ours if it is a link to one in `programs/`. So an installation that was cut short at
+//! any point is understood by the next one, and one that is already there writes nothing. The name `polynic` is always among the names: by it
+//! an agent in a container knows which plugins of the directory are its own.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::files::{self, FileError};
+
+/// The name that is always installed.
+const PROGRAM: &str = "polynic";
+
+/// A directory of CNI plugins.
+pub struct Programs {
+    directory: PathBuf,
+}
+
+impl Programs {
+    /// The plugins in this directory.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
+    /// Installs a program under names. Each is complete at every instant, and a program that runs keeps running.
+    ///
+    /// # Errors
+    /// The program cannot be read, or the directory not be written.
+    pub fn install<'n>(
+        &self,
+        program: &Path,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<(), FileError> {
+        let names: BTreeSet<String> = names.into_iter().chain([PROGRAM]).map(str::to_owned).collect();
+        self.make(&self.own("replaced"))?;
+        self.make(&self.own("programs"))?;
+        let mut all = self.names()?;
+        all.extend(names.iter().cloned());
+        self.note(&all)?;
+        let stored = self.store(program)?;
+        let ours = self.ours();
+        for name in &names {
+            self.keep_aside(name, &ours)?;
+            self.link(&stored, &self.directory.join(name))?;
+        }
+        self.forget_unused(&stored);
+        Ok(())
+    }
+
+    /// Removes what was installed, and puts back what was there before. What somebody else has put in our place since stays.
+    ///
+    /// # Errors
+    /// Something cannot be removed or put back; the rest was tried too.
+    pub fn uninstall(&self) -> Result<(), FileError> {
+        let ours = self.ours();
+        let mut outcome = Ok(());
+        for name in self.names()? {
+            let path = self.directory.join(&name);
+            if identity(&path).is_some_and(|file| ours.contains(&file)) {
+                outcome = outcome.and(self.give_back(&name, &path));
+            }
+        }
+        outcome?;
+        let own = self.directory.join(".polynic");
+        match fs::remove_dir_all(&own) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(FileError::Remove { path: own, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn own(&self, name: &str) -> PathBuf {
+        self.directory.join(".polynic").join(name)
+    }
+
+    fn make(&self, directory: &Path) -> Result<(), FileError> {
+        fs::create_dir_all(directory)
+            .map_err(|source| FileError::Write { path: directory.to_owned(), source })
+    }
+
+    fn names(&self) -> Result<BTreeSet<String>, FileError> {
+        let text = files::read(&self.own("names"))?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&text).lines().map(str::to_owned).collect())
+    }
+
+    fn note(&self, names: &BTreeSet<String>) -> Result<(), FileError> {
+        let text: String = names.iter().map(|name| format!("{name}\n")).collect();
+        files::replace(&self.own("names"), text.as_bytes(), 0o644)
+    }
+
+    /// Our file with the program's content.
+    fn store(&self, program: &Path) -> Result<PathBuf, FileError> {
+        let stored = self.own("programs").join(digest(program)?);
+        if !stored.exists() {
+            files::copy(program, &stored)?;
+        }
+        Ok(stored)
+    }
+
+    fn ours(&self) -> BTreeSet<(u64, u64)> {
+        let programs = fs::read_dir(self.own("programs")).into_iter().flatten().flatten();
+        programs.filter_map(|program| identity(&program.path())).collect()
+    }
+
+    /// Keeps what has this name and is not ours.
+    fn keep_aside(&self, name: &str, ours: &BTreeSet<(u64, u64)>) -> Result<(), FileError> {
+        let (path, aside) = (self.directory.join(name), self.own("replaced").join(name));
+        match identity(&path) {
+            Some(file) if !ours.contains(&file) => self.link(&path, &aside),
+            _ => Ok(()),
+        }
+    }
+
+    fn give_back(&self, name: &str, path: &Path) -> Result<(), FileError> {
+        let aside = self.own("replaced").join(name);
+        if identity(&aside).is_none() {
+            return files::remove(path);
+        }
+        fs::rename(&aside, path).map_err(|source| FileError::Write { path: path.to_owned(), source })
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        if identity(from) == identity(to) {
+            return Ok(());
+        }
+        let linked = files::beside(to, |new| fs::hard_link(from, new));
+        linked.map_err(|source| FileError::Write { path: to.to_owned(), source })
+    }
+
+    /// Programs of earlier versions to which no name leads any more. They cost space only.
+    fn forget_unused(&self, stored: &Path) {
+        let programs = fs::read_dir(self.own("programs")).into_iter().flatten().flatten();
+        for program in programs.map(|program| program.path()).filter(|program| program != stored) {
+            if program.metadata().is_ok_and(|meta| meta.nlink() == 1) {
+                let _ = fs::remove_file(program);
+            }
+        }
+    }
+}
+
+/// Device and inode, of a link itself.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    path.symlink_metadata().ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+fn digest(program: &Path) -> Result<String, FileError> {
+    let wrong = |source| FileError::Read { path: program.to_owned(), source };
+    let digest = Sha256::digest(fs::read(program).map_err(wrong)?);
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Every file below a directory with its content: what `uninstall` has to leave as it was.
+#[cfg(test)]
+pub(crate) fn contents(directory: &Path) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = std::collections::BTreeMap::new();
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            all.extend(contents(&path));
+        } else {
+            all.insert(path.clone(), fs::read(&path).unwrap());
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    struct Bench {
+        root: tempfile::TempDir,
+        programs: Programs,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let root = tempfile::tempdir().unwrap();
+            fs::create_dir(root.path().join("bin")).unwrap();
+            let programs = Programs::new(root.path().join("bin"));
+            Self { root, programs }
+        }
+
+        fn program(&self, text: &str) -> PathBuf {
+            let file = self.root.path().join("program");
+            fs::write(&file, text).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+            file
+        }
+
+        fn bin(&self, name: &str) -> PathBuf {
+            self.programs.directory.join(name)
+        }
+
+        fn install(&self, text: &str, names: &[&str]) {
+            self.programs.install(&self.program(text), names.iter().copied()).unwrap();
+        }
+
+        fn text(&self, name: &str) -> String {
+            fs::read_to_string(self.bin(name)).unwrap()
+        }
+    }
+
+    #[test]
+    fn installed_names_are_one_file_even_after_an_upgrade() {
+        let bench = Bench::new();
+        bench.install("one", &["multus-shim", "passthru"]);
+        bench.install("one", &["multus-shim", "passthru"]);
+        let before = identity(&bench.bin("passthru"));
+        assert_eq!(identity(&bench.bin("multus-shim")), before);
+        assert_eq!(bench.bin("passthru").metadata().unwrap().permissions().mode() & 0o777, 0o755);
+        bench.install("two", &["multus-shim", "passthru"]);
+        assert_eq!((bench.text("multus-shim"), bench.text("passthru")), ("two".into(), "two".into()));
+        assert_eq!(fs::read_dir(bench.programs.own("programs")).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(bench.programs.own("replaced")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn uninstalling_leaves_the_directory_as_it_was() {
+        let bench = Bench::new();
+        for (name, text) in [("multus", "upstream's"), ("bridge", "reference"), ("own-plugin", "a user's")] {
+            fs::write(bench.bin(name), text).unwrap();
+        }
+        std::os::unix::fs::symlink("bridge", bench.bin("coordinator")).unwrap();
+        let before = contents(&bench.programs.directory);
+        bench.install("one", &["multus", "multus-shim", "coordinator"]);
+        bench.install("two", &["multus", "bridge"]);
+        assert_eq!(
+            (bench.text("multus"), bench.text("bridge"), bench.text("coordinator")),
+            ("two".into(), "two".into(), "one".into())
+        );
+        bench.programs.uninstall().unwrap();
+        assert_eq!(contents(&bench.programs.directory), before);
+        assert!(bench.bin("coordinator").is_symlink() && !bench.bin(".polynic").exists());
+        bench.programs.uninstall().unwrap();
+        assert_eq!(contents(&bench.programs.directory), before);
+    }
+
+    #[test]
+    fn what_somebody_else_put_in_our_place_stays() {
+        let bench = Bench::new();
+        fs::write(bench.bin("multus"), "old").unwrap();
+        bench.install("one", &["multus", "passthru"]);
+        fs::remove_file(bench.bin("multus")).unwrap();
+        fs::write(bench.bin("multus"), "theirs").unwrap();
+        bench.programs.uninstall().unwrap();
+        assert_eq!((bench.text("multus"), bench.bin("passthru").exists()), ("theirs".into(), false));
+    }
+
+    #[test]
+    fn an_installation_cut_short_is_understood() {
+        let bench = Bench::new();
+        fs::write(bench.bin("multus"), "old").unwrap();
+        bench.install("one", &["multus", "passthru"]);
+        // The next version got as far as its first name.
+        let stored = bench.programs.store(&bench.program("two")).unwrap();
+        bench.programs.link(&stored, &bench.bin("passthru")).unwrap();
+        bench.install("two", &["multus", "passthru"]);
+        assert_eq!(fs::read_to_string(bench.programs.own("replaced/multus")).unwrap(), "old");
+        assert!(!bench.programs.own("replaced/passthru").exists());
+        bench.programs.uninstall().unwrap();
+        assert_eq!(contents(&bench.programs.directory).len(), 1);
+        assert_eq!(bench.text("multus"), "old");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let bench = Bench::new();
+        let error = bench.programs.install(Path::new("/nonexistent/polynic"), ["multus"]).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read /nonexistent/polynic");
+        assert!(!bench.bin("multus").exists());
+    }
+}
