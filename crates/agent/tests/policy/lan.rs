@@ -81,8 +81,8 @@ impl Lan {
             // What cannot be sent at all yet fails at once: a link that just came up takes a moment.
             let sent = client.send_to(b"ping", target).inspect_err(|_| std::thread::sleep(PATIENCE));
             sent.is_ok()
-                && received(&server).is_some_and(|source| server.send_to(b"pong", source).is_ok())
-                && received(&client).is_some()
+                && received(&server, &client).is_some_and(|source| server.send_to(b"pong", source).is_ok())
+                && client.recv_from(&mut [0; 16]).is_ok()
         })
     }
 
@@ -160,8 +160,12 @@ pub fn unspecified(like: SocketAddr) -> SocketAddr {
     if like.is_ipv4() { "0.0.0.0:0".parse().unwrap() } else { "[::]:0".parse().unwrap() }
 }
 
-fn received(socket: &UdpSocket) -> Option<SocketAddr> {
-    socket.recv_from(&mut [0; 16]).ok().map(|(_, source)| source)
+/// Who sent the client's datagram; what earlier clients sent may come late.
+fn received(server: &UdpSocket, client: &UdpSocket) -> Option<SocketAddr> {
+    let port = client.local_addr().ok()?.port();
+    std::iter::from_fn(|| server.recv_from(&mut [0; 16]).ok())
+        .map(|(_, source)| source)
+        .find(|source| source.port() == port)
 }
 
 /// Waits for a condition; a minute is more than any machine needs.
