@@ -39,6 +39,8 @@ find_missing() {
             want useful iptables has iptables
             want useful containernetworking-plugins has_reference_plugins
             want useful etcd-server has etcd
+            want useful dnsmasq-base has dnsmasq
+            want useful busybox has busybox
             want useful containerd has containerd
             want useful runc has runc
             want useful podman has podman

@@ -11,6 +11,7 @@ use polynic_runtime::log::{self, LogError};
 use crate::addresses;
 use crate::cni;
 use crate::compose::{self, Failure, Part, chain};
+use crate::dhcp;
 use crate::policy;
 
 /// Looks a variable of the environment up.
@@ -44,6 +45,7 @@ const SERVICES: &[Known] = &[
         is_configured: policy::command::is_configured,
     },
     Known { name: cni::command::NAME, part: cni::command::part, is_configured: cni::command::is_configured },
+    Known { name: dhcp::NAME, part: dhcp::part, is_configured: dhcp::is_configured },
 ];
 
 /// Why the agent did not start, or did not end well.

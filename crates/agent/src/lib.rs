@@ -3,8 +3,8 @@
 //! [`command`] reads command lines: of one service under its replaced name, or of several (`polynic agent`). Each service keeps the
 //! configuration of what it replaces, and becomes a [`Part`]; [`compose`] runs parts side by side, from the start to the end.
 //!
-//! [`addresses`] is the address service that the `spiderpool` plugin asks, [`cni`] the CNI endpoint that `multus-shim` asks, and [`policy`]
-//! keeps MultiNetworkPolicies in force.
+//! [`addresses`] is the address service that the `spiderpool` plugin asks, [`cni`] the CNI endpoint that `multus-shim` asks, [`dhcp`] the
+//! daemon that the `dhcp` plugin asks, and [`policy`] keeps MultiNetworkPolicies in force.
 //!
 //! Everything here waits, translates and answers: allocation is decided in `ipam`, attachments in `attach`.
 
@@ -12,6 +12,7 @@ pub mod addresses;
 pub mod cni;
 pub mod command;
 pub mod compose;
+pub mod dhcp;
 pub mod policy;
 
 pub use compose::{Failure, Part, Surroundings};

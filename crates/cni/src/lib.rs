@@ -20,6 +20,7 @@ pub mod dispatch;
 pub mod error;
 pub mod exec;
 pub mod gate;
+pub mod go_duration;
 pub mod invocation;
 pub mod json;
 pub mod list;

@@ -6,6 +6,7 @@
 
 mod door;
 pub mod fake;
+pub mod inherited;
 mod netlink;
 pub mod netns;
 mod nft;
@@ -13,14 +14,17 @@ mod probe;
 mod real;
 pub mod rooted;
 pub mod sandbox;
+pub mod survey;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transaction;
+mod udp_frames;
 
 pub use door::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
 pub use fake::{FakeDoor, FakeKernel, Setup, Snapshot};
 pub use real::{RealDoor, RealKernel};
 pub use transaction::{Applied, ApplyError};
+pub use udp_frames::UdpFrames;
 
 /// Unit tests that need the real kernel use `testing::scratch_netns`, like those in `tests/`.
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 pub(crate) mod attrs;
 mod fault;
+pub(crate) mod raw;
 
 use std::io;
 use std::time::Duration;

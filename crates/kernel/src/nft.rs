@@ -3,6 +3,7 @@
 mod batch;
 mod comment;
 mod expr;
+mod list;
 mod message;
 mod read;
 mod set;
@@ -13,6 +14,7 @@ use polynic_net::{Change, Diff, FwObject, Object};
 use crate::Errno;
 use crate::netlink::{Fault, Socket};
 use batch::Batch;
+pub(crate) use list::list;
 pub(crate) use read::{inventory, observe};
 pub(crate) use table::edit;
 

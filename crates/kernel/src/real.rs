@@ -24,8 +24,10 @@ use polynic_net::{Change, Diff, Facts, FwEdit, FwInventory, FwTable, IfName, Nee
 use crate::netlink::Fault;
 use crate::netns::{self, Host, Netns, Pod};
 use crate::{Door, Kernel, KernelError, NetnsId, OpenError, nft};
+pub(crate) use facts::{address as read_address, link as read_link};
 use idle::Idle;
 use space::Space;
+pub(crate) use space::without_statistics;
 
 /// Opens namespaces of the machine. Its clones share the sockets that are worth keeping between attachments, so a daemon
 /// should make one and keep it.

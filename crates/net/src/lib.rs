@@ -37,6 +37,7 @@ mod range;
 mod route;
 mod rule;
 mod ruleset;
+pub mod stack;
 mod sysctl;
 
 pub use address::Address;

@@ -1,5 +1,6 @@
 //! IPAM plugins: each hands out addresses and touches no kernel object.
 
+pub mod dhcp;
 pub mod host_local;
 pub mod spiderpool;
 pub mod static_addresses;
@@ -48,7 +49,13 @@ pub(crate) fn settle(
 }
 
 /// Every built-in IPAM plugin.
-pub const ALL: [&dyn Ipam; 3] = [&host_local::HostLocal, &static_addresses::Static, &spiderpool::Spiderpool];
+pub const ALL: [&dyn Ipam; 4] =
+    [&dhcp::Dhcp, &host_local::HostLocal, &static_addresses::Static, &spiderpool::Spiderpool];
+
+/// Whether an IPAM plugin, ours or somebody else's of the same name, works on the interface itself, which must be there first.
+pub(crate) fn works_on_link(ipam_type: &str) -> bool {
+    ipam_type == dhcp::TYPE
+}
 
 /// `ipam.routes`. They have the form that routes have in results, so the reader of results reads them.
 fn routes(ipam: &JsonMap) -> Result<Vec<Route>, Error> {

@@ -9,7 +9,6 @@ mod cable;
 mod cidr;
 mod coordinator;
 mod draft;
-mod go_duration;
 mod ip_conflict;
 mod keys;
 mod mac_prefix;

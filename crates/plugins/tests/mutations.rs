@@ -82,6 +82,7 @@ fn seeds(data: &str) -> Vec<Value> {
         json!({"type": "host-local", "ipam": host_local}),
         json!({"type": "static", "ipam": fixed}),
         json!({"type": "spiderpool", "ipam": pools}),
+        json!({"type": "dhcp", "ipam": {"type": "dhcp", "daemonSocketPath": "/nowhere", "provide": [{"option": "host-name", "fromArg": "K8S_POD_NAME"}], "request": [{"option": "121", "skipDefault": true}], "priority": 9}}),
         json!({"type": "ipvlan", "master": "eth0", "mode": "l2", "mtu": 1400, "linkInContainer": false, "ipam": fixed}),
         json!({"type": "vlan", "master": "eth0", "vlanId": 7, "mtu": 1400, "ipam": fixed}),
         json!({"type": "dummy", "ipam": fixed}),

@@ -26,13 +26,15 @@ fn main() -> ExitCode {
         shim::NAME => return shim::run(args),
         _ => {}
     }
-    if let Some(code) = plugin::run(name) {
+    let mut args = args.peekable();
+    // The one plugin whose executable is a daemon as well.
+    let is_daemon = name == "dhcp" && args.peek().is_some_and(|word| word == "daemon");
+    if !is_daemon && let Some(code) = plugin::run(name) {
         return code;
     }
     if let Some(code) = install::run(name, &mut args) {
         return code;
     }
-    let mut args = args.peekable();
     if name != "polynic"
         && let Some(code) = agent::run_alone(name, &mut args)
     {

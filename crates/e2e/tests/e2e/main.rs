@@ -7,6 +7,7 @@ mod bridge;
 mod calico_like;
 mod chained;
 mod crowd;
+mod dhcp;
 mod differential;
 mod errors;
 mod host_device;

@@ -15,7 +15,7 @@ use crate::netlink::{Fault, Socket};
 const HEADER: usize = 4;
 
 /// Attribute numbers of include/uapi/linux/netfilter/nf_tables.h.
-mod nfta {
+pub(super) mod nfta {
     pub const TABLE_NAME: u16 = 1;
     pub const CHAIN_TABLE: u16 = 1;
     pub const CHAIN_NAME: u16 = 3;
@@ -108,7 +108,7 @@ fn chain(list: Attrs<'_>, table: &FwTable) -> Option<FwChain> {
     Some(FwChain { table: table.clone(), name: text(nfta::CHAIN_NAME)?.to_owned(), base })
 }
 
-fn base(hook: Attrs<'_>, kind: Option<&str>) -> Option<FwBase> {
+pub(super) fn base(hook: Attrs<'_>, kind: Option<&str>) -> Option<FwBase> {
     let kind = match kind? {
         "filter" => FwKind::Filter,
         "nat" => FwKind::Nat,

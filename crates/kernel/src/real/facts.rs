@@ -43,7 +43,7 @@ mod ifla {
 }
 
 /// A link. Links whose name is no valid name cannot be spoken of and are left out.
-pub(super) fn link(payload: &[u8]) -> Option<LinkFact> {
+pub(crate) fn link(payload: &[u8]) -> Option<LinkFact> {
     let index = attrs::u32(payload.get(4..)?)?;
     let flags = attrs::u32(payload.get(8..)?)?;
     let list = Attrs::after(payload, LINK_HEADER);
@@ -114,14 +114,14 @@ fn oper_state(number: u8) -> OperState {
 
 /// An address, with its link's index.
 #[derive(Clone, Debug)]
-pub(super) struct RawAddress {
-    pub(super) index: u32,
-    pub(super) net: IpNet,
-    pub(super) scope: u8,
-    pub(super) flags: u32,
+pub(crate) struct RawAddress {
+    pub(crate) index: u32,
+    pub(crate) net: IpNet,
+    pub(crate) scope: u8,
+    pub(crate) flags: u32,
 }
 
-pub(super) fn address(payload: &[u8]) -> Option<RawAddress> {
+pub(crate) fn address(payload: &[u8]) -> Option<RawAddress> {
     let &[_, prefix, flags, scope] = payload.first_chunk()?;
     let index = attrs::u32(payload.get(4..)?)?;
     let list = Attrs::after(payload, ADDRESS_HEADER);

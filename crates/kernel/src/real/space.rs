@@ -155,6 +155,6 @@ impl Drop for Space {
 }
 
 /// Counters are most of a link's message and nobody here reads them.
-pub(super) fn without_statistics() -> LinkAttribute {
+pub(crate) fn without_statistics() -> LinkAttribute {
     LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
 }

@@ -11,6 +11,8 @@ use super::replaced::Replaced;
 use crate::record::{self, Earlier, RECORD_FORMAT, Record, Slot};
 use crate::{Call, Planned, Role};
 
+mod on_link;
+
 /// How often a plan is made anew because the kernel had moved on.
 const ATTEMPTS: u32 = 3;
 
@@ -140,7 +142,10 @@ impl<'a> Attempt<'a> {
             self.job.attachment.preflight(self.call(), &facts)?;
         }
         self.slot.reserve().map_err(|e| self.call().error(describe(&e)))?;
-        let outcome = self.reserve_and_apply(shared.as_mut());
+        let outcome = match crate::ipam::works_on_link(self.job.attachment.ipam_type(self.call())) {
+            true => self.reserve_on_link(shared),
+            false => self.reserve_and_apply(shared.as_mut()),
+        };
         outcome.inspect_err(|_| self.release())
     }
 

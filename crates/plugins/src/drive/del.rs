@@ -10,13 +10,15 @@ use crate::record::{self, Earlier, Record, Slot};
 use crate::{Leftovers, Role};
 
 /// Removes the attachment with whatever is left of it. The address is given back last, so that nobody gets it while a link
-/// still answers for it.
+/// still answers for it; but by an IPAM plugin that works on the interface as long as that is there.
 pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     let mut kernel = job.open_leniently()?;
     let call = job.call;
     let lock = ContainerLock::take_existing(job.context.state, call.container_id());
     let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
     let slot = lock.as_ref().map(|l| job.slot_to_remove(&l.directory));
+    let on_link = crate::ipam::works_on_link(job.attachment.ipam_type(call));
+    let released = on_link.then(|| job.ipam(Verb::Del));
     let errors = match slot.as_ref().map_or(Earlier::Nothing, Slot::load) {
         Earlier::Nothing if is_kept_by_another(job, lock.as_ref()) => Vec::new(),
         Earlier::Nothing => remove_leftovers(job, kernel.as_mut()),
@@ -26,7 +28,7 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
         return Err(call.error(error));
     }
     sweep(job, kernel.as_mut());
-    job.ipam(Verb::Del)?;
+    released.unwrap_or_else(|| job.ipam(Verb::Del))?;
     slot.map_or(Ok(()), |s| s.forget()).map_err(|e| call.error(describe(&e)))
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::{Host, Registry};
 
 mod chained;
+mod on_link;
 
 const NETNS: &str = "/run/netns/pod";
 

@@ -4,7 +4,7 @@ use polynic_net::{Change, IfName, IpNet, Place, Probe, Seek};
 use serde::Deserialize;
 
 use super::draft::Draft;
-use super::go_duration;
+use polynic_cni::go_duration;
 
 const DEFAULT_INTERVAL_MS: u64 = 1000;
 const DEFAULT_RETRIES: u32 = 3;

@@ -7,8 +7,8 @@ use polynic_net::{Change, Family, IfName, IpNet, Place, Probe, Seek};
 use serde::Deserialize;
 
 use crate::routing::draft::Draft;
-use crate::routing::go_duration;
 use crate::routing::view::View;
+use polynic_cni::go_duration;
 
 /// Milliseconds.
 const DEFAULT_TIMEOUT: u64 = 100;

@@ -1,7 +1,7 @@
 //! Durations as Go writes them: `300ms`, `1m30s`, `1.5s`.
 
 /// Reads a duration in milliseconds, rounded down. Negative ones are none.
-pub(super) fn milliseconds(text: &str) -> Option<u64> {
+pub fn milliseconds(text: &str) -> Option<u64> {
     if text == "0" {
         return Some(0);
     }
