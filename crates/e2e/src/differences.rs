@@ -30,6 +30,11 @@ pub fn documented() -> Vec<Row> {
 }
 
 impl Row {
+    /// Whether the row is about scenarios whose names begin so.
+    pub fn is_about(&self, scenarios: &str) -> bool {
+        self.scenario.starts_with(scenarios)
+    }
+
     /// Whether the row is about this difference.
     pub fn covers(&self, scenario: &str, difference: &str) -> bool {
         matches(&self.scenario, scenario) && matches(&self.difference, difference)

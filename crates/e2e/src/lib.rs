@@ -23,7 +23,7 @@ mod ways;
 pub use call::{Answer, Call, Running};
 pub use executables::{plugins, reference_plugins};
 pub use node::{Node, Pod};
-pub use packets::{is_cut_off, reaches, source_seen};
+pub use packets::{Service, client, is_cut_off, reaches, source_seen};
 pub use state::State;
 pub use vm::run_in_vm;
 pub use ways::{Ways, ways};

@@ -1,9 +1,10 @@
-//! Hides what differs from run to run: MACs, random interface names, paths of namespaces.
+//! Hides what differs from run to run: MACs, random interface names and those made of a pod's id, paths of namespaces.
 
-/// Replaces every MAC by `MAC`, every random `veth` name by `vethX`, and the text `netns` by `NETNS`.
+/// Replaces every MAC by `MAC`, every random `veth` name by `vethX`, every ifb of `bandwidth` by `bwpX`, and the text `netns` by
+/// `NETNS`.
 pub fn mask(text: &str, netns: &str) -> String {
     let text = if netns.is_empty() { text.to_owned() } else { text.replace(netns, "NETNS") };
-    mask_names(&mask_macs(&text))
+    mask_ifbs(&mask_names(&mask_macs(&text)))
 }
 
 fn mask_macs(text: &str) -> String {
@@ -18,6 +19,12 @@ fn mask_macs(text: &str) -> String {
 fn mask_names(text: &str) -> String {
     replace_matches(text, 12, "vethX", |candidate| {
         candidate.starts_with(b"veth") && candidate[4..].iter().all(u8::is_ascii_hexdigit)
+    })
+}
+
+fn mask_ifbs(text: &str) -> String {
+    replace_matches(text, 15, "bwpX", |candidate| {
+        candidate.starts_with(b"bwp") && candidate[3..].iter().all(u8::is_ascii_hexdigit)
     })
 }
 
@@ -40,8 +47,9 @@ mod tests {
 
     #[test]
     fn only_what_is_random_is_hidden() {
-        let text = r#"{"mac":"02:0a:ff:00:11:22","name":"veth0123abcd","sandbox":"/run/netns/a","x":"vethernet","ä":"fd00:1::1"}"#;
-        let masked = r#"{"mac":"MAC","name":"vethX","sandbox":"NETNS","x":"vethernet","ä":"fd00:1::1"}"#;
+        let text = r#"{"mac":"02:0a:ff:00:11:22","name":"veth0123abcd","ifb":"bwp0123456789ab","sandbox":"/run/netns/a","x":"vethernet","ä":"fd00:1::1"}"#;
+        let masked =
+            r#"{"mac":"MAC","name":"vethX","ifb":"bwpX","sandbox":"NETNS","x":"vethernet","ä":"fd00:1::1"}"#;
         assert_eq!(mask(text, "/run/netns/a"), masked);
     }
 }

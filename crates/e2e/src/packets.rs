@@ -18,6 +18,47 @@ pub fn reaches<A: 'static, B: 'static>(from: &Netns<A>, to: &Netns<B>, address: 
     source_seen(from, to, address).is_some()
 }
 
+/// A service in a namespace: it answers what comes to its port at any of its addresses.
+pub struct Service {
+    socket: UdpSocket,
+}
+
+impl Service {
+    /// Listens on a port, for IPv4 and IPv6.
+    pub fn new<P: 'static>(at: &Netns<P>, port: u16) -> Self {
+        let socket = at.run(move || socket(SocketAddr::new([0_u16; 8].into(), port)).unwrap()).unwrap();
+        Self { socket }
+    }
+
+    /// Which source address it sees, if a datagram sent to `target` gets to it and the reply back.
+    pub fn source_of<P: 'static>(&self, from: &Netns<P>, target: &str) -> Option<IpAddr> {
+        self.ask(&client(from, target), target, TRIES)
+    }
+
+    /// Whether none of a few datagrams to `target` gets to it and back.
+    pub fn is_cut_off<P: 'static>(&self, from: &Netns<P>, target: &str) -> bool {
+        self.ask(&client(from, target), target, TRIES_IN_VAIN).is_none()
+    }
+
+    /// As [`Self::source_of`], from a socket that is there already.
+    pub fn source_of_socket(&self, client: &UdpSocket, target: &str) -> Option<IpAddr> {
+        self.ask(client, target, TRIES)
+    }
+
+    fn ask(&self, client: &UdpSocket, target: &str, tries: u32) -> Option<IpAddr> {
+        let target = target.parse().unwrap();
+        let seen = (0..tries).find_map(|_| one_exchange(client, &self.socket, target).ok())?;
+        Some(seen.to_canonical())
+    }
+}
+
+/// A socket to ask a target of this family from.
+pub fn client<P: 'static>(from: &Netns<P>, target: &str) -> UdpSocket {
+    let target: SocketAddr = target.parse().unwrap();
+    let any = if target.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    from.run(move || socket(any.parse().unwrap())).unwrap().unwrap()
+}
+
 /// Whether none of a few datagrams is answered. To mean something, the same must have worked without the obstacle.
 pub fn is_cut_off<A: 'static, B: 'static>(from: &Netns<A>, to: &Netns<B>, address: &str) -> bool {
     exchange(from, to, address, TRIES_IN_VAIN).is_none()

@@ -28,7 +28,7 @@ const SETTINGS: [&str; 11] = [
     "ipv6/conf/{}/proxy_ndp",
 ];
 
-/// A namespace's state, one line for each object: `link …`, `addr …`, `route …`, `rule …`, `nft …`, `sysctl …`.
+/// A namespace's state, one line for each object: `link …`, `addr …`, `route …`, `rule …`, `nft …`, `qdisc …`, `sysctl …`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct State {
     lines: Vec<String>,
@@ -52,6 +52,7 @@ impl State {
             lines.extend(ip(&[family, "rule", "show"]).iter().map(|r| lines::of_rule(family, r)));
         }
         lines.extend(ruleset());
+        lines.extend(queues());
         let text = |link: &Value, key: &str| link[key].as_str().unwrap_or_default().to_owned();
         let links: Vec<_> = links.iter().map(|l| (text(l, "ifname"), text(l, "address"))).collect();
         lines.extend(links.iter().flat_map(|(name, _)| settings(name)));
@@ -154,6 +155,27 @@ fn ruleset() -> Vec<String> {
         }
     }
     lines
+}
+
+/// Queueing disciplines that somebody made: those of the kernel have the handle `0:`. Without `tc` they remain unseen.
+fn queues() -> Vec<String> {
+    let output = Command::new("tc").args(["qdisc", "show"]).stderr(Stdio::null()).output();
+    let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
+    let made = text.lines().filter(|line| line.split(' ').nth(2).is_some_and(|handle| handle != "0:"));
+    made.map(|line| without_references(line.trim())).collect()
+}
+
+/// How many queues of a link hold a discipline is the machine's business.
+fn without_references(line: &str) -> String {
+    let mut words = line.split(' ');
+    let mut kept = Vec::new();
+    while let Some(word) = words.next() {
+        match word {
+            "refcnt" => drop(words.next()),
+            word => kept.push(word),
+        }
+    }
+    kept.join(" ")
 }
 
 fn settings(link: &str) -> Vec<String> {

@@ -26,6 +26,7 @@ mod state;
 mod sysctl;
 #[cfg(test)]
 mod tests;
+mod traffic;
 mod world;
 
 use std::net::IpAddr;

@@ -5,6 +5,7 @@ mod attr;
 mod create;
 mod delete;
 mod facts;
+mod flows;
 mod idle;
 mod neighbour;
 mod observe;
@@ -15,6 +16,7 @@ mod rule;
 mod space;
 mod sysctl;
 mod tap;
+mod traffic;
 mod wait;
 
 use std::sync::Arc;

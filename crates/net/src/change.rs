@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, Announcement, Attr, FwObject, IfName, Link, LinkRef, Neighbour, Place, PortVlan, Probe, Route,
-    Rule, Sysctl,
+    Address, Announcement, Attr, Flows, FwObject, IfName, Link, LinkRef, Neighbour, Place, PortVlan, Probe,
+    Route, Rule, Sysctl, Traffic, TrafficObject,
 };
 
 /// What an object is before and after a change. Its inverse is itself the other way round.
@@ -101,6 +101,8 @@ pub enum Object {
     Sysctl(Diff<Sysctl>),
     /// VLAN membership of a bridge port.
     PortVlan(Diff<PortVlan>),
+    /// A part of a link's traffic control.
+    Traffic(Diff<Traffic>),
     /// A firewall object.
     Firewall(Diff<FwObject>),
     /// A step that changes nothing.
@@ -109,6 +111,8 @@ pub enum Object {
     Probe(Probe),
     /// News for the network.
     Announce(Announcement),
+    /// Connections that are to begin anew.
+    Forget(Flows),
 }
 
 /// A change in one namespace.
@@ -167,6 +171,12 @@ impl Change {
         Self { place, object: Object::Sysctl(Diff::replace(before, after)) }
     }
 
+    /// A part of a link's traffic control comes to be.
+    pub fn add_traffic(place: Place, link: &IfName, object: TrafficObject) -> Self {
+        let traffic = Traffic { link: link.clone(), object };
+        Self { place, object: Object::Traffic(Diff::create(traffic)) }
+    }
+
     /// A firewall object comes to be.
     pub fn add_firewall(place: Place, object: FwObject) -> Self {
         Self { place, object: Object::Firewall(Diff::create(object)) }
@@ -185,6 +195,11 @@ impl Change {
     /// The network is told who has an address.
     pub fn announce(place: Place, announcement: Announcement) -> Self {
         Self { place, object: Object::Announce(announcement) }
+    }
+
+    /// Tracked connections are forgotten.
+    pub fn forget(place: Place, flows: Flows) -> Self {
+        Self { place, object: Object::Forget(flows) }
     }
 
     /// A rule is removed.
@@ -225,10 +240,14 @@ impl Change {
             Object::Neighbour(d) => of(d),
             Object::Sysctl(d) => of(d),
             Object::PortVlan(d) => of(d),
+            Object::Traffic(d) => of(d),
             Object::Firewall(d) => of(d),
-            Object::Attr(_) | Object::Move(_) | Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => {
-                None
-            }
+            Object::Attr(_)
+            | Object::Move(_)
+            | Object::Wait(_)
+            | Object::Probe(_)
+            | Object::Announce(_)
+            | Object::Forget(_) => None,
         }
     }
 
@@ -247,8 +266,9 @@ impl Change {
             Object::Neighbour(d) => Object::Neighbour(d.inverse()),
             Object::Sysctl(d) => Object::Sysctl(d.inverse()),
             Object::PortVlan(d) => Object::PortVlan(d.inverse()),
+            Object::Traffic(d) => Object::Traffic(d.inverse()),
             Object::Firewall(d) => Object::Firewall(d.inverse()),
-            Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => return None,
+            Object::Wait(_) | Object::Probe(_) | Object::Announce(_) | Object::Forget(_) => return None,
         };
         Some(Self { place: self.place, object })
     }
@@ -267,10 +287,12 @@ impl fmt::Display for Change {
             Object::Neighbour(d) => describe(f, d, "neighbour", |n| format!("{} on {}", n.ip, n.link))?,
             Object::Sysctl(d) => describe(f, d, "sysctl", |s| format!("{}={}", s.key, s.value))?,
             Object::PortVlan(d) => describe(f, d, "VLAN", |v| format!("{} on {}", v.vid, v.link))?,
+            Object::Traffic(d) => describe(f, d, "traffic control", ToString::to_string)?,
             Object::Firewall(d) => describe(f, d, "nf_tables", firewall_text)?,
             Object::Wait(Wait::Dad { link }) => write!(f, "wait for duplicate address detection on {link}")?,
             Object::Wait(Wait::OperUp { link }) => write!(f, "wait for {link} to be operational")?,
             Object::Probe(probe) => write!(f, "{probe}")?,
+            Object::Forget(flows) => write!(f, "{flows}")?,
             Object::Announce(a) => write!(f, "announce {} at {} on {}", a.ip, a.mac, a.link)?,
         }
         write!(f, " in {}", self.place)

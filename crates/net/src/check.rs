@@ -6,7 +6,10 @@
 use std::fmt;
 
 use crate::implied::dies_with;
-use crate::{Attr, Change, Diff, Facts, LinkKind, Needs, NsFacts, Object, Place, Plan, Route};
+use crate::{
+    Attr, Change, Diff, Facts, LinkKind, Needs, NsFacts, Object, Place, Plan, Qdisc, Route, Traffic,
+    TrafficObject,
+};
 
 /// Something that was promised and is not there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,9 +58,10 @@ fn leaves_something(object: &Object) -> bool {
         Object::Neighbour(d) => d.after.is_some(),
         Object::Sysctl(d) => d.after.is_some(),
         Object::PortVlan(d) => d.after.is_some(),
+        Object::Traffic(d) => d.after.is_some(),
         Object::Firewall(d) => d.after.is_some(),
         Object::Attr(_) | Object::Move(_) => true,
-        Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => false,
+        Object::Wait(_) | Object::Probe(_) | Object::Announce(_) | Object::Forget(_) => false,
     }
 }
 
@@ -80,6 +84,7 @@ fn superseded(old: &Change, new: &Change) -> bool {
         (Object::Rule(a), Object::Rule(b)) => a.after == b.before,
         (Object::Neighbour(a), Object::Neighbour(b)) => a.after == b.before,
         (Object::PortVlan(a), Object::PortVlan(b)) => a.after == b.before,
+        (Object::Traffic(a), Object::Traffic(b)) => a.after == b.before,
         (Object::Firewall(a), Object::Firewall(b)) => a.after == b.before,
         (Object::Sysctl(a), Object::Sysctl(b)) => {
             a.after.as_ref().map(|s| &s.key) == b.after.as_ref().map(|s| &s.key)
@@ -91,7 +96,8 @@ fn superseded(old: &Change, new: &Change) -> bool {
 /// Whether a change has nothing left to do: what it leaves is there. A removal always has, as far as facts can tell, and a wait has
 /// nothing to do with it.
 pub fn holds(change: &Change, facts: &Facts) -> bool {
-    let waits = matches!(change.object, Object::Wait(_) | Object::Probe(_) | Object::Announce(_));
+    let waits =
+        matches!(change.object, Object::Wait(_) | Object::Probe(_) | Object::Announce(_) | Object::Forget(_));
     let leaves = leaves_something(&change.object);
     waits || (leaves && violations(std::slice::from_ref(change), facts).is_empty())
 }
@@ -125,6 +131,9 @@ pub fn needs(promises: &[Change]) -> Needs {
             Object::Rule(_) => at.rules = true,
             Object::Neighbour(_) => at.neighbours = true,
             Object::Sysctl(Diff { after: Some(s), .. }) => at.sysctl(s.key.clone()),
+            Object::Traffic(Diff { after: Some(t), .. }) if !at.traffic.contains(&t.link) => {
+                at.traffic.push(t.link.clone());
+            }
             Object::Firewall(Diff { after: Some(o), .. }) if !at.firewall.contains(o.table()) => {
                 at.firewall.push(o.table().clone());
             }
@@ -231,15 +240,31 @@ fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
             (have != Some(want.value.as_str()))
                 .then(|| format!("{} is {}, not {}", want.key, have.unwrap_or("absent"), want.value))
         }
+        Object::Traffic(d) => traffic_violation(d.after.as_ref()?, ns),
         Object::Firewall(d) => {
             let want = d.after.as_ref()?;
             let held = ns.firewall.iter().any(|o| o.same_identity(want));
             (!held).then(|| "a firewall object of this attachment is missing".to_owned())
         }
         // VLAN membership has no observation yet; links are judged by their own function.
-        Object::PortVlan(_) | Object::Link(_) | Object::Wait(_) | Object::Probe(_) | Object::Announce(_) => {
-            None
+        Object::PortVlan(_)
+        | Object::Link(_)
+        | Object::Wait(_)
+        | Object::Probe(_)
+        | Object::Announce(_)
+        | Object::Forget(_) => None,
+    }
+}
+
+fn traffic_violation(want: &Traffic, ns: &NsFacts) -> Option<String> {
+    let there = ns.traffic.iter().find(|t| t.link == want.link && t.key == want.object.key());
+    let Some(there) = there else { return Some(format!("traffic control {want} is missing")) };
+    match &want.object {
+        TrafficObject::Qdisc(Qdisc::Tbf(bucket)) if !there.bucket.is_some_and(|b| bucket.is_shown_as(&b)) => {
+            let found = there.bucket.map_or_else(|| "none".to_owned(), |b| format!("{b:?}"));
+            Some(format!("traffic control {want} is {found}, not {bucket:?}"))
         }
+        _ => None,
     }
 }
 

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 
 use crate::{
     FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route, Rule, SysctlKey,
+    TrafficFact,
 };
 
 /// What was seen in both namespaces.
@@ -57,8 +58,12 @@ pub struct NsFacts {
     pub neighbours: Vec<Neighbour>,
     /// For each destination asked for that can be reached: the source address that the kernel would choose.
     pub sources: BTreeMap<IpAddr, IpAddr>,
+    /// For each destination asked for that can be reached: the link by which the kernel would send.
+    pub ways: BTreeMap<IpAddr, IfName>,
     /// Settings asked for; none where the kernel has no such setting (IPv6 switched off, link missing).
     pub sysctls: BTreeMap<SysctlKey, Option<String>>,
+    /// Traffic control of the links asked for.
+    pub traffic: Vec<TrafficFact>,
     /// Objects of the firewall tables asked for. Rules carry their comment but no expressions.
     pub firewall: Vec<FwObject>,
 }
@@ -87,7 +92,9 @@ impl NsFacts {
         keep_first(&mut self.rules, later.rules);
         keep_first(&mut self.neighbours, later.neighbours);
         keep_first(&mut self.firewall, later.firewall);
+        extend_new(&mut self.traffic, later.traffic);
         self.sources.extend(later.sources);
+        self.ways.extend(later.ways);
         self.sysctls.extend(later.sysctls);
     }
 
@@ -264,8 +271,12 @@ pub struct NsNeeds {
     pub neighbours: bool,
     /// The source addresses that the kernel would choose towards these destinations.
     pub sources: Vec<IpAddr>,
+    /// The links by which the kernel would send to these destinations.
+    pub ways: Vec<IpAddr>,
     /// These settings.
     pub sysctls: Vec<SysctlKey>,
+    /// Traffic control of these links.
+    pub traffic: Vec<IfName>,
     /// Everything in these firewall tables.
     pub firewall: Vec<FwTable>,
 }
@@ -290,7 +301,9 @@ impl NsNeeds {
         self.rules |= other.rules;
         self.neighbours |= other.neighbours;
         self.all_addresses |= other.all_addresses;
+        extend_new(&mut self.traffic, other.traffic);
         extend_new(&mut self.sources, other.sources);
+        extend_new(&mut self.ways, other.ways);
         extend_new(&mut self.sysctls, other.sysctls);
         extend_new(&mut self.firewall, other.firewall);
     }

@@ -88,7 +88,8 @@ pub enum FwHook {
     Postrouting,
 }
 
-/// A rule. Rules of ours are recognised by chain and comment, so every one carries a comment.
+/// A rule. Rules of ours are recognised by chain and comment, so every one carries a comment. (Of rules that iptables made, its
+/// own comments are read, too.)
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FwRule {
     /// The table.
@@ -121,6 +122,10 @@ pub enum FwExpr {
     Iif(String),
     /// Outgoing link's name; a trailing `*` matches any rest.
     Oif(String),
+    /// Incoming link's name is another one (or none).
+    NotIif(String),
+    /// Outgoing link's name is another one (or none).
+    NotOif(String),
     /// Source address inside (or, negated, outside) a network. In an inet table this also matches the family.
     Src {
         /// The network.
@@ -159,6 +164,13 @@ pub enum FwExpr {
     NoReturnPath,
     /// The packet begins a connection (`ct state new`).
     NewConnection,
+    /// The connection's destination was rewritten (`ct status dnat`).
+    DestinationRewritten,
+    /// The port that the connection's first packet was sent to, before any rewriting (`ct original proto-dst`).
+    OriginalDstPort(u16),
+    /// The packet belongs to a connection that is established, or is related to one: in the form in which iptables writes
+    /// `-m conntrack --ctstate RELATED,ESTABLISHED` and can read it back. For chains that are shared with iptables.
+    XtEstablished,
     /// The packet belongs to a connection that was answered, or to one that such a connection announced (`ct state
     /// established,related`).
     KnownConnection,

@@ -25,6 +25,7 @@ pub mod check;
 mod entropy;
 mod facts;
 mod firewall;
+mod flow;
 mod implied;
 mod interval;
 mod link;
@@ -39,6 +40,7 @@ mod rule;
 mod ruleset;
 pub mod stack;
 mod sysctl;
+mod traffic;
 
 pub use address::Address;
 pub use change::{AttrChange, Change, Diff, Move, Object, Wait};
@@ -47,6 +49,7 @@ pub use facts::{AddressFact, Facts, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds,
 pub use firewall::{
     FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable, FwVerdict,
 };
+pub use flow::Flows;
 pub use interval::{IntervalSet, RangeTextError};
 pub use link::{
     Attr, Ipvlan, IpvlanMode, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, PortVlan, Tap, Veth, Vlan, Vxlan,
@@ -61,5 +64,9 @@ pub use route::{Route, RouteKind, TABLE_LOCAL, TABLE_MAIN, scope};
 pub use rule::Rule;
 pub use ruleset::{FwBody, FwEdit, FwInventory, FwRules, FwRuleset, FwSet};
 pub use sysctl::{Sysctl, SysctlKey, SysctlKeyError};
+pub use traffic::{
+    Qdisc, TokenBucket, Traffic, TrafficAction, TrafficFact, TrafficFilter, TrafficHook, TrafficKey,
+    TrafficMatch, TrafficObject,
+};
 
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

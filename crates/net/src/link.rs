@@ -73,7 +73,7 @@ pub enum LinkKind {
     },
     /// An overlay tunnel.
     Vxlan(Vxlan),
-    /// An intermediate functional block, for shaping.
+    /// An intermediate functional block, for shaping. It has no queue of its own (length 0).
     Ifb,
     /// A persistent tap device.
     Tap(Tap),

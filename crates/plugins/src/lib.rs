@@ -9,10 +9,12 @@
 //! No daemons, no Kubernetes, no environment, no stdout: what a call needs comes in with it, what it says goes out.
 
 mod addressing;
+mod comment;
 pub mod drive;
 mod forwarding;
 pub mod interfaces;
 pub mod ipam;
+mod iptables;
 pub mod log;
 mod mac;
 mod masquerade;

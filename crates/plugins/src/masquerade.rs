@@ -5,9 +5,8 @@ use polynic_net::{
     Change, Diff, FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable,
     FwVerdict, IpNet, Needs, NsFacts, Object, Place, Plan,
 };
-use sha2::{Digest, Sha512};
 
-use crate::Call;
+use crate::{Call, comment, iptables};
 
 const CHECKS: &str = "masq_checks";
 const POSTROUTING: &str = "postrouting";
@@ -31,28 +30,6 @@ pub(crate) fn needs() -> Needs {
     let mut needs = Needs::default();
     needs.host.firewall.push(table());
     needs
-}
-
-/// The first 16 hexadecimal digits of the SHA-512 of a text.
-fn hash16(text: &str) -> String {
-    Sha512::digest(text.as_bytes()).iter().take(8).map(|b| format!("{b:02x}")).collect()
-}
-
-/// What the comments of an attachment's rules start with: keyed by network, interface and container.
-fn comment_prefix(call: &Call<'_>) -> String {
-    let who = format!("{}:{}", call.ifname, call.container_id());
-    format!("{}-{}", hash16(call.network()), hash16(&who))
-}
-
-fn comment(call: &Call<'_>, net: IpNet) -> String {
-    let text =
-        format!("{}, net: {net}, if: {}, id: {}", comment_prefix(call), call.ifname, call.container_id());
-    // nft keeps at most 128 bytes; every part of the text is ASCII but perhaps the interface name.
-    let mut text = text.replace('"', "");
-    while text.len() > 128 {
-        text.pop();
-    }
-    text
 }
 
 /// Plans the shared objects that are missing and one rule for each address.
@@ -114,15 +91,28 @@ fn rule(call: &Call<'_>, net: IpNet) -> FwRule {
             FwExpr::Dst { net: net.trunc(), not: true },
             FwExpr::Masquerade,
         ],
-        comment: comment(call, net),
+        comment: comment::about(call, &format!("net: {net}")),
     }
 }
 
-/// The rules of this attachment that are there: what a DEL without a record removes.
+/// What [`leftovers`] must know.
+pub(crate) fn leftover_needs() -> Needs {
+    let mut needs = needs();
+    iptables::needs(&mut needs);
+    needs
+}
+
+/// What the replaced plugins' iptables backend leaves.
+const IPTABLES: iptables::Chain<'static> =
+    iptables::Chain { prefix: "CNI-", from: "POSTROUTING", comment: "" };
+
+/// The rules of this attachment that are there, ours or the replaced plugin's: what a DEL without a record removes.
 pub(crate) fn leftovers(call: &Call<'_>, host: &NsFacts) -> Vec<Change> {
-    let prefix = comment_prefix(call);
+    let prefix = comment::prefix(call);
     let ours = host.firewall.iter().filter(
         |object| matches!(object, FwObject::Rule(r) if r.chain == CHECKS && r.comment.starts_with(&prefix)),
     );
-    ours.map(|o| Change { place: Place::Host, object: Object::Firewall(Diff::delete(o.clone())) }).collect()
+    let delete =
+        |o: &FwObject| Change { place: Place::Host, object: Object::Firewall(Diff::delete(o.clone())) };
+    ours.map(delete).chain(IPTABLES.leftovers(call, host)).collect()
 }

@@ -1,6 +1,9 @@
 //! Chained plugins that tune, shape and guard what others made (spec/plugins.md 3). One file each, all by the template of
 //! [`crate::ChainedPlugin`].
 
+pub mod bandwidth;
+pub mod firewall;
+pub mod portmap;
 pub mod sbr;
 pub mod tuning;
 pub mod vrf;
@@ -13,7 +16,8 @@ use polynic_cni::{Ip, Success, Version};
 use crate::{Call, ChainedPlugin};
 
 /// Every built-in chained plugin of this family.
-pub const ALL: [&dyn ChainedPlugin; 3] = [&sbr::Sbr, &tuning::Tuning, &vrf::Vrf];
+pub const ALL: [&dyn ChainedPlugin; 6] =
+    [&bandwidth::Bandwidth, &firewall::Firewall, &portmap::Portmap, &sbr::Sbr, &tuning::Tuning, &vrf::Vrf];
 
 /// The protocol versions from this one on.
 pub(crate) fn since(first: Version) -> &'static [Version] {

@@ -96,12 +96,16 @@ fn seeds(data: &str) -> Vec<Value> {
         json!({"type": "veth", "service_hijack_subnet": ["10.233.0.0/18"], "overlay_hijack_subnet": ["fd00:10:244::/56"], "migrate_route": 1}),
         json!({"type": "coordinator", "mode": "overlay", "overlayPodCIDR": ["10.244.0.0/16"], "serviceCIDR": ["10.233.0.0/18"], "podDefaultRouteNIC": "net1",
             "podMACPrefix": "0a:1b", "hijackCIDR": ["169.254.0.0/16"], "tunePodRoutes": true, "txQueueLen": 5}),
+        json!({"type": "portmap", "backend": "nftables", "snat": true, "masqAll": true, "markMasqBit": 9, "conditionsV4": ["ip", "saddr", "10.0.0.0/8"], "conditionsV6": ["!", "-d", "fd00::/8"]}),
+        json!({"type": "bandwidth", "ingressRate": 1000, "ingressBurst": 8000, "egressRate": 1000, "egressBurst": 8000, "shapedSubnets": ["10.0.0.0/8"]}),
+        json!({"type": "firewall", "backend": "iptables", "iptablesAdminChainName": "MINE", "firewalldZone": "trusted", "ingressPolicy": "same-bridge"}),
     ];
     for conf in &mut confs {
         conf["cniVersion"] = json!("1.1.0");
         conf["name"] = json!("lab");
         conf["args"] = json!({"cni": {"ips": ["10.1.0.20"], "mac": "02:00:00:00:00:02"}});
-        conf["runtimeConfig"] = json!({"ips": ["10.9.0.5/24"], "mac": "02:00:00:00:00:03", "ipRanges": [[{"subnet": "10.2.0.0/24"}]]});
+        conf["runtimeConfig"] = json!({"ips": ["10.9.0.5/24"], "mac": "02:00:00:00:00:03", "ipRanges": [[{"subnet": "10.2.0.0/24"}]],
+            "portMappings": [{"hostPort": 80, "containerPort": 8080, "protocol": "tcp", "hostIP": "10.1.0.2"}], "bandwidth": {"ingressRate": 1000, "ingressBurst": 8000}});
         conf["prevResult"] = json!({"cniVersion": "1.1.0", "interfaces": [{"name": "net1", "sandbox": NETNS}], "ips": [{"address": "10.1.0.9/24", "interface": 0}]});
         conf["cni.dev/valid-attachments"] = json!([{"containerID": "c1", "ifname": "net1"}]);
     }

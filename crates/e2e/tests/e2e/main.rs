@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail like the test")]
 
+mod bandwidth;
 mod bridge;
 mod calico_like;
 mod chained;
@@ -10,6 +11,7 @@ mod crowd;
 mod dhcp;
 mod differential;
 mod errors;
+mod firewall;
 mod host_device;
 mod ipam;
 mod kill;
@@ -17,6 +19,7 @@ mod life;
 mod loopback;
 mod macvlan;
 mod mixed;
+mod portmap;
 mod ptp;
 mod results;
 mod routing;

@@ -199,7 +199,9 @@ impl World {
         mtu: u32,
     ) -> Result<(), Refusal> {
         let index = self.take_index();
+        let queue = if wire == Wire::Ifb { 0 } else { 1000 };
         let mut link = FakeLink::new(index, wire, mac.unwrap_or_else(|| mac_of(&end)), mtu);
+        link.tx_queue_len = queue;
         link.mac_chosen = mac.is_some();
         let space = self.space_mut(end.space)?;
         space.add_link_sysctls(&end.name);

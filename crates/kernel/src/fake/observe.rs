@@ -18,11 +18,13 @@ impl World {
         Some(NsFacts {
             links: self.observe_links(number, space, &needs.links),
             addresses: addresses.into_iter().map(|a| self.address_fact(a)).collect(),
+            ways: needs.ways.iter().filter_map(|to| Some((*to, space.way_to(*to)?))).collect(),
             sources: needs.sources.iter().filter_map(source).collect(),
             routes: if needs.routes { space.routes.clone() } else { Vec::new() },
             rules: if needs.rules { space.rules.clone() } else { Vec::new() },
             neighbours: if needs.neighbours { space.neighbours.clone() } else { Vec::new() },
             sysctls: needs.sysctls.iter().map(|key| (key.clone(), space.sysctls.get(key).cloned())).collect(),
+            traffic: space.traffic_of(&needs.traffic),
             firewall: needs.firewall.iter().flat_map(|t| space.firewall.objects(t)).map(shown).collect(),
         })
     }

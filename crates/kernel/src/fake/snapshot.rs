@@ -73,6 +73,7 @@ fn lines_of(space: &Space) -> Vec<String> {
     let routes = space.routes.iter().filter(|r| !is_link_local(r));
     lines.extend(routes.map(|r| format!("route {r} {r:?}")));
     lines.extend(space.rules.iter().map(|r| format!("rule {r:?}")));
+    lines.extend(space.traffic.iter().map(|t| format!("traffic {t:?}")));
     lines.extend(space.neighbours.iter().map(|n| format!("neighbour {n:?}")));
     let set = space.sysctls.iter().filter(|(key, value)| sysctl::default_of(key) != Some(value.as_str()));
     lines.extend(set.map(|(key, value)| format!("sysctl {key}={value}")));

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use polynic_net::{Family, Route, TABLE_MAIN, scope};
+use polynic_net::{Family, IfName, Route, TABLE_MAIN, scope};
 
 use super::space::Space;
 
@@ -15,6 +15,14 @@ impl Space {
         }
         let route = self.route_towards(to)?;
         route.src.or_else(|| self.first_address(route, to))
+    }
+
+    /// The link by which packets to `to` leave.
+    pub(super) fn way_to(&self, to: IpAddr) -> Option<IfName> {
+        if self.is_local(to) {
+            return Some(IfName::loopback());
+        }
+        self.route_towards(to)?.link.clone()
     }
 
     fn route_towards(&self, to: IpAddr) -> Option<&Route> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use polynic_net::{Family, IfName, Neighbour, Route, Rule, SysctlKey, TABLE_LOCAL, TABLE_MAIN};
+use polynic_net::{Family, IfName, Neighbour, Route, Rule, SysctlKey, TABLE_LOCAL, TABLE_MAIN, Traffic};
 
 use super::address::FakeAddress;
 use super::firewall::Firewall;
@@ -22,6 +22,7 @@ pub(super) struct Space {
     pub(super) rules: Vec<Rule>,
     pub(super) neighbours: Vec<Neighbour>,
     pub(super) sysctls: BTreeMap<SysctlKey, String>,
+    pub(super) traffic: Vec<Traffic>,
     pub(super) firewall: Firewall,
     pub(super) rulesets: Rulesets,
 }
@@ -36,6 +37,7 @@ impl Space {
             rules: kernel_rules(),
             neighbours: Vec::new(),
             sysctls: sysctl::of_new_space(),
+            traffic: Vec::new(),
             firewall: Firewall::default(),
             rulesets: Rulesets::default(),
         };
@@ -56,6 +58,7 @@ impl Space {
         self.addresses.retain(|a| a.link != *name);
         self.routes.retain(|r| r.link.as_ref() != Some(name));
         self.neighbours.retain(|n| n.link != *name);
+        self.traffic.retain(|t| t.link != *name);
         self.sysctls.retain(|key, _| !key.belongs_to(name));
         for port in self.links.values_mut().filter(|l| l.master.as_ref() == Some(name)) {
             port.leave_master();

@@ -135,6 +135,7 @@ impl World {
                 self.lan.announced.push(news.clone());
                 return Ok(());
             }
+            Object::Forget(_) => return Ok(()),
             _ => {}
         }
         let space = self.space_mut(number)?;
@@ -145,13 +146,15 @@ impl World {
             Object::Neighbour(diff) => in_turn(space, diff, Space::delete_neighbour, Space::add_neighbour),
             Object::PortVlan(diff) => in_turn(space, diff, Space::delete_vlan, Space::add_vlan),
             Object::Sysctl(diff) => space.change_sysctl(diff),
+            Object::Traffic(diff) => in_turn(space, diff, Space::delete_traffic, Space::add_traffic),
             Object::Firewall(diff) => space.firewall.batch(&[diff]),
             Object::Link(_)
             | Object::Attr(_)
             | Object::Move(_)
             | Object::Wait(_)
             | Object::Probe(_)
-            | Object::Announce(_) => Ok(()),
+            | Object::Announce(_)
+            | Object::Forget(_) => Ok(()),
         }
     }
 

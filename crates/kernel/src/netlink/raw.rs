@@ -2,6 +2,11 @@
 
 use netlink_packet_core::NetlinkSerializable;
 
+/// Bit of an attribute's type that says that attributes are in it (`NLA_F_NESTED`).
+const NESTED: u16 = 0x8000;
+/// Length and type of an attribute.
+const HEADER: usize = 4;
+
 /// A request under construction.
 #[derive(Clone, Debug)]
 pub(crate) struct Raw {
@@ -16,13 +21,13 @@ impl Raw {
     }
 
     /// The same with one more attribute.
-    pub(crate) fn with(mut self, kind: u16, value: &[u8]) -> Self {
-        // An attribute of a request is an address, a number or a name: far below 64 KiB.
-        let length = (4 + value.len()) as u16;
-        self.bytes.extend(length.to_ne_bytes());
-        self.bytes.extend(kind.to_ne_bytes());
-        self.bytes.extend(value);
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    pub(crate) fn with(self, kind: u16, value: &[u8]) -> Self {
+        self.with_attributes(&attribute(kind, value))
+    }
+
+    /// The same with more attributes that are made already.
+    pub(crate) fn with_attributes(mut self, attributes: &[u8]) -> Self {
+        self.bytes.extend(attributes);
         self
     }
 }
@@ -41,6 +46,22 @@ impl NetlinkSerializable for Raw {
     }
 }
 
+/// An attribute, padded to four bytes.
+pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+    let length = HEADER + value.len();
+    // An attribute of a request is an address, a number, a name or a few of these: far below 64 KiB.
+    let mut bytes = (length as u16).to_ne_bytes().to_vec();
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(length.next_multiple_of(4), 0);
+    bytes
+}
+
+/// An attribute of attributes.
+pub(crate) fn nested(kind: u16, attributes: &[u8]) -> Vec<u8> {
+    attribute(kind | NESTED, attributes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,9 +70,11 @@ mod tests {
     #[test]
     fn attributes_are_padded_and_read_back() {
         let raw = Raw::new(26, &[2, 0, 0, 0]).with(1, b"abc").with(2, &[9; 4]);
+        let raw = raw.with_attributes(&nested(3, &attribute(1, b"x")));
         let mut bytes = vec![0; raw.buffer_len()];
         raw.serialize(&mut bytes);
         let list = Attrs::after(&bytes, 4);
         assert_eq!((list.get(1), list.get(2)), (Some(&b"abc"[..]), Some(&[9; 4][..])));
+        assert_eq!(list.nested(3).get(1), Some(&b"x"[..]));
     }
 }

@@ -14,6 +14,7 @@ use crate::netlink::Fault;
 
 mod connection;
 mod transport;
+pub(super) mod xt;
 
 /// One expression of a rule.
 pub(super) type Expr = ListAttribute<ExpressionAttribute>;
@@ -34,8 +35,10 @@ const NF_ACCEPT: u32 = 1;
 /// The expressions of one match or statement in a table of `family`.
 pub(super) fn encode(expr: &FwExpr, family: FwFamily) -> Result<Vec<Expr>, Fault> {
     Ok(match expr {
-        FwExpr::Iif(name) => link_name(MetaKey::Iifname, name)?,
-        FwExpr::Oif(name) => link_name(MetaKey::Oifname, name)?,
+        FwExpr::Iif(name) => link_name(MetaKey::Iifname, Operator::Equal, name)?,
+        FwExpr::Oif(name) => link_name(MetaKey::Oifname, Operator::Equal, name)?,
+        FwExpr::NotIif(name) => link_name(MetaKey::Iifname, Operator::NotEqual, name)?,
+        FwExpr::NotOif(name) => link_name(MetaKey::Oifname, Operator::NotEqual, name)?,
         FwExpr::Src { net, not } => address(family, *net, *not, Side::Source)?,
         FwExpr::Dst { net, not } => address(family, *net, *not, Side::Destination)?,
         FwExpr::IifIn(set) => vec![meta(MetaKey::Iifname), in_set(set)],
@@ -45,6 +48,9 @@ pub(super) fn encode(expr: &FwExpr, family: FwFamily) -> Result<Vec<Expr>, Fault
         FwExpr::EtherSrc(mac) => ether_source(family, *mac),
         FwExpr::NoReturnPath => no_return_path(),
         FwExpr::NewConnection => connection::is_new(),
+        FwExpr::DestinationRewritten => connection::is_dnat(),
+        FwExpr::OriginalDstPort(port) => connection::original_port(*port),
+        FwExpr::XtEstablished => vec![xt::established()],
         FwExpr::KnownConnection => connection::is_known(),
         FwExpr::ConnectionMark { value, mask } => connection::mark(*value, *mask),
         FwExpr::SetConnectionMark { value, mask } => connection::set_mark(*value, *mask),
@@ -64,7 +70,7 @@ pub(super) fn encode(expr: &FwExpr, family: FwFamily) -> Result<Vec<Expr>, Fault
 }
 
 /// A name is compared with all its terminating zeros, a prefix with what there is of it.
-fn link_name(key: MetaKey, name: &str) -> Result<Vec<Expr>, Fault> {
+fn link_name(key: MetaKey, operator: Operator, name: &str) -> Result<Vec<Expr>, Fault> {
     let (bytes, whole) = match name.strip_suffix('*') {
         Some(prefix) => (prefix.as_bytes().to_vec(), false),
         None => (name.as_bytes().to_vec(), true),
@@ -73,13 +79,17 @@ fn link_name(key: MetaKey, name: &str) -> Result<Vec<Expr>, Fault> {
         return Err(Fault::refused(Errno::EINVAL, format!("{name:?} matches no link's name")));
     }
     if bytes.is_empty() {
-        return Ok(Vec::new());
+        // Every name matches; that none does cannot be said of a name.
+        return match operator {
+            Operator::Equal => Ok(Vec::new()),
+            _ => Err(Fault::refused(Errno::EINVAL, format!("{name:?} leaves no link over"))),
+        };
     }
     let mut bytes = bytes;
     if whole {
         bytes.resize(NAME_LEN, 0);
     }
-    Ok(vec![meta(key), compare(Operator::Equal, bytes)])
+    Ok(vec![meta(key), compare(operator, bytes)])
 }
 
 #[derive(Clone, Copy)]

@@ -1,4 +1,4 @@
-//! Reading tables. Expressions of rules are passed over: rules are recognised by their comments.
+//! Reading tables. Expressions of rules are passed over, but for the comments of iptables: rules are recognised by their comments.
 
 use netlink_packet_netfilter::nftables::{
     ChainMessage, NfTablesMessage, RuleAttribute, RuleMessage, SetAttribute, SetMessage,
@@ -6,6 +6,7 @@ use netlink_packet_netfilter::nftables::{
 use polynic_net::{FwBase, FwChain, FwHook, FwInventory, FwKind, FwObject, FwPosition, FwRule, FwTable};
 
 use super::comment;
+use super::expr::xt;
 use super::message::{about, table_message};
 use crate::Errno;
 use crate::netlink::attrs::{self, Attrs};
@@ -29,6 +30,7 @@ pub(super) mod nfta {
     pub const RULE_TABLE: u16 = 1;
     pub const RULE_CHAIN: u16 = 2;
     pub const RULE_HANDLE: u16 = 3;
+    pub const RULE_EXPRESSIONS: u16 = 4;
     pub const RULE_USERDATA: u16 = 7;
 }
 
@@ -139,7 +141,8 @@ fn rule(list: Attrs<'_>, table: &FwTable) -> Option<SeenRule> {
     if text(nfta::RULE_TABLE) != Some(&table.name) {
         return None;
     }
-    let comment = list.get(nfta::RULE_USERDATA).and_then(comment::decode).unwrap_or_default();
+    let ours = list.get(nfta::RULE_USERDATA).and_then(comment::decode);
+    let comment = ours.or_else(|| xt::comment(list.nested(nfta::RULE_EXPRESSIONS))).unwrap_or_default();
     Some(SeenRule {
         chain: text(nfta::RULE_CHAIN)?.to_owned(),
         handle: u64::from_be_bytes(*list.get(nfta::RULE_HANDLE)?.first_chunk()?),

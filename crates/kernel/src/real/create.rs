@@ -174,7 +174,10 @@ fn new_link(link: &Link, parent: Option<u32>, netns: Option<RawFd>) -> LinkMessa
         LinkKind::Dummy => info(InfoKind::Dummy, None),
         LinkKind::Vrf { table } => info(InfoKind::Vrf, Some(InfoData::Vrf(vec![InfoVrf::TableId(*table)]))),
         LinkKind::Vxlan(v) => info(InfoKind::Vxlan, Some(InfoData::Vxlan(vxlan(v, parent)))),
-        LinkKind::Ifb => info(InfoKind::Ifb, None),
+        LinkKind::Ifb => {
+            message.attributes.push(LinkAttribute::TxQueueLen(0));
+            info(InfoKind::Ifb, None)
+        }
         // A veth's data is its peer; a tap is not made by message at all.
         LinkKind::Veth(_) | LinkKind::Tap(_) => return message,
     };

@@ -178,6 +178,11 @@ pub(super) fn source(payload: &[u8]) -> Option<IpAddr> {
     Attrs::after(payload, ROUTE_HEADER).get(libc::RTA_PREFSRC).and_then(attrs::ip)
 }
 
+/// The link of a route.
+pub(super) fn way(payload: &[u8]) -> Option<u32> {
+    Attrs::after(payload, ROUTE_HEADER).get(libc::RTA_OIF).and_then(attrs::u32)
+}
+
 /// The next hop is on the link whatever addresses say.
 const RTNH_F_ONLINK: u8 = 4;
 /// Metrics of include/uapi/linux/rtnetlink.h.

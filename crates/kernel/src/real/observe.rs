@@ -19,6 +19,9 @@ impl Space {
         for to in &needs.sources {
             facts.sources.extend(self.source_towards(*to)?.map(|from| (*to, from)));
         }
+        for to in &needs.ways {
+            facts.ways.extend(self.way_to(*to)?.map(|link| (*to, link)));
+        }
         if needs.routes {
             facts.routes = self.routes()?;
         }
@@ -30,6 +33,9 @@ impl Space {
         }
         if !needs.sysctls.is_empty() {
             facts.sysctls = self.sysctls(&needs.sysctls)?;
+        }
+        for link in &needs.traffic {
+            facts.traffic.extend(self.traffic(link)?);
         }
         for table in &needs.firewall {
             facts.firewall.extend(nft::observe(self.firewall()?, table)?);

@@ -79,12 +79,22 @@ impl Space {
 
     /// The source address that the kernel would choose towards `to`; none if it knows no way there.
     pub(super) fn source_towards(&mut self, to: IpAddr) -> Result<Option<IpAddr>, Fault> {
+        self.ask_way(to, facts::source)
+    }
+
+    /// The link by which the kernel would send to `to`; none if it knows no way there.
+    pub(super) fn way_to(&mut self, to: IpAddr) -> Result<Option<IfName>, Fault> {
+        let Some(index) = self.ask_way(to, facts::way)? else { return Ok(None) };
+        Ok(self.names(std::iter::once(index))?.remove(&index))
+    }
+
+    fn ask_way<T>(&mut self, to: IpAddr, read: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>, Fault> {
         let mut message = RouteMessage::default();
         message.header.address_family = family(Family::of(to));
         message.header.destination_prefix_length = Family::of(to).bits();
         message.attributes = vec![RouteAttribute::Destination(address(to))];
-        match self.route.get(RouteNetlinkMessage::GetRoute(message), |payload| Some(facts::source(payload))) {
-            Ok(source) => Ok(source),
+        match self.route.get(RouteNetlinkMessage::GetRoute(message), |payload| Some(read(payload))) {
+            Ok(found) => Ok(found),
             Err(fault) if NO_WAY.iter().any(|errno| fault.is(*errno)) => Ok(None),
             Err(fault) => Err(fault),
         }

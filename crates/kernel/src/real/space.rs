@@ -75,9 +75,14 @@ impl Space {
             Object::Neighbour(diff) => Ok(self.change_neighbour(diff)?),
             Object::Sysctl(diff) => self.change_sysctl(diff),
             Object::PortVlan(diff) => Ok(self.change_port_vlan(diff)?),
+            Object::Traffic(diff) => Ok(self.change_traffic(diff)?),
             Object::Wait(wait) => self.wait(wait),
             Object::Announce(news) => {
                 self.announce(news);
+                Ok(())
+            }
+            Object::Forget(flows) => {
+                self.forget_flows(flows);
                 Ok(())
             }
             Object::Link(_) | Object::Move(_) | Object::Firewall(_) | Object::Probe(_) => {

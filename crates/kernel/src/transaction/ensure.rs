@@ -41,7 +41,8 @@ fn converge_batch(
     steps: &[Step],
     promises: &[Change],
 ) -> Result<Vec<Change>, KernelError> {
-    let talks = |s: &Step| matches!(s.change.object, Object::Probe(_) | Object::Announce(_));
+    let talks =
+        |s: &Step| matches!(s.change.object, Object::Probe(_) | Object::Announce(_) | Object::Forget(_));
     let stands = |s: &&Step| !talks(s) && (!is_promise(&s.change) || promises.contains(&s.change));
     let current: Vec<Step> = steps.iter().filter(stands).cloned().collect();
     match current.as_slice() {
@@ -57,8 +58,9 @@ fn converge_batch(
 
 /// Whether a change leaves something behind that a later one may supersede.
 fn is_promise(change: &Change) -> bool {
-    !change.is_deletion()
-        && !matches!(change.object, Object::Wait(_) | Object::Probe(_) | Object::Announce(_))
+    let passing =
+        matches!(change.object, Object::Wait(_) | Object::Probe(_) | Object::Announce(_) | Object::Forget(_));
+    !change.is_deletion() && !passing
 }
 
 /// Makes what is missing; answers the change that did it, if there was one.

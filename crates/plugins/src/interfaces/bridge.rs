@@ -84,7 +84,7 @@ impl Attachment for Config {
     }
 
     fn leftover_needs(&self, _: &Call<'_>) -> Needs {
-        let mut needs = masquerade::needs();
+        let mut needs = masquerade::leftover_needs();
         if self.mac_spoof_check {
             needs.merge(spoof::needs());
         }

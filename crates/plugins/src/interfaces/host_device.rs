@@ -44,7 +44,8 @@ impl Device {
         let (name, sandbox) = (call.ifname.to_string(), call.invocation.netns.clone());
         let interfaces = vec![Interface { name, mac, sandbox, ..Interface::default() }];
         let addressed = ipam.map(|ipam| addressing::on_interface(ipam, 0)).unwrap_or_default();
-        let dns = call.conf.dns.clone();
+        // Without addresses the answer is the interface and no more.
+        let dns = ipam.map(|_| call.conf.dns.clone()).unwrap_or_default();
         Success { interfaces, dns, ..addressed }
     }
 

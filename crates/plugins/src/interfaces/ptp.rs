@@ -169,7 +169,7 @@ impl Attachment for PtpAttachment {
     }
 
     fn leftover_needs(&self, _: &Call<'_>) -> Needs {
-        masquerade::needs()
+        masquerade::leftover_needs()
     }
 
     fn leftovers(&self, call: &Call<'_>, facts: &Facts) -> Leftovers {

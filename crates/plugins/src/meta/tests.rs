@@ -29,7 +29,36 @@ fn chains() -> Vec<Chain> {
     let ipam =
         json!({"type": "static", "addresses": addresses, "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]});
     let macvlan = json!({"type": "macvlan", "master": "eth0", "ipam": ipam});
+    let ptp = json!({"type": "ptp", "ipam": {"type": "static", "addresses": addresses}});
+    let ports = json!({"portMappings": [{"hostPort": 80, "containerPort": 8080, "protocol": "tcp"},
+        {"hostPort": 53, "containerPort": 53, "protocol": "udp", "hostIP": "192.168.1.10"},
+        {"hostPort": 53, "containerPort": 53, "protocol": "udp", "hostIP": "fd00::1"}]});
     let seconds = [
+        (&ptp, json!({"type": "portmap", "runtimeConfig": ports})),
+        (
+            &ptp,
+            json!({"type": "portmap", "snat": false, "conditionsV4": ["!", "-d", "192.0.2.0/24"], "runtimeConfig": ports}),
+        ),
+        (&ptp, json!({"type": "portmap", "masqAll": true, "backend": "nftables", "runtimeConfig": ports})),
+        (&macvlan, json!({"type": "portmap"})),
+        (
+            &ptp,
+            json!({"type": "bandwidth", "ingressRate": 1_000_000, "ingressBurst": 80_000, "egressRate": 2_000_000, "egressBurst": 80_000}),
+        ),
+        (
+            &macvlan,
+            json!({"type": "bandwidth", "ingressRate": 1_000_000, "ingressBurst": 80_000, "egressRate": 2_000_000, "egressBurst": 80_000}),
+        ),
+        (
+            &ptp,
+            json!({"type": "bandwidth", "unshapedSubnets": ["10.0.0.0/8", "fd00::/8"], "runtimeConfig": {"bandwidth": {"egressRate": 2_000_000, "egressBurst": 80_000}}}),
+        ),
+        (&ptp, json!({"type": "bandwidth"})),
+        (&ptp, json!({"type": "firewall"})),
+        (
+            &macvlan,
+            json!({"type": "firewall", "backend": "iptables", "iptablesAdminChainName": "MINE", "ingressPolicy": "isolated"}),
+        ),
         (
             &macvlan,
             json!({"type": "tuning", "sysctl": {"net.ipv4.conf.IFNAME.arp_notify": "0"}, "mac": "02:00:00:00:00:77", "mtu": 1400, "promisc": true, "allmulti": true, "txQLen": 500}),

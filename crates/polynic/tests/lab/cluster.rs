@@ -1,4 +1,4 @@
-//! A lab of two nodes, driven by this machine's kubectl.
+//! A lab, driven by this machine's kubectl.
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
@@ -14,15 +14,26 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// Two nodes.
     pub fn start() -> Option<Cluster> {
+        Cluster::with(&["--nodes", "2", "--services", "10.233.0.0/18,fd00:10:233::/112"])
+    }
+
+    /// As the options of `up` say.
+    pub fn with(options: &[&str]) -> Option<Cluster> {
         let labs = Labs::with_plugins()?;
         if Command::new("kubectl").arg("version").arg("--client").output().is_err() {
             eprintln!("skipped: scenarios: there is no kubectl");
             return None;
         }
-        labs.ok(&["up", "--nodes", "2", "--services", "10.233.0.0/18,fd00:10:233::/112"]);
+        labs.ok(&[&["up"], options].concat());
         let kubeconfig = labs.ok(&["kubeconfig"]).trim().to_owned();
         Some(Cluster { labs, home: tempfile::tempdir().unwrap(), kubeconfig })
+    }
+
+    /// Where the cluster is.
+    pub fn kubeconfig(&self) -> &str {
+        &self.kubeconfig
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
@@ -46,7 +57,8 @@ impl Cluster {
     }
 
     pub fn apply(&self, manifests: &str) {
-        let mut child = self.command(&["apply", "-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = self.command(&["apply", "-f", "-"]);
+        let mut child = child.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(manifests.as_bytes()).unwrap();
         assert!(child.wait().unwrap().success());
     }

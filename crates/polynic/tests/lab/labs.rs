@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// The lab's program and the nodes', as cargo built them for these tests.
 const POLYNIC_LAB: &str = env!("CARGO_BIN_EXE_polynic-lab");
-const POLYNIC: &str = env!("CARGO_BIN_EXE_polynic");
+pub const POLYNIC: &str = env!("CARGO_BIN_EXE_polynic");
 
 /// Labs of one test, in a runtime directory of their own.
 pub struct Labs {

@@ -1,11 +1,17 @@
 //! What both sides are asked to do.
 
+mod chained;
+mod devices;
+mod lacking;
+
 use polynic_e2e::{Call, Node, Pod};
 use serde_json::{Value, json};
 
 /// One input.
 pub(super) struct Scenario {
     pub(super) name: String,
+    /// The plugin before it in a chain, whose result it is given.
+    first: Option<Value>,
     conf: Value,
     env: Vec<(&'static str, &'static str)>,
     /// Commands of `ip` on the node and in the pod before.
@@ -15,7 +21,11 @@ pub(super) struct Scenario {
 
 impl Scenario {
     fn new(name: &str, conf: Value) -> Self {
-        Self { name: name.to_owned(), conf, env: Vec::new(), node: "", pod: "" }
+        Self { name: name.to_owned(), first: None, conf, env: Vec::new(), node: "", pod: "" }
+    }
+
+    fn behind(self, first: Value) -> Self {
+        Self { first: Some(first), ..self }
     }
 
     fn env(mut self, name: &'static str, value: &'static str) -> Self {
@@ -40,12 +50,20 @@ impl Scenario {
         }
     }
 
+    /// The call of the plugin before it.
+    pub(super) fn first(&self, node: &Node, pod: &Pod) -> Option<Call> {
+        self.first.as_ref().map(|conf| Call::new(pod, placed(conf, node)))
+    }
+
     pub(super) fn call(&self, node: &Node, pod: &Pod) -> Call {
-        let conf: Value =
-            serde_json::from_str(&self.conf.to_string().replace("DIR", node.directory())).unwrap();
-        let call = Call::new(pod, conf);
+        let call = Call::new(pod, placed(&self.conf, node));
         self.env.iter().fold(call, |call, (name, value)| call.with(name, value))
     }
+}
+
+/// A configuration with the node's directory where it says `DIR`.
+fn placed(conf: &Value, node: &Node) -> Value {
+    serde_json::from_str(&conf.to_string().replace("DIR", node.directory())).unwrap()
 }
 
 fn with(mut conf: Value, keys: Value) -> Value {
@@ -74,7 +92,13 @@ const V4: &[&str] = &["10.5.0.0/24"];
 const DUAL: &[&str] = &["10.5.0.0/24", "fd00:5::/64"];
 
 pub(super) fn all() -> Vec<Scenario> {
-    [macvlan(), bridge(), ptp(), loopback(), ipam(), versions(), mistakes()].into_iter().flatten().collect()
+    let mains = [macvlan(), bridge(), ptp(), loopback(), devices::all(), ipam(), versions(), mistakes()];
+    mains.into_iter().chain([chained::all()]).flatten().collect()
+}
+
+/// Those with links that not every kernel has.
+pub(super) fn of_lacking_kinds() -> Vec<Scenario> {
+    lacking::all()
 }
 
 fn macvlan() -> Vec<Scenario> {

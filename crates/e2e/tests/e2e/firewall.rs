@@ -1,0 +1,159 @@
+//! firewall (spec/plugins.md 3.4), with packets.
+
+use std::process::Command;
+
+use polynic_e2e::{Call, Node, Pod, is_cut_off, reaches};
+use polynic_kernel::testing::say_skipped;
+use serde_json::{Value, json};
+
+use crate::life::{conf, host_local, records};
+
+/// A pod on a bridge that is its gateway, and the result to chain on.
+fn attached(node: &Node, pod: &Pod, bridge: &str, subnets: &[&str]) -> Value {
+    let mut ipam = host_local(node, subnets);
+    ipam["routes"] = json!([{"dst": "0.0.0.0/0"}, {"dst": "::/0"}]);
+    let conf = conf("bridge", json!({"name": bridge, "bridge": bridge, "isGateway": true, "ipam": ipam}));
+    Call::new(pod, conf).add()
+}
+
+fn firewall(pod: &Pod, keys: Value, prev: &Value) -> Call {
+    Call::new(pod, conf("firewall", keys)).key("prevResult", prev.clone())
+}
+
+fn address(result: &Value, at: usize) -> String {
+    result["ips"][at]["address"].as_str().unwrap().split('/').next().unwrap().to_owned()
+}
+
+/// Runs a command on the node; nothing if there is no such program.
+fn run(node: &Node, line: &'static str) -> Option<String> {
+    let mut words = line.split(' ');
+    let program = words.next().unwrap();
+    let words: Vec<&str> = words.collect();
+    let output = node.netns().run(move || Command::new(program).args(words).output()).unwrap().ok()?;
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn pods_get_through_a_node_that_lets_nothing_through() {
+    let Some(node) = Node::new() else { return };
+    let pod = Pod::new();
+    let prev = attached(&node, &pod, "br6", &["10.6.0.0/24", "fd00:6::/64"]);
+    node.wire().ip("route add 10.6.0.0/24 via 192.168.1.10\nroute add fd00:6::/64 via fd00:1::10");
+    let (world, pod_v4) = ("192.168.1.1", address(&prev, 0));
+    assert!(reaches(&pod.netns, &node.wire().netns, world));
+    if run(&node, "iptables-nft -P FORWARD DROP").is_none() {
+        return say_skipped("there is no `iptables-nft` (Debian: iptables)");
+    }
+    run(&node, "ip6tables-nft -P FORWARD DROP").unwrap();
+    assert!(is_cut_off(&pod.netns, &node.wire().netns, world));
+    let before = node.state();
+    let call = firewall(&pod, json!({}), &prev);
+    let result = call.add();
+    assert_eq!(result, prev);
+    assert!(reaches(&pod.netns, &node.wire().netns, world));
+    assert!(reaches(&pod.netns, &node.wire().netns, "fd00:1::1"));
+    assert!(is_cut_off(&node.wire().netns, &pod.netns, &pod_v4), "only answers may come in");
+    assert_eq!(call.check(&result).silent(), "");
+    assert_eq!(call.add(), result, "a repeated ADD");
+    let listed = run(&node, "iptables-nft -S").unwrap();
+    for line in [
+        "-P FORWARD DROP",
+        "-A FORWARD -m comment --comment \"CNI firewall plugin rules\" -j CNI-FORWARD",
+        "-A CNI-FORWARD -m comment --comment \"CNI firewall plugin admin overrides\" -j CNI-ADMIN",
+    ] {
+        assert!(listed.lines().any(|l| l == line), "{line} in\n{listed}");
+    }
+    let of_pod: Vec<&str> = listed.lines().filter(|l| l.contains(&pod_v4)).collect();
+    assert_eq!(of_pod.len(), 2, "{listed}");
+    assert!(of_pod[0].contains("-m conntrack --ctstate RELATED,ESTABLISHED"), "{listed}");
+    // The administrator's word comes first.
+    run(&node, "iptables-nft -A CNI-ADMIN -d 192.168.1.1 -j DROP").unwrap();
+    assert!(is_cut_off(&pod.netns, &node.wire().netns, world));
+    run(&node, "iptables-nft -F CNI-ADMIN").unwrap();
+    assert!(reaches(&pod.netns, &node.wire().netns, world));
+    call.del();
+    assert!(is_cut_off(&pod.netns, &node.wire().netns, world));
+    node.state().without(&["CNI-FORWARD", "CNI-ADMIN"]).assert_same(&before, "after DEL");
+    assert!(!run(&node, "iptables-nft -S").unwrap().contains(&pod_v4));
+    call.del();
+    // Once more, and DEL without anything to go by.
+    call.add();
+    std::fs::remove_dir_all(records(&pod.id)).unwrap();
+    let mut bare = call.without("CNI_NETNS");
+    bare.conf.as_object_mut().unwrap().remove("prevResult");
+    bare.del();
+    assert!(!run(&node, "iptables-nft -S").unwrap().contains(&pod_v4));
+}
+
+#[test]
+fn chains_that_iptables_made_are_used() {
+    let Some(node) = Node::new() else { return };
+    let pod = Pod::new();
+    let prev = attached(&node, &pod, "br6", &["10.6.0.0/24"]);
+    if run(&node, "iptables-nft -N CNI-FORWARD").is_none() {
+        return say_skipped("there is no `iptables-nft` (Debian: iptables)");
+    }
+    let rule =
+        ["-I", "FORWARD", "-m", "comment", "--comment", "CNI firewall plugin rules", "-j", "CNI-FORWARD"];
+    let made = node.netns().run(move || Command::new("iptables-nft").args(rule).status().unwrap()).unwrap();
+    assert!(made.success());
+    firewall(&pod, json!({"cniVersion": "0.3.1"}), &downgraded(&prev)).add();
+    let listed = run(&node, "iptables-nft -S FORWARD").unwrap();
+    assert_eq!(listed.matches("CNI-FORWARD").count(), 1, "{listed}");
+}
+
+/// The same result in the form of 0.3.1.
+fn downgraded(result: &Value) -> Value {
+    let mut result = result.clone();
+    result["cniVersion"] = json!("0.3.1");
+    for ip in result["ips"].as_array_mut().unwrap() {
+        ip["version"] = json!("4");
+    }
+    result
+}
+
+#[test]
+fn bridges_are_kept_apart_as_asked() {
+    let Some(node) = Node::new() else { return };
+    let (a, b, c) = (Pod::new(), Pod::new(), Pod::new());
+    let prev_a = attached(&node, &a, "br6", &["10.6.0.0/24"]);
+    let prev_b = attached(&node, &b, "br7", &["10.7.0.0/24"]);
+    let prev_c = attached(&node, &c, "br6", &["10.6.0.0/24"]);
+    let (at_b, at_c) = (address(&prev_b, 0), address(&prev_c, 0));
+    assert!(reaches(&a.netns, &b.netns, &at_b));
+    let same = json!({"ingressPolicy": "same-bridge"});
+    let calls =
+        [(&a, &prev_a), (&b, &prev_b), (&c, &prev_c)].map(|(pod, prev)| firewall(pod, same.clone(), prev));
+    for call in &calls {
+        let result = call.add();
+        assert_eq!(call.check(&result).silent(), "");
+    }
+    assert!(is_cut_off(&a.netns, &b.netns, &at_b), "another bridge");
+    assert!(reaches(&a.netns, &c.netns, &at_c), "the same bridge");
+    calls.iter().for_each(Call::del);
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_name() {
+    let Some(node) = Node::new() else { return };
+    let pod = Pod::new();
+    let prev = attached(&node, &pod, "br6", &["10.6.0.0/24"]);
+    let before = node.state();
+    let bare = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.6.0.9/24"}]});
+    for (keys, prev, text) in [
+        (json!({"ingressPolicy": "closed"}), &prev, "unknown ingress policy: \"closed\""),
+        (json!({"backend": "firewalld"}), &prev, "backend \"firewalld\" is not supported"),
+        (
+            json!({"ingressPolicy": "isolated"}),
+            &bare,
+            "interface needs to be set for ingress policy \"isolated\"",
+        ),
+    ] {
+        let (_, said) = firewall(&pod, keys.clone(), prev).run("ADD").error();
+        assert!(said.contains(text), "{keys}: {said}");
+    }
+    let without = Call::new(&pod, conf("firewall", json!({})));
+    assert_eq!(without.run("ADD").error().1, "missing prevResult from earlier plugin");
+    node.state().assert_same(&before, "nothing was done");
+}

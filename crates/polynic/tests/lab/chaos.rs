@@ -1,0 +1,260 @@
+//! Everything at once: pods come and go in random order on four nodes, more of them than the pool has addresses, while agents and the
+//! controller are killed, the API server stands still, the pool is edited and a node is taken away. Afterwards every pod that can run
+//! runs, no address is there twice, none is lost, and the checker finds nothing.
+//!
+//! `POLYNIC_CHAOS_PODS` says how many pods are made in all, `POLYNIC_CHAOS_SEED` in which order things happen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::cluster::Cluster;
+use crate::labs::{POLYNIC, text};
+
+/// Pods in all unless the environment says otherwise.
+const PODS: usize = 90;
+/// Pods that are made or deleted in one step.
+const BATCH: usize = 9;
+/// Addresses of the pool; two more when it is edited.
+const ADDRESSES: usize = 30;
+/// Pods that exist at most: more than there are addresses.
+const MOST: usize = 40;
+
+const NETWORK: &str = r#"
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {name: lan}
+spec:
+  config: '{"cniVersion": "0.3.1", "type": "macvlan", "master": "eth0", "mode": "bridge",
+    "ipam": {"type": "spiderpool", "default_ipv4_ippool": ["lan"]}}'
+---
+apiVersion: spiderpool.spidernet.io/v2beta1
+kind: SpiderIPPool
+metadata: {name: lan}
+spec: {subnet: 192.168.1.0/24, ips: [192.168.1.100-192.168.1.129]}
+"#;
+
+/// Numbers that look random and are the same for the same seed (xorshift, Marsaglia 2003).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+struct Chaos {
+    cluster: Cluster,
+    dice: Dice,
+    alive: Vec<String>,
+    made: usize,
+    killed: usize,
+}
+
+#[test]
+fn whatever_dies_no_address_is_doubled_or_lost() {
+    let Some(cluster) = Cluster::with(&["--nodes", "4", "--spiderpool"]) else { return };
+    let seed = number("POLYNIC_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id())).max(1);
+    let pods = number("POLYNIC_CHAOS_PODS").and_then(|n| usize::try_from(n).ok()).unwrap_or(PODS);
+    eprintln!("POLYNIC_CHAOS_SEED={seed} POLYNIC_CHAOS_PODS={pods}");
+    cluster.apply(NETWORK);
+    let mut chaos = Chaos { cluster, dice: Dice(seed), alive: Vec::new(), made: 0, killed: 0 };
+    let mut step = 0;
+    while chaos.made < pods {
+        chaos.misfortune(step);
+        chaos.create(BATCH.min(pods - chaos.made));
+        while chaos.alive.len() > MOST {
+            chaos.delete(BATCH);
+        }
+        step += 1;
+    }
+    assert!(chaos.killed > 2, "daemons were killed: {}", chaos.killed);
+    let too_many = chaos.alive.len().saturating_sub(ADDRESSES - 2);
+    chaos.delete(too_many);
+    chaos.everything_runs();
+    let rest = chaos.alive.len();
+    chaos.delete(rest);
+    eventually("addresses are held for pods that are gone", || chaos.held().is_empty());
+    eventually("endpoints stay", || {
+        chaos.cluster.ok(&["get", "spiderendpoints", "-A", "-o", "name"]).is_empty()
+    });
+    chaos.cluster.labs.ok(&["down"]);
+    chaos.cluster.labs.nothing_left();
+}
+
+impl Chaos {
+    /// What happens at a step of its own, and otherwise by chance.
+    fn misfortune(&mut self, step: usize) {
+        match step {
+            3 => self.edit_the_pool(),
+            5 => drop(self.cluster.labs.ok(&["node", "remove", "node4"])),
+            6 => self.stop_the_api_server(),
+            _ => match self.dice.below(3) {
+                0 => self.kill("spiderpool-controller"),
+                _ => self.kill("agent"),
+            },
+        }
+    }
+
+    /// Ends one daemon of the lab, chosen by chance among those of a kind.
+    fn kill(&mut self, what: &str) {
+        let word = if what == "agent" { "agent" } else { "controller" };
+        let mut found = self.daemons(word);
+        if !found.is_empty() {
+            let victim = found.swap_remove(self.dice.below(found.len()));
+            signal("KILL", victim);
+            self.killed += 1;
+        }
+    }
+
+    /// The lab's processes of the node program with this word on their command line.
+    fn daemons(&self, word: &str) -> Vec<u32> {
+        let parents = parents();
+        let init: u32 = self.cluster.labs.init("lab").parse().unwrap();
+        let is_ours =
+            |pid: u32| std::iter::successors(Some(pid), |pid| parents.get(pid).copied()).any(|p| p == init);
+        let runs = |pid: &u32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let line = text(&line);
+            let words: Vec<&str> = line.split('\0').collect();
+            words.first().is_some_and(|program| program.ends_with("polynic")) && words.contains(&word)
+        };
+        parents.keys().copied().filter(|pid| is_ours(*pid)).filter(runs).collect()
+    }
+
+    /// The supervisor serves the API: stopped, it answers nobody, and connections to it stand.
+    fn stop_the_api_server(&self) {
+        let all = self.cluster.labs.processes().into_iter().filter_map(|pid| pid.parse().ok());
+        let supervisors: Vec<u32> = all
+            .filter(|pid: &u32| {
+                let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                text(&line).contains("__supervise")
+            })
+            .collect();
+        assert!(!supervisors.is_empty(), "there is a supervisor");
+        supervisors.iter().for_each(|pid| signal("STOP", *pid));
+        std::thread::sleep(Duration::from_secs(4));
+        supervisors.iter().for_each(|pid| signal("CONT", *pid));
+    }
+
+    /// An address less that nobody has yet perhaps, and three more.
+    fn edit_the_pool(&self) {
+        let held = self.held();
+        let free = (100..130).rev().map(|n| format!("192.168.1.{n}")).find(|ip| !held.contains_key(ip));
+        let excluded: Vec<String> = free.into_iter().collect();
+        let patch = json!({"spec": {"ips": ["192.168.1.100-192.168.1.129", "192.168.1.140-192.168.1.142"],
+                                    "excludeIPs": excluded}});
+        let run =
+            || self.cluster.run(&["patch", "spiderippool", "lan", "--type=merge", "-p", &patch.to_string()]);
+        // The controller's webhook may be away, and the address may have been taken meanwhile.
+        let output = run();
+        let words = text(&output.stderr);
+        assert!(output.status.success() || words.contains("webhook") || words.contains("in use"), "{words}");
+    }
+
+    fn create(&mut self, count: usize) {
+        let pods: Vec<Value> = (0..count)
+            .map(|n| {
+                let name = format!("p{}", self.made + n);
+                self.alive.push(name.clone());
+                let annotations = json!({"k8s.v1.cni.cncf.io/networks": "lan"});
+                json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "annotations": annotations},
+                       "spec": {"terminationGracePeriodSeconds": 0, "containers": [{"name": "c", "image": "x"}]}})
+            })
+            .collect();
+        self.made += count;
+        self.cluster.apply(&json!({"apiVersion": "v1", "kind": "List", "items": pods}).to_string());
+    }
+
+    fn delete(&mut self, count: usize) {
+        let count = count.min(self.alive.len());
+        let victims: Vec<String> =
+            (0..count).map(|_| self.alive.swap_remove(self.dice.below(self.alive.len()))).collect();
+        if victims.is_empty() {
+            return;
+        }
+        let mut line = vec!["delete", "pod", "--wait=false", "--ignore-not-found"];
+        line.extend(victims.iter().map(String::as_str));
+        self.cluster.ok(&line);
+    }
+
+    /// Who holds which address by the pool's status.
+    fn held(&self) -> BTreeMap<String, Value> {
+        let status = self.cluster.field("spiderippool/lan", ".status.allocatedIPs");
+        if status.is_empty() { BTreeMap::new() } else { serde_json::from_str(&status).unwrap() }
+    }
+
+    /// Pods by name: whether they run, and their addresses on the second interface.
+    fn pods(&self) -> BTreeMap<String, (bool, Vec<String>)> {
+        let list: Value = serde_json::from_str(&self.cluster.ok(&["get", "pods", "-o", "json"])).unwrap();
+        let pods = list["items"].as_array().unwrap().iter();
+        pods.map(|pod| {
+            let status = &pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"];
+            let rows: Value = serde_json::from_str(status.as_str().unwrap_or("[]")).unwrap();
+            let own = rows.as_array().unwrap().iter().filter(|row| row["interface"] == "net1");
+            let addresses = own.flat_map(|row| row["ips"].as_array().cloned().unwrap_or_default());
+            let addresses = addresses.filter_map(|ip| ip.as_str().map(str::to_owned)).collect();
+            let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+            (name, (pod["status"]["phase"] == "Running", addresses))
+        })
+        .collect()
+    }
+
+    fn everything_runs(&mut self) {
+        // With the node its pods are gone, as nobody makes a bare pod again.
+        let mut pods = BTreeMap::new();
+        eventually("pods do not run though there are addresses", || {
+            pods = self.pods();
+            pods.values().all(|(runs, addresses)| *runs && !addresses.is_empty())
+                && pods.keys().all(|name| self.alive.contains(name))
+        });
+        self.alive.retain(|name| pods.contains_key(name));
+        assert!(pods.len() > ADDRESSES / 3, "enough pods are left to say something: {}", pods.len());
+        let all: Vec<&String> = pods.values().flat_map(|(_, addresses)| addresses).collect();
+        let distinct: BTreeSet<&String> = all.iter().copied().collect();
+        assert_eq!(all.len(), distinct.len(), "an address is there twice: {pods:?}");
+        eventually("the pool does not hold what the pods have", || {
+            let held = self.held();
+            held.keys().collect::<BTreeSet<_>>() == distinct
+        });
+        eventually("the checker finds something", || {
+            let mut doctor = Command::new(POLYNIC);
+            let output = doctor.args(["doctor", "--kubeconfig", self.cluster.kubeconfig()]).output().unwrap();
+            text(&output.stdout).contains("all is well")
+        });
+    }
+}
+
+/// The parent of each process.
+fn parents() -> BTreeMap<u32, u32> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    numbers.filter_map(|pid| Some((pid, parent(pid)?))).collect()
+}
+
+fn parent(pid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
+}
+
+fn signal(name: &str, pid: u32) {
+    // It may have ended by itself meanwhile.
+    let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).output();
+}
+
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
