@@ -104,6 +104,11 @@ impl CommandError {
     }
 }
 
+/// The names of all services.
+pub fn services() -> impl Iterator<Item = &'static str> {
+    SERVICES.iter().map(|known| known.name)
+}
+
 /// Whether there is a service of this name.
 pub fn is_service(name: &str) -> bool {
     SERVICES.iter().any(|known| known.name == name)

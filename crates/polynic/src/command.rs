@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use polynic_install::files::FileError;
 use polynic_install::programs::Programs;
 
-use crate::cluster;
+use crate::{cluster, controller};
 
 const HELP: &str = "\
 polynic: many networks for Kubernetes pods
@@ -23,6 +23,7 @@ polynic: many networks for Kubernetes pods
   polynic plugins         list the built-in plugins
   polynic pools [POOL]    how full the address pools are; with POOL: who holds what
   polynic doctor          check pools, endpoints and pods against each other: what is wrong, and what to do
+  polynic names           list every name by which this program can be called
   polynic version         print the version
   polynic help            print this
 
@@ -41,6 +42,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let done = match args.as_slice() {
         [] | ["help" | "-h" | "--help"] => say(HELP),
         ["version" | "-V" | "--version"] => say(concat!("polynic ", env!("CARGO_PKG_VERSION"), "\n")),
+        ["names"] => names().try_for_each(|name| say(&format!("{name}\n"))),
         ["plugins"] => plugins().try_for_each(|t| say(&format!("{t}\n"))),
         ["pools", args @ ..] => cluster::pools(args).and_then(|text| say(&text)),
         ["doctor", args @ ..] => match cluster::doctor(args) {
@@ -65,6 +67,12 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 /// Every name under which the program is a CNI plugin.
 fn plugins() -> impl Iterator<Item = &'static str> {
     polynic_plugins::types().chain([crate::multus::NAME, crate::shim::NAME])
+}
+
+/// Every name by which the program can be called.
+fn names() -> impl Iterator<Item = &'static str> {
+    let daemons = polynic_agent::command::services().chain([controller::NAME, controller::INIT]);
+    plugins().chain(daemons).chain(crate::install::names()).chain(["polynic"])
 }
 
 fn say(text: &str) -> io::Result<()> {
