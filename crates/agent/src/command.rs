@@ -12,6 +12,7 @@ use crate::addresses;
 use crate::cni;
 use crate::compose::{self, Failure, Part, chain};
 use crate::dhcp;
+use crate::flannel;
 use crate::policy;
 
 /// Looks a variable of the environment up.
@@ -45,6 +46,11 @@ const SERVICES: &[Known] = &[
         is_configured: policy::command::is_configured,
     },
     Known { name: cni::command::NAME, part: cni::command::part, is_configured: cni::command::is_configured },
+    Known {
+        name: flannel::command::NAME,
+        part: flannel::command::part,
+        is_configured: flannel::command::is_configured,
+    },
     Known { name: dhcp::NAME, part: dhcp::part, is_configured: dhcp::is_configured },
 ];
 

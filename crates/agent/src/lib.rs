@@ -3,6 +3,8 @@
 //! [`command`] reads command lines: of one service under its replaced name, or of several (`polynic agent`). Each service keeps the
 //! configuration of what it replaces, and becomes a [`Part`]; [`compose`] runs parts side by side, from the start to the end.
 //!
+//! [`flannel`] is flannel's daemon.
+//!
 //! [`addresses`] is the address service that the `spiderpool` plugin asks, [`cni`] the CNI endpoint that `multus-shim` asks, [`dhcp`] the
 //! daemon that the `dhcp` plugin asks, and [`policy`] keeps MultiNetworkPolicies in force.
 //!
@@ -13,6 +15,7 @@ pub mod cni;
 pub mod command;
 pub mod compose;
 pub mod dhcp;
+pub mod flannel;
 pub mod policy;
 
 pub use compose::{Failure, Part, Surroundings};

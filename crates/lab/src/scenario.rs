@@ -14,6 +14,7 @@ use crate::shape::Shape;
 use crate::state::{Spec, State};
 use crate::ui::{Style, Ui};
 
+pub mod calico_flannel;
 pub mod mac_and_conflict;
 pub mod macvlan_overlay;
 pub mod macvlan_standalone;
@@ -63,12 +64,13 @@ pub struct Story {
 }
 
 /// All stories that the lab can tell.
-pub const STORIES: [&Story; 5] = [
+pub const STORIES: [&Story; 6] = [
     &quickstart::STORY,
     &macvlan_overlay::STORY,
     &macvlan_standalone::STORY,
     &mac_and_conflict::STORY,
     &spiderpool_calico::STORY,
+    &calico_flannel::STORY,
 ];
 
 /// The story of that name.

@@ -197,7 +197,7 @@ impl Service {
                         self.take(input);
                     }
                 }
-                () = sleep_until(again) => {
+                () = sleep_until(again), if !self.again.is_empty() => {
                     again = Instant::now() + AGAIN;
                     let failed = std::mem::take(&mut self.again);
                     failed.iter().for_each(|pod| self.enforce(pod, true));

@@ -7,6 +7,7 @@ mod addresses;
 mod attributes;
 mod deletion;
 mod firewall;
+mod forwarding;
 mod links;
 mod namespaces;
 mod observation;

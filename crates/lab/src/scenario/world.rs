@@ -11,8 +11,8 @@ use kube::{Api, Client};
 use polynic_kernel::netns::{Netns, Pod};
 use polynic_kernel::{Door, RealDoor};
 use polynic_net::{
-    Address, AddressFact, Change, Family, IfName, IpNet, LinkFact, LinkNeed, Needs, NsFacts, Route, Rule,
-    TABLE_MAIN,
+    Address, AddressFact, Change, Family, Forwarding, IfName, IpNet, LinkFact, LinkNeed, Needs, Neighbour,
+    NsFacts, Route, Rule, TABLE_MAIN,
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -301,9 +301,11 @@ impl World {
         let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
         let mut needs = Needs::default();
         needs.pod.links = LinkNeed::All;
-        (needs.pod.routes, needs.pod.rules) = (true, true);
+        (needs.pod.routes, needs.pod.rules, needs.pod.neighbours) = (true, true, true);
         let links = kernel.observe(&needs).map_err(|why| why.to_string())?.pod.unwrap_or_default();
         needs.pod.addresses = links.links.iter().map(|link| link.name.clone()).collect();
+        let tunnels = links.links.iter().filter(|link| link.vxlan.is_some());
+        needs.pod.forwarding = tunnels.map(|link| link.name.clone()).collect();
         let facts = kernel.observe(&needs).map_err(|why| why.to_string())?.pod.unwrap_or_default();
         Ok(View(facts))
     }
@@ -328,6 +330,25 @@ impl World {
         Ok(format!("{change} of {host}"))
     }
 
+    /// Deletes a link of a host.
+    pub fn remove_link(&self, host: &str, link: &str) -> Finding {
+        let path = self.network_path(Place::Host(host))?.to_string_lossy().into_owned();
+        let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
+        let link: IfName = link.parse().map_err(|why| format!("{link}: {why}"))?;
+        let gone = kernel.delete_links(polynic_net::Place::Pod, std::slice::from_ref(&link));
+        gone.map(|()| format!("{link} of {host} is deleted")).map_err(|why| why.to_string())
+    }
+
+    /// A route of a pod to one address, for as long as what is returned lives.
+    pub fn lend_route(&self, pod: &str, to: IpAddr, gw: IpAddr, link: &str) -> Result<Lent, String> {
+        let path = self.network_path(Place::Pod(pod))?.to_string_lossy().into_owned();
+        let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
+        let link: IfName = link.parse().map_err(|why| format!("{link}: {why}"))?;
+        let route = Change::add_route(polynic_net::Place::Pod, Route::new(IpNet::from(to), &link).via(gw));
+        kernel.apply(&route).map_err(|why| why.to_string())?;
+        Ok(Lent { kernel, back: route.inverse() })
+    }
+
     /// The addresses that a node's host-local store holds for a network, in order.
     pub fn stored_addresses(&self, node: &str, network: &str) -> Vec<String> {
         let directory = self.state.node(node).join("var/lib/cni/networks").join(network);
@@ -335,6 +356,19 @@ impl World {
         names.retain(|name| name.parse::<IpAddr>().is_ok());
         names.sort();
         names
+    }
+
+    /// What a node's flannel daemon tells the CNI plugin.
+    pub fn subnet_file(&self, node: &str) -> Result<String, String> {
+        let process = registry::host(&self.state, node).map_err(|why| why.to_string())?;
+        crate::flannel::subnet_file(process.pid).ok_or_else(|| format!("{node} has no subnet.env"))
+    }
+
+    /// The addresses of a node on one of its NICs, IPv4 first.
+    pub fn addresses_on(&self, name: &str, nic: usize) -> Result<[IpAddr; 2], String> {
+        let node = self.layout.nodes().find(|node| node.name() == name);
+        let nets = node.and_then(|node| self.layout.address(node, nic));
+        nets.map(|nets| nets.map(|net| net.addr())).ok_or_else(|| format!("there is no node {name}"))
     }
 
     /// How many network namespaces a node has pinned.
@@ -394,6 +428,21 @@ impl World {
 fn file_names(directory: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+/// A change that is taken back when this goes.
+pub struct Lent {
+    kernel: Box<dyn polynic_kernel::Kernel>,
+    back: Option<Change>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(back) = self.back.take() {
+            // The namespace may be gone, and the change with it.
+            let _ = self.kernel.apply(&back);
+        }
+    }
 }
 
 /// Whose network namespace.
@@ -469,6 +518,16 @@ impl View {
     /// Default routes of the main table as text, in the kernel's order.
     pub fn defaults(&self, family: Family) -> Vec<String> {
         self.routes().filter(|r| r.is_default() && r.family() == family).map(ToString::to_string).collect()
+    }
+
+    /// Permanent neighbours.
+    pub fn neighbours(&self) -> &[Neighbour] {
+        &self.0.neighbours
+    }
+
+    /// Permanent forwarding entries of tunnels.
+    pub fn forwarding(&self) -> &[Forwarding] {
+        &self.0.forwarding
     }
 
     /// The name of a link by its index.

@@ -65,6 +65,11 @@ fn every_fact_of_spiderpool_calico_holds() {
 }
 
 #[test]
+fn every_fact_of_calico_flannel_holds() {
+    told("calico-flannel", 26);
+}
+
+#[test]
 fn the_demo_shows_both_networks_without_colours_in_a_pipe() {
     let Some(labs) = Labs::with_plugins() else { return };
     let words = labs.ok(&["demo"]);
