@@ -11,6 +11,7 @@ use anyhow::Context;
 use polynic_kernel::sandbox::{Options, enter_private};
 
 mod attach;
+mod chained;
 mod coordinator;
 mod inprocess;
 mod message;
@@ -30,10 +31,12 @@ use world::World;
 /// One group of figures.
 type Group = (&'static str, fn(&World) -> anyhow::Result<Vec<Row>>);
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 9] = [
     ("spawn", spawn::measure),
     ("macvlan", attach::macvlan),
     ("bridge", attach::bridge),
+    ("masquerade", attach::masquerade),
+    ("chained", chained::measure),
     ("host-local", attach::held),
     ("in-process", inprocess::measure),
     ("coordinator", coordinator::measure),
