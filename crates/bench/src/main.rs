@@ -13,6 +13,7 @@ use polynic_kernel::sandbox::{Options, enter_private};
 mod attach;
 mod chained;
 mod coordinator;
+mod explain;
 mod inprocess;
 mod message;
 mod plugin;
@@ -31,7 +32,7 @@ use world::World;
 /// One group of figures.
 type Group = (&'static str, fn(&World) -> anyhow::Result<Vec<Row>>);
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     ("spawn", spawn::measure),
     ("macvlan", attach::macvlan),
     ("bridge", attach::bridge),
@@ -40,6 +41,7 @@ const GROUPS: [Group; 9] = [
     ("host-local", attach::held),
     ("in-process", inprocess::measure),
     ("coordinator", coordinator::measure),
+    ("explain", explain::measure),
     ("resources", resources::measure),
 ];
 
