@@ -13,6 +13,7 @@ use crate::cni;
 use crate::compose::{self, Failure, Part, chain};
 use crate::dhcp;
 use crate::flannel;
+use crate::ip_reconciler;
 
 /// Looks a variable of the environment up.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -41,6 +42,11 @@ const SERVICES: &[Known] = &[
         is_configured: flannel::command::is_configured,
     },
     Known { name: dhcp::NAME, part: dhcp::part, is_configured: dhcp::is_configured },
+    Known {
+        name: ip_reconciler::NAME,
+        part: ip_reconciler::part,
+        is_configured: ip_reconciler::is_configured,
+    },
 ];
 
 /// Why the agent did not start, or did not end well.

@@ -14,6 +14,8 @@
 //!
 //! [`flannel`] is what flannel's daemon sees and says of nodes.
 //!
+//! [`whereabouts`] serves the plugin of that name.
+//!
 //! [`survey`] is one look at all of them, for `polynic pools` and `polynic doctor`.
 //!
 //! TLS is rustls with ring, and trusts only the kubeconfig's or the service account's CA, never the machine's. Names are looked up in
@@ -33,6 +35,7 @@ mod request;
 mod retry;
 pub mod spider;
 pub mod survey;
+pub mod whereabouts;
 
 pub use connect::{ConnectError, client_at, client_from};
 pub use kube_cluster::KubeCluster;

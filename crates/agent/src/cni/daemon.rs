@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use kube::Client;
 use polynic_cluster::NodeCache;
+use polynic_cluster::whereabouts::Direct;
 use polynic_cni::Exec;
 use polynic_install::generate::{GenerateError, Generator, Settings};
 use polynic_install::watch::{self, Stop};
@@ -20,6 +21,7 @@ use polynic_runtime::Shutdown;
 use polynic_runtime::http::{self, Listener};
 use polynic_runtime::metrics::Page;
 use polynic_wire::multus::{self, Endpoint as _, MultusSocket, Reply};
+use polynic_wire::whereabouts::Whereabouts;
 use polynic_wire::{AddressService, AddressServices, ReleaseJournal, Sockets, journal};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -214,7 +216,10 @@ fn host(config: &Config, around: &Around) -> Host {
         door: Box::new(RealDoor::default()),
         state: config.state.clone(),
         executable: fs::metadata("/proc/self/exe").ok().map(|m| (m.dev(), m.ino())),
-        addresses: Box::new(Linked(around.links.clone())),
+        addresses: Box::new(Linked {
+            links: around.links.clone(),
+            whereabouts: Direct::new(mixed(around.seed)),
+        }),
         releases: ReleaseJournal::new(journal::DIRECTORY),
         seed: Box::new(move || mixed(number.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))),
         warn: Box::new(|text| tracing::warn!("{text}")),
@@ -229,14 +234,21 @@ fn mixed(number: u64) -> u64 {
 }
 
 /// The address service of this process, if it has one and a configuration means that one; else the one behind its socket.
-struct Linked(Arc<Links>);
+struct Linked {
+    links: Arc<Links>,
+    whereabouts: Direct,
+}
 
 impl AddressServices for Linked {
     fn at(&self, socket: &Path) -> Arc<dyn AddressService> {
-        match self.0.addresses() {
+        match self.links.addresses() {
             Some(own) => own.at(socket),
             None => Sockets.at(socket),
         }
+    }
+
+    fn whereabouts(&self) -> Arc<dyn Whereabouts> {
+        Arc::new(self.whereabouts.clone())
     }
 }
 
