@@ -15,6 +15,7 @@ use crate::state::{Spec, State};
 use crate::ui::{Style, Ui};
 
 pub mod calico_flannel;
+pub mod explained;
 pub mod mac_and_conflict;
 pub mod macvlan_overlay;
 pub mod macvlan_standalone;
@@ -22,6 +23,7 @@ pub mod packet;
 mod pools;
 pub mod quickstart;
 mod reach;
+pub mod reachability;
 pub mod spiderpool_calico;
 mod status_text;
 pub mod world;
@@ -64,7 +66,8 @@ pub struct Story {
 }
 
 /// All stories that the lab can tell.
-pub const STORIES: [&Story; 6] = [
+pub const STORIES: [&Story; 7] = [
+    &reachability::STORY,
     &quickstart::STORY,
     &macvlan_overlay::STORY,
     &macvlan_standalone::STORY,
@@ -172,6 +175,7 @@ impl Telling {
     fn chapter(&mut self, world: &World, chapter: &Chapter) {
         self.ui.heading(chapter.title);
         let acted = (chapter.act)(world);
+        world.forget();
         match &acted {
             Ok(words) => self.ui.line(&format!("     {}", self.ui.paint(Style::Dim, words))),
             Err(why) => self.fails(&format!("could not begin: {why}")),

@@ -30,7 +30,7 @@ use super::api::Api;
 use super::command::NAME;
 use super::endpoint::{Endpoint, Surroundings};
 use super::foreign::Foreign;
-use super::{Config, replay};
+use super::{Config, hot_plug, replay};
 use crate::compose::{Failure, Links, chain};
 
 /// How long pods and NADs are waited for; an API server that is away keeps nobody from starting.
@@ -136,8 +136,12 @@ impl Daemon {
         };
         let listener = http::unix(&config.socket()).map_err(|why| cannot(chain(&why)))?;
         tracing::info!(socket = %config.socket().display(), node = config.node, "the CNI endpoint starts");
-        let endpoint = Endpoint::new(config.clone(), surroundings(&config, &around, cluster));
+        let endpoint = Endpoint::new(config.clone(), surroundings(&config, &around, cluster.clone()));
         let (last, mut tasks) = (Shutdown::default(), JoinSet::new());
+        if let Some(cluster) = cluster.filter(|_| config.hot_plug) {
+            endpoint.remember();
+            tasks.spawn(hot_plug::run(endpoint.clone(), cluster, last.clone()));
+        }
         tasks.spawn(http::serve(listener, Arc::new(Api::new(endpoint.clone(), ending)), last.clone()));
         tasks.spawn(replay::run(endpoint.clone(), replay::INTERVAL, last.clone()));
         if let Some(listener) = metrics_listener {

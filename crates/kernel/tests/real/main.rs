@@ -16,6 +16,7 @@ mod routes;
 mod rules;
 mod support;
 mod sysctls;
+mod traffic;
 mod waits;
 
 #[ctor::ctor(unsafe)]
