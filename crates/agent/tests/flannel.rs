@@ -28,7 +28,7 @@ struct World {
     client: Client,
     directory: tempfile::TempDir,
     kernel: Box<dyn Kernel>,
-    _server: polynic_apiserver::Running,
+    server: Option<polynic_apiserver::Running>,
 }
 
 impl World {
@@ -48,14 +48,20 @@ impl World {
         ] {
             kernel.apply(&change).unwrap();
         }
-        let server =
-            polynic_apiserver::Server::start(polynic_apiserver::Config::new(directory.path().join("api")));
-        let server = server.await.unwrap();
+        let server = serve(directory.path(), None).await;
         let kubeconfig = config::Kubeconfig::from_yaml(server.kubeconfig()).unwrap();
         let options = config::KubeConfigOptions::default();
         let config = KubeConfig::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
         let client = Client::try_from(config).unwrap();
-        Self { client, directory, kernel, _server: server }
+        Self { client, directory, kernel, server: Some(server) }
+    }
+
+    /// The API server goes, and answers where it can be reached when it comes back.
+    async fn stop_server(&mut self) -> std::net::SocketAddr {
+        let server = self.server.take().unwrap();
+        let address = server.addr();
+        server.shutdown().await;
+        address
     }
 
     fn nodes(&self) -> Api<Node> {
@@ -110,6 +116,12 @@ impl World {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
+}
+
+async fn serve(directory: &Path, at: Option<std::net::SocketAddr>) -> polynic_apiserver::Running {
+    let mut config = polynic_apiserver::Config::new(directory.join("api"));
+    config.listen = at.unwrap_or(config.listen);
+    polynic_apiserver::Server::start(config).await.unwrap()
 }
 
 fn peer(prefix: &str, vni: u32, number: u8) -> Value {
@@ -237,5 +249,40 @@ fn two_daemons_on_one_node_have_nothing_in_common() {
         for daemon in daemons {
             daemon.await.unwrap().unwrap();
         }
+    });
+}
+
+#[test]
+fn without_api_server_the_node_keeps_its_ways_and_afterwards_it_hears_what_it_missed() {
+    let Some(_scratch) = polynic_kernel::testing::scratch_netns() else { return };
+    in_runtime(async || {
+        let mut world = World::new().await;
+        world.create("node1", "10.233.1.0/24", json!({})).await;
+        world.create("node2", "10.233.2.0/24", peer(DEFAULT, 1, 2)).await;
+        let shutdown = Shutdown::default();
+        let config = world.config(DEFAULT, 1, "subnet.env");
+        let daemon = tokio::spawn(run(config, world.client.clone(), shutdown.clone()));
+        let way = ["10.233.2.0/24 via 10.233.2.0 dev flannel.1"];
+        world
+            .until("node2 is not known", async |world| (world.routes("flannel.1") == way).then_some(()))
+            .await;
+        let address = world.stop_server().await;
+        world.kernel.delete_links(Place::Host, &["flannel.1".parse().unwrap()]).unwrap();
+        world
+            .until("the tunnel does not come back", async |world| {
+                (world.routes("flannel.1") == way).then_some(())
+            })
+            .await;
+        world.server = Some(serve(world.directory.path(), Some(address)).await);
+        world
+            .until("node2 cannot be deleted", async |world| {
+                world.nodes().delete("node2", &DeleteParams::default()).await.ok().map(drop)
+            })
+            .await;
+        world
+            .until("node2 is not forgotten", async |world| world.routes("flannel.1").is_empty().then_some(()))
+            .await;
+        shutdown.trigger();
+        daemon.await.unwrap().unwrap();
     });
 }

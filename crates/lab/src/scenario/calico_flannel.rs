@@ -63,7 +63,7 @@ spec: {nodeName: node1, containers: [{name: web, image: web, ports: [{containerP
 ";
 
 fn shape() -> Shape {
-    let underlay = |net: ([u8; 4], u8), numbers: [u32; 3]| {
+    let underlay = |net: ([u8; 4], u8), numbers: [u32; 4]| {
         let mut underlay = Underlay::of(net.into_net());
         underlay.numbers = numbers.to_vec();
         underlay
@@ -71,8 +71,8 @@ fn shape() -> Shape {
     let dual = |text: &str| Dual::parse(text).unwrap_or_else(|_| Shape::default().pods);
     Shape {
         underlays: vec![
-            underlay(([192, 168, 5, 0], 24), [79, 126, 27]),
-            underlay(([192, 168, 10, 0], 24), [11, 12, 13]),
+            underlay(([192, 168, 5, 0], 24), [79, 126, 27, 40]),
+            underlay(([192, 168, 10, 0], 24), [11, 12, 13, 14]),
         ],
         pods: dual("172.16.0.0/16,fd00:172:16::/48"),
         services: dual("10.233.0.0/18,fd00:10:96::/112"),

@@ -66,10 +66,11 @@ pub fn knows(world: &World, node: &str, others: &[&str]) -> Finding {
     for other in others {
         let subnet = subnet(world, other)?;
         let base = format!("{}.0", stem(&subnet));
-        let mac = world.look(Place::Host(other))?.mac("flannel.1")?;
+        let there = world.look(Place::Host(other))?;
+        let mac = there.mac("flannel.1")?;
         routes.push(format!("{subnet} via {base} dev flannel.1"));
         neighbours.push(format!("{base} {mac}"));
-        entries.push(format!("{mac} {}", world.addresses_on(other, 1)?[0]));
+        entries.push(format!("{mac} {}", there.address("eth1", Family::V4)?));
     }
     let by_tunnel = view.routes().filter(|r| r.link.as_ref().is_some_and(|l| l.as_str() == "flannel.1"));
     let found = by_tunnel.filter(|r| r.gw.is_some() && r.onlink).map(ToString::to_string).collect();
