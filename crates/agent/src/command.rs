@@ -13,8 +13,7 @@ use crate::cni;
 use crate::compose::{self, Failure, Part, chain};
 use crate::dhcp;
 
-/// Looks a variable of the environment up.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub use polynic_runtime::configuration::Environment;
 
 /// A service that the agent can run.
 struct Known {
