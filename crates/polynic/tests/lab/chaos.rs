@@ -211,6 +211,17 @@ impl Chaos {
         .collect()
     }
 
+    /// What the lab's processes wrote about the pods of these records.
+    fn said_of(&self, records: &BTreeMap<String, Value>) -> String {
+        let pods = records.values().filter_map(|record| record["pod"].as_str()?.split('/').nth(1));
+        let pods: Vec<String> = pods.map(str::to_owned).collect();
+        let logs = self.cluster.labs.ok(&["logs"]);
+        let about = |line: &&str| {
+            line.split(|c: char| !c.is_alphanumeric()).any(|word| pods.iter().any(|p| p == word))
+        };
+        logs.lines().filter(about).collect::<Vec<_>>().join("\n")
+    }
+
     fn everything_runs(&mut self) {
         // With the node its pods are gone, as nobody makes a bare pod again.
         let mut pods = BTreeMap::new();
@@ -231,7 +242,11 @@ impl Chaos {
         });
         let unknown: Vec<_> = distinct.iter().filter(|address| !held.contains_key(**address)).collect();
         held.retain(|address, _| !distinct.contains(address));
-        assert!(agrees, "held by nobody: {held:?}; not known to the pool: {unknown:?}; {pods:?}");
+        assert!(
+            agrees,
+            "held by nobody: {held:?}; not known to the pool: {unknown:?}\n{}",
+            self.said_of(&held)
+        );
         eventually("the checker finds something", || {
             let mut doctor = Command::new(POLYNIC);
             let output = doctor.args(["doctor", "--kubeconfig", self.cluster.kubeconfig()]).output().unwrap();
