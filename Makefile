@@ -19,11 +19,12 @@ demo: setup-demo build ## build, then show one pod with two networks on this mac
 test: setup-test ## run every tier of tests that this machine can run; says what it skips, and why
 	scripts/test.sh $(CARGO_FLAGS)
 
-lint: setup-lint $(DENY) ## format, clippy, tidy, licences and sources of dependencies, documentation
+lint: setup-lint $(DENY) ## format, clippy, tidy, licences and sources of dependencies, charts, documentation
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 	$(CARGO) xtask tidy
 	PATH="$(TOOLS)/bin:$$PATH" $(CARGO) deny --log-level error check licenses bans sources
+	scripts/helm.sh lint && scripts/helm.sh check || test $$? -eq 3
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(CARGO_FLAGS) --workspace --no-deps --lib
 
 bench: setup-bench build ## measure against an empty process and the reference plugins; writes target/bench/results.json
@@ -32,7 +33,7 @@ bench: setup-bench build ## measure against an empty process and the reference p
 build: ## build the static programs into target/static
 	scripts/build.sh $(CARGO_FLAGS)
 
-dist: build ## pack the static programs, with licence and checksums, into target/dist
+dist: build ## pack the static programs, an OCI image and a node's archive, with checksums, into target/dist
 	scripts/dist.sh
 
 # Separate targets, so that a recipe sees what its setup has installed.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# dist.sh: packs what build.sh made into target/dist, with licence, changelog and checksum. The same input gives the same bytes.
+# dist.sh: packs what build.sh made into target/dist: the programs with licence and changelog, an OCI image, a node's archive; with checksums. The same input gives the same bytes.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
@@ -13,4 +13,5 @@ mkdir -p "$stage"
 cp "$target/static/polynic" "$target/static/polynic-lab" LICENSE README.md CHANGELOG.md "$stage/"
 tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git log -1 --format=%ct)" \
     --directory "$target/dist" "$name" | gzip -n > "$target/dist/$name.tar.gz"
-(cd "$target/dist" && sha256sum "$name.tar.gz" | tee "$name.tar.gz.sha256")
+cargo xtask image "$target/static/polynic" "$target/dist"
+(cd "$target/dist" && for file in *"$version"-linux-*.tar *"$version"-linux-*.tar.gz; do sha256sum "$file" | tee "$file.sha256"; done)

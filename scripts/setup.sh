@@ -112,7 +112,9 @@ namespace_remedy() {
 
 # The real control plane is compiled once. Without Go the tests that need it say that they are skipped.
 build_control_plane() {
-    "$root/scripts/control-plane.sh" > /dev/null || say "no real control plane: its tests will be skipped"
+    "$root/scripts/control-plane.sh" kube-apiserver kube-controller-manager kube-scheduler kubelet > /dev/null ||
+        say "no real control plane: its tests will be skipped"
+    "$root/scripts/libcni.sh" > /dev/null || say "no client of CNI's reference library: its tests will be skipped"
 }
 
 find_missing

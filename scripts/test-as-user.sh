@@ -79,6 +79,7 @@ if (cd / && as_user "$home" unshare --user --map-root-user --net --mount true 2>
     tiers=${POLYNIC_REQUIRE_TIERS:-}
     tiers=${tiers//,cluster/}
     tiers=${tiers//,vm/}
+    tiers=${tiers//,helm/}
     tiers=${tiers//,node/}
 else
     echo "skipped: uid $user may not make user namespaces here"

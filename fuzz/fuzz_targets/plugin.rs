@@ -1,6 +1,6 @@
 //! A built-in plugin as an executable, on a fake kernel: stdin, environment, dispatch, planning, answer.
 //!
-//! Input: a byte for the plugin, a byte for the verb, a line of `CNI_ARGS`, then stdin. Whatever comes, the answer is a result
+//! Input: a byte for the plugin (if stdin's `type` names none), a byte for the verb, a line of `CNI_ARGS`, then stdin. Whatever comes, the answer is a result
 //! or an error object, and a refused ADD leaves the kernel as it was.
 #![no_main]
 
@@ -34,6 +34,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         door: Box::new(door.clone()),
         state: directory.path().join("state"),
         executable: None,
+        addresses: Box::new(polynic_wire::Sockets),
+        releases: polynic_wire::ReleaseJournal::new(directory.path().join("releases")),
         seed: Box::new(|| 7),
         warn: Box::new(|_| {}),
     });
@@ -63,7 +65,9 @@ fn request<'a>(input: &'a [u8], data: &str) -> Option<(&'static str, &'static st
     let mut stdin: Value = serde_json::from_slice(&rest[end + 1..]).ok()?;
     confine(&mut stdin, data);
     let plugins: Vec<&str> = types().collect();
-    let plugin = plugins[usize::from(plugin) % plugins.len()];
+    // Seeds outlive the order of the plugins.
+    let named = plugins.iter().find(|known| stdin["type"] == **known).copied();
+    let plugin = named.unwrap_or(plugins[usize::from(plugin) % plugins.len()]);
     Some((plugin, VERBS[usize::from(verb) % VERBS.len()], args, stdin.to_string()))
 }
 

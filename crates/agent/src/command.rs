@@ -12,6 +12,8 @@ use crate::addresses;
 use crate::cni;
 use crate::compose::{self, Failure, Part, chain};
 use crate::dhcp;
+use crate::flannel;
+use crate::ip_reconciler;
 
 pub use polynic_runtime::configuration::Environment;
 
@@ -33,7 +35,17 @@ const SERVICES: &[Known] = &[
         is_configured: addresses::command::is_configured,
     },
     Known { name: cni::command::NAME, part: cni::command::part, is_configured: cni::command::is_configured },
+    Known {
+        name: flannel::command::NAME,
+        part: flannel::command::part,
+        is_configured: flannel::command::is_configured,
+    },
     Known { name: dhcp::NAME, part: dhcp::part, is_configured: dhcp::is_configured },
+    Known {
+        name: ip_reconciler::NAME,
+        part: ip_reconciler::part,
+        is_configured: ip_reconciler::is_configured,
+    },
 ];
 
 /// Why the agent did not start, or did not end well.
@@ -90,6 +102,11 @@ impl CommandError {
     pub fn text(&self) -> String {
         chain(self)
     }
+}
+
+/// The names of all services.
+pub fn services() -> impl Iterator<Item = &'static str> {
+    SERVICES.iter().map(|known| known.name)
 }
 
 /// Whether there is a service of this name.

@@ -3,8 +3,10 @@
 //! [`command`] reads command lines: of one service under its replaced name, or of several (`polynic agent`). Each service keeps the
 //! configuration of what it replaces, and becomes a [`Part`]; [`compose`] runs parts side by side, from the start to the end.
 //!
+//! [`flannel`] is flannel's daemon.
+//!
 //! [`addresses`] is the address service that the `spiderpool` plugin asks, [`cni`] the CNI endpoint that `multus-shim` asks, [`dhcp`] the
-//! daemon that the `dhcp` plugin asks.
+//! daemon that the `dhcp` plugin asks, [`ip_reconciler`] what gives whereabouts' addresses back when pods are gone.
 //!
 //! Everything here waits, translates and answers: allocation is decided in `ipam`, attachments in `attach`.
 
@@ -13,5 +15,7 @@ pub mod cni;
 pub mod command;
 pub mod compose;
 pub mod dhcp;
+pub mod flannel;
+pub mod ip_reconciler;
 
 pub use compose::{Failure, Part, Surroundings};

@@ -68,6 +68,28 @@ impl PodEvent {
         PodEvent::warning("MissingDevice", message)
     }
 
+    /// A network of a running pod could not be attached; nothing of it is left.
+    pub fn add_interface_failed(cause: &str) -> PodEvent {
+        PodEvent::warning("FailedAddingInterface", cause.to_owned())
+    }
+
+    /// A network of a running pod cannot be attached until the pod asks otherwise.
+    pub fn interface_rejected(pod: &str, network: &str, cause: &str) -> PodEvent {
+        PodEvent::warning("InterfaceAddRejected", format!("pod {pod}: network {network}: {cause}"))
+    }
+
+    /// A network of a running pod was detached.
+    pub fn removed_interface(pod: &str, interface: &str, network: &str) -> PodEvent {
+        let message = format!("pod {pod}: removed interface {interface} from network {network}");
+        PodEvent { severity: Severity::Normal, reason: "RemovedInterface", message }
+    }
+
+    /// A network of a running pod could not be detached; that is tried again.
+    pub fn remove_interface_failed(pod: &str, interface: &str, network: &str, cause: &str) -> PodEvent {
+        let message = format!("pod {pod}: interface {interface}, network {network}: {cause}");
+        PodEvent::warning("FailedRemovingInterface", message)
+    }
+
     fn warning(reason: &'static str, message: String) -> PodEvent {
         PodEvent { severity: Severity::Warning, reason, message }
     }

@@ -23,6 +23,7 @@ pub mod nad;
 pub mod selection;
 pub mod spider;
 pub mod status;
+pub mod whereabouts;
 
 pub use event::{PodEvent, Severity};
 pub use multi_policy::MultiNetworkPolicy;

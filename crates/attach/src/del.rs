@@ -7,6 +7,7 @@ use crate::add::pod_text;
 use crate::cause;
 use crate::cluster::{Patience, PodInfo};
 use crate::config::Config;
+use crate::container_lock::ContainerLock;
 use crate::context::Context;
 use crate::delegate_conf::DelegateConf;
 use crate::devices;
@@ -24,11 +25,19 @@ pub fn del(context: &Context<'_>, invocation: &Invocation, config: &Config) -> R
         context.log.error(&format!("CNI_ARGS: {why}"));
         PodArgs::default()
     });
+    // A lock that cannot be had must not keep anything alive.
+    let lock = ContainerLock::take(&config.cni_dir, &invocation.container_id).unwrap_or_else(|why| {
+        context.log.error(&format!("no lock of {}: {why}", invocation.container_id));
+        None
+    });
     let detaching = Detaching { context, invocation, config, args: &args };
     let errors = detaching.delete_all(detaching.known());
     let joined = format!("errors: {}", errors.join(" / "));
     if errors.is_empty() || !config.retry_delete_on_error || joined.contains("no such file or directory") {
         detaching.forget();
+    }
+    if let Some(lock) = lock {
+        lock.forget();
     }
     if errors.is_empty() {
         return Ok(());
@@ -70,7 +79,22 @@ impl Detaching<'_> {
             }
         };
         let complete = |delegate| self.with_version(self.completed(delegate));
-        self.in_order(delegates.into_iter().map(complete))
+        let known = self.in_order(delegates.into_iter().map(complete));
+        self.with_forgotten(known)
+    }
+
+    /// Results of the container that the scratch file does not name: single networks that a hot-plug controller attached. They came last.
+    fn with_forgotten(&self, mut known: Vec<Deletion>) -> Vec<Deletion> {
+        let is_known = |found: &Deletion| {
+            known.iter().any(|deletion| {
+                deletion.delegate.list.name == found.delegate.list.name
+                    && deletion.conf.ifname == found.conf.ifname
+            })
+        };
+        let mut found = self.by_results().unwrap_or_default();
+        found.retain(|found| !is_known(found));
+        known.extend(found);
+        known
     }
 
     fn in_order(&self, delegates: impl Iterator<Item = DelegateConf>) -> Vec<Deletion> {

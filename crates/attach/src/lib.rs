@@ -10,6 +10,8 @@
 //! ADD is all or nothing: whatever fails after the first delegate ran (a later one, a default route, the status annotation), all of
 //! them are deleted in reverse order. DEL and CHECK work from the caches on disk and need no API server.
 //!
+//! [`plug`] makes the networks of running pods follow their annotation, [`one`] attaches a single one.
+//!
 //! No sockets, no daemon, no async runtime here. [`Thin`] makes the executable `multus` of these functions, [`Shim`] that of `multus-shim`,
 //! which asks the node agent and falls back on them.
 
@@ -18,6 +20,7 @@ mod cause;
 mod check;
 pub mod cluster;
 pub mod config;
+mod container_lock;
 pub mod context;
 mod default_route;
 mod del;
@@ -29,6 +32,7 @@ mod gc;
 pub mod guard;
 pub mod log;
 pub mod one;
+pub mod plug;
 mod pod_args;
 pub mod policy_socket;
 mod readiness;

@@ -167,6 +167,31 @@ pub fn master(config: &Config, cluster: Option<&dyn Cluster>) -> Result<Delegate
     cluster_network(config, cluster.is_some(), &nads)
 }
 
+/// The networks that a pod selects, checked as for an ADD; nobody is asked yet.
+pub fn networks(config: &Config, pod: &PodInfo) -> Result<Vec<SelectionElement>, SelectError> {
+    wanted(config, pod).map(|wanted| wanted.networks)
+}
+
+/// The delegate of one selected network.
+pub fn one(
+    config: &Config,
+    cluster: Option<&dyn Cluster>,
+    element: &SelectionElement,
+) -> Result<DelegateConf, SelectError> {
+    let wanted = Wanted { default: None, networks: vec![element.clone()] };
+    let bare = Config { cluster_network: String::new(), ..config.clone() };
+    let nads = Nads::read(cluster, nads::wanted(&bare, &wanted, &[]));
+    selected(config, &nads, element)
+}
+
+/// How many delegates a pod has before those that it selects.
+pub fn configured_count(config: &Config, pod: &PodInfo) -> usize {
+    if config.cluster_network.is_empty() {
+        return config.delegates.len().max(1);
+    }
+    1 + extra_networks(config, Some(pod)).len()
+}
+
 fn wanted(config: &Config, pod: &PodInfo) -> Result<Wanted, SelectError> {
     let value = |key: &str| pod.annotations.get(key).map(String::as_str);
     let wrong = |key| move |source| SelectError::Annotation { key, source };

@@ -14,6 +14,8 @@ use crate::world::World;
 const ROUNDS: usize = 60;
 /// IPAM alone is quick, so that more rounds fit.
 const IPAM_ROUNDS: usize = 300;
+/// The peer starts a dozen processes in each.
+const MASQUERADE_ROUNDS: usize = 30;
 const HELD: u32 = 1000;
 const PEER: &str = "containernetworking-plugins";
 
@@ -82,6 +84,27 @@ pub(crate) fn macvlan(world: &World) -> anyhow::Result<Vec<Row>> {
 /// ADD and DEL of bridge.
 pub(crate) fn bridge(world: &World) -> anyhow::Result<Vec<Row>> {
     against_peer(world, "bridge", bridge_conf)
+}
+
+/// ADD and DEL of bridge and ptp with masquerading.
+pub(crate) fn masquerade(world: &World) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (kind, conf) in [("bridge", masqueraded_bridge as fn(Side) -> Value), ("ptp", masqueraded_ptp)] {
+        let [add, del] = compare(world, kind, conf, MASQUERADE_ROUNDS)?;
+        let name = |verb: &str| format!("{kind} (ipMasq) + host-local {verb}, executed");
+        rows.extend([("ADD", add), ("DEL", del)].iter().filter_map(|(v, p)| Row::times(&name(v), PEER, p)));
+    }
+    Ok(rows)
+}
+
+fn masqueraded_bridge(side: Side) -> Value {
+    let mut conf = bridge_conf(side);
+    (conf["name"], conf["ipMasq"]) = (json!("masqnet"), json!(true));
+    conf
+}
+
+fn masqueraded_ptp(side: Side) -> Value {
+    json!({"cniVersion": "1.0.0", "name": "ptpnet", "type": "ptp", "ipMasq": true, "ipam": ipam(side)})
 }
 
 fn against_peer(world: &World, kind: &'static str, conf: fn(Side) -> Value) -> anyhow::Result<Vec<Row>> {

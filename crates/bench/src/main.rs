@@ -11,7 +11,9 @@ use anyhow::Context;
 use polynic_kernel::sandbox::{Options, enter_private};
 
 mod attach;
+mod chained;
 mod coordinator;
+mod explain;
 mod inprocess;
 mod message;
 mod plugin;
@@ -30,13 +32,16 @@ use world::World;
 /// One group of figures.
 type Group = (&'static str, fn(&World) -> anyhow::Result<Vec<Row>>);
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 10] = [
     ("spawn", spawn::measure),
     ("macvlan", attach::macvlan),
     ("bridge", attach::bridge),
+    ("masquerade", attach::masquerade),
+    ("chained", chained::measure),
     ("host-local", attach::held),
     ("in-process", inprocess::measure),
     ("coordinator", coordinator::measure),
+    ("explain", explain::measure),
     ("resources", resources::measure),
 ];
 

@@ -147,7 +147,16 @@ fn link(index: u32, name: &str) -> LinkFact {
 
 fn address(link: &str, net: &str) -> AddressFact {
     let link = IfName::new(link).unwrap();
-    AddressFact { link, net: net.parse().unwrap(), scope: 0, tentative: false, dad_failed: false }
+    AddressFact {
+        link,
+        net: net.parse().unwrap(),
+        scope: 0,
+        tentative: false,
+        dad_failed: false,
+        permanent: true,
+        deprecated: false,
+        temporary: false,
+    }
 }
 
 fn route(dst: &str, link: &str, table: u32) -> Route {

@@ -34,6 +34,9 @@ pub enum ConnectError {
     /// Nobody vouches for the server; the machine's CAs are not asked.
     #[error("no certificate authority is given for {0}")]
     NoAuthority(String),
+    /// The server's address is none.
+    #[error("{0:?} is no address of an API server")]
+    Address(String),
     /// The client cannot be made.
     #[error("failed to make a client for {url}")]
     Client {
@@ -56,6 +59,20 @@ pub async fn client_from(kubeconfig: Option<&Path>) -> Result<Option<Client>, Co
         Some(config) => client(config).map(Some),
         None => Ok(None),
     }
+}
+
+/// As [`client_from`], at another address of the server; without kubeconfig and cluster that address is all that is known.
+///
+/// # Errors
+/// As [`client_from`], and if the address is none.
+pub async fn client_at(kubeconfig: Option<&Path>, url: &str) -> Result<Client, ConnectError> {
+    let address = url.parse().map_err(|_| ConnectError::Address(url.to_owned()))?;
+    let mut config = match config_from(kubeconfig).await? {
+        Some(config) => config,
+        None => Config::new(address),
+    };
+    config.cluster_url = url.parse().map_err(|_| ConnectError::Address(url.to_owned()))?;
+    client(prepared(config))
 }
 
 /// As [`client_from`], one step before.

@@ -12,6 +12,10 @@
 //!
 //! [`devices`] are those that a pod was given: by kubelet, over gRPC on a unix socket, and by resource claims.
 //!
+//! [`flannel`] is what flannel's daemon sees and says of nodes.
+//!
+//! [`whereabouts`] serves the plugin of that name.
+//!
 //! [`survey`] is one look at all of them, for `polynic pools` and `polynic doctor`.
 //!
 //! TLS is rustls with ring, and trusts only the kubeconfig's or the service account's CA, never the machine's. Names are looked up in
@@ -22,6 +26,7 @@ mod asker;
 mod cache;
 pub mod connect;
 pub mod devices;
+pub mod flannel;
 mod kube_cluster;
 mod node_cache;
 mod objects;
@@ -30,8 +35,9 @@ mod request;
 mod retry;
 pub mod spider;
 pub mod survey;
+pub mod whereabouts;
 
-pub use connect::{ConnectError, client_from};
+pub use connect::{ConnectError, client_at, client_from};
 pub use kube_cluster::KubeCluster;
 pub use node_cache::{NodeCache, NodeCluster, NodePod};
 pub use retry::Limits;

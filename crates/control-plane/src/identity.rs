@@ -11,8 +11,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 pub(crate) const TOKEN: &str = "polynic-test-administrator";
 
 /// Writes `tls.crt`, `tls.key`, `service-accounts.{key,pub}` and `tokens.csv` into `directory`; answers the CA's certificate.
-pub(crate) fn write(directory: &Path) -> Result<String, io::Error> {
-    let (ca_pem, certificate, key) = certificates().map_err(io::Error::other)?;
+pub(crate) fn write(directory: &Path, address: Ipv4Addr) -> Result<String, io::Error> {
+    let (ca_pem, certificate, key) = certificates(address).map_err(io::Error::other)?;
     let accounts = KeyPair::generate().map_err(io::Error::other)?;
     fs::write(directory.join("tls.crt"), certificate)?;
     fs::write(directory.join("tls.key"), key)?;
@@ -22,7 +22,7 @@ pub(crate) fn write(directory: &Path) -> Result<String, io::Error> {
     Ok(ca_pem)
 }
 
-fn certificates() -> Result<(String, String, String), rcgen::Error> {
+fn certificates(address: Ipv4Addr) -> Result<(String, String, String), rcgen::Error> {
     let ca_key = KeyPair::generate()?;
     let mut ca = CertificateParams::default();
     ca.distinguished_name.push(DnType::CommonName, "polynic-test-ca");
@@ -31,7 +31,8 @@ fn certificates() -> Result<(String, String, String), rcgen::Error> {
     let ca_pem = ca.clone().self_signed(&ca_key)?.pem();
     let key = KeyPair::generate()?;
     let mut server = CertificateParams::new(["localhost".to_owned(), "kubernetes.default.svc".to_owned()])?;
-    server.subject_alt_names.push(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()));
+    let addresses = [Ipv4Addr::LOCALHOST, address].map(|address| SanType::IpAddress(address.into()));
+    server.subject_alt_names.extend(addresses);
     let certificate = server.signed_by(&key, &Issuer::new(ca, &ca_key))?.pem();
     Ok((ca_pem, certificate, key.serialize_pem()))
 }

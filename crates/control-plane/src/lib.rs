@@ -1,4 +1,5 @@
-//! For tests: a real Kubernetes control plane, etcd and kube-apiserver, in a temporary directory and on loopback. The
+//! For tests: a real Kubernetes control plane, etcd and kube-apiserver, in a temporary directory and on loopback; [`Controllers`] adds
+//! kube-controller-manager and kube-scheduler where a test has nodes. The
 //! embedded API server is judged against it, and clients run their tests on both.
 //!
 //! The programs come from `KUBEBUILDER_ASSETS`, else from what `scripts/control-plane.sh` built into the cache directory.
@@ -13,11 +14,13 @@
 //! }
 //! ```
 
+mod controllers;
 mod identity;
 mod plane;
 mod probe;
 mod process;
 mod programs;
 
+pub use self::controllers::Controllers;
 pub use self::plane::{ControlPlane, StartError};
-pub use self::programs::Programs;
+pub use self::programs::{NodePrograms, Programs};

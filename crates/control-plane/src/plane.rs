@@ -21,9 +21,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 const APISERVER: &str = "kube-apiserver";
 /// No controllers run beside it, so nothing makes service accounts: pods must not wait for one.
-const FLAGS: [&str; 14] = [
-    "--bind-address=127.0.0.1",
-    "--advertise-address=127.0.0.1",
+const FLAGS: [&str; 12] = [
     "--endpoint-reconciler-type=none",
     "--cert-dir=certificates",
     "--tls-cert-file=tls.crt",
@@ -72,16 +70,25 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts one and waits until it is ready: some five seconds of processor time.
+    /// Starts one on loopback and waits until it is ready: some five seconds of processor time.
     ///
     /// # Errors
     /// A process cannot be started or does not become ready.
     pub fn start(programs: &Programs) -> Result<Self, StartError> {
+        Self::start_at(programs, Ipv4Addr::LOCALHOST)
+    }
+
+    /// The same with a server that nodes reach at this address, in the network of the calling thread.
+    ///
+    /// # Errors
+    /// As [`ControlPlane::start`].
+    pub fn start_at(programs: &Programs, address: Ipv4Addr) -> Result<Self, StartError> {
         let directory = TempDir::new().map_err(|source| StartError::Start { what: "anything", source })?;
-        let ca_pem = identity::write(directory.path())
+        let ca_pem = identity::write(directory.path(), address)
             .map_err(|source| StartError::Start { what: "the certificates", source })?;
         let (store, etcd) = start_etcd(&programs.etcd, directory.path())?;
-        let (addr, kube_apiserver) = start_apiserver(&programs.kube_apiserver, directory.path(), store)?;
+        let (addr, kube_apiserver) =
+            start_apiserver(&programs.kube_apiserver, directory.path(), store, address)?;
         let mut plane = Self { kube_apiserver, etcd, directory, addr, ca_pem };
         plane.write_kubeconfig().map_err(|source| StartError::Start { what: "kube-apiserver", source })?;
         plane.wait_until_ready()?;
@@ -106,6 +113,11 @@ impl ControlPlane {
     /// The administrator's kubeconfig.
     pub fn kubeconfig_path(&self) -> PathBuf {
         self.directory.path().join("kubeconfig")
+    }
+
+    /// Where its files are: certificates and keys.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The process ids of etcd and kube-apiserver, for those who measure them.
@@ -152,11 +164,20 @@ fn start_etcd(program: &Path, directory: &Path) -> Result<(u16, Server), StartEr
     Ok((clients, server))
 }
 
-fn start_apiserver(program: &Path, directory: &Path, store: u16) -> Result<(SocketAddr, Server), StartError> {
+fn start_apiserver(
+    program: &Path,
+    directory: &Path,
+    store: u16,
+    address: Ipv4Addr,
+) -> Result<(SocketAddr, Server), StartError> {
     let failed = |source| StartError::Start { what: APISERVER, source };
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().map_err(failed)?));
-    let mut args =
-        vec![format!("--etcd-servers=http://127.0.0.1:{store}"), format!("--secure-port={}", addr.port())];
+    let addr = SocketAddr::from((address, free_port().map_err(failed)?));
+    let mut args = vec![
+        format!("--etcd-servers=http://127.0.0.1:{store}"),
+        format!("--bind-address={address}"),
+        format!("--advertise-address={address}"),
+        format!("--secure-port={}", addr.port()),
+    ];
     args.extend(FLAGS.map(str::to_owned));
     let server = Server::start(program, APISERVER, directory, &args).map_err(failed)?;
     Ok((addr, server))

@@ -44,6 +44,33 @@ impl Programs {
     }
 }
 
+/// What makes a cluster of a control plane: somebody who decides, and somebody who runs pods.
+#[derive(Debug, Clone)]
+pub struct NodePrograms {
+    /// `kube-controller-manager`.
+    pub kube_controller_manager: PathBuf,
+    /// `kube-scheduler`.
+    pub kube_scheduler: PathBuf,
+    /// `kubelet`.
+    pub kubelet: PathBuf,
+}
+
+impl NodePrograms {
+    /// Finds them, or says which one is missing and where it was looked for.
+    ///
+    /// # Errors
+    /// A sentence for people.
+    pub fn find() -> Result<Self, String> {
+        let directories = directories();
+        let find = |name| search(name, &directories);
+        Ok(Self {
+            kube_controller_manager: find("kube-controller-manager")?,
+            kube_scheduler: find("kube-scheduler")?,
+            kubelet: find("kubelet")?,
+        })
+    }
+}
+
 /// In this order: what the user says, what was built, what the system has.
 fn directories() -> Vec<PathBuf> {
     let assets = env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);

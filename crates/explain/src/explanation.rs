@@ -212,7 +212,9 @@ fn second(scene: &Scene, walker: &mut Walker<'_>, request: &Way) -> Option<Way> 
 fn comes_back_by(scene: &Scene, open: Spot, to: IpAddr) -> Spot {
     let segment = wire::received_at(scene, open);
     let has = |spot: &Spot| scene.stack(spot.site).owner(to) == Some(spot.link);
-    let has_any = |spot: &Spot| scene.stack(spot.site).owns(to);
+    // Somebody answers for an address of another link of his only to those who take it to be on their wire.
+    let near = |spot: &Spot| scene.stack(spot.site).addresses_on(spot.link).any(|a| a.fact.net.contains(&to));
+    let has_any = |spot: &Spot| scene.stack(spot.site).owns(to) && near(spot);
     let ends = || segment.ends.iter().copied();
     let itself = || ends().find(|spot| spot.site == open.site);
     ends().find(|s| has(s)).or_else(|| ends().find(|s| has_any(s))).or_else(itself).unwrap_or(open)

@@ -54,6 +54,8 @@ pub struct Links {
 pub struct Passage {
     /// The rule or chain that threw it away.
     pub dropped: Option<Place>,
+    /// A chain of type route changed its mark: its way has to be looked up again.
+    pub reroutes: bool,
     /// Rules that changed it.
     pub effects: Vec<Effect>,
     /// What could not be judged.
@@ -114,8 +116,12 @@ pub fn pass(
         if is_nat && (connection.reply || rewrote(connection, hook)) {
             continue;
         }
+        let mark = flow.mark;
         let mut run = Run { stack, links, flow, connection, passage: &mut passage };
-        if run.base(chain) {
+        let gone = run.base(chain);
+        let routes = chain.base.as_ref().is_some_and(|base| base.kind == FwKind::Route);
+        passage.reroutes |= routes && flow.mark != mark;
+        if gone {
             break;
         }
     }

@@ -13,6 +13,8 @@ mod loss;
 mod neighbour;
 pub mod reverse_path;
 mod scene;
+#[cfg(test)]
+mod testing;
 mod walk;
 pub mod wire;
 

@@ -77,6 +77,13 @@ pub enum Cause {
         /// A link on the wire is down.
         down: bool,
     },
+    /// The next hop is the host of the parent link.
+    Parent {
+        /// The macvlan.
+        link: u32,
+        /// The next hop.
+        hop: IpAddr,
+    },
     /// The firewall.
     Firewall {
         /// The hook.
@@ -152,6 +159,12 @@ impl Loss {
             Cause::NoNeighbour { link: index, hop, .. } => {
                 format!("{name}: nobody on {} answers for {hop}", link(index))
             }
+            Cause::Parent { link: index, hop } => {
+                format!(
+                    "{name}: {hop} is on the parent of {}, and a macvlan never reaches its parent",
+                    link(index)
+                )
+            }
             Cause::Firewall { hook, place } => format!("{name} drops it at {hook}: {place}"),
             Cause::Loop => format!("it comes back to {name} again and again"),
         }
@@ -181,9 +194,8 @@ impl Loss {
             }
             Cause::ReversePath { link: index, source, .. } => {
                 let source = source.map(|ip| ip.to_string()).unwrap_or_default();
-                let all = if stack.all.v4.rp_filter == 1 { "all and of " } else { "" };
                 format!(
-                    "give {source} a route by {0}, or loosen the check: sysctl -w net.ipv4.conf.{0}.rp_filter=2 ({all}{0})",
+                    "give {source} a route by {0}, or loosen the check: sysctl -w net.ipv4.conf.{0}.rp_filter=2",
                     link(index)
                 )
             }
@@ -197,6 +209,11 @@ impl Loss {
                 format!(
                     "check that {hop} is right and that its host is up and on the wire of {}",
                     link(index)
+                )
+            }
+            Cause::Parent { hop, .. } => {
+                format!(
+                    "give {hop} a route by a NIC that leads to the node, as router, veth and coordinator do"
                 )
             }
             Cause::Firewall { place, .. } => match place.handle {

@@ -28,6 +28,8 @@ pub enum Silence {
     Stale(Mac),
     /// Nobody on the wire answers for the address.
     NoAnswer,
+    /// It is an address of the host whose link is the parent of the sender's: a macvlan reaches all of the wire but that.
+    Parent,
 }
 
 /// What is known of a next hop.
@@ -36,23 +38,51 @@ pub fn known(scene: &Scene, from: Spot, hop: IpAddr) -> Option<&NeighbourState> 
     matches!(entry.nud, Nud::Permanent | Nud::Valid).then_some(entry)
 }
 
+/// Whether somebody has set the hardware address of a next hop, so that nobody is asked for it.
+pub fn is_set(scene: &Scene, from: Spot, hop: IpAddr) -> bool {
+    known(scene, from, hop).is_some_and(|entry| entry.nud == Nud::Permanent)
+}
+
+/// Links of one segment that all answer for an address: whoever asks keeps the answer that came first.
+pub fn rivals(scene: &Scene, hop: IpAddr, segment: &Segment) -> Vec<Spot> {
+    segment.ends.iter().copied().filter(|end| answers(scene, *end, hop)).collect()
+}
+
 /// Who takes a frame that `from` sends for the next hop `hop`.
 pub fn receiver(scene: &Scene, from: Spot, hop: IpAddr, segment: &Segment) -> Receiver {
     let link = scene.link(from);
-    let mac = known(scene, from, hop).and_then(|entry| entry.mac);
-    let takes = |spot: &Spot| match mac {
-        Some(mac) => scene.link(*spot).is_some_and(|link| link.fact.mac == Some(mac)),
-        None => link.is_some_and(|link| link.no_arp) || answers(scene, *spot, hop),
+    let entry = known(scene, from, hop);
+    let has_mac = |spot: &Spot| {
+        let mac = entry.and_then(|entry| entry.mac);
+        mac.is_some() && scene.link(*spot).is_some_and(|link| link.fact.mac == mac)
     };
-    let mut takers: Vec<Spot> = segment.ends.iter().copied().filter(takes).collect();
+    let would = |spot: &Spot| link.is_some_and(|link| link.no_arp) || answers(scene, *spot, hop);
+    // What the kernel learnt by itself it asks for again when nobody is there any more; what somebody set stays.
+    let mac = entry.filter(|entry| entry.nud == Nud::Permanent).and_then(|entry| entry.mac);
+    let ends = || segment.ends.iter().copied();
+    let mut takers: Vec<Spot> = ends().filter(has_mac).collect();
+    if takers.is_empty() && mac.is_none() {
+        takers = ends().filter(would).collect();
+    }
     // Links that share a hardware address (ipvlan) are told apart by address.
-    takers.sort_by_key(|spot| !scene.stack(spot.site).owns(hop));
+    // Of those that all answer, the one that has the address is as good a guess as any.
+    takers.sort_by_key(|spot| {
+        scene.stack(spot.site).owner(hop).map(|link| link != spot.link).map_or(2, u8::from)
+    });
     match (takers.first(), segment.open.first(), mac) {
         (Some(taker), _, _) => Receiver::Here(*taker),
+        _ if is_parents(scene, from, hop) => Receiver::Nobody(Silence::Parent),
         (None, Some(open), _) => Receiver::Beyond(*open),
         (None, None, Some(mac)) => Receiver::Nobody(Silence::Stale(mac)),
         (None, None, None) => Receiver::Nobody(Silence::NoAnswer),
     }
+}
+
+/// Whether an address is that of the parent link of a macvlan.
+fn is_parents(scene: &Scene, from: Spot, ip: IpAddr) -> bool {
+    let kind = scene.link(from).map(|link| link.fact.kind.as_str());
+    let parent = scene.peer(from).filter(|_| matches!(kind, Some("macvlan" | "macvtap" | "ipvlan")));
+    parent.is_some_and(|parent| scene.stack(parent.site).owner(ip) == Some(parent.link))
 }
 
 /// Whether a link answers for an address: any address of its host in IPv4 (unless `arp_ignore` says otherwise), its own in IPv6, or those that

@@ -63,6 +63,8 @@ pub(crate) struct Draft {
     left_by: Vec<Spot>,
     came_by: Vec<Spot>,
     doubts: Vec<String>,
+    /// The hook that was passed last asks for another look at the routes.
+    reroutes: bool,
 }
 
 /// What comes after a stop.
@@ -180,7 +182,10 @@ impl<'a> Walker<'a> {
         draft.doubts.extend(segment.notes.iter().cloned());
         let entry = neighbour::known(self.scene, spot, hop);
         let mac = entry.and_then(|entry| entry.mac).map(|mac| mac.to_string());
-        draft.say(self.scene, site, What::Neighbour { link: self.name(spot), ip: hop, mac });
+        draft.say(self.scene, site, What::Neighbour { link: self.name(spot), ip: hop, mac: mac.clone() });
+        if mac.is_none() || !neighbour::is_set(self.scene, spot, hop) {
+            self.say_rivals(hop, &segment, draft);
+        }
         match neighbour::receiver(self.scene, spot, hop, &segment) {
             Receiver::Here(there) => {
                 let (from, to) = (self.scene.describe(spot), self.scene.describe(there));
@@ -196,10 +201,23 @@ impl<'a> Walker<'a> {
                 let stale = match silence {
                     Silence::Stale(mac) => Some(mac),
                     Silence::NoAnswer => None,
+                    Silence::Parent => return Next::lost(site, Cause::Parent { link, hop }),
                 };
                 Next::lost(site, Cause::NoNeighbour { link, hop, stale, down })
             }
         }
+    }
+
+    /// Several links that answer for the next hop: which of them the packet comes by is chance.
+    fn say_rivals(&self, hop: IpAddr, segment: &wire::Segment, draft: &mut Draft) {
+        let rivals = neighbour::rivals(self.scene, hop, segment);
+        let [first, _, ..] = rivals.as_slice() else { return };
+        let all: Vec<String> = rivals.iter().map(|spot| self.scene.describe(*spot)).collect();
+        let name = self.name(*first);
+        draft.doubts.push(format!(
+            "{} all answer for {hop}, and it is chance by which the packet comes (sysctl -w net.ipv4.conf.{name}.arp_ignore=1 and its like make each link answer for its own addresses)",
+            all.join(" and ")
+        ));
     }
 
     fn name(&self, spot: Spot) -> String {
@@ -209,7 +227,14 @@ impl<'a> Walker<'a> {
 
 impl Draft {
     fn new(flow: Flow) -> Self {
-        Self { steps: Vec::new(), flow, left_by: Vec::new(), came_by: Vec::new(), doubts: Vec::new() }
+        Self {
+            steps: Vec::new(),
+            flow,
+            left_by: Vec::new(),
+            came_by: Vec::new(),
+            doubts: Vec::new(),
+            reroutes: false,
+        }
     }
 
     fn say(&mut self, scene: &Scene, site: usize, what: What) {
@@ -222,7 +247,7 @@ impl Draft {
     }
 
     fn end(self, end: End) -> Way {
-        let Self { steps, flow, left_by, came_by, mut doubts } = self;
+        let Self { steps, flow, left_by, came_by, mut doubts, reroutes: _ } = self;
         doubts.dedup();
         Way { steps, end, flow, left_by, came_by, doubts }
     }

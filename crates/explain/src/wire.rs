@@ -81,6 +81,9 @@ impl Tour<'_> {
         {
             if tag.is_none() {
                 self.end(bridge);
+                self.children(bridge, &["macvlan", "macvtap", "ipvlan"])
+                    .into_iter()
+                    .for_each(|c| self.end(c));
             }
             return self.ports(bridge, Some(spot), tag);
         }
@@ -161,3 +164,6 @@ impl Tour<'_> {
         Some(link.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,7 @@ mod settings;
 pub mod settle;
 pub mod sim;
 mod store;
+pub mod whereabouts;
 
 pub use candidates::{Candidates, Demand, candidates};
 pub use decide::{Allocation, Decision, Dropped, Identity, Kept, Search, decide_add};

@@ -12,6 +12,7 @@ mod address;
 mod attr;
 mod fault;
 mod firewall;
+mod forwarding;
 mod lan;
 mod link;
 mod neighbour;

@@ -4,6 +4,7 @@
 //! changes. A transaction applies whole plans and takes them back. Nothing here knows what a CNI
 //! plugin, a pod or a policy is.
 
+pub mod capture;
 mod door;
 pub mod fake;
 pub mod inherited;
@@ -20,6 +21,7 @@ pub mod testing;
 pub mod transaction;
 mod udp_frames;
 
+pub use capture::Capture;
 pub use door::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
 pub use fake::{FakeDoor, FakeKernel, Setup, Snapshot};
 pub use real::{RealDoor, RealKernel};

@@ -6,6 +6,7 @@ mod create;
 mod delete;
 mod facts;
 mod flows;
+mod forwarding;
 mod idle;
 mod neighbour;
 mod observe;

@@ -7,6 +7,7 @@ mod links;
 mod question;
 mod routes;
 mod rules;
+mod together;
 
 use std::io;
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use crate::netlink::{Fault, Socket, attrs};
 use crate::netns::{Anywhere, Netns};
 use crate::{Errno, KernelError, nft};
 pub use question::{RouteAnswer, RouteQuestion};
+pub use together::{Surveyed, together};
 
 /// Reads one namespace.
 pub struct Surveyor {

@@ -28,6 +28,7 @@ mod diagnose;
 mod error;
 mod events;
 mod exec;
+mod flannel;
 mod fleet;
 mod hold;
 mod kubelet;

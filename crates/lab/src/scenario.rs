@@ -14,6 +14,8 @@ use crate::shape::Shape;
 use crate::state::{Spec, State};
 use crate::ui::{Style, Ui};
 
+pub mod calico_flannel;
+pub mod explained;
 pub mod mac_and_conflict;
 pub mod macvlan_overlay;
 pub mod macvlan_standalone;
@@ -21,6 +23,7 @@ pub mod packet;
 mod pools;
 pub mod quickstart;
 mod reach;
+pub mod reachability;
 pub mod spiderpool_calico;
 mod status_text;
 pub mod world;
@@ -63,12 +66,14 @@ pub struct Story {
 }
 
 /// All stories that the lab can tell.
-pub const STORIES: [&Story; 5] = [
+pub const STORIES: [&Story; 7] = [
+    &reachability::STORY,
     &quickstart::STORY,
     &macvlan_overlay::STORY,
     &macvlan_standalone::STORY,
     &mac_and_conflict::STORY,
     &spiderpool_calico::STORY,
+    &calico_flannel::STORY,
 ];
 
 /// The story of that name.
@@ -170,6 +175,7 @@ impl Telling {
     fn chapter(&mut self, world: &World, chapter: &Chapter) {
         self.ui.heading(chapter.title);
         let acted = (chapter.act)(world);
+        world.forget();
         match &acted {
             Ok(words) => self.ui.line(&format!("     {}", self.ui.paint(Style::Dim, words))),
             Err(why) => self.fails(&format!("could not begin: {why}")),

@@ -21,7 +21,7 @@ use crate::registry::{self, Hosts, ROUTER};
 use crate::relay::Door;
 use crate::state::{Spec, State, write_whole};
 use crate::underlay::{Layout, build, plan};
-use crate::{api, controllers, fleet, node, relay, spiderpool};
+use crate::{api, controllers, flannel, fleet, node, relay, spiderpool};
 
 /// How long nodes may take to become ready.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -80,6 +80,10 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
         spiderpool::install(&client, &state).await?;
         _controller = Some(spiderpool::controller(&spec.polynic, &state).keep(state.clone()));
         step("Spiderpool: its kinds, the controller, and an agent on each node".to_owned());
+    }
+    if let Some(conf) = &spec.shape.flannel {
+        flannel::install(&state, conf)?;
+        step("flannel: its daemon on each node".to_owned());
     }
     let start = Start { state, client: client.clone(), layout, hosts, plugins, server: server.addr() };
     let fleet = Fleet::start(start)?;

@@ -151,6 +151,11 @@ impl Layout {
         }
     }
 
+    /// The name of the nodes' last NIC.
+    pub fn last_nic(&self) -> Result<IfName> {
+        self.nic(self.shape.underlays.len().saturating_sub(1))
+    }
+
     /// Where a host that is no node has its cable, and its addresses.
     pub fn host(&self, host: &Host) -> Option<(On, [IpNet; 2])> {
         let holds = |segment: &Segment| segment.v4.contains(&host.v4.addr());

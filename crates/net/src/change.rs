@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Address, Announcement, Attr, Flows, FwObject, IfName, Link, LinkRef, Neighbour, Place, PortVlan, Probe,
-    Route, Rule, Sysctl, Traffic, TrafficObject,
+    Address, Announcement, Attr, Flows, Forwarding, FwObject, IfName, Link, LinkRef, Neighbour, Place,
+    PortVlan, Probe, Route, Rule, Sysctl, Traffic, TrafficObject,
 };
 
 /// What an object is before and after a change. Its inverse is itself the other way round.
@@ -97,6 +97,8 @@ pub enum Object {
     Rule(Diff<Rule>),
     /// A permanent neighbour entry.
     Neighbour(Diff<Neighbour>),
+    /// A forwarding entry of a tunnel.
+    Forwarding(Diff<Forwarding>),
     /// A setting; it always exists before and after.
     Sysctl(Diff<Sysctl>),
     /// VLAN membership of a bridge port.
@@ -217,6 +219,16 @@ impl Change {
         Self { place, object: Object::Neighbour(Diff::delete(neighbour)) }
     }
 
+    /// A forwarding entry of a tunnel is added.
+    pub fn add_forwarding(place: Place, entry: Forwarding) -> Self {
+        Self { place, object: Object::Forwarding(Diff::create(entry)) }
+    }
+
+    /// A forwarding entry of a tunnel is removed.
+    pub fn delete_forwarding(place: Place, entry: Forwarding) -> Self {
+        Self { place, object: Object::Forwarding(Diff::delete(entry)) }
+    }
+
     /// Whether it makes an object that was not there.
     pub fn is_creation(&self) -> bool {
         self.ends() == Some((false, true))
@@ -238,6 +250,7 @@ impl Change {
             Object::Route(d) => of(d),
             Object::Rule(d) => of(d),
             Object::Neighbour(d) => of(d),
+            Object::Forwarding(d) => of(d),
             Object::Sysctl(d) => of(d),
             Object::PortVlan(d) => of(d),
             Object::Traffic(d) => of(d),
@@ -264,6 +277,7 @@ impl Change {
             Object::Route(d) => Object::Route(d.inverse()),
             Object::Rule(d) => Object::Rule(d.inverse()),
             Object::Neighbour(d) => Object::Neighbour(d.inverse()),
+            Object::Forwarding(d) => Object::Forwarding(d.inverse()),
             Object::Sysctl(d) => Object::Sysctl(d.inverse()),
             Object::PortVlan(d) => Object::PortVlan(d.inverse()),
             Object::Traffic(d) => Object::Traffic(d.inverse()),
@@ -285,6 +299,9 @@ impl fmt::Display for Change {
             Object::Route(d) => describe(f, d, "route", ToString::to_string)?,
             Object::Rule(d) => describe(f, d, "rule", |r| format!("{} to table {}", r.priority, r.table))?,
             Object::Neighbour(d) => describe(f, d, "neighbour", |n| format!("{} on {}", n.ip, n.link))?,
+            Object::Forwarding(d) => {
+                describe(f, d, "forwarding entry", |e| format!("{} to {} on {}", e.mac, e.dst, e.link))?;
+            }
             Object::Sysctl(d) => describe(f, d, "sysctl", |s| format!("{}={}", s.key, s.value))?,
             Object::PortVlan(d) => describe(f, d, "VLAN", |v| format!("{} on {}", v.vid, v.link))?,
             Object::Traffic(d) => describe(f, d, "traffic control", ToString::to_string)?,

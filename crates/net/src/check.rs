@@ -56,6 +56,7 @@ fn leaves_something(object: &Object) -> bool {
         Object::Route(d) => d.after.is_some(),
         Object::Rule(d) => d.after.is_some(),
         Object::Neighbour(d) => d.after.is_some(),
+        Object::Forwarding(d) => d.after.is_some(),
         Object::Sysctl(d) => d.after.is_some(),
         Object::PortVlan(d) => d.after.is_some(),
         Object::Traffic(d) => d.after.is_some(),
@@ -83,6 +84,7 @@ fn superseded(old: &Change, new: &Change) -> bool {
         }
         (Object::Rule(a), Object::Rule(b)) => a.after == b.before,
         (Object::Neighbour(a), Object::Neighbour(b)) => a.after == b.before,
+        (Object::Forwarding(a), Object::Forwarding(b)) => a.after == b.before,
         (Object::PortVlan(a), Object::PortVlan(b)) => a.after == b.before,
         (Object::Traffic(a), Object::Traffic(b)) => a.after == b.before,
         (Object::Firewall(a), Object::Firewall(b)) => a.after == b.before,
@@ -130,6 +132,7 @@ pub fn needs(promises: &[Change]) -> Needs {
             Object::Route(_) => at.routes = true,
             Object::Rule(_) => at.rules = true,
             Object::Neighbour(_) => at.neighbours = true,
+            Object::Forwarding(Diff { after: Some(entry), .. }) => at.forwarding_of(&entry.link),
             Object::Sysctl(Diff { after: Some(s), .. }) => at.sysctl(s.key.clone()),
             Object::Traffic(Diff { after: Some(t), .. }) if !at.traffic.contains(&t.link) => {
                 at.traffic.push(t.link.clone());
@@ -233,6 +236,11 @@ fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
             let want = d.after.as_ref()?;
             (!ns.neighbours.contains(want))
                 .then(|| format!("permanent neighbour {} is missing on interface {}", want.ip, want.link))
+        }
+        Object::Forwarding(d) => {
+            let want = d.after.as_ref()?;
+            (!ns.forwarding.contains(want))
+                .then(|| format!("forwarding entry {} is missing on interface {}", want.mac, want.link))
         }
         Object::Sysctl(d) => {
             let want = d.after.as_ref()?;
@@ -339,6 +347,9 @@ mod tests {
             scope: 0,
             tentative: false,
             dad_failed: false,
+            permanent: true,
+            deprecated: false,
+            temporary: false,
         };
         let pod = NsFacts { links: vec![link], addresses: vec![address], ..NsFacts::default() };
         Facts { host: NsFacts::default(), pod: Some(pod) }

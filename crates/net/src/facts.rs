@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::{
-    FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route, Rule, SysctlKey,
-    TrafficFact,
+    Forwarding, FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route, Rule,
+    SysctlKey, TrafficFact,
 };
 
 /// What was seen in both namespaces.
@@ -56,10 +56,12 @@ pub struct NsFacts {
     pub rules: Vec<Rule>,
     /// Permanent neighbours.
     pub neighbours: Vec<Neighbour>,
+    /// Permanent forwarding entries of the tunnels asked for.
+    pub forwarding: Vec<Forwarding>,
+    /// For each destination asked for that can be reached: the way that the kernel would take.
+    pub ways: BTreeMap<IpAddr, Way>,
     /// For each destination asked for that can be reached: the source address that the kernel would choose.
     pub sources: BTreeMap<IpAddr, IpAddr>,
-    /// For each destination asked for that can be reached: the link by which the kernel would send.
-    pub ways: BTreeMap<IpAddr, IfName>,
     /// Settings asked for; none where the kernel has no such setting (IPv6 switched off, link missing).
     pub sysctls: BTreeMap<SysctlKey, Option<String>>,
     /// Traffic control of the links asked for.
@@ -92,6 +94,7 @@ impl NsFacts {
         keep_first(&mut self.rules, later.rules);
         keep_first(&mut self.neighbours, later.neighbours);
         keep_first(&mut self.firewall, later.firewall);
+        keep_first(&mut self.forwarding, later.forwarding);
         extend_new(&mut self.traffic, later.traffic);
         self.sources.extend(later.sources);
         self.ways.extend(later.ways);
@@ -149,6 +152,8 @@ pub struct LinkFact {
     pub vlan_id: Option<u16>,
     /// Routing table of a VRF link.
     pub vrf_table: Option<u32>,
+    /// What a VXLAN link was made with.
+    pub vxlan: Option<VxlanFact>,
     /// VLAN filtering of a bridge.
     pub vlan_filtering: Option<bool>,
     /// Bridge port: hairpin.
@@ -182,11 +187,44 @@ impl LinkFact {
             ipvlan_mode: None,
             vlan_id: None,
             vrf_table: None,
+            vxlan: None,
             vlan_filtering: None,
             hairpin: None,
             isolated: None,
         }
     }
+}
+
+/// A VXLAN link's properties as the kernel shows them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VxlanFact {
+    /// Network identifier.
+    pub vni: u32,
+    /// Index of the link that carries the tunnel, in the namespace where the tunnel was made.
+    pub parent: Option<u32>,
+    /// Outer source address.
+    pub local: Option<IpAddr>,
+    /// Multicast group or default remote.
+    pub remote: Option<IpAddr>,
+    /// UDP destination port.
+    pub port: u16,
+    /// Forwarding entries are learnt from traffic.
+    pub learning: bool,
+    /// User space is told of unknown hardware addresses.
+    pub l2_miss: bool,
+    /// Packets carry a group policy id.
+    pub gbp: bool,
+}
+
+/// The way that the kernel would take to a destination now (`ip route get`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The link that packets leave by.
+    pub link: IfName,
+    /// The next hop, if the destination is not on the link.
+    pub gw: Option<IpAddr>,
+    /// The source address.
+    pub src: Option<IpAddr>,
 }
 
 /// Operational states (RFC 2863, `IFLA_OPERSTATE`).
@@ -217,6 +255,12 @@ pub struct AddressFact {
     pub tentative: bool,
     /// Duplicate address detection has found another owner.
     pub dad_failed: bool,
+    /// Has no end to its life (`IFA_F_PERMANENT`).
+    pub permanent: bool,
+    /// No longer for new connections.
+    pub deprecated: bool,
+    /// One of IPv6's changing addresses for privacy.
+    pub temporary: bool,
 }
 
 impl AddressFact {
@@ -269,10 +313,12 @@ pub struct NsNeeds {
     pub rules: bool,
     /// Permanent neighbours.
     pub neighbours: bool,
+    /// Permanent forwarding entries of these tunnels.
+    pub forwarding: Vec<IfName>,
+    /// The ways to these destinations.
+    pub ways: Vec<IpAddr>,
     /// The source addresses that the kernel would choose towards these destinations.
     pub sources: Vec<IpAddr>,
-    /// The links by which the kernel would send to these destinations.
-    pub ways: Vec<IpAddr>,
     /// These settings.
     pub sysctls: Vec<SysctlKey>,
     /// Traffic control of these links.
@@ -285,6 +331,13 @@ impl NsNeeds {
     /// Asks for a link by name; one that does not exist is simply not among the facts.
     pub fn link(&mut self, name: &IfName) {
         self.links.merge(LinkNeed::Named(vec![name.clone()]));
+    }
+
+    /// Asks for the forwarding entries of a tunnel.
+    pub fn forwarding_of(&mut self, link: &IfName) {
+        if !self.forwarding.contains(link) {
+            self.forwarding.push(link.clone());
+        }
     }
 
     /// Asks for a setting.
@@ -303,6 +356,7 @@ impl NsNeeds {
         self.all_addresses |= other.all_addresses;
         extend_new(&mut self.traffic, other.traffic);
         extend_new(&mut self.sources, other.sources);
+        extend_new(&mut self.forwarding, other.forwarding);
         extend_new(&mut self.ways, other.ways);
         extend_new(&mut self.sysctls, other.sysctls);
         extend_new(&mut self.firewall, other.firewall);

@@ -230,6 +230,8 @@ pub enum FwExpr {
     Reject,
     /// Rewrite the source to the address of the outgoing link.
     Masquerade,
+    /// As [`FwExpr::Masquerade`], to a port chosen at random (`masquerade fully-random`): no two connections fight for one.
+    MasqueradeRandom,
     /// The end of the rule.
     Verdict(FwVerdict),
 }

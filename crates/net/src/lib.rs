@@ -24,6 +24,7 @@ mod change;
 pub mod check;
 mod entropy;
 mod facts;
+mod fdb;
 mod firewall;
 mod flow;
 mod implied;
@@ -45,7 +46,8 @@ mod traffic;
 pub use address::Address;
 pub use change::{AttrChange, Change, Diff, Move, Object, Wait};
 pub use entropy::Entropy;
-pub use facts::{AddressFact, Facts, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds, OperState};
+pub use facts::{AddressFact, Facts, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds, OperState, VxlanFact, Way};
+pub use fdb::Forwarding;
 pub use firewall::{
     FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable, FwVerdict,
 };

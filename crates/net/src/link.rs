@@ -229,10 +229,13 @@ pub struct Vxlan {
     pub local: Option<IpAddr>,
     /// Multicast group or default remote.
     pub remote: Option<IpAddr>,
-    /// UDP destination port.
+    /// UDP destination port; 0 = the kernel's default, 8472.
     pub port: u16,
     /// Whether forwarding entries are learnt from traffic.
     pub learning: bool,
+    /// Whether packets carry a group policy id (`IFLA_VXLAN_GBP`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gbp: bool,
 }
 
 /// What a tap device needs besides its name.

@@ -4,6 +4,7 @@ pub mod dhcp;
 pub mod host_local;
 pub mod spiderpool;
 pub mod static_addresses;
+pub mod whereabouts;
 
 use polynic_cni::{Error, GoMap, Invocation, JsonMap, Output, PluginConf, Route, Success, Verb, Version};
 use polynic_kernel::Kernel;
@@ -49,8 +50,13 @@ pub(crate) fn settle(
 }
 
 /// Every built-in IPAM plugin.
-pub const ALL: [&dyn Ipam; 4] =
-    [&dhcp::Dhcp, &host_local::HostLocal, &static_addresses::Static, &spiderpool::Spiderpool];
+pub const ALL: [&dyn Ipam; 5] = [
+    &dhcp::Dhcp,
+    &host_local::HostLocal,
+    &static_addresses::Static,
+    &spiderpool::Spiderpool,
+    &whereabouts::Whereabouts { directories: whereabouts::DIRECTORIES },
+];
 
 /// Whether an IPAM plugin, ours or somebody else's of the same name, works on the interface itself, which must be there first.
 pub(crate) fn works_on_link(ipam_type: &str) -> bool {

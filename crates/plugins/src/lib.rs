@@ -10,6 +10,7 @@
 
 mod addressing;
 mod comment;
+pub mod delegating;
 pub mod drive;
 mod forwarding;
 pub mod interfaces;

@@ -1,8 +1,9 @@
 //! Chained plugins that tune, shape and guard what others made (spec/plugins.md 3). One file each, all by the template of
-//! [`crate::ChainedPlugin`].
+//! [`crate::ChainedPlugin`]; and `flannel`, which has another plugin do the work.
 
 pub mod bandwidth;
 pub mod firewall;
+pub mod flannel;
 pub mod portmap;
 pub mod sbr;
 pub mod tuning;

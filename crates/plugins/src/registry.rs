@@ -9,6 +9,7 @@ use polynic_cni::{
 use polynic_kernel::Door;
 use polynic_wire::{AddressServices, ReleaseJournal};
 
+use crate::delegating::{self, DelegatingPlugin};
 use crate::ipam::{self, Ipam};
 use crate::{Attacher, ChainedPlugin, Context, drive, interfaces, meta, passthru, routing};
 
@@ -41,14 +42,18 @@ enum Builtin {
     Main(&'static dyn Attacher),
     Chained(&'static dyn ChainedPlugin),
     Ipam(&'static dyn Ipam),
+    Delegating(&'static dyn DelegatingPlugin),
     Passthru,
 }
 
 fn builtin(plugin_type: &str) -> Option<Builtin> {
     let main = interfaces::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Main);
     let chained = || chained().find(|p| p.plugin_type() == plugin_type).map(Builtin::Chained);
+    let ipam = || ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam);
+    let delegating = || delegating::ALL.into_iter().find(|p| p.plugin_type() == plugin_type);
     main.or_else(chained)
-        .or_else(|| ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam))
+        .or_else(ipam)
+        .or_else(|| delegating().map(Builtin::Delegating))
         .or_else(|| (plugin_type == passthru::TYPE).then_some(Builtin::Passthru))
 }
 
@@ -69,7 +74,8 @@ fn identity(file: &Path) -> Option<(u64, u64)> {
 pub fn types() -> impl Iterator<Item = &'static str> {
     let main = interfaces::ALL.into_iter().map(|p| p.plugin_type());
     let main = main.chain(chained().map(|p| p.plugin_type()));
-    main.chain(ipam::ALL.into_iter().map(|p| p.plugin_type())).chain([passthru::TYPE])
+    let main = main.chain(ipam::ALL.into_iter().map(|p| p.plugin_type()));
+    main.chain(delegating::ALL.into_iter().map(|p| p.plugin_type())).chain([passthru::TYPE])
 }
 
 impl Registry {
@@ -140,6 +146,7 @@ impl PluginMain for Bound<'_> {
             Builtin::Main(plugin) => plugin.plugin_type(),
             Builtin::Chained(plugin) => plugin.plugin_type(),
             Builtin::Ipam(plugin) => plugin.plugin_type(),
+            Builtin::Delegating(plugin) => plugin.plugin_type(),
             Builtin::Passthru => passthru::TYPE,
         }
     }
@@ -153,6 +160,7 @@ impl PluginMain for Bound<'_> {
             Builtin::Main(plugin) => plugin.versions(),
             Builtin::Chained(plugin) => plugin.versions(),
             Builtin::Ipam(plugin) => plugin.versions(),
+            Builtin::Delegating(plugin) => plugin.versions(),
             Builtin::Passthru => passthru::versions(),
         }
     }
@@ -167,6 +175,7 @@ impl PluginMain for Bound<'_> {
             Builtin::Main(plugin) => drive::run(plugin, &context, verb, invocation, conf),
             Builtin::Chained(plugin) => drive::run_chained(plugin, &context, verb, invocation, conf),
             Builtin::Ipam(plugin) => plugin.call(&context, verb, invocation, conf),
+            Builtin::Delegating(plugin) => plugin.call(&context, verb, invocation, conf),
             Builtin::Passthru => Ok(passthru::call(verb)),
         }
     }

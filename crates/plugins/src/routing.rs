@@ -14,6 +14,7 @@ mod keys;
 mod mac_prefix;
 mod mac_rewrite;
 mod moves;
+mod own_answers;
 mod router;
 mod settings;
 #[cfg(test)]

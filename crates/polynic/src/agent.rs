@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use polynic_agent::cni;
 use polynic_agent::command::{self, CommandError};
+use polynic_agent::{cni, flannel};
 
 use crate::multus::says_version;
 use crate::plugin::seed;
@@ -19,6 +19,10 @@ pub(crate) fn run_alone(name: &str, arguments: impl Iterator<Item = OsString>) -
     if name == cni::command::NAME && says_version(name, arguments.iter().cloned()) {
         // As the replaced daemon ends (spec/multus.md 1).
         return Some(ExitCode::from(4));
+    }
+    if name == flannel::command::NAME && flannel::command::says_version(&words(arguments.iter().cloned())) {
+        let _ = writeln!(io::stderr(), "polynic {}", env!("CARGO_PKG_VERSION"));
+        return Some(ExitCode::SUCCESS);
     }
     Some(ended(name, command::run(name, &words(arguments.into_iter()), &environment, seed())))
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use polynic_install::files::FileError;
 use polynic_install::programs::Programs;
 
-use crate::cluster;
+use crate::{cluster, controller, explain};
 
 const HELP: &str = "\
 polynic: many networks for Kubernetes pods
@@ -23,10 +23,14 @@ polynic: many networks for Kubernetes pods
   polynic plugins         list the built-in plugins
   polynic pools [POOL]    how full the address pools are; with POOL: who holds what
   polynic doctor          check pools, endpoints and pods against each other: what is wrong, and what to do
+  polynic explain POD --to ADDRESS[:PORT] [--from ADDRESS] [--iface NIC] [-n NAMESPACE] [--node-side] [--netns PATH]
+                          why a packet of the pod takes the path it takes, and whether the reply comes back
+  polynic names           list every name by which this program can be called
   polynic version         print the version
   polynic help            print this
 
-pools and doctor take --kubeconfig FILE (or KUBECONFIG) and -o json. doctor exits with 1 if something is wrong.
+pools and doctor take --kubeconfig FILE (or KUBECONFIG), all three -o json. doctor exits with 1 if something is wrong,
+explain if the packet or its reply is lost. explain runs on the pod's node.
 
 Called by the name of a plugin (macvlan, bridge, host-local, ...) it is that plugin.
 ";
@@ -41,20 +45,28 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let done = match args.as_slice() {
         [] | ["help" | "-h" | "--help"] => say(HELP),
         ["version" | "-V" | "--version"] => say(concat!("polynic ", env!("CARGO_PKG_VERSION"), "\n")),
+        ["names"] => names().try_for_each(|name| say(&format!("{name}\n"))),
         ["plugins"] => plugins().try_for_each(|t| say(&format!("{t}\n"))),
         ["pools", args @ ..] => cluster::pools(args).and_then(|text| say(&text)),
-        ["doctor", args @ ..] => match cluster::doctor(args) {
-            Ok((text, true)) => say(&text),
-            Ok((text, false)) => return say(&text).map_or(ExitCode::FAILURE, |()| ExitCode::from(1)),
-            Err(e) => Err(e),
-        },
+        ["doctor", args @ ..] => return verdict(cluster::doctor(args)),
+        ["explain", args @ ..] => return verdict(explain::run(args)),
         ["install", directory, names @ ..] => install(Path::new(OWN), Path::new(directory), names),
         ["uninstall"] => crate::install::uninstall("/"),
         ["uninstall", root] => crate::install::uninstall(root),
         _ => Err(io::Error::other(format!("unknown command: {}\n\n{HELP}", args.join(" ")))),
     };
+    exit(done.map(|()| true))
+}
+
+/// Prints a report; the exit status says whether it is a good one.
+fn verdict(report: io::Result<(String, bool)>) -> ExitCode {
+    exit(report.and_then(|(text, well)| say(&text).map(|()| well)))
+}
+
+fn exit(done: io::Result<bool>) -> ExitCode {
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
         Err(e) => {
             let _ = writeln!(io::stderr(), "polynic: {e}");
             ExitCode::FAILURE
@@ -65,6 +77,12 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
 /// Every name under which the program is a CNI plugin.
 fn plugins() -> impl Iterator<Item = &'static str> {
     polynic_plugins::types().chain([crate::multus::NAME, crate::shim::NAME])
+}
+
+/// Every name by which the program can be called.
+fn names() -> impl Iterator<Item = &'static str> {
+    let daemons = polynic_agent::command::services().chain([controller::NAME, controller::INIT]);
+    plugins().chain(daemons).chain(crate::install::names()).chain(["polynic"])
 }
 
 fn say(text: &str) -> io::Result<()> {

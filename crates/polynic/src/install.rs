@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use polynic_install::applets;
+use polynic_install::certificate::{approver, generator};
 use polynic_install::node::Node;
 use polynic_install::thin::{Entrypoint, Options, Parsed};
 use polynic_install::watch;
@@ -15,15 +16,26 @@ type Failed = Box<dyn std::error::Error + Send + Sync>;
 /// The program that runs.
 const OWN: &str = "/proc/self/exe";
 
+type Applet = fn(&[String]) -> Result<(), Failed>;
+
+/// The helper programs.
+const APPLETS: [(&str, Applet); 6] = [
+    ("thin_entrypoint", thin_entrypoint),
+    ("install_multus", |arguments| Ok(applets::install_multus(arguments, Path::new(OWN))?)),
+    ("install-conf", |arguments| Ok(applets::install_conf(arguments)?)),
+    ("cp", |arguments| Ok(applets::cp(arguments)?)),
+    ("kubeconfig_generator", kubeconfig_generator),
+    ("cert-approver", cert_approver),
+];
+
+/// Their names.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    APPLETS.into_iter().map(|(name, _)| name)
+}
+
 /// Serves the helper program of that name, if there is one.
 pub(crate) fn run(name: &str, arguments: &mut dyn Iterator<Item = std::ffi::OsString>) -> Option<ExitCode> {
-    let applet: fn(&[String]) -> Result<(), Failed> = match name {
-        "thin_entrypoint" => thin_entrypoint,
-        "install_multus" => |arguments| Ok(applets::install_multus(arguments, Path::new(OWN))?),
-        "install-conf" => |arguments| Ok(applets::install_conf(arguments)?),
-        "cp" => |arguments| Ok(applets::cp(arguments)?),
-        _ => return None,
-    };
+    let (name, applet) = APPLETS.into_iter().find(|(known, _)| *known == name)?;
     let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
     Some(ended(name, applet(&arguments)))
 }
@@ -47,14 +59,44 @@ fn thin_entrypoint(arguments: &[String]) -> Result<(), Failed> {
         // As the replaced program: the flags, and an exit status that stops a pod from going on.
         Parsed::Help(text) => return Err(text.into()),
     };
-    log::start("")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let shutdown = Shutdown::by_signal()?;
+    until_a_signal(async |shutdown| {
         exit_on_the_second_signal(shutdown.clone());
         let entrypoint = Entrypoint::of_pod(options);
         Ok(watch::blocking(shutdown, move |stop| entrypoint.run(stop)).await??)
     })
+}
+
+fn kubeconfig_generator(arguments: &[String]) -> Result<(), Failed> {
+    let settings = generator::Settings::read(arguments, std::env::var("MULTUS_NODE_NAME").ok())?;
+    until_a_signal(async |shutdown| Ok(generator::run(settings, shutdown).await?))
+}
+
+fn cert_approver(arguments: &[String]) -> Result<(), Failed> {
+    let kubeconfig = match arguments {
+        [] => None,
+        [flag] if flag.starts_with("--kubeconfig=") => flag.split_once('=').map(|(_, path)| path.to_owned()),
+        other => {
+            return Err(format!(
+                "unknown arguments: {}; usage: cert-approver [--kubeconfig=FILE]",
+                other.join(" ")
+            )
+            .into());
+        }
+    };
+    until_a_signal(async |shutdown| {
+        let client = polynic_cluster::client_from(kubeconfig.as_deref().map(Path::new)).await?;
+        let client =
+            client.ok_or("no API server: this is no pod of a cluster, and no --kubeconfig is given")?;
+        approver::run(client, shutdown).await;
+        Ok(())
+    })
+}
+
+/// Runs a daemon until SIGTERM or SIGINT.
+fn until_a_signal(daemon: impl AsyncFnOnce(Shutdown) -> Result<(), Failed>) -> Result<(), Failed> {
+    log::start("")?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { daemon(Shutdown::by_signal()?).await })
 }
 
 /// Whoever asks twice does not want to wait for the clean-up.

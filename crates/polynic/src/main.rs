@@ -10,6 +10,7 @@ mod agent;
 mod cluster;
 mod command;
 mod controller;
+mod explain;
 mod install;
 mod multus;
 mod plugin;

@@ -3,13 +3,16 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use polynic_cluster::whereabouts::Direct;
 use polynic_cni::dispatch;
 use polynic_kernel::RealDoor;
 use polynic_plugins::{Host, Registry};
-use polynic_wire::{ReleaseJournal, Sockets, journal};
+use polynic_wire::whereabouts::Whereabouts;
+use polynic_wire::{AddressService, AddressServices, ReleaseJournal, Sockets, journal};
 use rustix::io::Errno;
 
 /// Directory of volatile state: records of attachments and locks.
@@ -43,12 +46,27 @@ pub(crate) fn host() -> Host {
         door: Box::<RealDoor>::default(),
         state: PathBuf::from(STATE),
         executable: std::fs::metadata("/proc/self/exe").ok().map(|m| (m.dev(), m.ino())),
-        addresses: Box::new(Sockets),
+        addresses: Box::new(Ways { whereabouts: Direct::new(seed()) }),
         releases: ReleaseJournal::new(journal::DIRECTORY),
         seed: Box::new(seed),
         warn: Box::new(|text| {
             let _ = writeln!(io::stderr(), "{text}");
         }),
+    }
+}
+
+/// How a plugin process finds the node agent, and the API server itself where a plugin has credentials of its own.
+struct Ways {
+    whereabouts: Direct,
+}
+
+impl AddressServices for Ways {
+    fn at(&self, socket: &Path) -> Arc<dyn AddressService> {
+        Sockets.at(socket)
+    }
+
+    fn whereabouts(&self) -> Arc<dyn Whereabouts> {
+        Arc::new(self.whereabouts.clone())
     }
 }
 

@@ -39,6 +39,15 @@ pub(crate) fn write(directory: &Path) -> PathBuf {
     file
 }
 
+/// Writes what the image has into a directory, for those who run containers without images.
+///
+/// # Panics
+/// It cannot be written.
+pub fn write_root(directory: &Path) {
+    fs::create_dir(directory).unwrap();
+    compile(directory);
+}
+
 /// Static, because the image has nothing else in it.
 fn compile(directory: &Path) -> PathBuf {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/pause/main.rs");

@@ -4,6 +4,8 @@
 //! it ends with it, and neither the host's network nor its `/run`, `/opt/cni` or `/var/lib` are touched. [`Containerd`] runs in a
 //! space with the settings of the Debian package but directories of its own, and [`Cri`] speaks to it as a kubelet does.
 //!
+//! A [`Cluster`] is a control plane and two [`Node`]s with kubelet, containerd and our agent, on one link.
+//!
 //! The tier is called `node`. It needs root (container runtimes do) and Debian's containerd and runc; [`Tools::or_skip`] says what is
 //! missing.
 //!
@@ -11,19 +13,29 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail like the test")]
 
+mod api;
+mod cluster;
 mod containerd;
 mod cri;
 mod image;
+mod kubelet;
 mod leftovers;
+mod libcni;
+mod node;
 mod process;
 mod space;
 mod tools;
 pub mod wait;
 
+pub use api::Api;
+pub use cluster::Cluster;
 pub use containerd::Containerd;
 pub use cri::{Cri, Sandbox, SandboxName};
-pub use image::IMAGE;
+pub use image::{IMAGE, write_root};
+pub use kubelet::Kubelet;
 pub use leftovers::Leftovers;
+pub use libcni::Libcni;
+pub use node::Node;
 pub use process::Process;
-pub use space::Space;
+pub use space::{Interfaces, Space};
 pub use tools::Tools;

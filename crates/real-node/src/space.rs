@@ -1,18 +1,41 @@
 //! A machine made of namespaces, in which whatever is started ends with the value.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use polynic_kernel::netns::{Host, Netns};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::children;
 
 /// Directories that a node writes to and that must not be the host's.
-const PRIVATE: [&str; 7] =
-    ["/run", "/opt", "/etc/cni", "/var/lib/cni", "/var/lib/containerd", "/var/lib/kubelet", "/var/log/pods"];
+const PRIVATE: [&str; 8] = [
+    "/run",
+    "/opt",
+    "/etc/cni",
+    "/var/lib/cni",
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/log/pods",
+    "/var/log/containers",
+];
+
+/// Settings of the one kernel that all machines share, which a kubelet changes: it gets copies.
+const KERNEL: [&str; 6] = [
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+];
+
+/// Interface name to addresses.
+pub type Interfaces = BTreeMap<String, Vec<String>>;
 
 /// Network, mounts, processes and host name of one machine. Its first process is a shell that collects orphans; when it ends, the kernel
 /// ends all others.
@@ -89,6 +112,22 @@ impl Space {
         PathBuf::from(format!("/proc/{}/root{path}", self.init))
     }
 
+    /// What is in a pod's network namespace, named by its path in the machine; without loopback and link-local addresses.
+    ///
+    /// # Panics
+    /// There is no such namespace.
+    pub fn interfaces(&self, netns: &str) -> Interfaces {
+        self.try_interfaces(netns).unwrap_or_else(|| panic!("there is no namespace {netns}"))
+    }
+
+    /// The same; `None` if there is no such namespace.
+    pub(crate) fn try_interfaces(&self, netns: &str) -> Option<Interfaces> {
+        let name = netns.rsplit('/').next().unwrap_or_default();
+        let output = self.command("ip").args(["-n", name, "-j", "address"]).output().unwrap();
+        let links: Vec<Value> = serde_json::from_slice(&output.stdout).ok()?;
+        Some(links.iter().map(interface).filter(|(name, _)| name != "lo").collect())
+    }
+
     /// The machine's network.
     pub fn netns(&self) -> Netns<Host> {
         Netns::of_process(self.init).unwrap()
@@ -108,13 +147,24 @@ impl Drop for Space {
     }
 }
 
+fn interface(link: &Value) -> (String, Vec<String>) {
+    let addresses = link["addr_info"].as_array().unwrap().iter().filter(|addr| addr["scope"] == "global");
+    let text = |addr: &Value| addr["local"].as_str().unwrap().to_owned();
+    (link["ifname"].as_str().unwrap().to_owned(), addresses.map(text).collect())
+}
+
 /// `/etc` stays the host's, so a directory below it that the host lacks cannot be covered; containerd is told where to look instead.
 fn script(name: &str) -> String {
     let mounts =
         PRIVATE.map(|directory| format!("[ ! -d {directory} ] || mount -t tmpfs tmpfs {directory}\n"));
+    let covers = KERNEL.map(|setting| {
+        let copy = format!("/run/settings/{}", setting.replace('/', "."));
+        format!("cat /proc/sys/{setting} > {copy}\nmount --bind {copy} /proc/sys/{setting}\n")
+    });
     format!(
-        "set -e\n{}hostname {name}\nip link set lo up\nmkdir -p /run/netns /run/lock\necho 1 > /proc/sys/net/ipv4/ip_forward\necho ready\nexec > /dev/null\n\
+        "set -e\n{}mkdir -p /run/settings\n{}hostname {name}\nip link set lo up\nmkdir -p /run/netns /run/lock\necho 1 > /proc/sys/net/ipv4/ip_forward\necho ready\nexec > /dev/null\n\
          while :; do sleep 3600 & wait $!; done",
-        mounts.concat()
+        mounts.concat(),
+        covers.concat()
     )
 }

@@ -29,6 +29,17 @@ impl Tools {
     }
 }
 
+impl Tools {
+    /// Looks for one more program, which only the calling test needs; where it is missing, the test is skipped and nothing insists.
+    pub fn program_or_skip(self, program: &str) -> Option<Self> {
+        if find(program).is_none() {
+            say_skipped(&format!("there is no {program} (Debian: {program}): run scripts/setup.sh test"));
+            return None;
+        }
+        Some(self)
+    }
+}
+
 /// Says that the calling test cannot run, or fails where the tier is required.
 pub(crate) fn skip(why: &str) {
     let required = env::var("POLYNIC_REQUIRE_TIERS").unwrap_or_default();

@@ -7,6 +7,8 @@
 //!
 //! [`policy`] is what an attachment asks of whoever keeps network policies in force.
 //!
+//! [`whereabouts`] is what the plugin of that name asks.
+//!
 //! No async runtime and no Kubernetes: a plugin process links this and starts nothing.
 
 mod client;
@@ -16,6 +18,7 @@ pub mod messages;
 pub mod multus;
 pub mod policy;
 mod service;
+pub mod whereabouts;
 
 pub use client::{SocketService, Sockets};
 pub use journal::ReleaseJournal;

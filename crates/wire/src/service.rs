@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::messages::{
     AddRequest, AddResponse, BatchDelRequest, CoordinatorConfig, DelRequest, PodIdentity, WorkloadEndpoint,
 };
+use crate::whereabouts::{Nowhere, Whereabouts};
 
 /// Hands out addresses and what else the agent knows. Every call blocks, at most until its deadline.
 pub trait AddressService: Send + Sync {
@@ -42,6 +43,11 @@ pub trait AddressService: Send + Sync {
 pub trait AddressServices: Send + Sync {
     /// The service. Nothing is sent yet: an agent that is away shows with the first call.
     fn at(&self, socket: &Path) -> Arc<dyn AddressService>;
+
+    /// Who serves the `whereabouts` plugin.
+    fn whereabouts(&self) -> Arc<dyn Whereabouts> {
+        Arc::new(Nowhere)
+    }
 }
 
 /// Why a call has no answer, or a bad one.

@@ -1,10 +1,11 @@
 //! Developer tasks: `cargo xtask tidy` checks the rules of ARCHITECTURE.md that no compiler checks,
-//! `cargo xtask static-check BINARY` that a program can run on any node, and `cargo xtask openapi-facts` renews what the
+//! `cargo xtask static-check BINARY` that a program can run on any node, `cargo xtask image` packs it, and `cargo xtask openapi-facts` renews what the
 //! embedded API server knows of the built-in kinds.
 //!
 //! It needs nothing installed but cargo, and has no dependency that a plain build would not have anyway.
 
 mod elf;
+mod image;
 mod openapi_facts;
 mod tidy;
 
@@ -19,6 +20,8 @@ cargo xtask <task>
 
   tidy                   check dependency directions, file lengths, layout, child processes and docs/compatibility.md
   static-check BINARY... check that a program is static, stripped, at a fixed address and under 15 MB (the lab: 20)
+  image PROGRAM DIRECTORY
+                         pack a static polynic as an OCI image and as a node's archive, without a container engine
   openapi-facts GO_TYPES,... KUBECTL_FLAG...
                          renew crates/apiserver/data/builtin-kinds.txt from the server that the flags lead kubectl to, and
                          from directories of Go types (k8s.io/api, and pkg/apis of apimachinery, apiextensions, kube-aggregator)
@@ -39,6 +42,7 @@ fn run(arguments: &[String]) -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["tidy"] => report("tidy", &tidy::problems(&workspace_root()?)?),
         ["static-check", binaries @ ..] if !binaries.is_empty() => static_check(binaries),
+        ["image", program, directory] => ship(program, directory),
         ["openapi-facts", types, flags @ ..] => openapi_facts(types, flags),
         [] | ["help" | "-h" | "--help"] => say(USAGE),
         _ => bail!("unknown task: {}\n\n{USAGE}", arguments.join(" ")),
@@ -55,6 +59,11 @@ fn static_check(binaries: &[&str]) -> Result<()> {
         say(&format!("{binary}: static, stripped, {:.1} MB\n", bytes.len() as f64 / 1e6))?;
     }
     Ok(())
+}
+
+fn ship(program: &str, directory: &str) -> Result<()> {
+    let shipped = image::ship(Path::new(program), Path::new(directory), env!("CARGO_PKG_VERSION"))?;
+    say(&format!("{}\n{}\n", shipped.image.display(), shipped.node.display()))
 }
 
 fn openapi_facts(types: &str, flags: &[&str]) -> Result<()> {

@@ -46,6 +46,9 @@ async fn run(config: Config, surroundings: Surroundings) -> Result<(), Failure> 
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::new(NAME, "must be run as root: plugins change network namespaces"));
     }
+    if config.certificates.is_some() {
+        tracing::warn!("perNodeCertificate is not supported yet: the pod's own credentials are used");
+    }
     let Surroundings { client, shutdown, seed, links } = surroundings;
     daemon::run(config, Around { client, seed, links, drain: DRAIN }, shutdown).await
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use polynic_cni::JsonMap;
 use polynic_cni::json::{self, JsonError};
+use polynic_install::generate::{Settings, SettingsError};
 use polynic_wire::multus::{SOCKET_DIR, SOCKET_NAME, deletions};
 use serde::Deserialize;
 use serde_json::Value;
@@ -35,6 +36,9 @@ pub enum ConfigError {
     /// It is no JSON object, or a key has the wrong type.
     #[error("the configuration is not understood: {0}")]
     Json(JsonError),
+    /// What is needed for generating `00-multus.conf` is missing.
+    #[error(transparent)]
+    Generator(#[from] SettingsError),
     /// A key has a value that cannot be.
     #[error("{key}: {why}")]
     Value {
@@ -62,10 +66,8 @@ pub struct Config {
     pub workers: usize,
     /// Name of this node, if the environment has it; without it all pods are watched.
     pub node: Option<String>,
-    /// A file that has to be there before anything starts.
-    pub readiness_file: Option<PathBuf>,
-    /// Whether `00-multus.conf` is generated from the primary configuration, not copied from a file.
-    pub generates: bool,
+    /// What generates `00-multus.conf`; none is nothing, as where a test or somebody else writes it.
+    pub generator: Option<Settings>,
     /// Certificates of this node for the API server, if they are used.
     pub certificates: Option<PerNodeCertificate>,
     /// Attach and detach networks of running pods when their annotation is edited.
@@ -97,8 +99,6 @@ struct Written {
     log_level: String,
     metrics_port: Option<u16>,
     connection_limit: Option<i64>,
-    readinessindicatorfile: String,
-    multus_config_file: String,
     per_node_certificate: Option<WrittenCertificate>,
     hot_plug: Option<bool>,
     workers: Option<usize>,
@@ -120,7 +120,9 @@ impl Config {
     /// The file cannot be read, or says what cannot be.
     pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigError> {
         let failed = |source| ConfigError::File { path: path.to_owned(), source };
-        Self::read(&std::fs::read(path).map_err(failed)?, environment)
+        let text = std::fs::read(path).map_err(failed)?;
+        let config = Self::read(&text, environment)?;
+        Ok(Self { generator: Some(Settings::read(&text)?), ..config })
     }
 
     /// Reads the text of the file, and the environment. Keys match in any case.
@@ -131,7 +133,6 @@ impl Config {
         let map = json::parse_object(text).map_err(ConfigError::Json)?;
         let written: Written = json::from_map(&map).map_err(ConfigError::Json)?;
         let connection_limit = written.connection_limit.map(limit).transpose()?;
-        let generates = matches!(written.multus_config_file.as_str(), "" | "auto");
         let path = |text: String| Some(text).filter(|text| !text.is_empty()).map(PathBuf::from);
         Ok(Self {
             socket_dir: path(written.socket_dir).unwrap_or_else(|| SOCKET_DIR.into()),
@@ -141,13 +142,12 @@ impl Config {
             connection_limit,
             workers: written.workers.unwrap_or(WORKERS).max(1),
             node: environment("MULTUS_NODE_NAME").filter(|node| !node.is_empty()),
-            readiness_file: path(written.readinessindicatorfile),
-            generates,
+            generator: None,
             certificates: certificates(written.per_node_certificate)?,
             hot_plug: written.hot_plug.unwrap_or(true),
             deletions: deletions::DIRECTORY.into(),
             state: "/run/polynic".into(),
-            overlay: overlay(map, generates),
+            overlay: overlay(map),
         })
     }
 
@@ -166,10 +166,10 @@ impl Config {
     }
 
     /// A shim's configuration with ours over it (spec/multus.md 13.5).
+    ///
+    /// A readiness file is looked at for each call, generated configuration or not: the replaced daemon takes its configuration away when
+    /// the file vanishes, ours stays (spec/decisions.md), and nothing is attached meanwhile.
     pub fn laid_over(&self, mut sent: JsonMap) -> JsonMap {
-        if self.generates {
-            json::remove_ci(&mut sent, "readinessindicatorfile");
-        }
         for (key, value) in &self.overlay {
             json::remove_ci(&mut sent, key);
             sent.insert(key.clone(), value.clone());
@@ -178,11 +178,8 @@ impl Config {
     }
 }
 
-/// In generated configurations the file is watched by the daemon; the log of calls is silent on stderr unless it is switched on.
-fn overlay(mut map: JsonMap, generates: bool) -> JsonMap {
-    if generates {
-        json::remove_ci(&mut map, "readinessindicatorfile");
-    }
+/// The log of calls is silent on stderr unless it is switched on.
+fn overlay(mut map: JsonMap) -> JsonMap {
     if json::get_ci(&map, "logToStderr").is_none() {
         map.insert("logToStderr".to_owned(), Value::Bool(false));
     }
@@ -253,7 +250,7 @@ mod tests {
         let config = read(&json!({})).unwrap();
         assert_eq!(config.socket(), Path::new("/run/multus/multus.sock"));
         assert_eq!((config.chroot_dir, config.metrics_port, config.connection_limit), (None, None, None));
-        assert_eq!((config.node.as_deref(), config.generates), (Some("n1"), true));
+        assert_eq!((config.node.as_deref(), config.generator), (Some("n1"), None));
         assert_eq!(config.overlay, *json!({"logToStderr": false}).as_object().unwrap());
     }
 
@@ -261,15 +258,14 @@ mod tests {
     fn every_key_counts_in_any_case() {
         let config = read(&json!({
             "SocketDir": "/host/run/multus/", "chrootDir": "/hostroot", "logLevel": "verbose", "metricsPort": 9091,
-            "connectionLimit": 7, "readinessIndicatorFile": "/r", "multusConfigFile": "/c", "hotPlug": false, "workers": 3,
+            "connectionLimit": 7, "hotPlug": false, "workers": 3,
             "perNodeCertificate": {"enabled": true, "bootstrapKubeconfig": "/b", "certDir": "/d", "certDuration": "1h30m"},
         }))
         .unwrap();
         assert_eq!(config.socket(), Path::new("/host/run/multus/multus.sock"));
         assert_eq!(config.chroot_dir, Some("/hostroot".into()));
         assert_eq!((config.metrics_port, config.connection_limit, config.workers), (Some(9091), Some(7), 3));
-        assert_eq!((config.own_log_level(), config.generates, config.hot_plug), ("info", false, false));
-        assert_eq!(config.readiness_file, Some("/r".into()));
+        assert_eq!((config.own_log_level(), config.hot_plug), ("info", false));
         let certificates = config.certificates.unwrap();
         assert_eq!(certificates.duration, Duration::from_secs(5400));
     }
@@ -288,15 +284,29 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_keys_win_and_the_readiness_file_is_the_watchers() {
-        let config =
-            read(&json!({"namespaceIsolation": true, "cniVersion": "1.0.0", "readinessindicatorfile": "/r"}))
-                .unwrap();
-        let sent = json!({"NamespaceIsolation": false, "name": "n", "readinessIndicatorFile": "/r", "logToStderr": true});
-        let wanted =
-            json!({"namespaceIsolation": true, "cniVersion": "1.0.0", "name": "n", "logToStderr": false});
-        assert_eq!(config.laid_over(sent.as_object().unwrap().clone()), *wanted.as_object().unwrap());
-        let given = read(&json!({"readinessindicatorfile": "/r", "multusConfigFile": "/c"})).unwrap();
-        assert_eq!(given.laid_over(JsonMap::new())["readinessindicatorfile"], json!("/r"));
+    fn the_servers_keys_win_and_the_readiness_file_is_looked_at_in_both_modes() {
+        let sent = json!({"NamespaceIsolation": false, "name": "n", "readinessIndicatorFile": "/other", "logToStderr": true});
+        for mode in ["auto", "/c"] {
+            let config = read(&json!({
+                "namespaceIsolation": true, "cniVersion": "1.0.0", "readinessindicatorfile": "/r", "multusConfigFile": mode,
+            }));
+            let laid = config.unwrap().laid_over(sent.as_object().unwrap().clone());
+            let wanted = json!({
+                "namespaceIsolation": true, "cniVersion": "1.0.0", "name": "n", "readinessindicatorfile": "/r", "logToStderr": false,
+                "multusConfigFile": mode,
+            });
+            assert_eq!(laid, *wanted.as_object().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_file_without_what_generating_needs_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let load = |text: &str| {
+            std::fs::write(file.path(), text).unwrap();
+            Config::load(file.path(), &|_| None).map_err(|why| why.to_string())
+        };
+        assert!(load("{}").unwrap_err().contains("cniVersion"));
+        assert!(load(r#"{"cniVersion":"0.3.1"}"#).unwrap().generator.is_some());
     }
 }

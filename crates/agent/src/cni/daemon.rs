@@ -11,13 +11,17 @@ use std::time::{Duration, Instant};
 
 use kube::Client;
 use polynic_cluster::NodeCache;
+use polynic_cluster::whereabouts::Direct;
 use polynic_cni::Exec;
+use polynic_install::generate::{GenerateError, Generator, Settings};
+use polynic_install::watch::{self, Stop};
 use polynic_kernel::RealDoor;
 use polynic_plugins::{Host, Registry};
 use polynic_runtime::Shutdown;
 use polynic_runtime::http::{self, Listener};
 use polynic_runtime::metrics::Page;
 use polynic_wire::multus::{self, Endpoint as _, MultusSocket, Reply};
+use polynic_wire::whereabouts::Whereabouts;
 use polynic_wire::{AddressService, AddressServices, ReleaseJournal, Sockets, journal};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -26,12 +30,9 @@ use super::api::Api;
 use super::command::NAME;
 use super::endpoint::{Endpoint, Surroundings};
 use super::foreign::Foreign;
-use super::{Config, replay};
+use super::{Config, hot_plug, replay};
 use crate::compose::{Failure, Links, chain};
 
-/// How long the readiness file is waited for, and how often it is looked at.
-const READINESS: Duration = Duration::from_secs(45);
-const LOOK: Duration = Duration::from_secs(1);
 /// How long pods and NADs are waited for; an API server that is away keeps nobody from starting.
 const SYNC: Duration = Duration::from_secs(20);
 /// How long the own socket is waited for.
@@ -62,11 +63,45 @@ pub struct Around {
 /// # Errors
 /// With the replaced daemon's codes: 1 for a default network that does not get ready, 3 for a socket that cannot be listened on.
 pub async fn run(config: Config, around: Around, shutdown: Shutdown) -> Result<(), Failure> {
-    wait_until_ready(config.readiness_file.as_deref(), &shutdown).await?;
+    let generator = match config.generator.clone() {
+        Some(settings) => Some(prepared(settings, &shutdown).await?),
+        None => None,
+    };
     let daemon = Daemon::start(config, around, shutdown.clone()).await?;
     daemon.check_itself().await?;
-    daemon.ended(&shutdown).await;
-    Ok(())
+    let Some(generator) = generator else {
+        daemon.ended(&shutdown).await;
+        return Ok(());
+    };
+    // Runtimes see the configuration when calls can be served, and not before.
+    let keep = watch::blocking(shutdown.clone(), move |stop| {
+        let mut generator = generator;
+        generator.keep(stop)
+    });
+    let mut kept = std::pin::pin!(keep);
+    let ended = daemon.ended(&shutdown);
+    let mut ended = std::pin::pin!(ended);
+    tokio::select! {
+        () = &mut ended => generated(kept.await),
+        done = &mut kept => {
+            let outcome = generated(done);
+            if outcome.is_ok() { ended.await }
+            outcome
+        }
+    }
+}
+
+/// Waits for the default network: its readiness file, and its configuration.
+async fn prepared(settings: Settings, shutdown: &Shutdown) -> Result<Generator, Failure> {
+    let mut generator = Generator::new(settings);
+    let prepare = move |stop: &Stop| generator.prepare(stop).map(|()| generator);
+    generated(watch::blocking(shutdown.clone(), prepare).await)
+}
+
+/// With the replaced daemon's codes.
+fn generated<T>(outcome: io::Result<Result<T, GenerateError>>) -> Result<T, Failure> {
+    let outcome = outcome.map_err(GenerateError::Start).and_then(|outcome| outcome);
+    outcome.map_err(|why| Failure { service: NAME, why: chain(&why), code: why.exit_code() })
 }
 
 /// A daemon that listens.
@@ -101,8 +136,12 @@ impl Daemon {
         };
         let listener = http::unix(&config.socket()).map_err(|why| cannot(chain(&why)))?;
         tracing::info!(socket = %config.socket().display(), node = config.node, "the CNI endpoint starts");
-        let endpoint = Endpoint::new(config.clone(), surroundings(&config, &around, cluster));
+        let endpoint = Endpoint::new(config.clone(), surroundings(&config, &around, cluster.clone()));
         let (last, mut tasks) = (Shutdown::default(), JoinSet::new());
+        if let Some(cluster) = cluster.filter(|_| config.hot_plug) {
+            endpoint.remember();
+            tasks.spawn(hot_plug::run(endpoint.clone(), cluster, last.clone()));
+        }
         tasks.spawn(http::serve(listener, Arc::new(Api::new(endpoint.clone(), ending)), last.clone()));
         tasks.spawn(replay::run(endpoint.clone(), replay::INTERVAL, last.clone()));
         if let Some(listener) = metrics_listener {
@@ -144,20 +183,6 @@ impl Daemon {
     }
 }
 
-async fn wait_until_ready(file: Option<&Path>, shutdown: &Shutdown) -> Result<(), Failure> {
-    let Some(file) = file else { return Ok(()) };
-    let end = Instant::now() + READINESS;
-    while !file.exists() {
-        if Instant::now() >= end || shutdown.is_triggered() {
-            let why =
-                format!("the readinessindicatorfile {} did not come within {READINESS:?}", file.display());
-            return Err(Failure { service: NAME, why, code: exit::NOT_READY });
-        }
-        sleep(LOOK).await;
-    }
-    Ok(())
-}
-
 /// The directory of the socket, for root alone. What an earlier daemon left in it goes; directories in it are not ours.
 fn make_socket_dir(directory: &Path) -> io::Result<()> {
     fs::create_dir_all(directory)?;
@@ -195,7 +220,10 @@ fn host(config: &Config, around: &Around) -> Host {
         door: Box::new(RealDoor::default()),
         state: config.state.clone(),
         executable: fs::metadata("/proc/self/exe").ok().map(|m| (m.dev(), m.ino())),
-        addresses: Box::new(Linked(around.links.clone())),
+        addresses: Box::new(Linked {
+            links: around.links.clone(),
+            whereabouts: Direct::new(mixed(around.seed)),
+        }),
         releases: ReleaseJournal::new(journal::DIRECTORY),
         seed: Box::new(move || mixed(number.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed))),
         warn: Box::new(|text| tracing::warn!("{text}")),
@@ -210,14 +238,21 @@ fn mixed(number: u64) -> u64 {
 }
 
 /// The address service of this process, if it has one and a configuration means that one; else the one behind its socket.
-struct Linked(Arc<Links>);
+struct Linked {
+    links: Arc<Links>,
+    whereabouts: Direct,
+}
 
 impl AddressServices for Linked {
     fn at(&self, socket: &Path) -> Arc<dyn AddressService> {
-        match self.0.addresses() {
+        match self.links.addresses() {
             Some(own) => own.at(socket),
             None => Sockets.at(socket),
         }
+    }
+
+    fn whereabouts(&self) -> Arc<dyn Whereabouts> {
+        Arc::new(self.whereabouts.clone())
     }
 }
 
@@ -237,5 +272,28 @@ mod tests {
         let left: Vec<_> = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["kept"]);
         assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn the_configuration_comes_with_the_socket_and_stays_after_the_end() {
+        let node = tempfile::tempdir().unwrap();
+        let path = |name: &str| node.path().join(name);
+        let primary = r#"{"cniVersion":"1.0.0","name":"net","plugins":[{"type":"ptp"}]}"#;
+        fs::write(path("10-net.conflist"), primary).unwrap();
+        let text = serde_json::json!({"cniVersion": "1.0.0", "cniConfigDir": node.path(), "socketDir": path("multus")});
+        fs::write(path("daemon-config.json"), text.to_string()).unwrap();
+        let config = Config::load(&path("daemon-config.json"), &|_| None).unwrap();
+        let config = Config { state: path("state"), deletions: path("deletions"), ..config };
+        let around = Around { client: None, seed: 1, links: Arc::default(), drain: Duration::ZERO };
+        let shutdown = Shutdown::default();
+        let running = tokio::spawn(run(config, around, shutdown.clone()));
+        while !path("00-multus.conf").exists() {
+            assert!(!running.is_finished(), "{:?}", running.await);
+            sleep(Duration::from_millis(5)).await;
+        }
+        assert!(path("multus/multus.sock").exists());
+        shutdown.trigger();
+        running.await.unwrap().unwrap();
+        assert!(path("00-multus.conf").exists());
     }
 }

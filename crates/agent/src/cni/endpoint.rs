@@ -15,14 +15,16 @@ use polynic_wire::multus::CniRequest;
 use polynic_wire::multus::deletions::Deletions;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::Config;
 use super::desk::Desk;
 use super::metrics::CniMetrics;
 use super::request::{self, Prepared, Surrounding};
+use super::sandboxes::Sandboxes;
 
 mod ad_hoc;
+mod following;
 
 /// What the endpoint needs of the process and the machine.
 pub struct Surroundings {
@@ -45,6 +47,8 @@ pub struct Endpoint {
     turns: Option<Arc<Semaphore>>,
     metrics: Arc<CniMetrics>,
     deletions: Deletions,
+    sandboxes: Sandboxes,
+    has_attached: Notify,
 }
 
 /// Why a request was not served.
@@ -67,6 +71,8 @@ impl Endpoint {
             turns: config.connection_limit.map(|limit| Arc::new(Semaphore::new(limit))),
             metrics: Arc::default(),
             deletions: Deletions::new(&config.deletions),
+            sandboxes: Sandboxes::new(config.state.join("multus-shim.conf")),
+            has_attached: Notify::new(),
             config,
             around,
         })
@@ -92,12 +98,18 @@ impl Endpoint {
         self.desk.waiting()
     }
 
+    /// Whether the watches have told of a pod.
+    pub fn knows_pod(&self, namespace: &str, name: &str) -> bool {
+        self.around.cluster.as_ref().is_some_and(|cluster| cluster.pod(namespace, name).is_some())
+    }
+
     /// Serves `/cni`: the result of an ADD in the newest version, nothing for other verbs.
     ///
     /// # Errors
     /// As the replaced daemon answers them, see [`Refusal`].
     pub async fn cni(self: &Arc<Self>, request: CniRequest) -> Result<Option<Value>, Refusal> {
-        let prepared = request::prepare(&request, &self.config, &self.own).map_err(Refusal::Text)?;
+        let mut prepared = request::prepare(&request, &self.config, &self.own).map_err(Refusal::Text)?;
+        self.hear_of(&mut prepared, &request);
         let (verb, key) = (prepared.verb, prepared.order());
         let endpoint = self.clone();
         self.run(verb, &key, move || endpoint.serve(&prepared, &request)).await
@@ -114,8 +126,8 @@ impl Endpoint {
         self.run(verb, &key, move || endpoint.serve_one(&prepared)).await
     }
 
-    /// Runs work for a pod on a plain thread, after everything that came before for the same pod.
-    pub(crate) async fn run<T: Send + 'static>(
+    /// Runs a call of a pod, and counts it.
+    async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         verb: Verb,
         key: &str,
@@ -128,7 +140,8 @@ impl Endpoint {
         outcome.map_err(|(refusal, _)| refusal)
     }
 
-    async fn queued<T: Send + 'static>(
+    /// Runs work for a pod on a plain thread, after everything that came before for the same pod.
+    pub(crate) async fn queued<T: Send + 'static>(
         self: &Arc<Self>,
         key: &str,
         work: impl FnOnce() -> Result<T, (Refusal, &'static str)> + Send + 'static,
@@ -143,6 +156,37 @@ impl Endpoint {
         submitted.map_err(|why| (Refusal::Defect(format!("cannot start a thread: {why}")), "thread"))?;
         let panicked = "the call panicked; this is a defect, its message is in the log".to_owned();
         answer.await.unwrap_or(Err((Refusal::Defect(panicked), "panic")))
+    }
+
+    /// What the sandboxes have to know of a call before it is its turn.
+    fn hear_of(&self, prepared: &mut Prepared, request: &CniRequest) {
+        self.sandboxes.sent(&request.config);
+        match prepared.verb {
+            Verb::Add => self.sandboxes.begun(&prepared.invocation),
+            // The runtime's list may be older than ADDs that are under way.
+            Verb::Gc => {
+                if let Some(listed) = &mut prepared.config.valid_attachments {
+                    listed.extend(self.sandboxes.recent());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the sandboxes have to know of a call that is done.
+    fn note_done(&self, prepared: &Prepared) {
+        let Prepared { invocation, pod, .. } = prepared;
+        match prepared.verb {
+            Verb::Add => {
+                self.sandboxes.attached(pod, invocation);
+                self.has_attached.notify_one();
+            }
+            Verb::Del => {
+                self.sandboxes.deleted(pod, &invocation.container_id);
+                self.forget_deletion(&invocation.container_id);
+            }
+            _ => {}
+        }
     }
 
     fn serve(
@@ -161,9 +205,7 @@ impl Endpoint {
         match done {
             Ok(result) => {
                 tracing::info!(%verb, pod, container, ?took, "a call is done");
-                if verb == Verb::Del {
-                    self.forget_deletion(container);
-                }
+                self.note_done(prepared);
                 Ok(result)
             }
             Err(error) => {

@@ -45,6 +45,15 @@ pub(crate) struct Surrounding {
     pub(crate) env: Vec<(OsString, OsString)>,
 }
 
+impl Surrounding {
+    /// What plugins inherit: everything but the variables of the protocol.
+    pub(crate) fn plugin_env(&self) -> Vec<(OsString, OsString)> {
+        let mut vars = self.env.clone();
+        vars.retain(|(name, _)| !name.to_string_lossy().starts_with("CNI_"));
+        vars
+    }
+}
+
 /// Checks a request for `/cni`.
 pub(crate) fn prepare(request: &CniRequest, daemon: &Config, own: &Surrounding) -> Result<Prepared, String> {
     let sent = json::parse_object(&request.config)
@@ -71,8 +80,7 @@ pub(crate) fn call(request: &CniRequest, own: &Surrounding, stdin: Vec<u8>) -> R
     let verb = verb.ok_or_else(|| format!("unknown cmd type: {command}"))?;
     let attaches = matches!(verb, Verb::Add | Verb::Del | Verb::Check);
     let (args, pod) = if attaches { (args(env)?, pod(env)?) } else { Default::default() };
-    let mut vars = own.env.clone();
-    vars.retain(|(name, _)| !name.to_string_lossy().starts_with("CNI_"));
+    let mut vars = own.plugin_env();
     let mut set = |name: &str, value: &str| vars.push((name.into(), value.into()));
     set("CNI_COMMAND", verb.as_str());
     if attaches {

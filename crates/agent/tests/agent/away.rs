@@ -13,7 +13,7 @@ fn pools(world: &World) {
 
 #[test]
 fn an_allocation_waits_for_the_api_server() {
-    let mut world = World::new();
+    let world = World::new();
     pools(&world);
     let agent = world.agent("n1");
     let uid = world.pod("web", "n1", json!({}));
@@ -32,7 +32,7 @@ fn an_allocation_waits_for_the_api_server() {
 
 #[test]
 fn a_release_waits_on_disk_for_the_api_server() {
-    let mut world = World::new();
+    let world = World::new();
     pools(&world);
     let agent = world.agent("n1");
     let uid = world.pod("web", "n1", json!({}));

@@ -7,4 +7,5 @@ mod away;
 mod crowd;
 mod fixed;
 mod kill;
+#[allow(dead_code, reason = "the other test binary uses the rest")]
 mod world;

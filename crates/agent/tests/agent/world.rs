@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -46,14 +46,14 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
 /// The embedded API server on a thread of its own, which can be stopped and started again.
 pub struct ApiServer {
     directory: PathBuf,
-    address: Option<SocketAddr>,
-    running: Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<()>)>,
+    address: Mutex<Option<SocketAddr>>,
+    running: Mutex<Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<()>)>>,
 }
 
 impl ApiServer {
-    fn start(&mut self) {
+    fn start(&self) {
         let mut config = polynic_apiserver::Config::new(&self.directory);
-        config.listen = self.address.unwrap_or(config.listen);
+        config.listen = self.address.lock().unwrap().unwrap_or(config.listen);
         let (started, address) = mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = thread::spawn(move || {
@@ -64,18 +64,19 @@ impl ApiServer {
                 server.shutdown().await;
             });
         });
-        self.address = Some(address.recv().unwrap());
-        self.running = Some((stop, thread));
+        *self.address.lock().unwrap() = Some(address.recv().unwrap());
+        *self.running.lock().unwrap() = Some((stop, thread));
     }
 
-    pub fn stop(&mut self) {
-        if let Some((stop, thread)) = self.running.take() {
+    pub fn stop(&self) {
+        let running = self.running.lock().unwrap().take();
+        if let Some((stop, thread)) = running {
             drop(stop);
             thread.join().unwrap();
         }
     }
 
-    pub fn restart(&mut self) {
+    pub fn restart(&self) {
         self.start();
     }
 
@@ -94,7 +95,11 @@ pub struct World {
 impl World {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let mut server = ApiServer { directory: directory.path().join("api"), address: None, running: None };
+        let server = ApiServer {
+            directory: directory.path().join("api"),
+            address: Mutex::default(),
+            running: Mutex::default(),
+        };
         server.start();
         let runtime = runtime();
         let client = runtime.block_on(client_from(Some(&server.kubeconfig()))).unwrap().unwrap();
@@ -124,6 +129,13 @@ impl World {
         let request =
             Request::new(path).create(&PostParams::default(), object.to_string().into_bytes()).unwrap();
         self.runtime.block_on(self.client.request(request)).unwrap_or_else(|why| panic!("{path}: {why}"))
+    }
+
+    /// Creates an object; false if the server refuses.
+    pub fn try_create(&self, path: &str, object: &Value) -> bool {
+        let body = object.to_string().into_bytes();
+        let request = Request::new(path).create(&PostParams::default(), body).unwrap();
+        self.runtime.block_on(self.client.request::<Value>(request)).is_ok()
     }
 
     pub fn get(&self, path: &str, name: &str) -> Option<Value> {

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 mod addresses;
 mod multus;
 mod watchers;
+mod whereabouts;
 
 /// An embedded server in a thread of its own, for the rest of the process: its directory and its kubeconfig.
 fn embedded() -> (TempDir, PathBuf) {
@@ -44,4 +45,5 @@ fn a_real_api_server_is_served_in_the_same_way() {
     block_on(watchers::all(kubeconfig));
     multus::all(kubeconfig);
     block_on(addresses::all(kubeconfig));
+    whereabouts::all(kubeconfig);
 }

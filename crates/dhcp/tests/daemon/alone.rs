@@ -41,7 +41,7 @@ fn leases_of_pods_that_went_meanwhile_are_forgotten() {
 fn a_lease_is_released_without_a_daemon() {
     let Some(mut world) = World::new(&["dnsmasq"]) else { return };
     world.start();
-    let _server = world.dnsmasq(&["--dhcp-range=10.77.0.10,10.77.0.20,255.255.255.0,2m"]);
+    let _server = world.dnsmasq(&["--dhcp-range=10.77.0.10,10.77.0.19,255.255.255.0,2m"]);
     let arguments = world.arguments("net1", IPAM);
     world.dial().allocate(&arguments).unwrap();
     let file = world.path("dnsmasq.leases");

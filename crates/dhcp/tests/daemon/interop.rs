@@ -10,7 +10,7 @@ use crate::world::{World, eventually, text};
 
 /// The replaced plugin and daemon (Debian: containernetworking-plugins).
 const REPLACED: &str = "/usr/lib/cni/dhcp";
-const RANGE: &str = "--dhcp-range=10.77.0.10,10.77.0.20,255.255.255.0,2m";
+const RANGE: &str = "--dhcp-range=10.77.0.10,10.77.0.19,255.255.255.0,2m";
 
 fn plugin(world: &World, verb: &str) -> (bool, String) {
     let arguments = world.arguments("net1", "{}");

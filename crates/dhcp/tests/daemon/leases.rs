@@ -7,7 +7,7 @@ fn options_go_out_and_come_in() {
     let Some(mut world) = World::new(&["dnsmasq"]) else { return };
     world.start();
     let _server = world.dnsmasq(&[
-        "--dhcp-range=10.77.0.10,10.77.0.20,255.255.255.0,2m",
+        "--dhcp-range=10.77.0.10,10.77.0.19,255.255.255.0,2m",
         "--dhcp-option=option:classless-static-route,0.0.0.0/0,10.77.0.9,10.50.0.0/16,10.77.0.8",
     ]);
     let ipam = r#"{"type": "dhcp", "priority": 42, "request": [{"option": "121"}],

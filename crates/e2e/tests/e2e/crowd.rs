@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use polynic_e2e::{Call, Node, Pod, reaches};
+use polynic_e2e::{Answer, Call, Node, Pod, reaches, reference_plugins};
 use serde_json::{Value, json};
 
 use crate::life::{Place, conf, host_local, records};
@@ -81,4 +81,78 @@ fn fifty_on_one_bridge_come_and_go() {
     assert!(node.state().has("addr br5 10.5.0.1/24 brd 10.5.0.255 scope global"), "the bridge survives");
     place.assert_nothing_left(&pods[0], &before, "after all");
     assert!(pods.iter().all(|pod| !records(&pod.id).exists() && pod.state().link_names().is_empty()));
+}
+
+#[test]
+fn ours_and_the_reference_at_once_share_a_small_range() {
+    let Some(reference) = reference_plugins() else { return };
+    let Some(node) = Node::new() else { return };
+    let pods: Vec<Pod> = (0..20).map(|_| Pod::new()).collect();
+    let conf = conf("host-local", json!({"ipam": host_local(&node, &["192.168.1.0/27"])}));
+    let by_turns = |(number, pod): (usize, &Pod)| match number % 2 {
+        0 => Call::new(pod, conf.clone()),
+        _ => Call::new(pod, conf.clone()).from_directory(reference),
+    };
+    let calls: Vec<Call> = pods.iter().enumerate().map(by_turns).collect();
+    for _ in 0..3 {
+        let results: Vec<Value> = together(&calls, "ADD").iter().map(Answer::result).collect();
+        assert_eq!(addresses(&results).len(), 20);
+        assert_eq!(node.addresses_held("net").len(), 20);
+        assert!(together(&calls, "DEL").iter().all(|a| a.silent().is_empty()));
+        assert_eq!(node.addresses_held("net"), [""; 0]);
+    }
+}
+
+/// The chain of one pod: every plugin is given the result of the one before it.
+fn chain(node: &Node, pod: &Pod, port: usize) -> Vec<Call> {
+    let ipam = host_local(node, &["10.5.0.0/24"]);
+    let bridge = json!({"bridge": "br5", "isGateway": true, "ipMasq": true, "ipam": ipam});
+    let rates = json!({"ingressRate": 1_000_000, "ingressBurst": 80_000, "egressRate": 1_000_000, "egressBurst": 80_000});
+    let mapping = json!([{"hostPort": port, "containerPort": 80, "protocol": "tcp"}]);
+    let all = [
+        ("bridge", bridge),
+        ("tuning", json!({"mtu": 1400})),
+        ("bandwidth", rates),
+        ("firewall", json!({"backend": "iptables"})),
+        ("portmap", json!({"runtimeConfig": {"portMappings": mapping}})),
+    ];
+    all.into_iter().map(|(plugin, keys)| Call::new(pod, conf(plugin, keys))).collect()
+}
+
+fn attach(chain: &mut [Call]) {
+    let mut prev = None;
+    for call in chain {
+        if let Some(prev) = prev.take() {
+            *call = call.clone().key("prevResult", prev);
+        }
+        prev = Some(call.add());
+    }
+}
+
+#[test]
+fn whole_chains_at_once_leave_nothing() {
+    let Some(node) = Node::new() else { return };
+    let shared = ["br5", "ip_forward", "cni_plugins_masquerade", "cni_hostport", "table ip filter"];
+    let place = Place { node: &node, shared: &shared };
+    let pods: Vec<Pod> = (0..24).map(|_| Pod::new()).collect();
+    let before = place.before(&pods[0]);
+    std::thread::scope(|scope| {
+        for (lane, pods) in pods.chunks(4).enumerate() {
+            let node = &node;
+            // A new thread is in the namespace of the one that made it.
+            scope.spawn(move || {
+                let mut chains: Vec<Vec<Call>> =
+                    pods.iter().enumerate().map(|(n, pod)| chain(node, pod, 9000 + 10 * lane + n)).collect();
+                for _ in 0..2 {
+                    chains.iter_mut().for_each(|chain| attach(chain));
+                    chains.iter().flat_map(|chain| chain.iter().rev()).for_each(Call::del);
+                }
+            });
+        }
+    });
+    pods.iter().for_each(|pod| place.assert_nothing_left(pod, &before, "after all"));
+    assert!(pods.iter().all(|pod| !records(&pod.id).exists() && pod.state().link_names().is_empty()));
+    let state = node.state();
+    let rules = |line: &&String| line.contains("10.5.0.") && line.starts_with("nft ");
+    assert_eq!(state.lines().iter().filter(rules).count(), 0, "{state:?}");
 }

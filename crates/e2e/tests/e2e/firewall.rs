@@ -153,6 +153,11 @@ fn what_cannot_be_is_refused_by_name() {
         let (_, said) = firewall(&pod, keys.clone(), prev).run("ADD").error();
         assert!(said.contains(text), "{keys}: {said}");
     }
+    if run(&node, "nft add table inet firewalld").is_some() {
+        let (_, said) = firewall(&pod, json!({}), &prev).run("ADD").error();
+        assert!(said.starts_with("firewalld runs on this node"), "{said}");
+        run(&node, "nft delete table inet firewalld").unwrap();
+    }
     let without = Call::new(&pod, conf("firewall", json!({})));
     assert_eq!(without.run("ADD").error().1, "missing prevResult from earlier plugin");
     node.state().assert_same(&before, "nothing was done");

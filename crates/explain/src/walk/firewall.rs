@@ -16,6 +16,7 @@ impl Walker<'_> {
             draft.say(self.scene, site, What::Firewall { hook: word(hook), effect });
         }
         draft.doubt(self.scene, site, &passage.doubts);
+        draft.reroutes = passage.reroutes;
         passage.dropped.map(|place| Next::lost(site, Cause::Firewall { hook: word(hook), place }))
     }
 }

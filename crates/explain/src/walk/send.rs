@@ -22,7 +22,7 @@ impl Walker<'_> {
         if let Some(next) = self.hook(site, FwHook::Output, draft) {
             return next;
         }
-        let again = draft.flow.dst != before.dst || draft.flow.mark != before.mark;
+        let again = draft.flow.dst != before.dst || draft.reroutes;
         let (decision, hop) = if again {
             draft.flow.oif = wanted;
             let decision = self.route(site, draft);

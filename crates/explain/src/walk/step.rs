@@ -187,7 +187,11 @@ pub(crate) fn route_text(stack: &Stack, route: &FibRoute, hop: &Hop) -> String {
         kind => format!("{} ", kind.word()),
     };
     text += &if route.dst.prefix_len() == 0 { "default".to_owned() } else { host_or_net(route) };
-    text += &hop_text(stack, hop);
+    let by = hop_text(stack, hop);
+    if !by.is_empty() {
+        text += " ";
+        text += &by;
+    }
     if route.table != TABLE_MAIN {
         text += &format!(" table {}", table_name(route.table));
     }
@@ -217,9 +221,9 @@ fn table_name(table: u32) -> String {
 }
 
 fn hop_text(stack: &Stack, hop: &Hop) -> String {
-    let via = hop.via.map(|via| format!(" via {via}")).unwrap_or_default();
-    let dev = hop.link.map(|link| format!(" dev {}", stack.name_of(link))).unwrap_or_default();
-    via + &dev
+    let via = hop.via.map(|via| format!("via {via}"));
+    let dev = hop.link.map(|link| format!("dev {}", stack.name_of(link)));
+    Vec::from_iter(via.into_iter().chain(dev)).join(" ")
 }
 
 /// A reverse path check in words.

@@ -31,7 +31,7 @@ pub enum Source {
 }
 
 /// What the generator is told, with all defaults applied.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// Where the content comes from.
     pub source: Source,
@@ -52,7 +52,7 @@ pub struct Settings {
 }
 
 /// Keys that stand in the generated file as they are in the daemon's.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Copied {
     pub(super) bin_dir: String,

@@ -9,6 +9,10 @@ use serde_json::{Map, Value, json};
 use crate::primary::Primary;
 use crate::thin::options::Options;
 
+mod named;
+
+pub(super) use named::named;
+
 /// Why there is no configuration for this master.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
@@ -85,7 +89,7 @@ fn sorted(master: &Primary) -> Value {
 }
 
 /// By convention of the manifests the node's file system is below `/host`.
-fn on_host(path: &Path) -> String {
+pub(super) fn on_host(path: &Path) -> String {
     let stripped = path.strip_prefix("/host").map(|rest| Path::new("/").join(rest));
     stripped.unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
 }

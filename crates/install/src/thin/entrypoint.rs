@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use crate::files::{self, FileError};
 use crate::follow::{MOMENT, Why};
 use crate::generate::remove_twin;
+use crate::node::Node;
 use crate::programs::Programs;
 use crate::thin::credentials::{Credentials, CredentialsError};
-use crate::thin::document::{DocumentError, document};
+use crate::thin::document::{DocumentError, document, named};
 use crate::thin::master::Master;
 use crate::thin::options::Options;
 use crate::watch::{Stop, Watch, Woken};
@@ -94,7 +95,15 @@ impl Entrypoint {
             }
             said = problem;
         }
-        if self.options.cleanup { self.clean_up(&master) } else { Ok(()) }
+        self.end(&master)
+    }
+
+    fn end(&self, master: &Master) -> Result<(), ThinError> {
+        if self.options.cleanup || self.options.uninstall {
+            self.clean_up(master)?;
+        }
+        let (programs, configurations) = (self.options.bin_dir.clone(), self.options.conf_dir.clone());
+        if self.options.uninstall { Ok(Node { programs, configurations }.uninstall()?) } else { Ok(()) }
     }
 
     fn user_file(&self) -> Option<&Path> {
@@ -151,14 +160,26 @@ impl Entrypoint {
         if let Some(file) = self.user_file() {
             return self.copy(file);
         }
+        match self.options.cluster_network.as_str() {
+            "" | "auto" => {}
+            network => return self.write(named(&self.options, network)),
+        }
         let Some((name, primary)) = master.now(Instant::now())? else { return Ok(()) };
-        let (file, bytes) = document(&self.options, &primary)?;
-        let output = self.options.conf_dir.join(file);
-        if files::read(&output)?.as_ref() != Some(&bytes) {
-            files::replace(&output, &bytes, MODE)?;
-            remove_twin(&output)?;
+        if self.options.cluster_network.is_empty() {
+            self.write(document(&self.options, &primary)?)?;
+        } else {
+            self.write(named(&self.options, primary.name()))?;
         }
         master.put_aside(&name)
+    }
+
+    fn write(&self, (file, bytes): (&str, Vec<u8>)) -> Result<(), ThinError> {
+        let output = self.options.conf_dir.join(file);
+        if files::read(&output)?.as_ref() == Some(&bytes) {
+            return Ok(());
+        }
+        files::replace(&output, &bytes, MODE)?;
+        Ok(remove_twin(&output)?)
     }
 
     fn copy(&self, file: &Path) -> Result<(), ThinError> {

@@ -59,6 +59,9 @@ pub struct Options {
     pub(super) additional_bin_dir: String,
     pub(super) skip_tls_verify: bool,
     pub(super) force_cni_version: bool,
+    pub(super) cluster_network: String,
+    pub(super) multus_namespace: String,
+    pub(super) uninstall: bool,
 }
 
 enum Setter {
@@ -93,7 +96,7 @@ const fn switch(
 }
 
 /// Without help it is hidden.
-const FLAGS: [Flag; 23] = [
+const FLAGS: [Flag; 26] = [
     text("cni-bin-dir", "/host/opt/cni/bin", "the node's directory of CNI plugins", |o, v| {
         o.bin_dir = v.into()
     }),
@@ -152,6 +155,18 @@ const FLAGS: [Flag; 23] = [
     }),
     switch("skip-tls-verify", "false", "", |o, v| o.skip_tls_verify = v),
     switch("force-cni-version", "false", "", |o, v| o.force_cni_version = v),
+    text(
+        "cluster-network",
+        "",
+        "not in Multus: name the default network (a NAD, or auto for the master's name) instead of copying the master",
+        |o, v| o.cluster_network = v,
+    ),
+    text("multus-namespace", "", "not in Multus: where the cluster network's NAD is", |o, v| {
+        o.multus_namespace = v
+    }),
+    switch("uninstall-on-exit", "false", "not in Multus: take everything off the node at the end", |o, v| {
+        o.uninstall = v;
+    }),
 ];
 
 const LEVELS: [&str; 5] = ["", "debug", "verbose", "error", "panic"];

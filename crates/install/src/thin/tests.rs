@@ -192,6 +192,33 @@ fn a_users_own_configuration_is_copied_and_cleaned_up() {
 }
 
 #[test]
+fn the_default_network_can_be_named_and_everything_be_taken_off_at_the_end() {
+    let node = Node::new();
+    node.put("bin/multus", "somebody else's");
+    let words = ["--cluster-network=calico", "--multus-namespace=infra", "--uninstall-on-exit"];
+    let kubeconfig = "/etc/cni/net.d/multus.d/multus.kubeconfig";
+    let expected = serde_json::json!({
+        "cniVersion": "0.3.1", "name": "multus-cni-network", "type": "multus", "confDir": node.path("networks"),
+        "logLevel": "debug", "logFile": "", "capabilities": {"bandwidth": true, "portMappings": true}, "namespaceIsolation": false,
+        "clusterNetwork": "calico", "defaultNetworks": [], "multusNamespace": "infra", "systemNamespaces": [], "kubeconfig": kubeconfig,
+    });
+    node.run(&words, || {
+        eventually("configured", || node.conf("net.d/00-multus.conf").as_ref() == Some(&expected));
+        assert_eq!(node.read("bin/multus"), "the plugin");
+    })
+    .unwrap();
+    assert_eq!(node.read("bin/multus"), "somebody else's");
+    assert_eq!(fs::read_dir(node.path("net.d")).unwrap().count(), 0);
+    node.put("net.d/10-net.conflist", NEW);
+    node.run(&["--cluster-network=auto"], || {
+        eventually("its name", || {
+            node.conf("net.d/00-multus.conf").is_some_and(|conf| conf["clusterNetwork"] == "new")
+        });
+    })
+    .unwrap();
+}
+
+#[test]
 fn what_cannot_be_put_in_place_is_named_and_leaves_no_configuration() {
     let node = Node::new();
     let error = |words: &[&str]| node.run(words, || {}).unwrap_err().to_string();

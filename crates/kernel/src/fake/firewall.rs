@@ -102,7 +102,10 @@ impl Firewall {
             None => {}
         }
         let chain = chains.get_mut(&rule.chain).ok_or(Errno::ENOENT)?;
-        let rewrites = rule.exprs.iter().any(|e| matches!(e, FwExpr::Masquerade | FwExpr::Dnat(_)));
+        let rewrites = rule
+            .exprs
+            .iter()
+            .any(|e| matches!(e, FwExpr::Masquerade | FwExpr::MasqueradeRandom | FwExpr::Dnat(_)));
         if rewrites && chain.base.as_ref().is_some_and(|b| b.kind != FwKind::Nat) {
             return Err(Errno::EOPNOTSUPP.into());
         }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use polynic_net::{Entropy, IfName, IpvlanMode, Link, LinkKind, Mac, MacvlanMode, PortVlan, Veth};
+use polynic_net::{
+    Entropy, IfName, IpvlanMode, Link, LinkKind, Mac, MacvlanMode, PortVlan, Veth, Vxlan, VxlanFact,
+};
 
 use super::world::{Refusal, World};
 use crate::Errno;
@@ -26,14 +28,34 @@ pub(super) struct End {
 pub(super) enum Wire {
     Loopback,
     Physical,
-    Veth { peer: End },
-    Bridge { vlan_filtering: bool },
-    Macvlan { parent: End, mode: MacvlanMode, tap: bool },
-    Ipvlan { parent: End, mode: IpvlanMode },
-    Vlan { parent: End, id: u16 },
-    Vxlan { parent: Option<End> },
+    Veth {
+        peer: End,
+    },
+    Bridge {
+        vlan_filtering: bool,
+    },
+    Macvlan {
+        parent: End,
+        mode: MacvlanMode,
+        tap: bool,
+    },
+    Ipvlan {
+        parent: End,
+        mode: IpvlanMode,
+    },
+    Vlan {
+        parent: End,
+        id: u16,
+    },
+    /// The parent in `options` stays empty: indexes are looked up when asked for.
+    Vxlan {
+        parent: Option<End>,
+        options: VxlanFact,
+    },
     Dummy,
-    Vrf { table: u32 },
+    Vrf {
+        table: u32,
+    },
     Ifb,
     Tap,
 }
@@ -63,7 +85,7 @@ impl Wire {
             Self::Macvlan { parent, .. }
             | Self::Ipvlan { parent, .. }
             | Self::Vlan { parent, .. }
-            | Self::Vxlan { parent: Some(parent) } => *parent = to.clone(),
+            | Self::Vxlan { parent: Some(parent), .. } => *parent = to.clone(),
             _ => {}
         }
     }
@@ -74,7 +96,7 @@ impl Wire {
             Self::Macvlan { parent, .. } | Self::Ipvlan { parent, .. } | Self::Vlan { parent, .. } => {
                 Some(parent)
             }
-            Self::Vxlan { parent } => parent.as_ref(),
+            Self::Vxlan { parent, .. } => parent.as_ref(),
             _ => None,
         }
     }
@@ -241,7 +263,9 @@ impl World {
             LinkKind::Vxlan(vxlan) => {
                 let parent = vxlan.parent.as_ref().map(|p| end(&p.name));
                 parent.as_ref().map_or(Ok(()), |p| self.find(p).map(drop))?;
-                Wire::Vxlan { parent: parent.filter(|p| p.space == space || vxlan.parent.is_some()) }
+                let options = vxlan_fact(vxlan);
+                self.check_vxlan(space, &options)?;
+                Wire::Vxlan { parent, options }
             }
             LinkKind::Ifb => Wire::Ifb,
             LinkKind::Tap(_) => Wire::Tap,
@@ -288,6 +312,19 @@ impl World {
         let taken = |end: &End| matches!(self.find(end), Ok(link) if matches!(link.wire, Wire::Vlan { id: other, .. } if other == id));
         match self.children(parent).iter().any(taken) {
             true => Err(Refusal::because(Errno::EEXIST, "VLAN device already exists")),
+            false => Ok(()),
+        }
+    }
+
+    /// Two tunnels of one network, port and family in one namespace are refused (`vxlan_config_validate`).
+    fn check_vxlan(&self, space: u32, new: &VxlanFact) -> Result<(), Refusal> {
+        let family = |fact: &VxlanFact| fact.local.or(fact.remote).is_some_and(|ip| ip.is_ipv6());
+        let links = self.space(space).ok_or(Refusal::NoPod)?.links.values();
+        let taken = |link: &FakeLink| matches!(&link.wire, Wire::Vxlan { options: old, .. } if (old.vni, old.port, family(old)) == (new.vni, new.port, family(new)));
+        match links.into_iter().any(taken) {
+            true => {
+                Err(Refusal::because(Errno::EEXIST, "A VXLAN device with the specified VNI already exists"))
+            }
             false => Ok(()),
         }
     }
@@ -370,6 +407,20 @@ impl World {
         for child in self.children(end) {
             self.unlink(&child);
         }
+    }
+}
+
+fn vxlan_fact(vxlan: &Vxlan) -> VxlanFact {
+    VxlanFact {
+        vni: vxlan.vni,
+        parent: None,
+        local: vxlan.local,
+        remote: vxlan.remote,
+        // The kernel's own port, from before one was assigned.
+        port: if vxlan.port == 0 { 8472 } else { vxlan.port },
+        learning: vxlan.learning,
+        l2_miss: false,
+        gbp: vxlan.gbp,
     }
 }
 

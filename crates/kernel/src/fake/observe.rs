@@ -1,6 +1,8 @@
 //! What the fake kernel shows of itself.
 
-use polynic_net::{AddressFact, FwObject, FwRule, IfName, LinkFact, LinkNeed, NsFacts, NsNeeds, scope};
+use polynic_net::{
+    AddressFact, FwObject, FwRule, IfName, LinkFact, LinkNeed, NsFacts, NsNeeds, VxlanFact, scope,
+};
 
 use super::address::FakeAddress;
 use super::link::{End, FakeLink, Wire};
@@ -18,11 +20,17 @@ impl World {
         Some(NsFacts {
             links: self.observe_links(number, space, &needs.links),
             addresses: addresses.into_iter().map(|a| self.address_fact(a)).collect(),
-            ways: needs.ways.iter().filter_map(|to| Some((*to, space.way_to(*to)?))).collect(),
             sources: needs.sources.iter().filter_map(source).collect(),
             routes: if needs.routes { space.routes.clone() } else { Vec::new() },
             rules: if needs.rules { space.rules.clone() } else { Vec::new() },
             neighbours: if needs.neighbours { space.neighbours.clone() } else { Vec::new() },
+            forwarding: space
+                .forwarding
+                .iter()
+                .filter(|e| needs.forwarding.contains(&e.link))
+                .cloned()
+                .collect(),
+            ways: needs.ways.iter().filter_map(|to| Some((*to, space.way_to(*to)?))).collect(),
             sysctls: needs.sysctls.iter().map(|key| (key.clone(), space.sysctls.get(key).cloned())).collect(),
             traffic: space.traffic_of(&needs.traffic),
             firewall: needs.firewall.iter().flat_map(|t| space.firewall.objects(t)).map(shown).collect(),
@@ -82,6 +90,12 @@ impl World {
                 Wire::Vrf { table } => Some(table),
                 _ => None,
             },
+            vxlan: match &link.wire {
+                Wire::Vxlan { parent, options } => {
+                    Some(VxlanFact { parent: parent.as_ref().and_then(|p| self.index(p)), ..options.clone() })
+                }
+                _ => None,
+            },
             vlan_filtering: match link.wire {
                 Wire::Bridge { vlan_filtering } => Some(vlan_filtering),
                 _ => None,
@@ -105,7 +119,16 @@ impl World {
             _ => scope::UNIVERSE,
         };
         let dad_failed = self.dad_failed(address);
-        AddressFact { link: address.link.clone(), net: address.net, scope, tentative: dad_failed, dad_failed }
+        AddressFact {
+            link: address.link.clone(),
+            net: address.net,
+            scope,
+            tentative: dad_failed,
+            dad_failed,
+            permanent: true,
+            deprecated: false,
+            temporary: false,
+        }
     }
 }
 

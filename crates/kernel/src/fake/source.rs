@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use polynic_net::{Family, IfName, Route, TABLE_MAIN, scope};
+use polynic_net::{Family, IfName, Route, TABLE_MAIN, Way, scope};
 
 use super::space::Space;
 
@@ -17,12 +17,13 @@ impl Space {
         route.src.or_else(|| self.first_address(route, to))
     }
 
-    /// The link by which packets to `to` leave.
-    pub(super) fn way_to(&self, to: IpAddr) -> Option<IfName> {
+    /// The way to an address by the main table; one's own addresses are on the loopback link.
+    pub(super) fn way_to(&self, to: IpAddr) -> Option<Way> {
         if self.is_local(to) {
-            return Some(IfName::loopback());
+            return Some(Way { link: IfName::loopback(), gw: None, src: Some(to) });
         }
-        self.route_towards(to)?.link.clone()
+        let route = self.route_towards(to)?;
+        Some(Way { link: route.link.clone()?, gw: route.gw, src: self.source_towards(to) })
     }
 
     fn route_towards(&self, to: IpAddr) -> Option<&Route> {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use polynic_net::{Family, IfName, Neighbour, Route, Rule, SysctlKey, TABLE_LOCAL, TABLE_MAIN, Traffic};
+use polynic_net::{
+    Family, Forwarding, IfName, Neighbour, Route, Rule, SysctlKey, TABLE_LOCAL, TABLE_MAIN, Traffic,
+};
 
 use super::address::FakeAddress;
 use super::firewall::Firewall;
@@ -21,6 +23,7 @@ pub(super) struct Space {
     pub(super) routes: Vec<Route>,
     pub(super) rules: Vec<Rule>,
     pub(super) neighbours: Vec<Neighbour>,
+    pub(super) forwarding: Vec<Forwarding>,
     pub(super) sysctls: BTreeMap<SysctlKey, String>,
     pub(super) traffic: Vec<Traffic>,
     pub(super) firewall: Firewall,
@@ -36,6 +39,7 @@ impl Space {
             routes: Vec::new(),
             rules: kernel_rules(),
             neighbours: Vec::new(),
+            forwarding: Vec::new(),
             sysctls: sysctl::of_new_space(),
             traffic: Vec::new(),
             firewall: Firewall::default(),
@@ -58,6 +62,7 @@ impl Space {
         self.addresses.retain(|a| a.link != *name);
         self.routes.retain(|r| r.link.as_ref() != Some(name));
         self.neighbours.retain(|n| n.link != *name);
+        self.forwarding.retain(|e| e.link != *name);
         self.traffic.retain(|t| t.link != *name);
         self.sysctls.retain(|key, _| !key.belongs_to(name));
         for port in self.links.values_mut().filter(|l| l.master.as_ref() == Some(name)) {

@@ -5,6 +5,7 @@ mod firewall;
 mod links;
 mod routes;
 mod settings;
+mod traffic;
 
 use polynic_net::{
     Address, Attr, Change, Facts, Link, LinkKind, LinkNeed, LinkRef, Macvlan, MacvlanMode, Needs, NsFacts,

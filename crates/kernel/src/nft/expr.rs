@@ -65,6 +65,7 @@ pub(super) fn encode(expr: &FwExpr, family: FwFamily) -> Result<Vec<Expr>, Fault
         FwExpr::Dnat(to) => transport::destination(family, *to)?,
         FwExpr::Reject => vec![transport::reject(family)],
         FwExpr::Masquerade => vec![raw("masq", Vec::new())],
+        FwExpr::MasqueradeRandom => vec![masquerade_random()],
         FwExpr::Verdict(verdict) => vec![end(verdict)],
     })
 }
@@ -176,6 +177,13 @@ fn no_return_path() -> Vec<Expr> {
     let number = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
     let fib = vec![number(FLAGS, SADDR_IIF_PRESENT), number(RESULT, RESULT_OIF), number(DREG, 1)];
     vec![raw("fib", fib), compare(Operator::Equal, vec![0; 4])]
+}
+
+/// `NFTA_MASQ_FLAGS` = `NF_NAT_RANGE_PROTO_RANDOM_FULLY` (include/uapi/linux/netfilter/nf_tables.h and nf_nat.h).
+fn masquerade_random() -> Expr {
+    const FLAGS: u16 = 1;
+    const RANDOM_FULLY: u32 = 1 << 4;
+    raw("masq", vec![DefaultNla::new(FLAGS, RANDOM_FULLY.to_be_bytes().to_vec())])
 }
 
 fn end(verdict: &FwVerdict) -> Expr {

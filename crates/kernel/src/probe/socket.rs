@@ -12,6 +12,8 @@ pub(crate) enum Protocol {
     /// Only what carries UDP to a port.
     Udp(u16),
     Ipv6,
+    /// Everything, also what this host sends.
+    All,
 }
 
 /// A socket that stays in the namespace of the thread that opened it.
@@ -58,6 +60,7 @@ fn bind(fd: BorrowedFd<'_>, index: u32, protocol: Protocol) -> io::Result<()> {
         Protocol::Arp => libc::ETH_P_ARP,
         Protocol::Udp(_) => libc::ETH_P_IP,
         Protocol::Ipv6 => libc::ETH_P_IPV6,
+        Protocol::All => libc::ETH_P_ALL,
     };
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,

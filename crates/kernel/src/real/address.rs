@@ -74,6 +74,10 @@ fn fact(link: &IfName, raw: &facts::RawAddress) -> AddressFact {
         scope: raw.scope,
         tentative: raw.flags & libc::IFA_F_TENTATIVE != 0,
         dad_failed: raw.flags & libc::IFA_F_DADFAILED != 0,
+        permanent: raw.flags & libc::IFA_F_PERMANENT != 0,
+        deprecated: raw.flags & libc::IFA_F_DEPRECATED != 0,
+        // The same bit means "secondary" for IPv4.
+        temporary: raw.flags & libc::IFA_F_TEMPORARY != 0 && raw.net.addr().is_ipv6(),
     }
 }
 

@@ -230,7 +230,12 @@ fn macvtap(m: &Macvlan) -> Vec<InfoMacVtap> {
 }
 
 fn vxlan(v: &Vxlan, parent: Option<u32>) -> Vec<InfoVxlan> {
-    let mut data = vec![InfoVxlan::Id(v.vni), InfoVxlan::Port(v.port), InfoVxlan::Learning(v.learning)];
+    let mut data = vec![InfoVxlan::Id(v.vni)];
+    if v.port != 0 {
+        data.push(InfoVxlan::Port(v.port));
+    }
+    data.push(InfoVxlan::Learning(v.learning));
+    data.extend(v.gbp.then_some(InfoVxlan::Gbp));
     data.extend(parent.map(InfoVxlan::Link));
     data.extend(v.local.map(|ip| match ip {
         IpAddr::V4(ip) => InfoVxlan::Local(ip),
@@ -258,6 +263,7 @@ mod tests {
             remote: Some("fd00::1".parse().unwrap()),
             port: 8472,
             learning: false,
+            gbp: false,
         };
         let link = Link { mtu: Some(1450), ..Link::new(IfName::new("vx1").unwrap(), LinkKind::Vxlan(vxlan)) };
         let message = RouteNetlinkMessage::NewLink(new_link(&link, Some(7), Some(5)));

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use polynic_net::{
     Family, IfName, IpNet, IpvlanMode, LinkFact, Mac, MacvlanMode, OperState, Route, RouteKind, Rule,
+    VxlanFact,
 };
 
 use crate::netlink::attrs::{self, Attrs};
@@ -40,6 +41,20 @@ mod ifla {
     pub const BR_VLAN_FILTERING: u16 = 7;
     pub const BRPORT_MODE: u16 = 4;
     pub const BRPORT_ISOLATED: u16 = 33;
+}
+
+/// Attributes of a VXLAN link, in the same file.
+mod vxlan {
+    pub const ID: u16 = 1;
+    pub const GROUP: u16 = 2;
+    pub const LINK: u16 = 3;
+    pub const LOCAL: u16 = 4;
+    pub const LEARNING: u16 = 7;
+    pub const L2MISS: u16 = 13;
+    pub const PORT: u16 = 15;
+    pub const GROUP6: u16 = 16;
+    pub const LOCAL6: u16 = 17;
+    pub const GBP: u16 = 23;
 }
 
 /// A link. Links whose name is no valid name cannot be spoken of and are left out.
@@ -90,6 +105,7 @@ fn link_info(fact: &mut LinkFact, info: Attrs<'_>) {
             fact.ipvlan_mode = mode.and_then(IpvlanMode::from_number);
         }
         "vlan" => fact.vlan_id = data.get(ifla::VLAN_ID).and_then(attrs::u16),
+        "vxlan" => fact.vxlan = Some(vxlan(data)),
         "vrf" => fact.vrf_table = data.get(ifla::VRF_TABLE).and_then(attrs::u32),
         "bridge" => fact.vlan_filtering = data.get(ifla::BR_VLAN_FILTERING).and_then(attrs::flag),
         _ => {}
@@ -98,6 +114,22 @@ fn link_info(fact: &mut LinkFact, info: Attrs<'_>) {
         let port = info.nested(ifla::INFO_SLAVE_DATA);
         fact.hairpin = port.get(ifla::BRPORT_MODE).and_then(attrs::flag);
         fact.isolated = port.get(ifla::BRPORT_ISOLATED).and_then(attrs::flag);
+    }
+}
+
+fn vxlan(data: Attrs<'_>) -> VxlanFact {
+    let ip = |v4, v6| data.get(v4).or_else(|| data.get(v6)).and_then(attrs::ip);
+    let flag = |kind| data.get(kind).and_then(attrs::flag).unwrap_or_default();
+    VxlanFact {
+        vni: data.get(vxlan::ID).and_then(attrs::u32).unwrap_or_default(),
+        parent: data.get(vxlan::LINK).and_then(attrs::u32).filter(|index| *index != 0),
+        local: ip(vxlan::LOCAL, vxlan::LOCAL6),
+        remote: ip(vxlan::GROUP, vxlan::GROUP6),
+        port: data.get(vxlan::PORT).and_then(|b| b.first_chunk().copied()).map_or(0, u16::from_be_bytes),
+        learning: flag(vxlan::LEARNING),
+        l2_miss: flag(vxlan::L2MISS),
+        // A flag that is there is set; it has no value.
+        gbp: data.get(vxlan::GBP).is_some(),
     }
 }
 
@@ -173,14 +205,22 @@ pub(super) fn routes(payload: &[u8]) -> Option<Vec<RawRoute>> {
     })
 }
 
-/// The preferred source of a route.
-pub(super) fn source(payload: &[u8]) -> Option<IpAddr> {
-    Attrs::after(payload, ROUTE_HEADER).get(libc::RTA_PREFSRC).and_then(attrs::ip)
+/// A way whose link is still an index.
+#[derive(Clone, Debug)]
+pub(super) struct RawWay {
+    pub(super) index: Option<u32>,
+    pub(super) gw: Option<IpAddr>,
+    pub(super) src: Option<IpAddr>,
 }
 
-/// The link of a route.
-pub(super) fn way(payload: &[u8]) -> Option<u32> {
-    Attrs::after(payload, ROUTE_HEADER).get(libc::RTA_OIF).and_then(attrs::u32)
+/// What a look-up answers.
+pub(super) fn way(payload: &[u8]) -> RawWay {
+    let list = Attrs::after(payload, ROUTE_HEADER);
+    RawWay {
+        index: list.get(libc::RTA_OIF).and_then(attrs::u32),
+        gw: gateway(list),
+        src: list.get(libc::RTA_PREFSRC).and_then(attrs::ip),
+    }
 }
 
 /// The next hop is on the link whatever addresses say.
@@ -288,6 +328,13 @@ pub(super) fn neighbour(payload: &[u8]) -> Option<RawNeighbour> {
     Some(RawNeighbour { index, ip, mac })
 }
 
+/// A permanent entry of a tunnel's own forwarding table; entries for every address (all zeros) are none that a plan could name.
+pub(super) fn forwarding(payload: &[u8]) -> Option<RawNeighbour> {
+    let flags = payload.get(10)?;
+    let entry = neighbour(payload).filter(|entry| entry.mac != Mac([0; 6]))?;
+    (flags & libc::NTF_SELF != 0).then_some(entry)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,6 +344,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = (link(&bytes), address(&bytes), routes(&bytes), rule(&bytes), neighbour(&bytes));
+            let _ = (forwarding(&bytes), way(&bytes));
             let _ = next_hops(&bytes, &Route::new(IpNet::default(), &IfName::loopback()));
         }
     }

@@ -19,9 +19,6 @@ impl Space {
         for to in &needs.sources {
             facts.sources.extend(self.source_towards(*to)?.map(|from| (*to, from)));
         }
-        for to in &needs.ways {
-            facts.ways.extend(self.way_to(*to)?.map(|link| (*to, link)));
-        }
         if needs.routes {
             facts.routes = self.routes()?;
         }
@@ -30,6 +27,12 @@ impl Space {
         }
         if needs.neighbours {
             facts.neighbours = self.neighbours()?;
+        }
+        for link in &needs.forwarding {
+            facts.forwarding.extend(self.forwarding(link)?);
+        }
+        for to in &needs.ways {
+            facts.ways.extend(self.way_to(*to)?.map(|way| (*to, way)));
         }
         if !needs.sysctls.is_empty() {
             facts.sysctls = self.sysctls(&needs.sysctls)?;

@@ -8,7 +8,7 @@ use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use polynic_net::{Diff, Family, IfName, Route, RouteKind, TABLE_LOCAL};
+use polynic_net::{Diff, Family, IfName, Route, RouteKind, TABLE_LOCAL, Way};
 
 use super::facts::{self, RawRoute};
 use super::space::Space;
@@ -79,22 +79,23 @@ impl Space {
 
     /// The source address that the kernel would choose towards `to`; none if it knows no way there.
     pub(super) fn source_towards(&mut self, to: IpAddr) -> Result<Option<IpAddr>, Fault> {
-        self.ask_way(to, facts::source)
+        Ok(self.look_up(to)?.and_then(|way| way.src))
     }
 
-    /// The link by which the kernel would send to `to`; none if it knows no way there.
-    pub(super) fn way_to(&mut self, to: IpAddr) -> Result<Option<IfName>, Fault> {
-        let Some(index) = self.ask_way(to, facts::way)? else { return Ok(None) };
-        Ok(self.names(std::iter::once(index))?.remove(&index))
+    /// The way that the kernel would take to `to`; none if it knows none, or the way's link vanishes meanwhile.
+    pub(super) fn way_to(&mut self, to: IpAddr) -> Result<Option<Way>, Fault> {
+        let Some(facts::RawWay { index: Some(index), gw, src }) = self.look_up(to)? else { return Ok(None) };
+        let names = self.names(std::iter::once(index))?;
+        Ok(names.get(&index).map(|link| Way { link: link.clone(), gw, src }))
     }
 
-    fn ask_way<T>(&mut self, to: IpAddr, read: impl Fn(&[u8]) -> Option<T>) -> Result<Option<T>, Fault> {
+    fn look_up(&mut self, to: IpAddr) -> Result<Option<facts::RawWay>, Fault> {
         let mut message = RouteMessage::default();
         message.header.address_family = family(Family::of(to));
         message.header.destination_prefix_length = Family::of(to).bits();
         message.attributes = vec![RouteAttribute::Destination(address(to))];
-        match self.route.get(RouteNetlinkMessage::GetRoute(message), |payload| Some(read(payload))) {
-            Ok(found) => Ok(found),
+        match self.route.get(RouteNetlinkMessage::GetRoute(message), |payload| Some(facts::way(payload))) {
+            Ok(way) => Ok(Some(way)),
             Err(fault) if NO_WAY.iter().any(|errno| fault.is(*errno)) => Ok(None),
             Err(fault) => Err(fault),
         }

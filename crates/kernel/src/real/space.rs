@@ -73,6 +73,7 @@ impl Space {
             Object::Route(diff) => Ok(self.change_route(diff)?),
             Object::Rule(diff) => Ok(self.change_rule(diff)?),
             Object::Neighbour(diff) => Ok(self.change_neighbour(diff)?),
+            Object::Forwarding(diff) => Ok(self.change_forwarding(diff)?),
             Object::Sysctl(diff) => self.change_sysctl(diff),
             Object::PortVlan(diff) => Ok(self.change_port_vlan(diff)?),
             Object::Traffic(diff) => Ok(self.change_traffic(diff)?),

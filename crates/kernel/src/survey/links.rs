@@ -76,6 +76,9 @@ fn address(payload: &[u8], names: &[(u32, IfName)]) -> Option<AddressState> {
         scope: raw.scope,
         tentative: has(libc::IFA_F_TENTATIVE),
         dad_failed: has(libc::IFA_F_DADFAILED),
+        permanent: has(libc::IFA_F_PERMANENT),
+        deprecated: has(libc::IFA_F_DEPRECATED),
+        temporary: has(libc::IFA_F_TEMPORARY) && raw.net.addr().is_ipv6(),
     };
     Some(AddressState {
         link: raw.index,

@@ -219,6 +219,7 @@ fn rules_read_in_nft_as_they_were_meant() {
     let drop = FwExpr::Verdict(FwVerdict::Drop);
     let cases = [
         (&inet, "post", vec![src("10.0.0.2/32", false), dst("10.0.0.0/17", true), FwExpr::Masquerade]),
+        (&inet, "post", vec![src("10.1.0.0/16", false), FwExpr::MasqueradeRandom]),
         (&inet, "post", vec![dst("ff00::/8", false), FwExpr::Verdict(FwVerdict::Return)]),
         (&inet, "post", vec![FwExpr::Oif("eth0".into()), FwExpr::Verdict(FwVerdict::Goto("mine".into()))]),
         (&inet, "pre", vec![FwExpr::NoReturnPath, drop.clone()]),
@@ -261,6 +262,7 @@ fn rules_read_in_nft_as_they_were_meant() {
         "meta mark & 0x00000001 == 0x00000001 ct mark set ct mark | 0x00000001",
         "ct mark & 0x00000001 == 0x00000001 meta mark set meta mark | 0x00000001",
         "ip saddr 10.0.0.2 ip daddr != 10.0.0.0/17 masquerade",
+        "ip saddr 10.1.0.0/16 masquerade fully-random",
         "ip6 daddr ff00::/8 return",
         "oifname \"eth0\" goto mine",
         "ether saddr 02:00:00:00:00:01 return",

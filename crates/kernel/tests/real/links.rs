@@ -2,7 +2,7 @@
 
 use polynic_kernel::Errno;
 use polynic_kernel::testing::say_skipped;
-use polynic_net::{Change, Link, LinkKind, LinkRef, Mac, MacvlanMode, Place, Tap, Veth, Vxlan};
+use polynic_net::{Change, Link, LinkKind, LinkRef, Mac, MacvlanMode, Place, Tap, Veth, Vxlan, VxlanFact};
 
 use crate::support::{Bench, filtering_bridge, ifb, macvlan_on, name, remove_link, veth};
 
@@ -158,11 +158,16 @@ fn a_vxlan_sits_on_its_parent() {
         remote: None,
         port: 8472,
         learning: false,
+        gbp: false,
     };
     let link = Link { mac: Some(MAC), ..Link::new(name("flannel.1"), LinkKind::Vxlan(vxlan)) };
     bench.apply(Change::create_link(Place::Host, link));
     let fact = bench.link(Place::Host, "flannel.1").unwrap();
     assert_eq!((fact.kind.as_str(), fact.mac, fact.mtu), ("vxlan", Some(MAC), 1450));
+    let parent = bench.link(Place::Host, "p0").map(|link| link.index);
+    let local = Some("10.0.0.1".parse().unwrap());
+    let seen = VxlanFact { vni: 4711, parent, local, port: 8472, ..VxlanFact::default() };
+    assert_eq!(fact.vxlan, Some(seen));
 }
 
 #[test]

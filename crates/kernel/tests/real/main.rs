@@ -7,6 +7,7 @@ mod addresses;
 mod attributes;
 mod deletion;
 mod firewall;
+mod forwarding;
 mod links;
 mod namespaces;
 mod observation;
@@ -15,6 +16,7 @@ mod routes;
 mod rules;
 mod support;
 mod sysctls;
+mod traffic;
 mod waits;
 
 #[ctor::ctor(unsafe)]

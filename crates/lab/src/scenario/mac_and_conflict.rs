@@ -6,9 +6,10 @@ use polynic_net::IpNet;
 use serde_json::{Value, json};
 
 use super::pools::{self, DEFAULT_POOLS, LAN, addresses};
-use super::world::Place::Pod;
+use super::world::Place::{Host, Pod};
 use super::world::World;
 use super::{Chapter, Fact, Finding, Story, eventually, same};
+use crate::registry::OUTSIDE;
 
 /// The story.
 pub const STORY: Story = Story {
@@ -46,6 +47,7 @@ spec: {ipVersion: 6, subnet: 'fc00:f853:ccd:e793::/64', gateway: 'fc00:f853:ccd:
 const STARTED: &[Fact] = &[
     Fact { name: "net1's MAC is the prefix and the IPv4 address", check: mac_follows },
     Fact { name: "network-status shows it", check: status_shows },
+    Fact { name: "explain says of each ping what it does", check: explained },
 ];
 const AGAIN: &[Fact] = &[Fact { name: "the same address has the same MAC", check: mac_follows }];
 const BAD_PREFIX: &[Fact] = &[
@@ -171,6 +173,14 @@ fn released_v4(world: &World) -> Finding {
 
 fn free_v4(world: &World) -> Finding {
     world.remove_address(LAN, on_lan(V4)?)
+}
+
+fn explained(world: &World) -> Finding {
+    let [v4, v6] = addresses(world, POD, "net1")?;
+    let lan = world.host_addresses(LAN)?;
+    let pairs =
+        [(Pod(POD), lan[0]), (Pod(POD), lan[1]), (Host(LAN), v4), (Host(OUTSIDE), v4), (Host(OUTSIDE), v6)];
+    super::explained::agrees(world, &pairs)
 }
 
 fn started_v4(world: &World) -> Finding {

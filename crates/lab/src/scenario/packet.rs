@@ -59,6 +59,58 @@ fn open(from: Option<IpAddr>, to: IpAddr) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
+/// Sends `count` echo requests with a pause after each, and says how many were not answered: none may be.
+pub fn steadily(network: &Netns<Pod>, to: IpAddr, pause: Duration, count: u16) -> Result<String, String> {
+    let run = network.run(move || {
+        let socket = open(None, to).map_err(|why| format!("make an ICMP socket: {why}"))?;
+        let id = (std::process::id() & 0xffff) as u16 ^ 0x5a5a;
+        let mut lost = Vec::new();
+        for sequence in 1..=count {
+            let sent = Instant::now();
+            let request = request(to, id, sequence);
+            let sent_it = sendto(&socket, &request, SendFlags::empty(), &SocketAddr::new(to, 0));
+            let answered = sent_it.is_ok() && answer(&socket, to, id, sequence, sent).is_ok();
+            if !answered {
+                lost.push(sequence);
+            }
+            std::thread::sleep(pause);
+        }
+        if lost.is_empty() {
+            Ok(format!("{count} of {count} answered"))
+        } else {
+            Err(format!("not answered: {lost:?}"))
+        }
+    });
+    run.map_err(|why| format!("enter the namespace: {why}"))?
+}
+
+/// Sends an echo request in an IPv4 packet of so many bytes that may not be cut, until it is answered.
+pub fn whole(network: &Netns<Pod>, to: IpAddr, length: usize) -> Result<(), String> {
+    let run = network.run(move || {
+        let socket = open(None, to).map_err(|why| format!("make an ICMP socket: {why}"))?;
+        rustix::net::sockopt::set_ip_mtu_discover(&socket, rustix::net::sockopt::Ipv4PathMtuDiscovery::DO)
+            .map_err(|why| format!("forbid cutting: {why}"))?;
+        let id = (std::process::id() & 0xffff) as u16 ^ 0x3c3c;
+        for sequence in 1..=ATTEMPTS {
+            let sent = Instant::now();
+            let request = padded(request(to, id, sequence), length.saturating_sub(20));
+            sendto(&socket, &request, SendFlags::empty(), &SocketAddr::new(to, 0))
+                .map_err(|why| why.to_string())?;
+            if answer(&socket, to, id, sequence, sent).is_ok() {
+                return Ok(());
+            }
+        }
+        Err("no answer".to_owned())
+    });
+    run.map_err(|why| format!("enter the namespace: {why}"))?
+}
+
+/// The same ICMP packet with zeros behind it: their sum is zero, and so the checksum stays right.
+fn padded(mut packet: Vec<u8>, length: usize) -> Vec<u8> {
+    packet.resize(packet.len().max(length), 0);
+    packet
+}
+
 const ECHO_REQUEST: [u8; 2] = [8, 128];
 const ECHO_REPLY: [u8; 2] = [0, 129];
 

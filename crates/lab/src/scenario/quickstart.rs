@@ -69,6 +69,8 @@ const STARTED: &[Fact] = &[
     Fact { name: "eth0 reaches eth0 of the other pod", check: packets::between_eth0 },
     Fact { name: "eth0 reaches eth0 on the other node", check: packets::across_nodes },
     Fact { name: "TCP works over both networks", check: packets::tcp },
+    Fact { name: "explain says of each ping what it does", check: packets::explained },
+    Fact { name: "polynic explain on the node finds the pod by name", check: packets::explain_command },
 ];
 
 const CHOSEN: &[Fact] = &[

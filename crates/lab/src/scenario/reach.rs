@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use polynic_kernel::netns::{Netns, Pod};
 
 use super::Finding;
-use super::packet;
 use super::world::{Place, World};
+use super::{explained, packet};
 
 /// Packets of a burst.
 const BURST: u64 = 8;
@@ -19,6 +19,11 @@ const NOISE: u64 = 5;
 type Sent = BTreeMap<String, u64>;
 
 fn sent(network: &Netns<Pod>) -> Result<Sent, String> {
+    Ok(counters(network)?.into_iter().map(|(name, (_, sent))| (name, sent)).collect())
+}
+
+/// Packets received and sent by each link.
+pub fn counters(network: &Netns<Pod>) -> Result<BTreeMap<String, (u64, u64)>, String> {
     // The calling thread is in the namespace; `/proc/net` would show that of the process.
     let text = network.run(|| std::fs::read_to_string("/proc/thread-self/net/dev")).and_then(|text| text);
     let text = text.map_err(|why| format!("read the links' counters: {why}"))?;
@@ -26,9 +31,10 @@ fn sent(network: &Netns<Pod>) -> Result<Sent, String> {
 }
 
 /// `eth0: bytes packets errs drop fifo frame compressed multicast bytes packets ...`: received, then sent.
-fn line(text: &str) -> Option<(String, u64)> {
+fn line(text: &str) -> Option<(String, (u64, u64))> {
     let (name, counters) = text.split_once(':')?;
-    Some((name.trim().to_owned(), counters.split_whitespace().nth(9)?.parse().ok()?))
+    let counter = |at: usize| counters.split_whitespace().nth(at)?.parse().ok();
+    Some((name.trim().to_owned(), (counter(1)?, counter(9)?)))
 }
 
 /// Whether a burst left by `nic` and no other link.
@@ -60,7 +66,8 @@ pub fn answered_by(world: &World, from: Place<'_>, pod: &str, to: IpAddr, nic: &
     let before = sent(&here)?;
     burst(&there, None, to)?;
     packet::tcp(&there, &here, to).map_err(|why| format!("{}: {why}", whom()))?;
-    left_by(nic, &before, &sent(&here)?).map_err(|why| format!("{}: {why}", whom()))
+    left_by(nic, &before, &sent(&here)?).map_err(|why| format!("{}: {why}", whom()))?;
+    explained::says_answered_by(world, from, to, nic)
 }
 
 /// A pod reaches an address by ping, and its packets leave by `nic`.
@@ -70,7 +77,8 @@ pub fn leaves_by(world: &World, pod: &str, source: Option<IpAddr>, to: IpAddr, n
     packet::ping(&here, source, to).map_err(|why| format!("{}: {why}", whom()))?;
     let before = sent(&here)?;
     burst(&here, source, to)?;
-    left_by(nic, &before, &sent(&here)?).map_err(|why| format!("{}: {why}", whom()))
+    left_by(nic, &before, &sent(&here)?).map_err(|why| format!("{}: {why}", whom()))?;
+    explained::says_leaves_by(world, pod, source, (to, None), nic)
 }
 
 /// A burst of TCP connections of a pod to an address leaves by `nic`.
@@ -79,7 +87,8 @@ pub fn connection_leaves_by(world: &World, pod: &str, to: IpAddr, port: u16, nic
     packet::http(&here, to, port)?;
     let before = sent(&here)?;
     (0..BURST).try_for_each(|_| packet::http(&here, to, port).map(drop))?;
-    left_by(nic, &before, &sent(&here)?).map_err(|why| format!("{pod} -> {to}: {why}"))
+    left_by(nic, &before, &sent(&here)?).map_err(|why| format!("{pod} -> {to}: {why}"))?;
+    explained::says_leaves_by(world, pod, None, (to, Some(port)), nic)
 }
 
 /// Both directions between a place and an address of a pod work, by whatever way.
@@ -90,6 +99,7 @@ pub fn both_ways(world: &World, place: Place<'_>, own: IpAddr, pod: &str, to: Ip
     packet::tcp(&there, &here, to).map_err(failed)?;
     packet::ping(&here, None, own).map_err(failed)?;
     packet::tcp(&here, &there, own).map_err(failed)?;
+    explained::says_both_ways(world, place, own, pod, to)?;
     Ok(format!("{own} <-> {to}"))
 }
 
@@ -104,7 +114,7 @@ mod tests {
     #[test]
     fn a_line_of_the_kernel_is_read() {
         let text = "  eth0: 1016 9 0 0 0 0 0 0 1306 13 0 0 0 0 0 0";
-        assert_eq!(line(text), Some(("eth0".to_owned(), 13)));
+        assert_eq!(line(text), Some(("eth0".to_owned(), (9, 13))));
         assert_eq!(
             line("Inter-|   Receive                                                |  Transmit"),
             None

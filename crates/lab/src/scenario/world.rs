@@ -1,22 +1,27 @@
 //! A story's view of its lab, from within: the cluster through its API, hosts and pods through the kernel.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Event, Node as NodeObject, Pod as PodObject};
 use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams};
 use kube::core::Request as ApiRequest;
 use kube::{Api, Client};
+use polynic_explain::{Scene, Site};
 use polynic_kernel::netns::{Netns, Pod};
+use polynic_kernel::survey::together;
 use polynic_kernel::{Door, RealDoor};
 use polynic_net::{
-    Address, AddressFact, Change, Family, IfName, IpNet, LinkFact, LinkNeed, Needs, NsFacts, Route, Rule,
-    TABLE_MAIN,
+    Address, AddressFact, Change, Family, Forwarding, IfName, IpNet, LinkFact, LinkNeed, Needs, Neighbour,
+    NsFacts, Route, Rule, TABLE_MAIN,
 };
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use super::explained::Memory;
 use super::{Finding, eventually};
 use crate::error::{Error, Result};
 use crate::fleet::request::{self, Request};
@@ -41,6 +46,7 @@ pub struct World {
     layout: Layout,
     client: Client,
     runtime: Runtime,
+    memory: RefCell<Memory>,
 }
 
 impl World {
@@ -51,7 +57,13 @@ impl World {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(Error::io("start the runtime"))?;
         let client = runtime.block_on(api::client(&state.inner_kubeconfig()))?;
-        Ok(World { state: state.clone(), layout, client, runtime })
+        Ok(World { state: state.clone(), layout, client, runtime, memory: RefCell::default() })
+    }
+
+    /// The path of the program `polynic` of this lab.
+    pub fn program(&self) -> Result<String, String> {
+        let spec = self.state.spec().map_err(|why| why.to_string())?;
+        Ok(spec.polynic.to_string_lossy().into_owned())
     }
 
     /// Names and addresses of the wires.
@@ -295,15 +307,61 @@ impl World {
         Netns::open(&path.to_string_lossy()).map_err(|why| why.to_string())
     }
 
+    /// What [`World::scene`] calls a place.
+    pub fn site_name(place: Place<'_>) -> String {
+        match place {
+            Place::Pod(name) => format!("pod {NAMESPACE}/{name}"),
+            Place::Host(name) => name.to_owned(),
+        }
+    }
+
+    /// Every namespace of the lab, with the switches between them. They are looked at once, until [`World::forget`] or until others are there.
+    pub fn scene(&self) -> Result<Rc<Scene>, String> {
+        let hosts = registry::hosts(&self.state).map_err(|why| why.to_string())?;
+        let hosts = hosts.into_iter().map(|(name, process)| (name, process.pid));
+        let pods = self.sandboxes().into_iter().filter(Sandbox::is_up);
+        let pods = pods.filter_map(|pod| Some((format!("pod {}", pod.pod()), pod.pause?.pid)));
+        let mut places: Vec<(String, u32)> = hosts.chain(pods).collect();
+        places.push(("switches".to_owned(), std::process::id()));
+        places.sort();
+        let processes: Vec<u32> = places.iter().map(|(_, process)| *process).collect();
+        if let Some(scene) = self.memory.borrow().get(&processes) {
+            return Ok(scene);
+        }
+        let scene = Rc::new(look_at(places)?);
+        self.memory.borrow_mut().keep(processes, &scene);
+        Ok(scene)
+    }
+
+    /// Something was done that may have changed what namespaces show.
+    pub fn forget(&self) {
+        self.memory.borrow_mut().forget();
+    }
+
+    /// Sets the reverse path filter of all links of a node, and of those to come.
+    pub fn set_reverse_path_filter(&self, node: &str, mode: u8) -> Finding {
+        let set = move || -> std::io::Result<()> {
+            for entry in std::fs::read_dir("/proc/sys/net/ipv4/conf")? {
+                std::fs::write(entry?.path().join("rp_filter"), mode.to_string())?;
+            }
+            Ok(())
+        };
+        let done = self.network(Place::Host(node))?.run(set).flatten();
+        done.map(|()| format!("rp_filter {mode} on {node}"))
+            .map_err(|why| format!("rp_filter of {node}: {why}"))
+    }
+
     /// What the kernel shows in a namespace: links, addresses, routes.
     pub fn look(&self, place: Place<'_>) -> Result<View, String> {
         let path = self.network_path(place)?.to_string_lossy().into_owned();
         let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
         let mut needs = Needs::default();
         needs.pod.links = LinkNeed::All;
-        (needs.pod.routes, needs.pod.rules) = (true, true);
+        (needs.pod.routes, needs.pod.rules, needs.pod.neighbours) = (true, true, true);
         let links = kernel.observe(&needs).map_err(|why| why.to_string())?.pod.unwrap_or_default();
         needs.pod.addresses = links.links.iter().map(|link| link.name.clone()).collect();
+        let tunnels = links.links.iter().filter(|link| link.vxlan.is_some());
+        needs.pod.forwarding = tunnels.map(|link| link.name.clone()).collect();
         let facts = kernel.observe(&needs).map_err(|why| why.to_string())?.pod.unwrap_or_default();
         Ok(View(facts))
     }
@@ -328,6 +386,25 @@ impl World {
         Ok(format!("{change} of {host}"))
     }
 
+    /// Deletes a link of a host.
+    pub fn remove_link(&self, host: &str, link: &str) -> Finding {
+        let path = self.network_path(Place::Host(host))?.to_string_lossy().into_owned();
+        let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
+        let link: IfName = link.parse().map_err(|why| format!("{link}: {why}"))?;
+        let gone = kernel.delete_links(polynic_net::Place::Pod, std::slice::from_ref(&link));
+        gone.map(|()| format!("{link} of {host} is deleted")).map_err(|why| why.to_string())
+    }
+
+    /// A route of a pod to one address, for as long as what is returned lives.
+    pub fn lend_route(&self, pod: &str, to: IpAddr, gw: IpAddr, link: &str) -> Result<Lent, String> {
+        let path = self.network_path(Place::Pod(pod))?.to_string_lossy().into_owned();
+        let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
+        let link: IfName = link.parse().map_err(|why| format!("{link}: {why}"))?;
+        let route = Change::add_route(polynic_net::Place::Pod, Route::new(IpNet::from(to), &link).via(gw));
+        kernel.apply(&route).map_err(|why| why.to_string())?;
+        Ok(Lent { kernel, back: route.inverse() })
+    }
+
     /// The addresses that a node's host-local store holds for a network, in order.
     pub fn stored_addresses(&self, node: &str, network: &str) -> Vec<String> {
         let directory = self.state.node(node).join("var/lib/cni/networks").join(network);
@@ -335,6 +412,19 @@ impl World {
         names.retain(|name| name.parse::<IpAddr>().is_ok());
         names.sort();
         names
+    }
+
+    /// What a node's flannel daemon tells the CNI plugin.
+    pub fn subnet_file(&self, node: &str) -> Result<String, String> {
+        let process = registry::host(&self.state, node).map_err(|why| why.to_string())?;
+        crate::flannel::subnet_file(process.pid).ok_or_else(|| format!("{node} has no subnet.env"))
+    }
+
+    /// The addresses of a node on one of its NICs, IPv4 first.
+    pub fn addresses_on(&self, name: &str, nic: usize) -> Result<[IpAddr; 2], String> {
+        let node = self.layout.nodes().find(|node| node.name() == name);
+        let nets = node.and_then(|node| self.layout.address(node, nic));
+        nets.map(|nets| nets.map(|net| net.addr())).ok_or_else(|| format!("there is no node {name}"))
     }
 
     /// How many network namespaces a node has pinned.
@@ -394,6 +484,30 @@ impl World {
 fn file_names(directory: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+fn look_at(places: Vec<(String, u32)>) -> Result<Scene, String> {
+    let open = |process: &u32| Netns::<Pod>::open(&network_of(*process).to_string_lossy());
+    let spaces: Result<Vec<_>, _> = places.iter().map(|(_, process)| open(process)).collect();
+    let seen = together(&spaces.map_err(|why| why.to_string())?).map_err(|why| why.to_string())?;
+    let named = places.into_iter().zip(seen);
+    let sites = named.map(|((name, _), it)| Site { name, stack: it.stack, numbers: it.numbers });
+    Ok(Scene { sites: sites.collect() })
+}
+
+/// A change that is taken back when this goes.
+pub struct Lent {
+    kernel: Box<dyn polynic_kernel::Kernel>,
+    back: Option<Change>,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(back) = self.back.take() {
+            // The namespace may be gone, and the change with it.
+            let _ = self.kernel.apply(&back);
+        }
+    }
 }
 
 /// Whose network namespace.
@@ -469,6 +583,16 @@ impl View {
     /// Default routes of the main table as text, in the kernel's order.
     pub fn defaults(&self, family: Family) -> Vec<String> {
         self.routes().filter(|r| r.is_default() && r.family() == family).map(ToString::to_string).collect()
+    }
+
+    /// Permanent neighbours.
+    pub fn neighbours(&self) -> &[Neighbour] {
+        &self.0.neighbours
+    }
+
+    /// Permanent forwarding entries of tunnels.
+    pub fn forwarding(&self) -> &[Forwarding] {
+        &self.0.forwarding
     }
 
     /// The name of a link by its index.

@@ -99,11 +99,11 @@ impl fmt::Display for PolicyRule {
             write!(f, "not ")?;
         }
         match self.from {
-            Some(net) => write!(f, "from {net}")?,
+            Some(net) => write!(f, "from {}", network(net))?,
             None => write!(f, "from all")?,
         }
         if let Some(net) = self.to {
-            write!(f, " to {net}")?;
+            write!(f, " to {}", network(net))?;
         }
         if let Some((mark, mask)) = self.mark {
             write!(f, " fwmark {mark:#x}/{mask:#x}")?;
@@ -132,6 +132,11 @@ impl fmt::Display for PolicyRule {
         }
         Ok(())
     }
+}
+
+/// A single address goes without its length.
+fn network(net: IpNet) -> String {
+    if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
 }
 
 impl fmt::Display for RuleAction {

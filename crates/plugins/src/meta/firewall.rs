@@ -8,7 +8,9 @@ mod isolation;
 mod rules;
 
 use polynic_cni::{Error, Success, Version};
-use polynic_net::{Change, Diff, Entropy, Facts, Family, FwObject, Needs, Object, Place, Plan};
+use polynic_net::{
+    Change, Diff, Entropy, Facts, Family, FwExpr, FwFamily, FwObject, FwTable, Needs, Object, Place, Plan,
+};
 use serde::Deserialize;
 
 use self::isolation::Policy;
@@ -17,6 +19,16 @@ use crate::{Call, ChainedAttachment, ChainedPlugin, Context, Leftovers, Planned,
 
 /// The plugin.
 pub struct Firewall;
+
+/// The backend that does not care whether firewalld runs.
+const IPTABLES: &str = "iptables";
+/// What to do instead of letting us talk to firewalld.
+const HELP: &str = "trust the pods' networks there (firewall-cmd --zone=trusted --add-source=...) and set \"backend\" to \"iptables\"";
+
+/// The table that firewalld has while it runs. Its drops count whatever other tables accept.
+fn firewalld() -> FwTable {
+    FwTable::new(FwFamily::Inet, "firewalld")
+}
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -77,12 +89,10 @@ impl ChainedAttachment for Guarded {
     }
 
     fn consult(&mut self, call: &Call<'_>, _context: &Context<'_>) -> Result<(), Error> {
-        if self.backend == "firewalld" {
-            return Err(call.error(
-                "backend \"firewalld\" is not supported: use \"iptables\", or give the pods' networks to a trusted zone (firewall-cmd --zone=trusted --add-source=...)",
-            ));
+        match self.backend.as_str() {
+            "firewalld" => Err(call.error(format!("backend \"firewalld\" is not supported: {HELP}"))),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn shares(&self) -> bool {
@@ -92,6 +102,9 @@ impl ChainedAttachment for Guarded {
     fn needs(&self, _call: &Call<'_>, prev: &Success) -> Needs {
         let mut needs = Needs::default();
         needs.host.firewall.extend(Self::families(prev).into_iter().map(rules::table));
+        if self.backend != IPTABLES {
+            needs.host.firewall.push(firewalld());
+        }
         if self.policy != Policy::Open {
             needs.host.firewall.push(isolation::table());
         }
@@ -105,6 +118,11 @@ impl ChainedAttachment for Guarded {
         facts: &Facts,
         _entropy: &mut Entropy,
     ) -> Result<Planned, Error> {
+        if self.backend != IPTABLES && facts.host.firewall.contains(&FwObject::Table(firewalld())) {
+            return Err(
+                call.error(format!("firewalld runs on this node and would drop the pod's packets: {HELP}"))
+            );
+        }
         if self.policy != Policy::Open && prev.interfaces.is_empty() {
             return Err(call.error(format!(
                 "interface needs to be set for ingress policy {:?}, make sure to chain \"firewall\" plugin with \"bridge\"",
@@ -121,6 +139,19 @@ impl ChainedAttachment for Guarded {
             plan.own(Change::add_firewall(Place::Host, FwObject::Rule(rule)));
         }
         Ok(Planned { plan, result: prev.clone() })
+    }
+
+    /// The kernel says no more than "no such file" of a match that it has not.
+    fn refused(&self, _call: &Call<'_>, change: &Change, cause: &str) -> Option<Error> {
+        let Object::Firewall(Diff { after: Some(FwObject::Rule(rule)), .. }) = &change.object else {
+            return None;
+        };
+        let is_own = rule.chain == rules::CHAIN && rule.exprs.contains(&FwExpr::XtEstablished);
+        is_own.then(|| {
+            Error::internal(format!(
+                "{cause}; the rules for iptables need the kernel modules nft_compat and xt_conntrack"
+            ))
+        })
     }
 
     fn leftover_needs(&self, _call: &Call<'_>) -> Needs {

@@ -61,7 +61,7 @@ fn tables() -> [FwTable; 2] {
 }
 
 fn route_localnet(host: &NsFacts, ip: IpAddr) -> Option<SysctlKey> {
-    host.ways.get(&ip).map(|link| SysctlKey::conf("ipv4", link, "route_localnet"))
+    host.ways.get(&ip).map(|way| SysctlKey::conf("ipv4", &way.link, "route_localnet"))
 }
 
 impl Mapped {

@@ -6,3 +6,4 @@ mod golden;
 mod machine;
 mod odds;
 mod pods;
+mod two_nics;

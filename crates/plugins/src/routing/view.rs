@@ -28,11 +28,12 @@ pub(super) fn needs() -> Needs {
     needs
 }
 
-/// For [`View::node_ips`]: how the node would reach each address of the pod.
+/// For [`View::node_ips`]: how the node would reach each address of the pod; and what `own_answers` asks for.
 pub(super) fn source_needs(needs: &mut Needs, facts: &Facts) {
     let pod = facts.pod.as_ref();
     let addresses = pod.map(|pod| pod.addresses.as_slice()).unwrap_or_default();
     needs.host.sources.extend(addresses.iter().filter(|a| a.is_global()).map(|a| a.net.addr()));
+    super::own_answers::needs(needs, facts);
 }
 
 /// The families of addresses, IPv4 first.

@@ -10,4 +10,5 @@ mod labs;
 mod lifecycle;
 mod nodes;
 mod stories;
+mod whereabouts;
 mod workloads;

@@ -41,7 +41,12 @@ fn told(story: &str, facts: usize) {
 
 #[test]
 fn every_fact_of_the_quickstart_holds() {
-    told("multus-quickstart", 38);
+    told("multus-quickstart", 40);
+}
+
+#[test]
+fn every_nic_is_reachable_both_ways_and_explained() {
+    told("reachability", 21);
 }
 
 #[test]
@@ -56,12 +61,17 @@ fn every_fact_of_macvlan_standalone_holds() {
 
 #[test]
 fn every_fact_of_mac_and_conflict_holds() {
-    told("mac-and-conflict", 10);
+    told("mac-and-conflict", 11);
 }
 
 #[test]
 fn every_fact_of_spiderpool_calico_holds() {
     told("spiderpool-calico", 31);
+}
+
+#[test]
+fn every_fact_of_calico_flannel_holds() {
+    told("calico-flannel", 27);
 }
 
 #[test]

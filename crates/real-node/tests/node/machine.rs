@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use polynic_real_node::{Containerd, Cri, Sandbox, Space, Tools};
+use polynic_real_node::{Containerd, Cri, Interfaces, Sandbox, Space, Tools};
 use serde_json::{Value, json};
 
 pub(crate) struct Machine {
@@ -12,9 +12,6 @@ pub(crate) struct Machine {
     pub(crate) cri: Cri,
     pub(crate) space: Space,
 }
-
-/// Interface name to addresses of a pod, without loopback and link-local ones.
-pub(crate) type Interfaces = Vec<(String, Vec<String>)>;
 
 impl Machine {
     pub(crate) fn new(_: Tools) -> Self {
@@ -32,22 +29,10 @@ impl Machine {
         Self { containerd, cri, space }
     }
 
-    /// What is in a sandbox, by its network namespace.
+    /// What is in a sandbox.
     pub(crate) fn interfaces(&self, sandbox: &Sandbox) -> Interfaces {
-        let netns = sandbox.netns.rsplit('/').next().unwrap();
-        let printed = self.space.run("ip", &["-n", netns, "-j", "address"]);
-        let links: Vec<Value> = serde_json::from_str(&printed).unwrap();
-        let mut interfaces: Interfaces =
-            links.iter().map(interface).filter(|(name, _)| name != "lo").collect();
-        interfaces.sort();
-        interfaces
+        self.space.interfaces(&sandbox.netns)
     }
-}
-
-fn interface(link: &Value) -> (String, Vec<String>) {
-    let addresses = link["addr_info"].as_array().unwrap().iter().filter(|addr| addr["scope"] == "global");
-    let text = |addr: &Value| addr["local"].as_str().unwrap().to_owned();
-    (link["ifname"].as_str().unwrap().to_owned(), addresses.map(text).collect())
 }
 
 /// containerd 1.6 knows no version newer than 1.0.0.

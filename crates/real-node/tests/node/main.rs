@@ -2,5 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod cluster;
 mod machine;
+mod podman;
+mod reference_client;
 mod sandboxes;

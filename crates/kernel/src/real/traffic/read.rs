@@ -72,10 +72,12 @@ fn bucket(options: Attrs<'_>) -> Option<TokenBucket> {
     Some(TokenBucket { rate: wide.unwrap_or(u64::from(word(8)?)), limit: word(24)?, buffer: word(28)? })
 }
 
+/// A class that somebody made: other disciplines have some by themselves.
 pub(super) fn class(payload: &[u8], index: u32) -> Option<Seen> {
     let header = header(payload, index)?;
     let id = (header.handle & 0xffff) as u16;
-    (header.handle & 0xffff_0000 == ROOT && id != 0).then(|| Seen::of(TrafficKey::Class(id)))
+    let is_htb = Attrs::after(payload, HEADER).get(TCA_KIND).and_then(attrs::text) == Some("htb");
+    (is_htb && header.handle & 0xffff_0000 == ROOT && id != 0).then(|| Seen::of(TrafficKey::Class(id)))
 }
 
 /// A filter is shown several times: as such, as its table and as its entry.

@@ -87,3 +87,33 @@ pub fn chosen_reaches_outside(world: &World) -> Finding {
 pub fn chosen_reaches_gateway(world: &World) -> Finding {
     ping(world, CHOSEN, "net1", router(world)?)
 }
+
+/// Explain says of each ping what it does.
+pub fn explained(world: &World) -> Finding {
+    let two = |link, family| address(world, TWO, link, family);
+    let pairs = [
+        (Pod(ONE), router(world)?),
+        (Pod(ONE), world.outside()?[0]),
+        (Pod(ONE), two("net1", Family::V4)?),
+        (Pod(TWO), address(world, ONE, "net1", Family::V4)?),
+        (Pod(ONE), two("eth0", Family::V4)?),
+        (Pod(ONE), two("eth0", Family::V6)?),
+        (Pod(FAR), address(world, ONE, "eth0", Family::V4)?),
+        (Host(OUTSIDE), address(world, ONE, "net1", Family::V4)?),
+    ];
+    super::super::explained::agrees(world, &pairs)
+}
+
+/// The command on the pod's node finds the pod by its name.
+pub fn explain_command(world: &World) -> Finding {
+    let node = world.sandbox(ONE)?.node;
+    let to = router(world)?.to_string();
+    let program = world.program()?;
+    let said = world.run(Host(&node), &[&program, "explain", ONE, "--to", &to])?;
+    let first = said.lines().next().unwrap_or_default().to_owned();
+    if first.starts_with("pod default/samplepod from") && first.contains("works") && said.contains("dev net1")
+    {
+        return Ok(first);
+    }
+    Err(said)
+}

@@ -15,7 +15,7 @@ use crate::routing::cable::{Cable, has_ipv6};
 use crate::routing::draft::{Draft, Selector};
 use crate::routing::settings::RP_FILTER;
 use crate::routing::view::{View, families, single};
-use crate::routing::{HOST_RULE_PRIORITY, mac_rewrite};
+use crate::routing::{HOST_RULE_PRIORITY, mac_rewrite, own_answers};
 use crate::{Call, Planned};
 
 pub(super) fn plan(
@@ -184,6 +184,7 @@ impl Work<'_> {
         if has_ipv6(&self.families) {
             self.draft.enable_ipv6(self.view.pod);
         }
+        own_answers::keep_apart(&mut self.draft, self.view.pod);
         if let Some(value) = self.settings.rp_filter {
             self.filter_reverse_paths(&value.to_string());
         }

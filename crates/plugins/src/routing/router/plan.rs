@@ -10,7 +10,7 @@ use crate::routing::draft::{Draft, Selector};
 use crate::routing::keys::{self, is_excluded};
 use crate::routing::moves::{Keep, Move};
 use crate::routing::view::{View, families, single};
-use crate::routing::{HOST_RULE_PRIORITY, cable, mac_rewrite};
+use crate::routing::{HOST_RULE_PRIORITY, cable, mac_rewrite, own_answers};
 use crate::{Call, Planned};
 
 /// The table of the first interface that gives way.
@@ -45,6 +45,7 @@ pub(super) fn plan(
     }
     work.rules_to(number, &previous);
     work.give_way(&previous);
+    own_answers::keep_apart(&mut work.draft, view.pod);
     work.draft.filter_reverse_paths(config.keys.rp_filter, view, None);
     Ok(Planned { plan: work.draft.plan, result })
 }

@@ -289,7 +289,15 @@ fn build_node(door: &FakeDoor, topology: Topology) {
         }
         if topology.tunnel {
             let parent = Some(LinkRef { place: Place::Host, name: "eth0".parse().unwrap() });
-            let vxlan = Vxlan { vni: 4096, parent, local: None, remote: None, port: 4789, learning: false };
+            let vxlan = Vxlan {
+                vni: 4096,
+                parent,
+                local: None,
+                remote: None,
+                port: 4789,
+                learning: false,
+                gbp: false,
+            };
             let link = Link::new("vxlan.calico".parse().unwrap(), LinkKind::Vxlan(vxlan));
             host.change(&Change::create_link(Place::Host, link));
             host.up("vxlan.calico").address("vxlan.calico", "10.244.90.0/32");

@@ -9,9 +9,9 @@ use super::Config;
 use crate::routing::cable::{Cable, has_ipv6};
 use crate::routing::draft::{Draft, Selector};
 use crate::routing::keys::{self, is_excluded};
-use crate::routing::mac_rewrite;
 use crate::routing::moves::{Keep, Move};
 use crate::routing::view::{View, families, single};
+use crate::routing::{mac_rewrite, own_answers};
 use crate::{Call, Planned};
 
 /// Bytes.
@@ -97,6 +97,7 @@ impl Work<'_> {
         if !self.first && self.config.keys.migrate {
             self.give_way(call);
         }
+        own_answers::keep_apart(&mut self.draft, self.view.pod);
         let new = self.first.then_some(&self.cable);
         self.draft.filter_reverse_paths(self.config.keys.rp_filter, self.view, new);
     }

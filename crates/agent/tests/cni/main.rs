@@ -1,0 +1,20 @@
+//! The CNI endpoint with the real kernel and an API server, asked through the shim as a container runtime asks.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
+#[path = "../agent/world.rs"]
+#[allow(dead_code, reason = "the other test binary uses the rest")]
+mod api;
+mod calls;
+mod kill;
+mod node;
+mod plug;
+mod trouble;
+
+/// Namespaces of our own for all tests. The agent as a process of its own stays in those of the test that starts it.
+#[ctor::ctor(unsafe)]
+fn private_namespaces() {
+    if std::env::var_os(kill::CHILD).is_none() {
+        polynic_kernel::testing::enter_before_main();
+    }
+}

@@ -1,0 +1,62 @@
+//! One at a time on what a container has: a DEL, which a shim may do itself while no agent is there, and an agent that follows an
+//! annotation. Without it an agent that has just started would attach again what is being deleted.
+//!
+//! The lock is the kernel's, on a file beside the scratch cache, and goes with its process.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Held until it is dropped.
+pub(crate) struct ContainerLock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl ContainerLock {
+    /// Waits for the lock of a container. Where there are no caches there is nothing to lock: `None`.
+    pub(crate) fn take(cni_dir: &Path, container_id: &str) -> io::Result<Option<ContainerLock>> {
+        // No container id begins with a dot.
+        let path = cni_dir.join(format!(".lock-{container_id}"));
+        let file = match File::options().create(true).append(true).open(&path) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        file.lock()?;
+        Ok(Some(ContainerLock { path, _file: file }))
+    }
+
+    /// The container is gone: so is its file. Whoever waits for the old file finds nothing to do.
+    pub(crate) fn forget(self) {
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread;
+
+    #[test]
+    fn the_second_waits_for_the_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = ContainerLock::take(directory.path(), "c1").unwrap().unwrap();
+        let (sender, taken) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let second = ContainerLock::take(directory.path(), "c1").unwrap();
+                sender.send(second.is_some()).unwrap();
+            });
+            assert!(ContainerLock::take(directory.path(), "c2").unwrap().is_some(), "another container");
+            assert!(taken.try_recv().is_err());
+            held.forget();
+            assert_eq!(taken.recv(), Ok(true));
+        });
+    }
+
+    #[test]
+    fn without_caches_there_is_nothing_to_lock() {
+        assert!(ContainerLock::take(Path::new("/nonexistent"), "c1").unwrap().is_none());
+    }
+}

@@ -1,0 +1,176 @@
+use polynic_cni::{Error, Verb};
+use serde_json::json;
+
+use super::*;
+use crate::fake::World;
+
+fn world(networks: &str) -> World {
+    let world =
+        World::new(json!({"delegates": [{"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"}]}));
+    world.pod(networks);
+    for name in ["a", "b", "c"] {
+        world.nad(name, json!({"cniVersion": "1.0.0", "type": name}));
+    }
+    world.add().unwrap();
+    publish(&world);
+    world.plugin.forget();
+    world.cluster.events.borrow_mut().clear();
+    world
+}
+
+/// The status that was written is in the pod.
+fn publish(world: &World) {
+    let written = world.cluster.status.borrow().clone();
+    if let Some(pod) = world.cluster.pod.borrow_mut().as_mut() {
+        pod.annotations.extend(written);
+    }
+}
+
+/// The user edits the annotation, and it is followed.
+fn edit(world: &World, networks: &str) -> Followed {
+    let key = annotation::NETWORKS.to_owned();
+    world.cluster.pod.borrow_mut().as_mut().unwrap().annotations.insert(key, networks.to_owned());
+    again(world)
+}
+
+fn again(world: &World) -> Followed {
+    let pod = world.cluster.pod.borrow().clone().unwrap();
+    let followed = follow(&world.context(), &world.invocation(), &world.config(), &pod).unwrap();
+    publish(world);
+    followed
+}
+
+/// Name and interface of each row.
+fn status_of(world: &World) -> Vec<String> {
+    let pod = world.cluster.pod.borrow().clone().unwrap();
+    let rows = status::parse(&pod.annotations[annotation::NETWORK_STATUS]).unwrap();
+    rows.iter().map(|row| format!("{} {}", row.name, row.interface)).collect()
+}
+
+fn reasons(world: &World) -> Vec<&'static str> {
+    world.events().into_iter().map(|(reason, _)| reason).collect()
+}
+
+const DONE: Followed = Followed { is_attached: true, try_again: false };
+const AGAIN: Followed = Followed { is_attached: true, try_again: true };
+
+#[test]
+fn networks_come_and_go_by_the_annotation() {
+    let world = world("a");
+    assert_eq!(edit(&world, "a,b@lan0"), DONE);
+    assert_eq!(world.plugin.calls(), ["ADD b lan0"]);
+    assert_eq!(status_of(&world), ["fabric eth0", "blue/a net1", "blue/b lan0"]);
+    assert_eq!(edit(&world, "b@lan0,c"), DONE);
+    assert_eq!(world.plugin.calls(), ["ADD b lan0", "DEL a net1", "ADD c net1"]);
+    assert_eq!(status_of(&world), ["fabric eth0", "blue/b lan0", "blue/c net1"]);
+    assert_eq!(reasons(&world), ["AddedInterface", "RemovedInterface", "AddedInterface"]);
+    assert_eq!(edit(&world, "[]"), DONE);
+    assert_eq!(status_of(&world), ["fabric eth0"]);
+    assert_eq!(world.links().into_keys().collect::<Vec<_>>(), ["eth0"]);
+}
+
+#[test]
+fn following_what_is_followed_does_nothing() {
+    let world = world("a,b");
+    assert_eq!(again(&world), DONE);
+    assert_eq!(edit(&world, "b,a@net1"), DONE);
+    assert!(world.plugin.calls().is_empty());
+    assert_eq!(status_of(&world), ["fabric eth0", "blue/b net2", "blue/a net1"], "in the annotation's order");
+}
+
+#[test]
+fn del_takes_hot_plugged_networks_along_with_the_configuration_of_their_add() {
+    let world = world("a");
+    edit(&world, "a,b");
+    world.nad("b", json!({"cniVersion": "1.0.0", "type": "other"}));
+    world.cluster.nads.borrow_mut().clear();
+    world.plugin.forget();
+    world.del().unwrap();
+    assert_eq!(world.plugin.calls(), ["DEL b net2", "DEL a net1", "DEL fabric eth0"]);
+    assert!(world.files().is_empty(), "{:?}", world.files());
+}
+
+#[test]
+fn a_network_is_detached_though_its_nad_is_gone() {
+    let world = world("a,b");
+    world.cluster.nads.borrow_mut().clear();
+    assert_eq!(edit(&world, "b"), DONE);
+    assert_eq!(world.plugin.calls(), ["DEL a net1"]);
+}
+
+#[test]
+fn what_fails_is_taken_back_alone_and_tried_again() {
+    let world = world("a");
+    world.plugin.fail_nth(Verb::Add, 0, Error::internal("no address left"));
+    assert_eq!(edit(&world, "a,b,c"), AGAIN);
+    assert_eq!(world.plugin.calls(), ["ADD b net2", "DEL b net2", "ADD c net3"]);
+    assert_eq!(status_of(&world), ["fabric eth0", "blue/a net1", "blue/c net3"]);
+    let (reason, text) = world.events().remove(0);
+    assert_eq!(reason, "FailedAddingInterface");
+    assert!(
+        text.contains("blue/pod-1") && text.contains("blue/b") && text.contains("no address left"),
+        "{text}"
+    );
+    world.plugin.heal();
+    assert_eq!(again(&world), DONE);
+    assert_eq!(status_of(&world), ["fabric eth0", "blue/a net1", "blue/b net2", "blue/c net3"]);
+}
+
+#[test]
+fn a_removal_that_fails_is_tried_again() {
+    let world = world("a,b");
+    world.plugin.fail_nth(Verb::Del, 0, Error::internal("stuck"));
+    assert_eq!(edit(&world, "b"), AGAIN);
+    assert_eq!(reasons(&world), ["FailedRemovingInterface"]);
+    world.plugin.heal();
+    assert_eq!(again(&world), DONE);
+    assert_eq!(status_of(&world), ["fabric eth0", "blue/b net2"]);
+}
+
+#[test]
+fn what_was_not_attached_to_its_end_is_made_anew_after_a_restart() {
+    let world = world("a");
+    edit(&world, "a,b");
+    // As after a crash between the scratch cache and the result.
+    let result = world.files().into_keys().find(|name| name.contains("results/b-")).unwrap();
+    std::fs::remove_file(world.directory.path().join(result)).unwrap();
+    world.plugin.forget();
+    assert_eq!(again(&world), DONE);
+    assert_eq!(world.plugin.calls(), ["DEL b net2", "ADD b net2"]);
+}
+
+#[test]
+fn names_that_are_taken_and_missing_nads_are_told() {
+    let world = world("a");
+    world.link("busy0");
+    assert_eq!(edit(&world, "a,b@net1,c@busy0"), DONE);
+    assert_eq!(reasons(&world), ["InterfaceAddRejected", "InterfaceAddRejected"]);
+    assert!(world.plugin.calls().is_empty());
+    world.cluster.events.borrow_mut().clear();
+    assert_eq!(edit(&world, "a,nowhere"), AGAIN);
+    assert!(world.events()[0].1.contains("cannot find a network-attachment-definition (nowhere)"));
+    world.cluster.events.borrow_mut().clear();
+    assert_eq!(edit(&world, "a,b/c/d"), DONE, "an annotation that makes no sense changes nothing");
+    assert_eq!(reasons(&world), ["FailedAddingInterface"]);
+}
+
+#[test]
+fn default_routes_are_not_stolen_and_come_back() {
+    let world = world("a");
+    let hop = |text: &str| -> IpAddrs { text.split_whitespace().map(|hop| hop.parse().unwrap()).collect() };
+    edit(&world, "a,b");
+    assert_eq!((world.links()["eth0"].clone(), world.links()["net2"].clone()), (hop("10.0.0.1"), hop("")));
+    edit(&world, r#"[{"name":"a"},{"name":"b"},{"name":"c","default-route":["10.0.0.9"]}]"#);
+    assert_eq!((world.links()["eth0"].clone(), world.links()["net3"].clone()), (hop(""), hop("10.0.0.9")));
+    edit(&world, "a,b");
+    assert_eq!(world.links()["eth0"], hop("10.0.0.1"));
+}
+
+type IpAddrs = std::collections::BTreeSet<std::net::IpAddr>;
+
+#[test]
+fn a_pod_that_was_never_attached_is_not_followed() {
+    let world = world("a");
+    world.del().unwrap();
+    assert_eq!(edit(&world, "a,b"), Followed::default());
+}

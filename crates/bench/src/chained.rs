@@ -1,0 +1,66 @@
+//! Chained plugins by executables, against the replaced ones: on a pod that has an interface, whose result both are given.
+
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use crate::plugin::{Plugin, alternate, timed};
+use crate::report::Row;
+use crate::world::World;
+
+const ROUNDS: usize = 40;
+const PEER: &str = "containernetworking-plugins";
+/// Whose interface it is on which all are chained.
+const CONTAINER: &str = "chained";
+
+/// The plugins, each with what it is asked to do. Not `sbr`: the replaced one does not put back what it moved.
+fn plugins() -> [(&'static str, Value); 4] {
+    let mapping = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
+    let rates = json!({"ingressRate": 1_000_000_000, "ingressBurst": 80_000_000, "egressRate": 1_000_000_000, "egressBurst": 80_000_000});
+    [
+        ("tuning", json!({"mtu": 1400, "sysctl": {"net.ipv4.conf.net1.arp_notify": "0"}})),
+        ("bandwidth", rates),
+        ("firewall", json!({"backend": "iptables"})),
+        ("portmap", json!({"runtimeConfig": {"portMappings": mapping}})),
+    ]
+}
+
+/// ADD and DEL of each.
+pub(crate) fn measure(world: &World) -> anyhow::Result<Vec<Row>> {
+    let ipam = json!({"type": "static", "addresses": [{"address": "10.40.0.2/24", "gateway": "10.40.0.1"}],
+        "routes": [{"dst": "0.0.0.0/0"}]});
+    let conf = json!({"cniVersion": "1.0.0", "name": "chainnet", "type": "ptp", "ipam": ipam});
+    let first = Plugin::new(world, &world.ours, "ptp", &conf);
+    let prev = result(&first).context("the interface to chain on")?;
+    let mut rows = Vec::new();
+    for (kind, keys) in plugins() {
+        rows.extend(compare(world, kind, &keys, &prev)?);
+    }
+    first.call("DEL", CONTAINER)?;
+    Ok(rows)
+}
+
+/// What ADD answers.
+fn result(plugin: &Plugin<'_>) -> anyhow::Result<Value> {
+    let mut command = Command::new(plugin.program());
+    plugin.prepare(&mut command, "ADD", CONTAINER);
+    let (_, stdout, success) = timed(&mut command, plugin.stdin())?;
+    ensure!(success, "{}", String::from_utf8_lossy(&stdout));
+    Ok(serde_json::from_slice(&stdout)?)
+}
+
+fn compare(world: &World, kind: &'static str, keys: &Value, prev: &Value) -> anyhow::Result<Vec<Row>> {
+    let mut conf = keys.clone();
+    for (key, value) in [("cniVersion", json!("1.0.0")), ("name", json!("chainnet")), ("type", json!(kind))] {
+        conf[key] = value;
+    }
+    conf["prevResult"] = prev.clone();
+    let ours = Plugin::new(world, &world.ours, kind, &conf);
+    let theirs = world.programs.peers.as_ref().map(|directory| Plugin::new(world, directory, kind, &conf));
+    let mut their_round = theirs.as_ref().map(|peer| |round| peer.attach_and_detach(round));
+    let peer = their_round.as_mut().map(|f| f as _);
+    let [add, del] = alternate(ROUNDS, &mut |round| ours.attach_and_detach(round), peer)?;
+    let name = |verb: &str| format!("{kind} {verb}, executed");
+    Ok([("ADD", add), ("DEL", del)].iter().filter_map(|(v, p)| Row::times(&name(v), PEER, p)).collect())
+}

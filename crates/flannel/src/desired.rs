@@ -1,0 +1,231 @@
+//! What the kernel should look like: devices, the way to each peer, rules. Pure.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use polynic_net::{
+    Family, Forwarding, FwObject, IfName, IpNet, Link, LinkKind, LinkRef, Mac, Neighbour, NsFacts, Place,
+    Route, RouteKind, Vxlan,
+};
+
+use crate::rules::{self, RuleOptions};
+use crate::{Backend, Endpoint, External, Keys, Lease, NetConf, Own, PerFamily, VxlanConf};
+
+/// Everything that follows from configuration, leases and the external interface.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Desired {
+    /// The tunnels, one per family that has one.
+    pub devices: Vec<Device>,
+    /// The way to each peer's subnet.
+    pub peers: Vec<Peer>,
+    /// Routes that are no peer's: `--ip-blackhole-route`.
+    pub routes: Vec<Route>,
+    /// Objects of the firewall, in order.
+    pub firewall: Vec<FwObject>,
+    /// What pods' interfaces can carry, in bytes.
+    pub mtu: u32,
+    /// What is wrong with single peers.
+    pub problems: Vec<String>,
+}
+
+/// A tunnel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Device {
+    /// Its family.
+    pub family: Family,
+    /// What it is made of; its MAC is the one to use if it has to be made.
+    pub link: Link,
+    /// Index of the link that carries it.
+    pub parent: u32,
+    /// Its address: the subnet's base, for this host alone.
+    pub address: IpNet,
+    /// The network that the instance owns on it.
+    pub network: IpNet,
+}
+
+impl Device {
+    /// What it is made of, as a VXLAN.
+    pub fn vxlan(&self) -> Option<&Vxlan> {
+        match &self.link.kind {
+            LinkKind::Vxlan(vxlan) => Some(vxlan),
+            _ => None,
+        }
+    }
+}
+
+/// The way to one subnet of one peer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peer {
+    /// The node.
+    pub node: String,
+    /// The tunnel's entries; none for a direct way.
+    pub tunnel: Option<(Neighbour, Forwarding)>,
+    /// The route, which comes last and goes first.
+    pub route: Route,
+}
+
+/// What [`Desired`] follows from.
+pub struct Wish<'a> {
+    /// The network configuration.
+    pub conf: &'a NetConf,
+    /// Names of this instance.
+    pub keys: &'a Keys,
+    /// This node's part.
+    pub own: &'a Own,
+    /// The peers.
+    pub leases: &'a [Lease],
+    /// The external interface.
+    pub external: &'a External,
+    /// The tunnels' hardware addresses.
+    pub vteps: &'a PerFamily<Mac>,
+    /// Which rules.
+    pub rules: RuleOptions,
+    /// `--ip-blackhole-route`
+    pub blackhole: bool,
+}
+
+/// Bytes that a tunnel needs for itself: outer Ethernet, IP, UDP, VXLAN.
+fn overhead(family: Family) -> u32 {
+    match family {
+        Family::V4 => 50,
+        Family::V6 => 70,
+    }
+}
+
+/// The name of an instance's tunnel.
+pub fn device_name(vni: u32, family: Family) -> String {
+    match family {
+        Family::V4 => format!("flannel.{vni}"),
+        Family::V6 => format!("flannel-v6.{vni}"),
+    }
+}
+
+impl Wish<'_> {
+    /// Works it out. `facts` answer whether peers are neighbours, where that matters.
+    pub fn desired(&self, facts: &NsFacts) -> Desired {
+        let mut desired = Desired {
+            firewall: rules::wanted(self.keys, self.conf, &self.own.subnets, self.rules),
+            mtu: self.external.mtu,
+            ..Desired::default()
+        };
+        if let Backend::Vxlan(vxlan) = &self.conf.backend {
+            desired.devices = self.conf.networks.families().filter_map(|f| self.device(vxlan, f)).collect();
+            desired.mtu = desired.devices.iter().filter_map(|d| d.link.mtu).min().unwrap_or(desired.mtu);
+        }
+        self.add_peers(facts, &mut desired);
+        if self.blackhole {
+            desired.routes = self.own.subnets.iter().map(|(_, subnet)| blackhole(*subnet)).collect();
+        }
+        desired
+    }
+
+    /// The peers that [`Wish::desired`] wants to know the way to.
+    pub fn destinations(&self) -> Vec<IpAddr> {
+        let asks = matches!(&self.conf.backend, Backend::Vxlan(VxlanConf { direct_routing: true, .. }));
+        let all = self.leases.iter().filter(|_| asks).flat_map(|lease| lease.endpoints.iter());
+        all.map(|(_, endpoint)| endpoint.public).collect()
+    }
+
+    fn device(&self, conf: &VxlanConf, family: Family) -> Option<Device> {
+        let subnet = self.own.subnets.get(family)?;
+        let parent = LinkRef { place: Place::Host, name: self.external.link.clone() };
+        let carried = conf.mtu.unwrap_or(self.external.mtu).min(self.external.mtu);
+        let kind = LinkKind::Vxlan(Vxlan {
+            vni: conf.vni,
+            parent: Some(parent),
+            local: self.external.addresses.get(family).copied(),
+            remote: None,
+            port: conf.port,
+            learning: conf.learning,
+            gbp: conf.gbp,
+        });
+        Some(Device {
+            family,
+            link: Link {
+                name: IfName::new(device_name(conf.vni, family)).ok()?,
+                kind,
+                mac: self.vteps.get(family).copied(),
+                mtu: Some(carried.saturating_sub(overhead(family))),
+            },
+            parent: self.external.index,
+            address: IpNet::from(subnet.network()),
+            network: *self.conf.networks.get(family)?,
+        })
+    }
+
+    /// One way per subnet and one subnet per tunnel endpoint: of two nodes that claim the same, the first by name has it.
+    fn add_peers(&self, facts: &NsFacts, desired: &mut Desired) {
+        let mut subnets: BTreeMap<IpNet, &str> = BTreeMap::new();
+        let mut vteps: BTreeMap<(Family, Mac), &str> = BTreeMap::new();
+        let mut leases: Vec<&Lease> =
+            self.leases.iter().filter(|lease| lease.node != self.own.node).collect();
+        leases.sort_by(|a, b| a.node.cmp(&b.node));
+        for lease in leases {
+            for (family, endpoint) in lease.endpoints.iter() {
+                let node = lease.node.as_str();
+                let clash = self.clash(node, family, endpoint).or_else(|| {
+                    let first =
+                        subnets.get(&endpoint.subnet).or_else(|| vteps.get(&(family, endpoint.vtep?)));
+                    first
+                        .map(|first| format!("node {node} claims what node {first} has: {}", endpoint.subnet))
+                });
+                if let Some(problem) = clash {
+                    desired.problems.push(problem);
+                    continue;
+                }
+                subnets.insert(endpoint.subnet, node);
+                vteps.extend(endpoint.vtep.map(|mac| ((family, mac), node)));
+                desired.peers.extend(self.peer(node, family, endpoint, facts, &desired.devices));
+            }
+        }
+    }
+
+    /// Why an endpoint cannot be used whatever others say.
+    fn clash(&self, node: &str, family: Family, endpoint: &Endpoint) -> Option<String> {
+        let own = self.own.subnets.get(family);
+        if own == Some(&endpoint.subnet) {
+            return Some(format!("node {node} claims this node's own subnet {}", endpoint.subnet));
+        }
+        let network = self.conf.networks.get(family)?;
+        (!network.contains(&endpoint.subnet))
+            .then(|| format!("node {node}: podCIDR {} is not inside {network}", endpoint.subnet))
+    }
+
+    fn peer(
+        &self,
+        node: &str,
+        family: Family,
+        endpoint: &Endpoint,
+        facts: &NsFacts,
+        devices: &[Device],
+    ) -> Option<Peer> {
+        let node = node.to_owned();
+        let Backend::Vxlan(conf) = &self.conf.backend else {
+            let route = Route::new(endpoint.subnet, &self.external.link).via(endpoint.public);
+            return Some(Peer { node, tunnel: None, route });
+        };
+        if let Some(link) = direct_link(conf, endpoint.public, facts) {
+            return Some(Peer {
+                node,
+                tunnel: None,
+                route: Route::new(endpoint.subnet, link).via(endpoint.public),
+            });
+        }
+        let device = devices.iter().find(|device| device.family == family)?;
+        let (link, base, mac) = (device.link.name.clone(), endpoint.subnet.network(), endpoint.vtep?);
+        let route = Route { onlink: true, ..Route::new(endpoint.subnet, &link).via(base) };
+        let neighbour = Neighbour { link: link.clone(), ip: base, mac };
+        Some(Peer { node, tunnel: Some((neighbour, Forwarding { link, mac, dst: endpoint.public })), route })
+    }
+}
+
+/// The link of a peer that is a neighbour, where those are to be reached directly.
+fn direct_link<'f>(conf: &VxlanConf, public: IpAddr, facts: &'f NsFacts) -> Option<&'f IfName> {
+    let way = facts.ways.get(&public).filter(|way| conf.direct_routing && way.gw.is_none())?;
+    (way.link != IfName::loopback()).then_some(&way.link)
+}
+
+fn blackhole(subnet: IpNet) -> Route {
+    let nowhere = Route::new(subnet, &IfName::loopback());
+    Route { link: None, kind: RouteKind::Blackhole, ..nowhere }
+}

@@ -1,0 +1,141 @@
+//! What has to change for the kernel to be as desired. Pure.
+//!
+//! What is ours is known by its shape, not by memory: everything that flannel makes on a tunnel of its name has one. Routes on other links
+//! carry no such mark; there only those go that were made before by this instance ([`Memory`]).
+
+mod device;
+mod firewall;
+mod peers;
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use polynic_net::{Change, FwObject, FwTable, IfName, NsFacts, NsNeeds, Place, Route, SysctlKey, TABLE_MAIN};
+
+use crate::{Backend, Desired, NetConf, desired};
+pub use device::ForeignDevice;
+
+/// Changes that make sense only together: the first that fails ends its group, and no other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// What it is about, for messages.
+    pub about: String,
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+}
+
+/// All groups in their order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// One after the other.
+    pub groups: Vec<Group>,
+    /// Changes of the firewall, one batch.
+    pub firewall: Vec<Change>,
+}
+
+impl Changes {
+    /// Whether everything is as it should be.
+    pub fn is_empty(&self) -> bool {
+        self.firewall.is_empty() && self.groups.iter().all(|group| group.changes.is_empty())
+    }
+
+    /// How many changes there are.
+    pub fn len(&self) -> usize {
+        self.firewall.len() + self.groups.iter().map(|group| group.changes.len()).sum::<usize>()
+    }
+
+    fn push(&mut self, about: impl Into<String>, changes: Vec<Change>) {
+        if !changes.is_empty() {
+            self.groups.push(Group { about: about.into(), changes });
+        }
+    }
+}
+
+/// Routes without a tunnel that this instance has made: destination and next hop.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory(pub BTreeSet<(polynic_net::IpNet, Option<IpAddr>)>);
+
+impl Memory {
+    /// The text of its file: a route per line.
+    pub fn render(&self) -> String {
+        let line = |(dst, gw): &(polynic_net::IpNet, Option<IpAddr>)| match gw {
+            Some(gw) => format!("{dst} via {gw}\n"),
+            None => format!("{dst} blackhole\n"),
+        };
+        self.0.iter().map(line).collect()
+    }
+
+    /// Reads the text of its file; lines that say nothing are left out.
+    pub fn parse(text: &str) -> Self {
+        let line = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                [dst, "via", gw] => Some((dst.parse().ok()?, Some(gw.parse().ok()?))),
+                [dst, "blackhole"] => Some((dst.parse().ok()?, None)),
+                _ => None,
+            }
+        };
+        Self(text.lines().filter_map(line).collect())
+    }
+
+    fn made(&self, route: &Route) -> bool {
+        route.table == TABLE_MAIN && self.0.contains(&(route.dst, route.gw))
+    }
+}
+
+/// What is to be remembered of a desired state.
+pub fn memory(desired: &Desired) -> Memory {
+    let direct = desired.peers.iter().filter(|peer| peer.tunnel.is_none()).map(|peer| &peer.route);
+    Memory(direct.chain(&desired.routes).map(|route| (route.dst, route.gw)).collect())
+}
+
+/// The names of an instance's tunnels, made or not.
+fn device_names(conf: &NetConf) -> Vec<IfName> {
+    let Backend::Vxlan(vxlan) = &conf.backend else { return Vec::new() };
+    let names = conf.networks.families().map(|family| desired::device_name(vxlan.vni, family));
+    names.filter_map(|name| IfName::new(name).ok()).collect()
+}
+
+/// What [`changes`] looks at.
+pub fn needs(conf: &NetConf, tables: &[FwTable], needs: &mut NsNeeds) {
+    needs.links = polynic_net::LinkNeed::All;
+    (needs.all_addresses, needs.routes) = (true, true);
+    for name in device_names(conf) {
+        needs.neighbours = true;
+        needs.forwarding_of(&name);
+        needs.sysctl(SysctlKey::conf("ipv6", &name, "accept_ra"));
+    }
+    needs.firewall.extend(tables.iter().cloned());
+}
+
+/// Compares. `memory` is what this instance made before, `tables` those of the firewall that were looked at and are its own.
+///
+/// # Errors
+/// A link of a tunnel's name is no tunnel: it is somebody else's, and nothing is done.
+pub fn changes(
+    desired: &Desired,
+    facts: &NsFacts,
+    memory: &Memory,
+    tables: &[FwTable],
+) -> Result<Changes, ForeignDevice> {
+    let mut changes = Changes::default();
+    let mut kept = Vec::new();
+    for device in &desired.devices {
+        let verdict = device::compare(device, facts)?;
+        changes.push(format!("device {}", device.link.name), verdict.changes);
+        if verdict.kept {
+            kept.push(device.link.name.clone());
+        }
+    }
+    peers::compare(desired, &peers::Seen::new(facts, &kept), memory, &mut changes);
+    let rules: Vec<FwObject> =
+        desired.firewall.iter().filter(|o| tables.contains(o.table())).cloned().collect();
+    changes.firewall = firewall::compare(&rules, &facts.firewall, tables);
+    Ok(changes)
+}
+
+/// Every change here is in the node's namespace.
+const HOST: Place = Place::Host;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! One look at the kernel, and what has to be done about it. Called again and again: state, not events.
+
+use polynic_kernel::{Kernel, KernelError};
+use polynic_net::{Entropy, Facts, Family, FwObject, FwTable, Mac, Needs};
+
+use crate::desired::{Desired, Wish};
+use crate::diff::{self, Changes, ForeignDevice, Memory};
+use crate::rules::{self, RuleOptions};
+use crate::{
+    Announcement, Backend, External, InterfaceError, Keys, Lease, NetConf, Own, PerFamily, Selection,
+};
+
+/// Looks within one pass: a device that was just made shows its settings only afterwards.
+const LOOKS: usize = 3;
+
+/// Every so many passes the rules are looked at, although they are as they were: on a node with kube-proxy that is the dearest look.
+const RULES_EVERY: usize = 2;
+
+/// What does not change while an instance runs.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The network configuration.
+    pub conf: NetConf,
+    /// Names of this instance.
+    pub keys: Keys,
+    /// The choice of the external interface.
+    pub selection: Selection,
+    /// Which rules.
+    pub rules: RuleOptions,
+    /// `--ip-blackhole-route`
+    pub blackhole: bool,
+}
+
+/// An instance of flannel on this node, with what it has found out.
+#[derive(Debug)]
+pub struct Instance {
+    settings: Settings,
+    external: Option<External>,
+    vteps: PerFamily<Mac>,
+    passes: usize,
+    /// The rules that were put in place last.
+    rules: Option<Vec<FwObject>>,
+    /// Routes without a tunnel that were made.
+    pub memory: Memory,
+}
+
+/// How a pass ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// What peers have to know.
+    pub announcement: Announcement,
+    /// What pods' interfaces can carry, in bytes.
+    pub mtu: u32,
+    /// How many changes were made.
+    pub made: usize,
+    /// What went wrong, each with what it was about. Everything else was done.
+    pub problems: Vec<String>,
+}
+
+/// Why nothing could be done at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PassError {
+    /// The kernel could not be looked at.
+    #[error("the kernel's state cannot be read")]
+    Look(#[source] KernelError),
+    /// There is no external interface (now).
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// A link of the tunnel's name is somebody else's.
+    #[error(transparent)]
+    Foreign(#[from] ForeignDevice),
+    /// host-gw sends to the peers themselves.
+    #[error("backend host-gw: public {family} address must be that of the external interface {link}")]
+    PublicElsewhere {
+        /// The family.
+        family: Family,
+        /// The interface.
+        link: String,
+    },
+}
+
+impl Instance {
+    /// An instance that has seen nothing yet. `memory` is what an earlier process of it made.
+    pub fn new(settings: Settings, memory: Memory) -> Self {
+        Self { settings, external: None, vteps: PerFamily::default(), passes: 0, rules: None, memory }
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The external interface of the last pass.
+    pub fn external(&self) -> Option<&External> {
+        self.external.as_ref()
+    }
+
+    /// Makes the kernel as it should be, as far as it can be.
+    ///
+    /// # Errors
+    /// [`PassError`] if nothing can be done at all; nothing is changed then.
+    pub fn pass(
+        &mut self,
+        kernel: &mut dyn Kernel,
+        own: &Own,
+        leases: &[Lease],
+        entropy: &mut Entropy,
+    ) -> Result<Outcome, PassError> {
+        let mut made = 0;
+        self.passes += 1;
+        for look in 1.. {
+            let (desired, changes) = self.compare(kernel, own, leases, entropy)?;
+            let mut problems = Vec::new();
+            made += carry_out(kernel, &changes, &mut problems);
+            self.rules = problems.is_empty().then(|| desired.firewall.clone());
+            if changes.is_empty() || look == LOOKS || !problems.is_empty() {
+                self.memory = diff::memory(&desired);
+                problems.extend(desired.problems.iter().cloned());
+                return Ok(self.outcome(&desired, made, problems));
+            }
+        }
+        unreachable!("the last look ends the loop")
+    }
+
+    /// Looks, and says what would change.
+    ///
+    /// # Errors
+    /// As [`Instance::pass`].
+    pub fn compare(
+        &mut self,
+        kernel: &mut dyn Kernel,
+        own: &Own,
+        leases: &[Lease],
+        entropy: &mut Entropy,
+    ) -> Result<(Desired, Changes), PassError> {
+        let tables = self.tables_to_look_at(own);
+        let facts = self.look(kernel, leases, &tables)?;
+        let families: Vec<Family> = self.settings.conf.networks.families().collect();
+        let mut selection = self.settings.selection.clone();
+        for (family, ip) in own.node_public.iter() {
+            selection.public.set(family, Some(*ip));
+        }
+        let external = selection.choose(&facts.host, &families, self.external.as_ref())?;
+        self.check_public(&external)?;
+        self.choose_vteps(own, &facts, entropy);
+        let wish = Wish {
+            conf: &self.settings.conf,
+            keys: &self.settings.keys,
+            own,
+            leases,
+            external: &external,
+            vteps: &self.vteps,
+            rules: self.settings.rules,
+            blackhole: self.settings.blackhole,
+        };
+        let desired = wish.desired(&facts.host);
+        let changes = diff::changes(&desired, &facts.host, &self.memory, &tables)?;
+        self.external = Some(external);
+        Ok((desired, changes))
+    }
+
+    fn look(
+        &self,
+        kernel: &mut dyn Kernel,
+        leases: &[Lease],
+        tables: &[FwTable],
+    ) -> Result<Facts, PassError> {
+        let mut needs = Needs::default();
+        self.settings.selection.needs(&mut needs.host);
+        diff::needs(&self.settings.conf, tables, &mut needs.host);
+        if let Backend::Vxlan(conf) = &self.settings.conf.backend
+            && conf.direct_routing
+        {
+            needs.host.ways.extend(leases.iter().flat_map(|l| l.endpoints.iter()).map(|(_, e)| e.public));
+        }
+        kernel.observe(&needs).map_err(PassError::Look)
+    }
+
+    /// The MAC of a tunnel: the link's if it is there, else the one that the node announced, else one by chance.
+    fn choose_vteps(&mut self, own: &Own, facts: &Facts, entropy: &mut Entropy) {
+        let Backend::Vxlan(conf) = &self.settings.conf.backend else { return };
+        for family in self.settings.conf.networks.families() {
+            let name = crate::desired::device_name(conf.vni, family);
+            let there = facts.host.links.iter().find(|l| l.name.as_str() == name && l.vxlan.is_some());
+            let known = || self.vteps.get(family).or(own.vteps.get(family)).copied();
+            let mac = there.and_then(|link| link.mac).or_else(known).unwrap_or_else(|| entropy.mac());
+            self.vteps.set(family, Some(mac));
+        }
+    }
+
+    fn check_public(&self, external: &External) -> Result<(), PassError> {
+        let elsewhere = |family: &Family| external.public.get(*family) != external.addresses.get(*family);
+        match self.settings.conf.networks.families().find(elsewhere) {
+            Some(family) if self.settings.conf.backend == Backend::HostGw => {
+                Err(PassError::PublicElsewhere { family, link: external.link.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The tables that are this instance's own; none if their rules are in place and it is not yet time to look again.
+    fn tables_to_look_at(&self, own: &Own) -> Vec<FwTable> {
+        let Settings { keys, conf, rules, .. } = &self.settings;
+        let wanted = rules::wanted(keys, conf, &own.subnets, *rules);
+        if self.rules.as_ref() == Some(&wanted) && !self.passes.is_multiple_of(RULES_EVERY) {
+            return Vec::new();
+        }
+        let families = self.settings.conf.networks.families();
+        families.map(|family| rules::table(&self.settings.keys, family)).collect()
+    }
+
+    fn outcome(&self, desired: &Desired, made: usize, problems: Vec<String>) -> Outcome {
+        let public = self.external.as_ref().map(|external| external.public).unwrap_or_default();
+        let tunnels = matches!(self.settings.conf.backend, Backend::Vxlan(_));
+        let vteps = if tunnels { self.vteps } else { PerFamily::default() };
+        Outcome { announcement: Announcement { public, vteps }, mtu: desired.mtu, made, problems }
+    }
+}
+
+/// Carries changes out; what fails ends its group, and is told. Answers how many were made.
+fn carry_out(kernel: &mut dyn Kernel, changes: &Changes, problems: &mut Vec<String>) -> usize {
+    let mut made = 0;
+    for group in &changes.groups {
+        for change in &group.changes {
+            match kernel.apply(change) {
+                Ok(()) => made += 1,
+                Err(why) if is_done(change, &why) => {}
+                Err(why) => {
+                    problems.push(format!("{}: {why}", group.about));
+                    break;
+                }
+            }
+        }
+    }
+    match kernel.apply_firewall(&changes.firewall) {
+        Ok(()) => made + changes.firewall.len(),
+        Err(why) => {
+            problems.push(format!("rules: {why}"));
+            made
+        }
+    }
+}
+
+/// Whether somebody else has done it since we looked.
+fn is_done(change: &polynic_net::Change, why: &KernelError) -> bool {
+    use polynic_net::Object;
+    let removal = match &change.object {
+        Object::Route(d) => d.after.is_none(),
+        Object::Neighbour(d) => d.after.is_none(),
+        Object::Forwarding(d) => d.after.is_none(),
+        Object::Address(d) => d.after.is_none(),
+        Object::Link(d) => d.after.is_none(),
+        _ => false,
+    };
+    removal && why.is_absent()
+}

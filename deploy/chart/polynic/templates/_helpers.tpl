@@ -1,0 +1,81 @@
+{{/* The image of a component. */}}
+{{- define "polynic.image" -}}
+{{- $registry := .root.Values.global.imageRegistryOverride | default .image.registry -}}
+{{- if .image.digest -}}
+{{ printf "%s/%s@%s" $registry .image.repository .image.digest }}
+{{- else -}}
+{{ printf "%s/%s:%s" $registry .image.repository (.image.tag | default (printf "v%s" .root.Chart.AppVersion)) }}
+{{- end -}}
+{{- end }}
+
+{{/* Labels by which a component's pods are selected. */}}
+{{- define "polynic.selector" -}}
+app.kubernetes.io/name: {{ .root.Values.global.nameOverride | default .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .name }}
+{{- end }}
+
+{{/* Metadata of an object that belongs to a component. */}}
+{{- define "polynic.labels" -}}
+{{ include "polynic.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+{{- with .root.Values.global.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "polynic.annotations" -}}
+{{- with .Values.global.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Probes of a daemon, by its port and its settings. */}}
+{{- define "polynic.probes" -}}
+{{- range $kind := list "startup" "liveness" "readiness" }}
+{{- $probe := index $.healthChecking (printf "%sProbe" $kind) }}
+{{ $kind }}Probe:
+  httpGet:
+    path: /v1/runtime/{{ $kind }}
+    port: {{ $.httpPort }}
+    {{- if $.hostnetwork }}
+    host: 127.0.0.1
+    {{- end }}
+  failureThreshold: {{ $probe.failureThreshold }}
+  periodSeconds: {{ $probe.periodSeconds }}
+  timeoutSeconds: 5
+{{- end }}
+{{- end }}
+
+{{/* The agent's plugins. */}}
+{{- define "polynic.plugins" -}}
+{{- $names := list "spiderpool" "coordinator" "ifacer" -}}
+{{- if .Values.multus.multusCNI.install -}}
+{{- $names = concat $names (list "multus" "passthru") -}}
+{{- end -}}
+{{- $names = concat $names .Values.plugins.names -}}
+{{- toJson (uniq $names) -}}
+{{- end }}
+
+{{/* What cannot be had here is refused by name. */}}
+{{- define "polynic.refuse" -}}
+{{- if .Values.sriov.install }}
+{{- fail "sriov.install: the SR-IOV operator is another project; install its own chart beside this one" }}
+{{- end }}
+{{- if .Values.rdma.rdmaSharedDevicePlugin.install }}
+{{- fail "rdma.rdmaSharedDevicePlugin.install: the device plugin is another project; install it beside this chart" }}
+{{- end }}
+{{- if .Values.grafanaDashboard.install }}
+{{- fail "grafanaDashboard.install: there is no dashboard in this chart" }}
+{{- end }}
+{{- if and (eq .Values.spiderpoolController.tls.method "provided") (not .Values.spiderpoolController.tls.secretName) }}
+{{- fail "spiderpoolController.tls.secretName is needed with spiderpoolController.tls.method=provided" }}
+{{- end }}
+{{- range $family := list "4" "6" }}
+{{- if and (index $.Values.clusterDefaultPool (printf "installIPv%sIPPool" $family)) (not (index $.Values.clusterDefaultPool (printf "ipv%sSubnet" $family))) }}
+{{- fail (printf "clusterDefaultPool.ipv%sSubnet is needed with installIPv%sIPPool" $family $family) }}
+{{- end }}
+{{- end }}
+{{- end }}
