@@ -16,8 +16,7 @@ use crate::flannel;
 use crate::ip_reconciler;
 use crate::policy;
 
-/// Looks a variable of the environment up.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub use polynic_runtime::configuration::Environment;
 
 /// A service that the agent can run.
 struct Known {
