@@ -20,7 +20,7 @@ mod service;
 mod sysctls;
 mod translate;
 
-pub use config::{Config, ConfigError};
+pub use config::Config;
 pub use daemon::Daemon;
 pub use in_process::InProcess;
 pub use metrics::AgentMetrics;

@@ -14,9 +14,9 @@ use crate::compose::{self, Failure, Part, chain};
 use crate::dhcp;
 use crate::flannel;
 use crate::ip_reconciler;
+use crate::policy;
 
-/// Looks a variable of the environment up.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub use polynic_runtime::configuration::Environment;
 
 /// A service that the agent can run.
 struct Known {
@@ -34,6 +34,16 @@ const SERVICES: &[Known] = &[
         name: addresses::command::NAME,
         part: addresses::command::part,
         is_configured: addresses::command::is_configured,
+    },
+    Known {
+        name: policy::command::NAME,
+        part: policy::command::part,
+        is_configured: policy::command::is_configured,
+    },
+    Known {
+        name: policy::command::OLD_NAME,
+        part: policy::command::part,
+        is_configured: policy::command::is_configured,
     },
     Known { name: cni::command::NAME, part: cni::command::part, is_configured: cni::command::is_configured },
     Known {

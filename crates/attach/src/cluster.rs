@@ -106,9 +106,7 @@ pub trait Cluster {
     fn event(&self, pod: &PodRef, event: &PodEvent);
 
     /// The devices that a pod was given, of all resources. Asked only if a network of the pod names a resource.
-    fn devices(&self, _pod: &PodInfo) -> Result<Devices, DeviceError> {
-        Err(DeviceError::Nobody)
-    }
+    fn devices(&self, pod: &PodInfo) -> Result<Devices, DeviceError>;
 
     /// Waits until the Events are out, or a short while.
     fn flush(&self);

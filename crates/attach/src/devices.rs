@@ -29,9 +29,6 @@ pub enum DeviceError {
     /// The pod's resource claims do not say.
     #[error("failed to get resourceMap from DRA client: {0}")]
     Claims(String),
-    /// There is nobody to ask.
-    #[error("device resources are not available here")]
-    Nobody,
 }
 
 /// Why the networks of a pod cannot get their devices.

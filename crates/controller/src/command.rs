@@ -11,7 +11,9 @@ use polynic_runtime::log::{self, LogError};
 use crate::clean::{Names, clean};
 use crate::daemon::{self, CertificateFiles, StartError};
 use crate::init::Plan;
-use crate::settings::{DEFAULT_PATH, Environment, Settings, SettingsError};
+use polynic_runtime::configuration::{ConfigurationError, Environment};
+
+use crate::settings::{DEFAULT_PATH, Settings};
 
 const USAGE: &str = "usage: spiderpool-controller daemon [--config-path=FILE] [--tls-server-cert=FILE --tls-server-key=FILE] [--kubeconfig=FILE]
        spiderpool-controller clean [--validate=NAME] [--mutating=NAME] [--kubeconfig=FILE]
@@ -26,7 +28,7 @@ pub enum CommandError {
     Usage(String),
     /// File or environment.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(#[from] ConfigurationError),
     /// The level of the log.
     #[error(transparent)]
     Log(#[from] LogError),

@@ -19,7 +19,7 @@ use polynic_cluster::spider::{self, Stored};
 use tokio::time::sleep;
 
 use crate::coordinator::first_name;
-use crate::settings::{Environment, SettingsError, Variables};
+use polynic_runtime::configuration::{ConfigurationError, Environment, Variables};
 
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -57,7 +57,7 @@ impl Plan {
     ///
     /// # Errors
     /// A variable has no such value.
-    pub fn read(environment: Environment<'_>) -> Result<Self, SettingsError> {
+    pub fn read(environment: Environment<'_>) -> Result<Self, ConfigurationError> {
         let env = Variables(environment);
         let mut plan = Self {
             namespace: env.text("SPIDERPOOL_NAMESPACE", "kube-system"),
@@ -135,11 +135,11 @@ fn has_address(endpoints: &Endpoints) -> bool {
     subsets.any(|subset| subset.addresses.as_ref().is_some_and(|addresses| !addresses.is_empty()))
 }
 
-fn coordinator(env: &Variables<'_>) -> Result<Option<(String, CoordinatorSpec)>, SettingsError> {
+fn coordinator(env: &Variables<'_>) -> Result<Option<(String, CoordinatorSpec)>, ConfigurationError> {
     let get = |name: &str| env.get(&format!("SPIDERPOOL_INIT_DEFAULT_COORDINATOR_{name}"));
     let Some(name) = get("NAME") else { return Ok(None) };
     let mtu = get("VETH_MTU").map(|value| {
-        let wrong = |_| SettingsError::Variable {
+        let wrong = |_| ConfigurationError::Variable {
             name: "SPIDERPOOL_INIT_DEFAULT_COORDINATOR_VETH_MTU",
             value: value.clone(),
             wanted: "number",
@@ -147,7 +147,7 @@ fn coordinator(env: &Variables<'_>) -> Result<Option<(String, CoordinatorSpec)>,
         value.parse::<i64>().map_err(wrong)
     });
     let routes = get("POLICY_ROUTES").map(|text| {
-        let wrong = |_| SettingsError::Variable {
+        let wrong = |_| ConfigurationError::Variable {
             name: "SPIDERPOOL_INIT_DEFAULT_COORDINATOR_POLICY_ROUTES",
             value: text.clone(),
             wanted: "JSON list of routes",

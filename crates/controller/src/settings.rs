@@ -1,11 +1,12 @@
 //! What the controller is told: `conf.yml` and the environment (spec/spiderpool.md 9.1, 13.3 and 14).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use polynic_api::admission::Rules;
 use polynic_ipam::Settings as Fixed;
 use polynic_ipam::gc::GcSettings;
+use polynic_runtime::configuration::{ConfigurationError, Environment, Variables, from_yaml, read_file};
 use serde::Deserialize;
 
 use crate::coordinator::CoordinatorSettings;
@@ -14,36 +15,6 @@ use crate::reconcile::Pace;
 
 /// Where the configuration file is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/tmp/spiderpool/config-map/conf.yml";
-
-/// Why the controller cannot be configured.
-#[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {}", .path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is no YAML, or a key has the wrong type.
-    #[error("the configuration is not understood: {0}")]
-    Yaml(String),
-    /// A variable of the environment has no such value.
-    #[error("the environment variable {name} is {value:?}, which is no {wanted}")]
-    Variable {
-        /// Which.
-        name: &'static str,
-        /// Its value.
-        value: String,
-        /// What it should be.
-        wanted: &'static str,
-    },
-}
-
-/// Looks a variable of the environment up.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Ports that are listened on, on all addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,21 +105,16 @@ impl Settings {
     ///
     /// # Errors
     /// The file cannot be read or understood, or a variable has no such value.
-    pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, SettingsError> {
-        let failed = |source| SettingsError::File { path: path.to_owned(), source };
-        Self::read(&std::fs::read_to_string(path).map_err(failed)?, environment)
+    pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigurationError> {
+        Self::read(&read_file(path)?, environment)
     }
 
     /// Reads the text of the file, and the environment.
     ///
     /// # Errors
     /// The text cannot be understood, or a variable has no such value.
-    pub fn read(text: &str, environment: Environment<'_>) -> Result<Self, SettingsError> {
-        let file: File = if text.trim().is_empty() {
-            File::default()
-        } else {
-            serde_saphyr::from_str(text).map_err(|why| SettingsError::Yaml(why.to_string()))?
-        };
+    pub fn read(text: &str, environment: Environment<'_>) -> Result<Self, ConfigurationError> {
+        let file: File = from_yaml(text)?;
         let env = Variables(environment);
         let with_metrics = env.flag("SPIDERPOOL_ENABLED_METRIC", false)?;
         let namespace = env.text("SPIDERPOOL_POD_NAMESPACE", "kube-system");
@@ -192,7 +158,7 @@ fn rules(file: &File) -> Rules {
     }
 }
 
-fn coordinator(env: &Variables<'_>) -> Result<Option<CoordinatorSettings>, SettingsError> {
+fn coordinator(env: &Variables<'_>) -> Result<Option<CoordinatorSettings>, ConfigurationError> {
     if !env.flag("SPIDERPOOL_COORDINATOR_ENABLED", true)? {
         return Ok(None);
     }
@@ -206,7 +172,7 @@ fn coordinator(env: &Variables<'_>) -> Result<Option<CoordinatorSettings>, Setti
     }))
 }
 
-fn gc(file: &File, env: &Variables<'_>) -> Result<Option<GcOptions>, SettingsError> {
+fn gc(file: &File, env: &Variables<'_>) -> Result<Option<GcOptions>, ConfigurationError> {
     if !env.flag("SPIDERPOOL_GC_IP_ENABLED", true)? {
         return Ok(None);
     }
@@ -235,43 +201,11 @@ fn gc(file: &File, env: &Variables<'_>) -> Result<Option<GcOptions>, SettingsErr
     }))
 }
 
-pub(crate) struct Variables<'a>(pub(crate) Environment<'a>);
-
-impl Variables<'_> {
-    /// A variable that is set to nothing is one that is not set.
-    pub(crate) fn get(&self, name: &str) -> Option<String> {
-        (self.0)(name).filter(|value| !value.is_empty())
-    }
-
-    pub(crate) fn text(&self, name: &str, default: &str) -> String {
-        self.get(name).unwrap_or_else(|| default.to_owned())
-    }
-
-    fn number<T: std::str::FromStr>(&self, name: &'static str, default: T) -> Result<T, SettingsError> {
-        let Some(value) = self.get(name) else { return Ok(default) };
-        value.parse().map_err(|_| SettingsError::Variable { name, value, wanted: "number" })
-    }
-
-    /// At least one: a pause of nothing would be no pause.
-    fn seconds(&self, name: &'static str, default: u64) -> Result<Duration, SettingsError> {
-        self.number(name, default).map(|seconds: u64| Duration::from_secs(seconds.max(1)))
-    }
-
-    pub(crate) fn flag(&self, name: &'static str, default: bool) -> Result<bool, SettingsError> {
-        let Some(value) = self.get(name) else { return Ok(default) };
-        match value.to_ascii_lowercase().as_str() {
-            "1" | "t" | "true" => Ok(true),
-            "0" | "f" | "false" => Ok(false),
-            _ => Err(SettingsError::Variable { name, value, wanted: "boolean" }),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str, variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    fn read(text: &str, variables: &[(&str, &str)]) -> Result<Settings, ConfigurationError> {
         let variables: Vec<(String, String)> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let look = move |name: &str| {

@@ -8,7 +8,7 @@ use polynic_control_plane::{ControlPlane, Controllers, NodePrograms, Programs};
 use serde_json::Value;
 
 use crate::api::Api;
-use crate::node::{self, Node};
+use crate::node::{self, Mode, Node, Plan};
 use crate::space::Space;
 use crate::tools::{Tools, skip};
 use crate::wait;
@@ -28,7 +28,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// A cluster with two nodes that are ready and our kinds. Its network becomes that of the calling thread. If something is missing
+    /// A cluster with two nodes that are ready, the first in thin and the second in thick mode, and our kinds. Its network becomes that of the calling thread. If something is missing
     /// here, the test that asks is to be skipped: says why, and answers `None`.
     ///
     /// # Panics
@@ -95,7 +95,8 @@ fn define_kinds(api: &Api) {
 
 /// Both know the way to the other's pods, as a default network would see to.
 fn start_nodes(kubelet: &Path, kubeconfig: &Path) -> Vec<Node> {
-    let nodes = [1, 2].map(|nth| Node::start(nth, kubelet, kubeconfig));
+    let modes = [(1, Mode::Thin), (2, Mode::Thick)];
+    let nodes = modes.map(|(nth, mode)| Node::start(Plan { nth, mode, kubelet, kubeconfig }));
     for (own, other) in [(0, 2), (1, 1)] {
         nodes[own].space.ip(&format!("route add 10.244.{other}.0/24 via {}", node::address(other)));
     }

@@ -4,7 +4,8 @@
 //! it ends with it, and neither the host's network nor its `/run`, `/opt/cni` or `/var/lib` are touched. [`Containerd`] runs in a
 //! space with the settings of the Debian package but directories of its own, and [`Cri`] speaks to it as a kubelet does.
 //!
-//! A [`Cluster`] is a control plane and two [`Node`]s with kubelet, containerd and our agent, on one link.
+//! A [`Cluster`] is a control plane and two [`Node`]s with kubelet, containerd and our agent, on one link; one of them attaches pods by thin
+//! `multus`, the other through its agent.
 //!
 //! The tier is called `node`. It needs root (container runtimes do) and Debian's containerd and runc; [`Tools::or_skip`] says what is
 //! missing.
@@ -17,6 +18,7 @@ mod api;
 mod cluster;
 mod containerd;
 mod cri;
+mod device_plugin;
 mod image;
 mod kubelet;
 mod leftovers;
@@ -31,11 +33,12 @@ pub use api::Api;
 pub use cluster::Cluster;
 pub use containerd::Containerd;
 pub use cri::{Cri, Sandbox, SandboxName};
+pub use device_plugin::offer_devices;
 pub use image::{IMAGE, write_root};
 pub use kubelet::Kubelet;
 pub use leftovers::Leftovers;
 pub use libcni::Libcni;
-pub use node::Node;
+pub use node::{Mode, Node};
 pub use process::Process;
 pub use space::{Interfaces, Space};
 pub use tools::Tools;

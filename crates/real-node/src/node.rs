@@ -12,6 +12,28 @@ use crate::kubelet::{Identity, Kubelet};
 use crate::process::Process;
 use crate::space::{Interfaces, Space};
 
+/// How a node attaches its pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// By `multus`, a process of its own for each call.
+    Thin,
+    /// By `multus-shim`, through the node agent, which also makes the runtime's configuration.
+    Thick,
+}
+
+/// What a node is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan<'a> {
+    /// Its number, from 1.
+    pub(crate) nth: u8,
+    /// How it attaches pods.
+    pub(crate) mode: Mode,
+    /// The program.
+    pub(crate) kubelet: &'a Path,
+    /// Everybody's credentials.
+    pub(crate) kubeconfig: &'a Path,
+}
+
 /// A node; everything on it ends with it.
 pub struct Node {
     agent: Process,
@@ -19,6 +41,7 @@ pub struct Node {
     containerd: Containerd,
     kubeconfig: PathBuf,
     name: String,
+    mode: Mode,
     /// The container runtime's client.
     pub cri: Cri,
     // Last: what runs in the machine is ended first.
@@ -27,22 +50,23 @@ pub struct Node {
 }
 
 impl Node {
-    /// Starts the `nth` node, on the link of the calling thread's network.
+    /// Starts a node on the link of the calling thread's network.
     ///
     /// # Panics
     /// Something of it cannot be started.
-    pub fn start(nth: u8, kubelet: &Path, kubeconfig: &Path) -> Self {
-        let (name, address) = (format!("node-{nth}"), address(nth));
+    pub(crate) fn start(plan: Plan<'_>) -> Self {
+        let (name, address) = (format!("node-{}", plan.nth), address(plan.nth));
         let space = Space::new(&name);
-        plug(&space, nth);
+        plug(&space, plan.nth);
         space.ip(&format!("address add {address}/24 dev eth0\nlink set eth0 up"));
         let containerd = Containerd::start(&space, Path::new(polynic_e2e::plugins()));
         let cri = Cri::new(&containerd.socket());
-        fs::write(containerd.conf_dir().join("00-multus.conf"), multus(nth, kubeconfig).to_string()).unwrap();
-        let identity = Identity { name: &name, address: &address, kubeconfig };
-        let kubelet = Kubelet::start(&space, &containerd, kubelet, identity);
-        let agent = start_agent(&space, &name, kubeconfig);
-        Self { agent, kubelet, containerd, kubeconfig: kubeconfig.to_owned(), name, cri, space }
+        configure(&containerd.conf_dir(), plan);
+        let identity = Identity { name: &name, address: &address, kubeconfig: plan.kubeconfig };
+        let kubelet = Kubelet::start(&space, &containerd, plan.kubelet, identity);
+        let agent = Process::start(agent(&space, &name, plan.mode, plan.kubeconfig), &agent_log(&space));
+        let kubeconfig = plan.kubeconfig.to_owned();
+        Self { agent, kubelet, containerd, kubeconfig, name, mode: plan.mode, cri, space }
     }
 
     /// Its name in the cluster.
@@ -56,7 +80,8 @@ impl Node {
     /// It cannot be started.
     pub fn restart_agent(&mut self) {
         self.agent.kill();
-        self.agent = start_agent(&self.space, &self.name, &self.kubeconfig);
+        let command = agent(&self.space, &self.name, self.mode, &self.kubeconfig);
+        self.agent = Process::start(command, &agent_log(&self.space));
     }
 
     /// What each sandbox that runs has, by the path of its network namespace.
@@ -95,25 +120,52 @@ fn ip(args: &[&str]) {
     assert!(output.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Thin `multus` is told everything; for the agent the default network's own configuration is enough.
+fn configure(directory: &Path, plan: Plan<'_>) {
+    let default = default_network(plan.nth);
+    let (file, content) = match plan.mode {
+        Mode::Thin => ("00-multus.conf", multus(&default, plan.kubeconfig)),
+        Mode::Thick => ("10-pod-fabric.conflist", default),
+    };
+    fs::write(directory.join(file), content.to_string()).unwrap();
+}
+
 /// containerd 1.6 knows no version newer than 1.0.0.
-fn multus(nth: u8, kubeconfig: &Path) -> Value {
+fn default_network(nth: u8) -> Value {
     let ipam = json!({"type": "host-local", "ranges": [[{"subnet": format!("10.244.{nth}.0/24")}]],
                       "routes": [{"dst": "0.0.0.0/0"}]});
-    let default =
-        json!({"cniVersion": "1.0.0", "name": "pod-fabric", "plugins": [{"type": "ptp", "ipam": ipam}]});
+    json!({"cniVersion": "1.0.0", "name": "pod-fabric", "plugins": [{"type": "ptp", "ipam": ipam}]})
+}
+
+fn multus(default: &Value, kubeconfig: &Path) -> Value {
     json!({"cniVersion": "1.0.0", "name": "node-net", "type": "multus", "kubeconfig": kubeconfig,
            "delegates": [default], "namespaceIsolation": true})
 }
 
-fn start_agent(space: &Space, node: &str, kubeconfig: &Path) -> Process {
-    let config = space.directory().join("agent.yml");
-    fs::write(&config, "enableIPv6: false\n").unwrap();
+fn agent_log(space: &Space) -> PathBuf {
+    space.directory().join("agent.log")
+}
+
+/// The agent's services by their replaced names: addresses, and in thick mode the endpoint for `multus-shim`.
+fn agent(space: &Space, node: &str, mode: Mode, kubeconfig: &Path) -> Command {
+    let (addresses, endpoint) =
+        (space.directory().join("agent.yml"), space.directory().join("daemon-config.json"));
+    fs::write(&addresses, "enableIPv6: false\n").unwrap();
+    fs::write(&endpoint, daemon_config(&space.directory().join("net.d")).to_string()).unwrap();
     let mut command = space.command(Path::new(polynic_e2e::plugins()).join("polynic"));
     command
         .args(["agent", "spiderpool-agent", "daemon"])
-        .arg(format!("--config-path={}", config.display()))
+        .arg(format!("--config-path={}", addresses.display()))
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
-        .env("SPIDERPOOL_NODE_NAME", node)
-        .env("SPIDERPOOL_HEALTH_PORT", "0");
-    Process::start(command, &space.directory().join("agent.log"))
+        .envs([("SPIDERPOOL_NODE_NAME", node), ("MULTUS_NODE_NAME", node), ("SPIDERPOOL_HEALTH_PORT", "0")]);
+    if mode == Mode::Thick {
+        command.args(["--", "multus-daemon", "-config"]).arg(endpoint).arg("-kubeconfig").arg(kubeconfig);
+    }
+    command
+}
+
+fn daemon_config(configurations: &Path) -> Value {
+    json!({"cniVersion": "1.0.0", "cniConfigDir": configurations, "multusAutoconfigDir": configurations,
+           "multusConfigFile": "auto", "binDir": polynic_e2e::plugins(), "namespaceIsolation": true,
+           "logLevel": "verbose", "logToStderr": true})
 }

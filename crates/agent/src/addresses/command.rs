@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use tokio::runtime::Handle;
 
-use super::config::{DEFAULT_PATH, Environment};
+use polynic_runtime::configuration::Environment;
+
+use super::config::DEFAULT_PATH;
 use super::{Config, Daemon, InProcess};
 use crate::command::CommandError;
 use crate::compose::{Failure, Part, Stage, Surroundings, chain};

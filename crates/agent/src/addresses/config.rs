@@ -3,43 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use polynic_ipam::{PodKey, Settings};
+use polynic_runtime::configuration::{ConfigurationError, Environment, Variables, from_yaml, read_file};
 use polynic_wire::{DEFAULT_SOCKET, journal};
 use serde::Deserialize;
 
-pub use crate::command::Environment;
-
 /// Where the configuration file is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/tmp/spiderpool/config-map/conf.yml";
-
-/// Why the agent cannot be configured.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {}", .path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is no YAML, or a key has the wrong type.
-    #[error("the configuration is not understood: {0}")]
-    Yaml(String),
-    /// A variable of the environment is missing.
-    #[error("the environment variable {0} is not set")]
-    Missing(&'static str),
-    /// A variable of the environment has no such value.
-    #[error("the environment variable {name} is {value:?}, which is no {wanted}")]
-    Variable {
-        /// Which.
-        name: &'static str,
-        /// Its value.
-        value: String,
-        /// What it should be.
-        wanted: &'static str,
-    },
-}
 
 /// Everything the agent is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,19 +84,13 @@ impl Default for File {
 
 impl Config {
     /// Reads file and environment.
-    pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigError> {
-        let failed = |source| ConfigError::File { path: path.to_owned(), source };
-        let text = std::fs::read_to_string(path).map_err(failed)?;
-        Self::read(&text, environment)
+    pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigurationError> {
+        Self::read(&read_file(path)?, environment)
     }
 
     /// Reads the text of the file, and the environment.
-    pub fn read(text: &str, environment: Environment<'_>) -> Result<Self, ConfigError> {
-        let file: File = if text.trim().is_empty() {
-            File::default()
-        } else {
-            serde_saphyr::from_str(text).map_err(|why| ConfigError::Yaml(why.to_string()))?
-        };
+    pub fn read(text: &str, environment: Environment<'_>) -> Result<Self, ConfigurationError> {
+        let file: File = from_yaml(text)?;
         let env = Variables(environment);
         let metrics = env.flag("SPIDERPOOL_ENABLED_METRIC", false)?;
         let metrics_port = env.number("SPIDERPOOL_METRIC_HTTP_PORT", 5711)?;
@@ -148,7 +111,7 @@ impl Config {
     }
 }
 
-fn allocator(file: &File, env: &Variables<'_>) -> Result<Settings, ConfigError> {
+fn allocator(file: &File, env: &Variables<'_>) -> Result<Settings, ConfigurationError> {
     let default = Settings::default();
     let agent_namespace = env.text("SPIDERPOOL_POD_NAMESPACE", &default.agent_namespace);
     let network = env.text("MULTUS_CLUSTER_NETWORK", "");
@@ -176,37 +139,6 @@ fn allocator(file: &File, env: &Variables<'_>) -> Result<Settings, ConfigError> 
         auto_pool_tries: env.number("SPIDERPOOL_WAIT_SUBNET_POOL_MAX_RETRIES", default.auto_pool_tries)?,
         ..default
     })
-}
-
-struct Variables<'a>(Environment<'a>);
-
-impl Variables<'_> {
-    /// A variable that is set to nothing is one that is not set.
-    fn get(&self, name: &str) -> Option<String> {
-        (self.0)(name).filter(|value| !value.is_empty())
-    }
-
-    fn text(&self, name: &str, default: &str) -> String {
-        self.get(name).unwrap_or_else(|| default.to_owned())
-    }
-
-    fn required(&self, name: &'static str) -> Result<String, ConfigError> {
-        self.get(name).ok_or(ConfigError::Missing(name))
-    }
-
-    fn number<T: std::str::FromStr>(&self, name: &'static str, default: T) -> Result<T, ConfigError> {
-        let Some(value) = self.get(name) else { return Ok(default) };
-        value.parse().map_err(|_| ConfigError::Variable { name, value, wanted: "number" })
-    }
-
-    fn flag(&self, name: &'static str, default: bool) -> Result<bool, ConfigError> {
-        let Some(value) = self.get(name) else { return Ok(default) };
-        match value.as_str() {
-            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
-            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-            _ => Err(ConfigError::Variable { name, value, wanted: "boolean" }),
-        }
-    }
 }
 
 #[cfg(test)]

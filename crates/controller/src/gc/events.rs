@@ -14,11 +14,12 @@ use kube::Api;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use polynic_ipam::gc::{due_at, is_due};
-use polynic_ipam::{Endpoint, PodKey, Store as _};
+use polynic_ipam::{Endpoint, PodKey, Pool, Store as _};
 
 use super::Gc;
 use super::case::{case, plain};
 use super::release::Victim;
+use super::scan::Suspect;
 
 /// When a pod is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,8 +111,30 @@ impl Gc {
         timers.set(key, Timer { failures, ..timer }, self.options.capacity);
     }
 
-    /// Looks at one pod whose time has come: everything is read from the API server now.
+    /// Looks at one pod whose time has come: what its endpoint says it holds, and what only records say, because an agent that dies between
+    /// its two writes leaves a record without an endpoint.
     async fn trace(&self, key: &PodKey, uid: &str) -> Result<(), String> {
+        self.trace_endpoint(key, uid).await?;
+        match self.suspects_of(uid).await? {
+            left if left.is_empty() => Ok(()),
+            left => self.examine(key, left).await,
+        }
+    }
+
+    /// Records of a pod as far as the watched pools show them; those just released may still be among them.
+    async fn suspects_of(&self, uid: &str) -> Result<Vec<Suspect>, String> {
+        let pools = self.store.pools().await.map_err(|why| why.0)?;
+        let own = |pool: &Pool| -> Vec<Suspect> {
+            let records = pool.records.iter().filter(|(_, record)| record.uid == uid);
+            records
+                .map(|(ip, record)| Suspect { pool: pool.name.clone(), ip, record: record.clone() })
+                .collect()
+        };
+        Ok(pools.iter().flat_map(|pool| own(pool)).collect())
+    }
+
+    /// Everything is read from the API server now.
+    async fn trace_endpoint(&self, key: &PodKey, uid: &str) -> Result<(), String> {
         let Some(endpoint) = self.store.endpoint(key).await.map_err(|why| why.0)? else { return Ok(()) };
         if endpoint.uid != uid {
             return Ok(());

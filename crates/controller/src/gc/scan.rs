@@ -21,11 +21,12 @@ use super::release::Victim;
 /// Records to look at, by the pod that they name.
 type Suspects = BTreeMap<PodKey, Vec<Suspect>>;
 
+/// A record that may be nobody's.
 #[derive(Clone, Debug)]
-struct Suspect {
-    pool: String,
-    ip: std::net::IpAddr,
-    record: Record,
+pub(super) struct Suspect {
+    pub(super) pool: String,
+    pub(super) ip: std::net::IpAddr,
+    pub(super) record: Record,
 }
 
 impl Gc {
@@ -80,7 +81,7 @@ impl Gc {
     }
 
     /// Reads everything about a pod from the API server, and decides about its records one by one.
-    async fn examine(&self, key: &PodKey, suspects: Vec<Suspect>) -> Result<(), String> {
+    pub(super) async fn examine(&self, key: &PodKey, suspects: Vec<Suspect>) -> Result<(), String> {
         let endpoint = self.store.endpoint(key).await.map_err(|why| why.0)?;
         let uid = suspects.first().map(|suspect| suspect.record.uid.clone()).unwrap_or_default();
         let pod = match self.live_pod(key, &uid).await? {

@@ -149,6 +149,25 @@ async fn a_pod_that_goes_is_collected_at_once() {
     running.abort();
 }
 
+/// As an agent leaves it that dies between its two writes.
+#[tokio::test]
+async fn a_record_without_an_endpoint_goes_with_its_pod() {
+    let cluster = with_pool().await;
+    let uid = attached(&cluster, "web", "10.0.0.1", None).await;
+    let other = attached(&cluster, "other", "10.0.0.3", None).await;
+    record(&cluster, &[("10.0.0.1", "web", &uid), ("10.0.0.2", "web", &uid), ("10.0.0.3", "other", &other)])
+        .await;
+    let (gc, metrics) = collector(&cluster, options());
+    gc.scan().await.unwrap();
+    let running = tokio::spawn(async move { gc.run().await });
+    cluster.eventually("the pod is known", async || (metrics.counts() == (0, 0)).then_some(())).await;
+    force_delete(&cluster, "web").await;
+    cluster
+        .eventually("the records are gone", async || (recorded(&cluster).await == ["10.0.0.3"]).then_some(()))
+        .await;
+    running.abort();
+}
+
 /// Whatever write the controller was about to make when it died, the next one finishes.
 #[tokio::test]
 async fn a_collector_that_is_killed_at_any_moment_leaves_nothing_behind() {

@@ -19,6 +19,8 @@ const PODS: usize = 90;
 const BATCH: usize = 9;
 /// Addresses of the pool; two more when it is edited.
 const ADDRESSES: usize = 30;
+/// How long what must come may take.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Pods that exist at most: more than there are addresses.
 const MOST: usize = 40;
 
@@ -209,6 +211,17 @@ impl Chaos {
         .collect()
     }
 
+    /// What the lab's processes wrote about the pods of these records.
+    fn said_of(&self, records: &BTreeMap<String, Value>) -> String {
+        let pods = records.values().filter_map(|record| record["pod"].as_str()?.split('/').nth(1));
+        let pods: Vec<String> = pods.map(str::to_owned).collect();
+        let logs = self.cluster.labs.ok(&["logs"]);
+        let about = |line: &&str| {
+            line.split(|c: char| !c.is_alphanumeric()).any(|word| pods.iter().any(|p| p == word))
+        };
+        logs.lines().filter(about).collect::<Vec<_>>().join("\n")
+    }
+
     fn everything_runs(&mut self) {
         // With the node its pods are gone, as nobody makes a bare pod again.
         let mut pods = BTreeMap::new();
@@ -222,10 +235,18 @@ impl Chaos {
         let all: Vec<&String> = pods.values().flat_map(|(_, addresses)| addresses).collect();
         let distinct: BTreeSet<&String> = all.iter().copied().collect();
         assert_eq!(all.len(), distinct.len(), "an address is there twice: {pods:?}");
-        eventually("the pool does not hold what the pods have", || {
-            let held = self.held();
+        let mut held = BTreeMap::new();
+        let agrees = within(PATIENCE, || {
+            held = self.held();
             held.keys().collect::<BTreeSet<_>>() == distinct
         });
+        let unknown: Vec<_> = distinct.iter().filter(|address| !held.contains_key(**address)).collect();
+        held.retain(|address, _| !distinct.contains(address));
+        assert!(
+            agrees,
+            "held by nobody: {held:?}; not known to the pool: {unknown:?}\n{}",
+            self.said_of(&held)
+        );
         eventually("the checker finds something", || {
             let mut doctor = Command::new(POLYNIC);
             let output = doctor.args(["doctor", "--kubeconfig", self.cluster.kubeconfig()]).output().unwrap();
@@ -251,10 +272,18 @@ fn signal(name: &str, pid: u32) {
     let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).output();
 }
 
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(120);
+fn eventually(what: &str, done: impl FnMut() -> bool) {
+    assert!(within(PATIENCE, done), "{what}");
+}
+
+/// Whether it comes true in time.
+fn within(patience: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
     while !done() {
-        assert!(Instant::now() < deadline, "{what}");
+        if Instant::now() > deadline {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(300));
     }
+    true
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use polynic_real_node::{Cluster, IMAGE, Leftovers, Node, wait};
 use serde_json::{Value, json};
 
-const PODS: &str = "/api/v1/namespaces/default/pods";
+pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
 const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
-const NADS: &str = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions";
+pub(crate) const NADS: &str = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions";
 const POOLS: &str = "/apis/spiderpool.spidernet.io/v2beta1/spiderippools";
-const NODES: &str = "/api/v1/nodes";
+pub(crate) const NODES: &str = "/api/v1/nodes";
 const STATUS: &str = "k8s.v1.cni.cncf.io/network-status";
 const REPLICAS: usize = 6;
 
@@ -107,7 +107,7 @@ fn has_two_rows(pod: &Value) {
     );
 }
 
-fn rows(pod: &Value) -> Vec<Value> {
+pub(crate) fn rows(pod: &Value) -> Vec<Value> {
     let text = pod["metadata"]["annotations"][STATUS].as_str().unwrap_or("[]");
     serde_json::from_str(text).unwrap()
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 mod cluster;
+mod devices;
 mod machine;
 mod podman;
 mod reference_client;

@@ -1,0 +1,127 @@
+use std::collections::BTreeMap;
+
+use polynic_kernel::FakeDoor;
+use polynic_net::{FwBase, FwBody, FwExpr, FwHook, FwKind, FwRules, FwVerdict};
+
+use super::*;
+
+fn ruleset(comment: &str) -> FwRuleset {
+    let base = FwBase { kind: FwKind::Filter, hook: FwHook::Input, priority: 0 };
+    let body = FwBody { exprs: vec![FwExpr::Verdict(FwVerdict::Drop)], comment: comment.to_owned() };
+    let chain = FwRules { base: Some(base), rules: vec![body] };
+    FwRuleset { table: table(), sets: BTreeMap::new(), chains: [("input".to_owned(), chain)].into() }
+}
+
+struct World {
+    door: FakeDoor,
+    netns: String,
+    worker: Worker,
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let netns = directory.path().join("netns").display().to_string();
+        std::fs::write(&netns, "").unwrap();
+        let door = FakeDoor::new();
+        door.add_netns(&netns);
+        let sandboxes = Sandboxes::open(directory.path().join("state"), Vec::new());
+        let worker = Worker {
+            door: Arc::new(door.clone()),
+            sandboxes: Arc::new(Mutex::new(sandboxes)),
+            applied: HashMap::new(),
+        };
+        Self { door, netns, worker, _directory: directory }
+    }
+
+    fn enforce(&mut self, wanted: Option<FwRuleset>, look: bool) -> Result<(), String> {
+        let done = Box::new(|_| {});
+        let pod = PodKey::new("shop", "web");
+        self.worker.enforce(&Job {
+            pod,
+            wanted,
+            must_have: true,
+            netns: Some(self.netns.clone()),
+            look,
+            done,
+        })
+    }
+
+    fn there(&self) -> Option<FwRuleset> {
+        self.door.ruleset(&self.netns, &table())
+    }
+}
+
+#[test]
+fn a_table_comes_changes_and_goes() {
+    let mut world = World::new();
+    for wanted in [Some(ruleset("a")), Some(ruleset("b")), None] {
+        world.enforce(wanted.clone(), false).unwrap();
+        assert_eq!(world.there(), wanted);
+    }
+    let operations = world.door.operations();
+    world.enforce(None, false).unwrap();
+    assert_eq!(world.door.operations(), operations, "nothing to do is no edit");
+}
+
+#[test]
+fn a_restarted_agent_takes_over_what_it_finds() {
+    let mut world = World::new();
+    world.enforce(Some(ruleset("a")), false).unwrap();
+    world.worker.applied.clear();
+    world.enforce(Some(ruleset("b")), false).unwrap();
+    assert_eq!(world.there(), Some(ruleset("b")));
+    world.worker.applied.clear();
+    world.enforce(None, false).unwrap();
+    assert_eq!(world.there(), None);
+}
+
+#[test]
+fn an_edit_that_fails_leaves_the_old_rules_and_the_next_one_succeeds() {
+    let mut world = World::new();
+    world.enforce(Some(ruleset("a")), false).unwrap();
+    // The first try, and the one after another look.
+    world.door.crash_at(1);
+    let error = world.enforce(Some(ruleset("b")), false).unwrap_err();
+    assert!(error.contains("multi_networkpolicy"), "{error}");
+    assert_eq!(world.there(), Some(ruleset("a")));
+    world.door.heal();
+    world.enforce(Some(ruleset("b")), false).unwrap();
+    assert_eq!(world.there(), Some(ruleset("b")));
+}
+
+#[test]
+fn what_somebody_else_removed_comes_back_at_the_next_look() {
+    let mut world = World::new();
+    world.enforce(Some(ruleset("a")), false).unwrap();
+    let mut kernel = world.door.open(Some(&world.netns)).unwrap();
+    kernel.edit_table(Place::Pod, &table(), &[FwEdit::RemoveTable]).unwrap();
+    world.enforce(Some(ruleset("a")), true).unwrap();
+    assert_eq!(world.there(), Some(ruleset("a")));
+    let operations = world.door.operations();
+    world.enforce(Some(ruleset("a")), true).unwrap();
+    assert_eq!(world.door.operations(), operations, "what is as it should be is left alone");
+}
+
+#[test]
+fn a_namespace_that_is_gone_needs_no_rules_but_an_attachment_does() {
+    let mut world = World::new();
+    world.door.remove_netns(&world.netns);
+    assert!(world.enforce(Some(ruleset("a")), false).is_err());
+    world.netns = "/nowhere".into();
+    assert!(world.enforce(Some(ruleset("a")), false).is_err());
+}
+
+#[test]
+fn a_pod_of_which_no_namespace_is_known_is_an_error_if_it_needs_rules() {
+    let mut world = World::new();
+    let mut enforce = |wanted, must_have| {
+        let done = Box::new(|_| {});
+        let pod = PodKey::new("shop", "other");
+        world.worker.enforce(&Job { pod, wanted, must_have, netns: None, look: false, done })
+    };
+    assert!(enforce(Some(ruleset("a")), true).unwrap_err().contains("no network namespace"));
+    assert_eq!(enforce(Some(ruleset("a")), false), Ok(()));
+    assert_eq!(enforce(None, true), Ok(()));
+}

@@ -1,0 +1,149 @@
+//! The service between an API server and pods' namespaces.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use polynic_kernel::{Door, RealDoor};
+use polynic_net::Place;
+use polynic_policy::table;
+use serde_json::{Value, json};
+
+use crate::lan::{Lan, bound, until};
+use crate::world::World;
+
+fn has_table(lan: &Lan, number: usize) -> bool {
+    let mut kernel = RealDoor::default().open(Some(&lan.pod(number).path)).unwrap();
+    kernel.inventory(Place::Pod, &table()).unwrap().is_some()
+}
+
+fn allow(number: usize) -> Value {
+    json!({"podSelector": {"matchLabels": {"number": "1"}}, "ingress": [
+        {"from": [{"podSelector": {"matchLabels": {"number": number.to_string()}}}]}]})
+}
+
+const DENY: &str = r#"{"podSelector": {}}"#;
+
+#[test]
+fn not_one_packet_passes_from_the_moment_the_link_is_there() {
+    let Some(mut lan) = Lan::new(1) else { return };
+    let world = World::new();
+    let service = world.service();
+    let number = lan.unplugged();
+    world.pod(number);
+    // The policy is younger than the pod and known to no watch by the time of the ADD: it is read afresh.
+    world.policy("deny", &serde_json::from_str(DENY).unwrap());
+    service.protect(&lan, number).unwrap();
+    assert!(has_table(&lan, number), "before there is a link");
+    // Somebody sends all the time while the link comes up, and a socket listens in the pod before it does.
+    let target = format!("10.60.0.{number}:5000");
+    let at = "0.0.0.0:5000".parse().unwrap();
+    let server = lan.pod(number).netns.run(move || bound(at)).unwrap().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let pestering = lan.pester(1, &target, &stop);
+    lan.plug(number);
+    // The pod's own connection shows that the link works.
+    assert!(lan.udp(number, 1, "10.60.0.1:5000"));
+    stop.store(true, Ordering::Relaxed);
+    assert!(pestering.join().unwrap() > 0);
+    assert!(server.recv_from(&mut [0; 16]).is_err(), "a datagram got past the policy");
+    // Nor does the kernel answer for the pod.
+    drop(server);
+    assert!(!lan.tcp(1, number, &format!("10.60.0.{number}:80")));
+}
+
+#[test]
+fn edits_of_policies_labels_and_pods_take_effect() {
+    let Some(lan) = Lan::new(3) else { return };
+    let world = World::new();
+    for number in 1..=3 {
+        world.pod(number);
+        world.attached(number);
+    }
+    let service = world.service();
+    service.protect(&lan, 1).unwrap();
+    assert!(!has_table(&lan, 1) && lan.udp(2, 1, "10.60.0.1:5000"));
+    world.policy("p", &allow(2));
+    until("the policy is in force", || has_table(&lan, 1));
+    assert!(lan.udp(2, 1, "10.60.0.1:5000") && lan.udp(2, 1, "[fd60::1]:5000"));
+    assert!(lan.udp_fails(3, 1, "10.60.0.1:5000"));
+    world.change_policy("p", &allow(3));
+    until("the other pod may", || lan.udp(3, 1, "10.60.0.1:5000"));
+    assert!(lan.udp_fails(2, 1, "10.60.0.1:5000"));
+    world.label(3, &json!({"number": "4"}));
+    until("a label counts", || lan.udp_fails(3, 1, "10.60.0.1:5000"));
+    world.label(1, &json!({"number": "9"}));
+    until("the pod is no longer selected", || !has_table(&lan, 1));
+    assert!(lan.udp(2, 1, "10.60.0.1:5000"));
+    world.label(1, &json!({"number": "1"}));
+    until("it is selected again", || has_table(&lan, 1));
+    world.delete_policy("p");
+    until("the policy is gone", || !has_table(&lan, 1));
+}
+
+#[test]
+fn rules_outlive_the_agent_and_a_new_one_catches_up() {
+    let Some(lan) = Lan::new(3) else { return };
+    let world = World::new();
+    for number in 1..=3 {
+        world.pod(number);
+        world.attached(number);
+    }
+    world.policy("p", &allow(2));
+    let service = world.service();
+    for number in 1..=3 {
+        service.protect(&lan, number).unwrap();
+    }
+    until("peers are known", || lan.udp(2, 1, "10.60.0.1:5000"));
+    drop(service);
+    assert!(lan.udp(2, 1, "10.60.0.1:5000") && lan.udp_fails(3, 1, "10.60.0.1:5000"));
+    world.change_policy("p", &allow(3));
+    world.policy("all", &serde_json::from_str(DENY).unwrap());
+    let service = world.service();
+    until("what was missed is in force", || has_table(&lan, 2));
+    until("what was missed is in force", || lan.udp_fails(2, 1, "10.60.0.1:5000"));
+    assert!(lan.udp(3, 1, "10.60.0.1:5000") && has_table(&lan, 3));
+    drop(service);
+    world.delete_policy("p");
+    world.delete_policy("all");
+    let _service = world.service();
+    until("stale tables are removed", || (1..=3).all(|number| !has_table(&lan, number)));
+}
+
+#[test]
+fn what_cannot_be_rendered_is_told_and_opens_nothing() {
+    let Some(lan) = Lan::new(2) else { return };
+    let world = World::new();
+    for number in 1..=2 {
+        world.pod(number);
+        world.attached(number);
+    }
+    let service = world.service();
+    service.protect(&lan, 1).unwrap();
+    let ports = json!([{"protocol": "UDP", "port": 6000, "endPort": 5000}]);
+    world.policy("broken", &json!({"podSelector": {}, "ingress": [{"ports": ports}]}));
+    until("the policy is in force", || has_table(&lan, 1));
+    assert!(lan.udp_fails(2, 1, "10.60.0.1:5000") && lan.udp_fails(2, 1, "10.60.0.1:6000"));
+    let expected = "ingress[0].ports[0]: endPort 5000 is below port 6000".to_owned();
+    until("an Event says so", || {
+        world.events().contains(&("PolicyRenderFailed".to_owned(), expected.clone()))
+    });
+}
+
+#[test]
+fn a_failed_add_leaves_no_table_and_a_pod_that_is_not_there_is_an_error() {
+    let Some(lan) = Lan::new(1) else { return };
+    let world = World::new();
+    let service = world.service();
+    let error = service.protect(&lan, 1).unwrap_err();
+    assert!(error.to_string().contains("there is no pod shop/pod1"), "{error}");
+    world.pod(1);
+    world.policy("deny", &serde_json::from_str(DENY).unwrap());
+    service.protect(&lan, 1).unwrap();
+    assert!(has_table(&lan, 1));
+    service.release(&lan, 1);
+    assert!(!has_table(&lan, 1));
+    world.attached(1);
+    service.protect(&lan, 1).unwrap();
+    service.release(&lan, 1);
+    assert!(has_table(&lan, 1), "an attachment that is in the status keeps its rules");
+}

@@ -1,0 +1,27 @@
+//! MultiNetworkPolicy (spec/multi-networkpolicy.md): what pods may do on their secondary networks.
+//!
+//! [`Index`] is fed with policies, pods and namespaces as they change, and says which pods that concerns; [`Index::render`] answers one
+//! pod's table of rules ([`polynic_net::FwRuleset`]), and what of its policies could not be rendered. Both are pure: who watches, who
+//! edits the kernel and who writes Events lives elsewhere.
+//!
+//! What cannot be understood never opens more than was meant: bad items of a list are left out one by one, and a list of which nothing
+//! is left matches nothing, not everything.
+
+mod index;
+mod names;
+mod peers;
+mod pod;
+mod policy;
+mod ports;
+mod render;
+
+pub use index::{Index, Options};
+pub use names::{TABLE, table};
+pub use pod::{Attachment, ContainerPort, Pod, PodKey};
+pub use policy::{Policy, PolicyKey, Problem, version};
+pub use render::Rendered;
+
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod verdict;

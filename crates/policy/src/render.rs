@@ -1,0 +1,138 @@
+//! From the policies that concern a pod to its table (spec/multi-networkpolicy.md 4).
+//!
+//! Different from the replaced agent, a policy's chain does not accept whatever claims to come from the pod's own address: packets to
+//! oneself go by `lo`, which no policy is about, and the rule would let everybody pass who writes that address into an IPv6 packet.
+//! Blocks are flattened, exceptions included, so there are no sets of exceptions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use polynic_net::{
+    Family, FwBase, FwBody, FwExpr, FwHook, FwKind, FwRules, FwRuleset, FwSet, FwVerdict, IpNet, ip_from_u128,
+};
+
+use crate::index::{Held, Options};
+use crate::names::{Direction, Names, table};
+use crate::pod::Pod;
+use crate::policy::PolicyKey;
+
+mod allow;
+
+use allow::Allow;
+
+/// Protocol number of ICMP.
+const ICMP: u8 = 1;
+
+/// A pod's table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rendered {
+    /// The table; absent if no policy concerns the pod.
+    pub ruleset: Option<FwRuleset>,
+    /// The policies that concern the pod.
+    pub policies: Vec<PolicyKey>,
+}
+
+/// A policy that concerns the pod, and the interfaces it is about.
+pub(crate) struct Concerned<'a> {
+    pub(crate) held: &'a mut Held,
+    pub(crate) interfaces: BTreeSet<String>,
+}
+
+pub(crate) fn render(pod: &Pod, concerned: Vec<Concerned<'_>>, options: &Options) -> Rendered {
+    if concerned.is_empty() {
+        return Rendered::default();
+    }
+    let policies = concerned.iter().map(|one| one.held.policy.key.clone()).collect();
+    let mut ruleset = FwRuleset { table: table(), sets: BTreeMap::new(), chains: BTreeMap::new() };
+    for direction in Direction::BOTH {
+        entry(&mut ruleset, direction, &concerned, options);
+    }
+    for one in concerned {
+        add_policy(&mut ruleset, pod, one);
+    }
+    Rendered { ruleset: Some(ruleset), policies }
+}
+
+/// The chains that packets of a direction run through before they come to single policies.
+fn entry(ruleset: &mut FwRuleset, direction: Direction, concerned: &[Concerned<'_>], options: &Options) {
+    let isolating = concerned.iter().filter(|one| one.held.policy.rules(direction).is_some());
+    let names: Vec<Names> = isolating.map(|one| Names::of(&one.held.policy.key)).collect();
+    let into =
+        |names: &Names| rule(vec![arriving(direction, names), jump(direction.chain())], &names.comment);
+    let base = FwRules { base: Some(hook(direction)), rules: names.iter().map(into).collect() };
+    ruleset.chains.insert(direction.base().to_owned(), base);
+    if names.is_empty() {
+        return;
+    }
+    let mut rules = vec![
+        rule(vec![FwExpr::KnownConnection, accept()], "known connections"),
+        rule(vec![jump(direction.common())], "always allowed"),
+    ];
+    rules.extend(names.iter().map(|names| rule(vec![jump(&names.chain())], &names.comment)));
+    rules.push(rule(vec![FwExpr::Verdict(FwVerdict::Drop)], "not allowed by any policy"));
+    ruleset.chains.insert(direction.chain().to_owned(), FwRules { base: None, rules });
+    let common = FwRules { base: None, rules: common(options) };
+    ruleset.chains.insert(direction.common().to_owned(), common);
+}
+
+/// Neighbour discovery (133-137) and multicast listeners (130-132, 143): without them an IPv6 address is of no use, and connection
+/// tracking does not know them.
+fn common(options: &Options) -> Vec<FwBody> {
+    let types = |first, last, comment| rule(vec![FwExpr::Icmpv6Types { first, last }, accept()], comment);
+    let mut rules = vec![
+        types(130, 137, "multicast listeners, neighbour discovery"),
+        types(143, 143, "multicast listeners"),
+    ];
+    if options.accept_icmp {
+        let ipv4 = FwExpr::Src { net: IpNet::new_assert(ip_from_u128(Family::V4, 0), 0), not: false };
+        rules.push(rule(vec![ipv4, FwExpr::Protocol(ICMP), accept()], "ICMP"));
+    }
+    if options.accept_icmpv6 {
+        rules.push(types(0, 255, "ICMPv6"));
+    }
+    rules
+}
+
+fn add_policy(ruleset: &mut FwRuleset, pod: &Pod, Concerned { held, interfaces }: Concerned<'_>) {
+    let names = Names::of(&held.policy.key);
+    ruleset.sets.insert(names.interfaces(), FwSet::Links(interfaces.clone()));
+    let mut rules = Vec::new();
+    for direction in Direction::BOTH {
+        let count = held.policy.rules(direction).map_or(0, <[_]>::len);
+        for at in 0..count {
+            let mut allow = Allow { names: &names, direction, at, interfaces: &interfaces, pod, ruleset };
+            rules.extend(allow.rules(held));
+        }
+    }
+    ruleset.chains.insert(names.chain(), FwRules { base: None, rules });
+}
+
+/// On one of the policy's interfaces.
+fn arriving(direction: Direction, names: &Names) -> FwExpr {
+    match direction {
+        Direction::Ingress => FwExpr::IifIn(names.interfaces()),
+        Direction::Egress => FwExpr::OifIn(names.interfaces()),
+    }
+}
+
+fn hook(direction: Direction) -> FwBase {
+    let hook = match direction {
+        Direction::Ingress => FwHook::Input,
+        Direction::Egress => FwHook::Output,
+    };
+    FwBase { kind: FwKind::Filter, hook, priority: 0 }
+}
+
+fn rule(exprs: Vec<FwExpr>, comment: &str) -> FwBody {
+    FwBody { exprs, comment: comment.to_owned() }
+}
+
+fn accept() -> FwExpr {
+    FwExpr::Verdict(FwVerdict::Accept)
+}
+
+fn jump(chain: &str) -> FwExpr {
+    FwExpr::Verdict(FwVerdict::Jump(chain.to_owned()))
+}
+
+#[cfg(test)]
+mod tests;
