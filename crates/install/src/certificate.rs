@@ -1,6 +1,6 @@
 //! A certificate of its own for each node (spec/multus.md 13.10), by which the API server knows on whose behalf `multus` asks.
 //!
-//! [`request`] makes what is asked for, [`Store`] keeps what was got, [`Issuer`] asks. [`generator`] is the program
+//! `request` makes what is asked for, [`Store`] keeps what was got, [`Issuer`] asks. [`generator`] is the program
 //! `kubeconfig_generator`, which does all that and writes a kubeconfig that leads to the certificate; [`approver`] is the other side,
 //! `cert-approver`.
 

@@ -1,7 +1,7 @@
 //! `dhcp`: addresses from a DHCP server of the network, by way of the DHCP daemon (spec/plugins.md 2.3). The daemon may be ours or the
 //! replaced one.
 //!
-//! The interface must be there before ADD: see [`crate::ipam::works_on_link`]. DEL works without the daemon, from what it keeps on disk.
+//! The interface must be there before ADD: see `ipam::works_on_link`. DEL works without the daemon, from what it keeps on disk.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
