@@ -235,7 +235,8 @@ fn two_daemons_on_one_node_have_nothing_in_common() {
         let mut needs = Needs::default();
         needs.host.links = polynic_net::LinkNeed::All;
         let links = world.kernel.observe(&needs).unwrap().host.links;
-        let vnis: Vec<u32> = links.iter().filter_map(|l| l.vxlan.as_ref()).map(|v| v.vni).collect();
+        let mut vnis: Vec<u32> = links.iter().filter_map(|l| l.vxlan.as_ref()).map(|v| v.vni).collect();
+        vnis.sort_unstable();
         assert_eq!(vnis, [1, 7]);
         for tunnel in ["flannel.1", "flannel.7"] {
             let expected = [format!("10.233.2.0/24 via 10.233.2.0 dev {tunnel}")];

@@ -7,6 +7,25 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// How the name of a lock's file begins. No container id begins with a dot.
+const PREFIX: &str = ".lock-";
+
+/// Removes the files of locks that nobody holds and whose container has no scratch cache: what a killed process left.
+pub fn sweep_locks(cni_dir: &Path) {
+    for entry in fs::read_dir(cni_dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(container) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };
+        if cni_dir.join(container).exists() {
+            continue;
+        }
+        if let Ok(file) = File::open(entry.path())
+            && file.try_lock().is_ok()
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Held until it is dropped.
 pub(crate) struct ContainerLock {
     path: PathBuf,
@@ -16,8 +35,7 @@ pub(crate) struct ContainerLock {
 impl ContainerLock {
     /// Waits for the lock of a container. Where there are no caches there is nothing to lock: `None`.
     pub(crate) fn take(cni_dir: &Path, container_id: &str) -> io::Result<Option<ContainerLock>> {
-        // No container id begins with a dot.
-        let path = cni_dir.join(format!(".lock-{container_id}"));
+        let path = cni_dir.join(format!("{PREFIX}{container_id}"));
         let file = match File::options().create(true).append(true).open(&path) {
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
@@ -53,6 +71,22 @@ mod tests {
             held.forget();
             assert_eq!(taken.recv(), Ok(true));
         });
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| directory.path().join(name);
+        let held = ContainerLock::take(directory.path(), "held").unwrap();
+        for name in [".lock-gone", ".lock-there", "there", ".other"] {
+            fs::write(file(name), "").unwrap();
+        }
+        sweep_locks(directory.path());
+        assert!(!file(".lock-gone").exists());
+        for name in [".lock-held", ".lock-there", "there", ".other"] {
+            assert!(file(name).exists(), "{name}");
+        }
+        drop(held);
     }
 
     #[test]

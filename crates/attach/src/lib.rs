@@ -48,6 +48,7 @@ pub use add::add;
 pub use check::check;
 pub use cluster::{Cluster, NadError, NadRef, Patience, PodError, PodInfo, PodNetns, PodRef, StatusError};
 pub use config::{Config, ConfigError, RuntimeConfig};
+pub use container_lock::sweep_locks;
 pub use context::Context;
 pub use del::del;
 pub use delegate_conf::DelegateConf;

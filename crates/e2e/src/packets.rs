@@ -9,7 +9,7 @@ use polynic_kernel::netns::Netns;
 /// How long one try waits.
 const PATIENCE: Duration = Duration::from_millis(150);
 /// The first packets may be lost to neighbour discovery, and addresses of new links take seconds to become usable.
-const TRIES: u32 = 40;
+const TRIES: u32 = 100;
 /// What never arrives need not be tried as often: the test has seen the same path work.
 const TRIES_IN_VAIN: u32 = 4;
 

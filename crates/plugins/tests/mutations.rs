@@ -80,6 +80,8 @@ fn seeds(data: &str) -> Vec<Value> {
         json!({"type": "calico-like", "strictReversePath": true, "ipam": host_local}),
         json!({"type": "loopback"}),
         json!({"type": "passthru"}),
+        // Without the daemon's file: its delegates would keep addresses outside of the test's directory.
+        json!({"type": "flannel", "subnetFile": "/nowhere/subnet.env", "dataDir": data, "delegate": {"type": "bridge", "isDefaultGateway": true}}),
         json!({"type": "host-local", "ipam": host_local}),
         json!({"type": "static", "ipam": fixed}),
         json!({"type": "spiderpool", "ipam": pools}),

@@ -42,8 +42,12 @@ fn files(directory: &Path, shown: &str, lines: &mut Vec<String>) {
     }
 }
 
-/// Locks, and what host-local remembers for the next address.
+/// Locks, what host-local remembers for the next address, and the configuration by which an agent follows annotations after a restart.
 fn is_memory(file: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or_default();
-    name == "lock" || name.ends_with(".lock") || name.starts_with("last_reserved_ip.") || name == "stamp"
+    name == "multus-shim.conf"
+        || name == "lock"
+        || name.ends_with(".lock")
+        || name.starts_with("last_reserved_ip.")
+        || name == "stamp"
 }

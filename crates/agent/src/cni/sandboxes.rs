@@ -38,8 +38,9 @@ impl Sandboxes {
         Self { file, known: Mutex::new(Known { config, ..Known::default() }) }
     }
 
-    /// Reads what the result cache says of sandboxes that are not known yet.
+    /// Reads what the result cache says of sandboxes that are not known yet, and removes what a killed agent left beside it.
     pub(crate) fn load(&self, config: &AttachConfig) {
+        polynic_attach::sweep_locks(&config.cni_dir);
         let entries = Cache::new(&config.cni_dir).list(None).unwrap_or_default();
         let mut known = self.lock();
         for entry in entries.iter().filter(|entry| fs::exists(&entry.netns).unwrap_or_default()) {
