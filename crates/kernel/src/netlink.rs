@@ -111,12 +111,16 @@ impl Socket {
         Err(Fault::Talk(format!("the list changed while it was read, {DUMP_TRIES} times in a row")))
     }
 
-    /// Lets messages of up to [`ROOM`] bytes go out in one piece.
+    /// Lets messages of up to [`ROOM`] bytes go out in one piece; without rights on the machine, of up to its limit (`net.core.wmem_max`).
     pub(crate) fn make_room(&mut self) -> Result<(), Fault> {
+        use rustix::net::sockopt::{set_socket_send_buffer_size, set_socket_send_buffer_size_force};
         if !self.roomy {
-            // The privileged form is not bound to the machine's limit, which a batch with many elements is above.
-            rustix::net::sockopt::set_socket_send_buffer_size_force(&self.inner, ROOM)
-                .map_err(|e| Fault::io(&e.into()))?;
+            // The privileged form is not bound to the limit, which a batch with many elements is above.
+            match set_socket_send_buffer_size_force(&self.inner, ROOM) {
+                Err(rustix::io::Errno::PERM) => set_socket_send_buffer_size(&self.inner, ROOM),
+                made => made,
+            }
+            .map_err(|e| Fault::io(&e.into()))?;
             self.roomy = true;
         }
         Ok(())
