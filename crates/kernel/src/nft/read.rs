@@ -63,16 +63,24 @@ fn exists(socket: &mut Socket, table: &FwTable) -> Result<bool, Fault> {
     }
 }
 
-/// The names of what is in the table; nothing if there is no such table.
+/// The names of what is in the table; nothing if there is no such table, or none any more when it is read.
 pub(crate) fn inventory(socket: &mut Socket, table: &FwTable) -> Result<Option<FwInventory>, Fault> {
     if !exists(socket, table)? {
         return Ok(None);
     }
+    match content(socket, table) {
+        // Somebody removed it between the two reads.
+        Err(_) if !exists(socket, table)? => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+fn content(socket: &mut Socket, table: &FwTable) -> Result<FwInventory, Fault> {
     let chains = chains_in(socket, table)?.into_iter().map(|chain| (chain.name, chain.base)).collect();
     let attributes = vec![SetAttribute::Table(table.name.clone())];
     let ask = about(table, NfTablesMessage::GetSet(SetMessage { attributes }));
     let sets = socket.dump(ask, |payload| set_name(Attrs::after(payload, HEADER), table))?;
-    Ok(Some(FwInventory { chains, sets: sets.into_iter().flatten().collect() }))
+    Ok(FwInventory { chains, sets: sets.into_iter().flatten().collect() })
 }
 
 /// The name of a set; none for one that belongs to a single rule and goes with it.
