@@ -10,11 +10,12 @@ use polynic_runtime::log::{self, LogError};
 
 use crate::addresses;
 use crate::cni;
-use crate::compose::{self, Failure, Part, chain};
+use crate::compose::{self, Failure, Part};
 use crate::dhcp;
 use crate::flannel;
 use crate::ip_reconciler;
 use crate::policy;
+use polynic_cni::cause::chain;
 
 pub use polynic_runtime::configuration::Environment;
 

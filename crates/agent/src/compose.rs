@@ -92,12 +92,6 @@ impl Failure {
     }
 }
 
-/// An error with all its causes.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
 /// The most talkative level that a part asks for.
 pub(crate) fn log_level(parts: &[Part]) -> &str {
     const TALKATIVE: [&str; 6] = ["debug", "info", "", "warn", "warning", "error"];

@@ -4,7 +4,8 @@ use polynic_dhcp::daemon::{Daemon, Options};
 use polynic_kernel::{RealDoor, inherited};
 
 use crate::command::{CommandError, Environment};
-use crate::compose::{Failure, Part, Stage, Surroundings, chain};
+use crate::compose::{Failure, Part, Stage, Surroundings};
+use polynic_cni::cause::chain;
 
 /// The replaced program: the plugin's executable, called with the word `daemon`.
 pub const NAME: &str = "dhcp";

@@ -16,7 +16,6 @@
 //! which asks the node agent and falls back on them.
 
 mod add;
-mod cause;
 mod check;
 pub mod cluster;
 pub mod config;
@@ -43,6 +42,8 @@ pub mod select;
 pub mod shim;
 mod status;
 pub mod thin;
+
+use polynic_cni::cause;
 
 pub use add::add;
 pub use check::check;

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Read;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -73,27 +72,8 @@ impl Shim<'_> {
         stdin: &mut dyn Read,
     ) -> Answer {
         let vars: Vec<(OsString, OsString)> = vars.into_iter().collect();
-        if vars.iter().all(|(name, value)| name != "CNI_COMMAND" || value.is_empty()) {
-            return Answer { stderr: self.about(), ..Answer::default() };
-        }
         let env = texts(&vars);
-        let serve =
-            || Invocation::from_env(vars, stdin).and_then(|(verb, call)| self.serve(verb, &call, env));
-        let served = panic::catch_unwind(AssertUnwindSafe(serve)).unwrap_or_else(|_| {
-            Err(Error::internal("multus-shim panicked; this is a defect, its message is on stderr"))
-        });
-        match served {
-            Ok(stdout) => Answer { stdout, ..Answer::default() },
-            Err(error) => Answer { stdout: error.to_json(), code: 1, ..Answer::default() },
-        }
-    }
-
-    fn about(&self) -> String {
-        let versions = Version::ALL.map(Version::as_str).join(", ");
-        format!(
-            "CNI multus-shim plugin {}\nCNI protocol versions supported: {versions}\n",
-            self.local.version
-        )
+        self.local.program("multus-shim").answer(vars, stdin, |verb, call| self.serve(verb, call, env))
     }
 
     fn serve(

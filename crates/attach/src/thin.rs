@@ -2,9 +2,8 @@
 
 use std::ffi::OsString;
 use std::io::Read;
-use std::panic::{self, AssertUnwindSafe};
 
-use polynic_cni::{Answer, Delegate, Error, Invocation, Verb, Version, VersionInfo, conf, gate};
+use polynic_cni::{Answer, Delegate, Error, Invocation, Program, Verb, Version, VersionInfo, conf, gate};
 
 use crate::cluster::{Cluster, PodNetns};
 use crate::config::Config;
@@ -42,23 +41,12 @@ impl Thin<'_> {
         vars: impl IntoIterator<Item = (OsString, OsString)>,
         stdin: &mut dyn Read,
     ) -> Answer {
-        let vars: Vec<(OsString, OsString)> = vars.into_iter().collect();
-        if vars.iter().all(|(name, value)| name != "CNI_COMMAND" || value.is_empty()) {
-            return Answer { stderr: self.about(), ..Answer::default() };
-        }
-        let serve = || Invocation::from_env(vars, stdin).and_then(|(verb, call)| self.serve(verb, &call));
-        let served = panic::catch_unwind(AssertUnwindSafe(serve)).unwrap_or_else(|_| {
-            Err(Error::internal("multus panicked; this is a defect, its message is on stderr"))
-        });
-        match served {
-            Ok(stdout) => Answer { stdout, ..Answer::default() },
-            Err(error) => Answer { stdout: error.to_json(), code: 1, ..Answer::default() },
-        }
+        self.program("multus").answer(vars, stdin, |verb, call| self.serve(verb, call))
     }
 
-    fn about(&self) -> String {
-        let versions = Version::ALL.map(Version::as_str).join(", ");
-        format!("CNI multus plugin {}\nCNI protocol versions supported: {versions}\n", self.version)
+    /// The executable under one of its names.
+    pub(crate) fn program<'a>(&'a self, name: &'a str) -> Program<'a> {
+        Program { name, about_version: self.version, versions: &Version::ALL }
     }
 
     /// One call, already checked by the protocol's rules.

@@ -45,6 +45,54 @@ impl Answer {
     }
 }
 
+/// An executable that a runtime calls, as far as every one of them is the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Program<'a> {
+    /// Its type, as in `CNI <name> plugin …`.
+    pub name: &'a str,
+    /// The version in its about text.
+    pub about_version: &'a str,
+    /// The protocol versions it accepts, oldest first.
+    pub versions: &'a [Version],
+}
+
+impl Program<'_> {
+    /// Serves one call: checks the environment and reads stdin, has the work done, and makes an answer of the outcome. Every failure, a defect
+    /// of ours included, is a CNI error object. Without a command it says what it is.
+    pub fn answer(
+        &self,
+        vars: impl IntoIterator<Item = (OsString, OsString)>,
+        stdin: &mut dyn Read,
+        serve: impl FnOnce(Verb, &Invocation) -> Result<String, Error>,
+    ) -> Answer {
+        let vars: Vec<(OsString, OsString)> = vars.into_iter().collect();
+        if vars.iter().all(|(name, value)| name != "CNI_COMMAND" || value.is_empty()) {
+            return Answer { stderr: self.about(), ..Answer::default() };
+        }
+        // A panic is a defect of ours, and even then the runtime gets an error object instead of a broken pipe.
+        let run = || Invocation::from_env(vars, stdin).and_then(|(verb, call)| serve(verb, &call));
+        let text = panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(self.panicked()));
+        match text {
+            Ok(stdout) => Answer { stdout, ..Answer::default() },
+            Err(error) => Answer::failure(&error),
+        }
+    }
+
+    fn about(&self) -> String {
+        let versions: Vec<&str> = self.versions.iter().map(|version| version.as_str()).collect();
+        format!(
+            "CNI {} plugin {}\nCNI protocol versions supported: {}\n",
+            self.name,
+            self.about_version,
+            versions.join(", ")
+        )
+    }
+
+    fn panicked(&self) -> Error {
+        Error::internal(format!("plugin {} panicked; this is a defect, its message is on stderr", self.name))
+    }
+}
+
 /// Runs a plugin as an executable: checks the environment and stdin, applies the version gates, calls it,
 /// prints.
 pub fn dispatch(
@@ -52,17 +100,9 @@ pub fn dispatch(
     vars: impl IntoIterator<Item = (OsString, OsString)>,
     stdin: &mut dyn Read,
 ) -> Answer {
-    let vars: Vec<(OsString, OsString)> = vars.into_iter().collect();
-    if vars.iter().all(|(name, value)| name != "CNI_COMMAND" || value.is_empty()) {
-        return about(plugin);
-    }
-    // A panic is a defect of ours, and even then the runtime gets an error object instead of a broken pipe.
-    let run = || Invocation::from_env(vars, stdin).and_then(|(verb, call)| run(plugin, verb, &call));
-    let text = panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(panicked(plugin)));
-    match text {
-        Ok(stdout) => Answer { stdout, ..Answer::default() },
-        Err(error) => Answer::failure(&error),
-    }
+    let program =
+        Program { name: plugin.name(), about_version: plugin.about_version(), versions: plugin.versions() };
+    program.answer(vars, stdin, |verb, call| run(plugin, verb, call))
 }
 
 /// Calls a plugin inside this process by the rules of the executable: the same checks of the config, the
@@ -72,21 +112,6 @@ pub fn invoke(plugin: &dyn PluginMain, verb: Verb, invocation: &Invocation) -> R
         return Ok(Output::Version(VersionInfo::of(plugin.versions())));
     }
     call(plugin, verb, invocation)
-}
-
-fn about(plugin: &dyn PluginMain) -> Answer {
-    let versions: Vec<&str> = plugin.versions().iter().map(|version| version.as_str()).collect();
-    let stderr = format!(
-        "CNI {} plugin {}\nCNI protocol versions supported: {}\n",
-        plugin.name(),
-        plugin.about_version(),
-        versions.join(", ")
-    );
-    Answer { stderr, ..Answer::default() }
-}
-
-fn panicked(plugin: &dyn PluginMain) -> Error {
-    Error::internal(format!("plugin {} panicked; this is a defect, its message is on stderr", plugin.name()))
 }
 
 fn run(plugin: &dyn PluginMain, verb: Verb, invocation: &Invocation) -> Result<String, Error> {

@@ -12,6 +12,7 @@
 pub mod args;
 pub mod attachment;
 pub mod cache;
+pub mod cause;
 pub mod cnitool;
 pub mod conf;
 pub mod conflist;
@@ -35,7 +36,7 @@ pub use attachment::Attachment;
 pub use conf::PluginConf;
 pub use conflist::{ConfList, PluginEntry};
 pub use delegate::{Delegate, Output, delegate_ipam};
-pub use dispatch::{Answer, PluginMain, dispatch, invoke};
+pub use dispatch::{Answer, PluginMain, Program, dispatch, invoke};
 pub use error::{Error, code};
 pub use exec::Exec;
 pub use gate::VersionInfo;

@@ -18,9 +18,3 @@ pub mod primary;
 pub mod programs;
 pub mod thin;
 pub mod watch;
-
-/// An error with all its causes.
-pub(crate) fn with_sources(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use polynic_cni::cause::chain;
 use polynic_controller::command::{self, CommandError};
 
 /// The name of the controller; also `polynic controller`.
@@ -25,12 +26,6 @@ pub(crate) fn init(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 
 fn ended(name: &str, outcome: Result<(), CommandError>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    let _ = writeln!(io::stderr(), "{name}: {text}");
+    let _ = writeln!(io::stderr(), "{name}: {}", chain(&error));
     ExitCode::FAILURE
 }

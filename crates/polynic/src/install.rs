@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use polynic_cni::cause::chain;
 use polynic_install::applets;
 use polynic_install::certificate::{approver, generator};
 use polynic_install::node::Node;
@@ -47,9 +48,7 @@ pub(crate) fn uninstall(root: &str) -> io::Result<()> {
 
 fn ended(name: &str, outcome: Result<(), Failed>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
-    let _ = writeln!(io::stderr(), "{name}: {text}");
+    let _ = writeln!(io::stderr(), "{name}: {}", chain(error.as_ref()));
     ExitCode::FAILURE
 }
 

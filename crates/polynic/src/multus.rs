@@ -6,12 +6,13 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use polynic_attach::{Cluster, Config, DoorNetns, Thin, policy_socket};
-use polynic_cluster::{ConnectError, KubeCluster};
+use polynic_cluster::KubeCluster;
 use polynic_cni::Error;
+use polynic_cni::cause::chain;
 use polynic_kernel::RealDoor;
 use polynic_plugins::Registry;
 
-use crate::plugin::{host, print};
+use crate::plugin::{give, host, print};
 
 /// The name it is called by.
 pub(crate) const NAME: &str = "multus";
@@ -34,10 +35,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         guard: &policy_socket::guard,
         version: VERSION,
     };
-    let answer = thin.answer(std::env::vars_os(), &mut io::stdin().lock() as &mut dyn Read);
-    print(io::stderr().as_fd(), answer.stderr.as_bytes());
-    print(io::stdout().as_fd(), answer.stdout.as_bytes());
-    ExitCode::from(u8::try_from(answer.code).unwrap_or(1))
+    give(&thin.answer(std::env::vars_os(), &mut io::stdin().lock() as &mut dyn Read))
 }
 
 /// Prints the version if a flag asks for it.
@@ -53,16 +51,6 @@ pub(crate) fn says_version(name: &str, mut args: impl Iterator<Item = OsString>)
 /// The API server that the configuration or the environment names, if any.
 fn connect(config: &Config) -> Result<Option<Box<dyn Cluster>>, Error> {
     let connected = KubeCluster::select(&config.kubeconfig);
-    let cluster = connected.map_err(|e| Error::internal(with_sources(&e)))?;
+    let cluster = connected.map_err(|e| Error::internal(chain(&e)))?;
     Ok(cluster.map(|c| Box::new(c) as Box<dyn Cluster>))
-}
-
-fn with_sources(error: &ConnectError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use polynic_cluster::whereabouts::Direct;
-use polynic_cni::dispatch;
+use polynic_cni::{Answer, dispatch};
 use polynic_kernel::RealDoor;
 use polynic_plugins::{Host, Registry};
 use polynic_wire::whereabouts::Whereabouts;
@@ -22,10 +22,14 @@ const STATE: &str = "/run/polynic";
 pub(crate) fn run(name: &str) -> Option<ExitCode> {
     let registry = Registry::new(host());
     let plugin = registry.plugin(name)?;
-    let answer = dispatch(&plugin, std::env::vars_os(), &mut io::stdin().lock() as &mut dyn Read);
+    Some(give(&dispatch(&plugin, std::env::vars_os(), &mut io::stdin().lock() as &mut dyn Read)))
+}
+
+/// Prints what an executable is to print; its exit status.
+pub(crate) fn give(answer: &Answer) -> ExitCode {
     print(io::stderr().as_fd(), answer.stderr.as_bytes());
     print(io::stdout().as_fd(), answer.stdout.as_bytes());
-    Some(ExitCode::from(u8::try_from(answer.code).unwrap_or(1)))
+    ExitCode::from(u8::try_from(answer.code).unwrap_or(1))
 }
 
 /// Writes in one go: the standard library's stdout would split the answer before its last line and wake the reader twice.

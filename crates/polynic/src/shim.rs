@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -14,7 +13,7 @@ use polynic_wire::multus::deletions::{self, Deletions};
 use polynic_wire::multus::{Endpoint, MultusSocket};
 
 use crate::multus::{VERSION, says_version};
-use crate::plugin::{host, print};
+use crate::plugin::{give, host};
 
 /// The name it is called by.
 pub(crate) const NAME: &str = "multus-shim";
@@ -38,8 +37,5 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let deletions = Deletions::new(deletions::DIRECTORY);
     let agent = |directory: &Path| Box::new(MultusSocket::in_directory(directory)) as Box<dyn Endpoint>;
     let shim = Shim { agent: &agent, local, deletions: &deletions, patience: Patience::DEFAULT };
-    let answer = shim.answer(std::env::vars_os(), &mut io::stdin().lock() as &mut dyn Read);
-    print(io::stderr().as_fd(), answer.stderr.as_bytes());
-    print(io::stdout().as_fd(), answer.stdout.as_bytes());
-    ExitCode::from(u8::try_from(answer.code).unwrap_or(1))
+    give(&shim.answer(std::env::vars_os(), &mut io::stdin().lock() as &mut dyn Read))
 }

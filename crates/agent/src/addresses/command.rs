@@ -9,7 +9,8 @@ use polynic_runtime::configuration::Environment;
 use super::config::DEFAULT_PATH;
 use super::{Config, Daemon, InProcess};
 use crate::command::CommandError;
-use crate::compose::{Failure, Part, Stage, Surroundings, chain};
+use crate::compose::{Failure, Part, Stage, Surroundings};
+use polynic_cni::cause::chain;
 
 /// The replaced program.
 pub const NAME: &str = "spiderpool-agent";

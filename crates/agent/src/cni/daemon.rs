@@ -31,7 +31,8 @@ use super::command::NAME;
 use super::endpoint::{Endpoint, Surroundings};
 use super::foreign::Foreign;
 use super::{Config, hot_plug, replay};
-use crate::compose::{Failure, Links, chain};
+use crate::compose::{Failure, Links};
+use polynic_cni::cause::chain;
 
 /// How long pods and NADs are waited for; an API server that is away keeps nobody from starting.
 const SYNC: Duration = Duration::from_secs(20);

@@ -14,7 +14,8 @@ use polynic_flannel::{
 use super::flags::{FlagError, Flags};
 use super::{Config, PERIOD, run};
 use crate::command::{CommandError, Environment};
-use crate::compose::{Failure, Part, Running, Stage, Surroundings, chain};
+use crate::compose::{Failure, Part, Running, Stage, Surroundings};
+use polynic_cni::cause::chain;
 
 /// The replaced program's name.
 pub const NAME: &str = "flanneld";

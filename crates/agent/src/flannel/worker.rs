@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use polynic_cluster::flannel::Nodes;
+use polynic_cni::cause::chain;
 use polynic_flannel::diff::Memory;
 use polynic_flannel::{Instance, Lease, Outcome, Own, SubnetFile, write_whole};
 use polynic_kernel::{Door, Kernel, RealDoor};
@@ -142,11 +143,4 @@ fn write_if_new(path: &Path, text: &str) -> Result<(), String> {
 fn memory_file(subnet_file: &Path) -> PathBuf {
     let name = subnet_file.file_name().unwrap_or_default().to_string_lossy();
     subnet_file.with_file_name(format!("{name}.routes"))
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {}", chain(source)),
-        None => error.to_string(),
-    }
 }

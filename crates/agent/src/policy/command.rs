@@ -2,7 +2,8 @@
 
 use super::{Config, service};
 use crate::command::{CommandError, Environment};
-use crate::compose::{Failure, Part, Stage, Surroundings, chain};
+use crate::compose::{Failure, Part, Stage, Surroundings};
+use polynic_cni::cause::chain;
 
 /// The replaced program that is in use.
 pub const NAME: &str = "multi-networkpolicy-nftables";

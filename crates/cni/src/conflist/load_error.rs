@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::cause;
 use crate::error::Error;
 
 /// Why a network could not be loaded.
@@ -69,12 +70,6 @@ pub enum LoadError {
 impl From<LoadError> for Error {
     /// The whole chain of causes in one line, as the protocol carries it.
     fn from(error: LoadError) -> Error {
-        let mut text = error.to_string();
-        let mut cause = std::error::Error::source(&error);
-        while let Some(inner) = cause {
-            text.push_str(&format!(": {inner}"));
-            cause = inner.source();
-        }
-        Error::internal(text)
+        Error::internal(cause::chain(&error))
     }
 }

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use kube::Client;
 use kube::config::{Kubeconfig, KubeconfigError};
 use polynic_cluster::{ConnectError, client_from};
+use polynic_cni::cause::chain;
 use polynic_runtime::Shutdown;
 
 use crate::certificate::issuer::{IssueError, Issuer};
@@ -133,11 +134,11 @@ pub async fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Generator
     tracing::info!(file = %settings.output.display(), "wrote the kubeconfig of the node's certificate");
     let client = || async {
         // The certificate may have ended while nobody could renew it: then the bootstrap configuration is asked again.
-        let own = connect(&settings.output).await.map_err(|why| crate::with_sources(&why))?;
+        let own = connect(&settings.output).await.map_err(|why| chain(&why))?;
         if own.apiserver_version().await.is_ok() {
             return Ok(own);
         }
-        connect(&settings.bootstrap).await.map_err(|why| crate::with_sources(&why))
+        connect(&settings.bootstrap).await.map_err(|why| chain(&why))
     };
     issuer.keep(client, &shutdown).await;
     Ok(files::remove(&settings.output)?)

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use polynic_cni::cause::chain;
 use polynic_runtime::Shutdown;
 use tokio::time::{sleep, timeout};
 
@@ -106,7 +107,7 @@ impl Issuer {
         while shutdown.unless(sleep(until(due))).await.is_some() {
             let attempt = async {
                 let client = client().await?;
-                self.issue(&client).await.map_err(|why| crate::with_sources(&why))
+                self.issue(&client).await.map_err(|why| chain(&why))
             };
             match shutdown.unless(attempt).await {
                 Some(Ok(stored)) => due = Some(stored.renewal()),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use polynic_cni::JsonMap;
+use polynic_cni::cause::chain;
 use polynic_cni::json::{self, get_ci};
 use serde_json::Value;
 
@@ -141,7 +142,7 @@ impl Generator {
             pause = match self.pass() {
                 Ok(()) => Duration::MAX,
                 Err(why) => {
-                    self.say(&crate::with_sources(&why));
+                    self.say(&chain(&why));
                     PUT_BACK
                 }
             };
@@ -179,7 +180,7 @@ impl Generator {
             Ok(Ok(())) => self.said = None,
             Ok(Err(why)) => self.say(&format!("the configuration stays as it is: {why}")),
             // What cannot be wrapped, or read, is no reason to take away what works.
-            Err(why) => self.say(&format!("the configuration stays as it is: {}", crate::with_sources(&why))),
+            Err(why) => self.say(&format!("the configuration stays as it is: {}", chain(&why))),
         }
         self.put()
     }

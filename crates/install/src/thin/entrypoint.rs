@@ -14,6 +14,7 @@ use crate::thin::document::{DocumentError, document, named};
 use crate::thin::master::Master;
 use crate::thin::options::Options;
 use crate::watch::{Stop, Watch, Woken};
+use polynic_cni::cause::chain;
 
 /// Of the configuration and of the credentials.
 const MODE: u32 = 0o600;
@@ -89,7 +90,7 @@ impl Entrypoint {
         let mut said = None;
         // A moment's end is no event: it has to be looked for.
         while watch.wait(stop, Duration::from_secs(1)) == Woken::Look {
-            let problem = self.refresh(&mut master).err().map(|why| crate::with_sources(&why));
+            let problem = self.refresh(&mut master).err().map(|why| chain(&why));
             if let Some(problem) = problem.as_ref().filter(|_| said != problem) {
                 tracing::warn!("everything stays as it is: {problem}");
             }
