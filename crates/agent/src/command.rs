@@ -5,6 +5,7 @@
 //! configuration lies at its default place. Options alone are those of `spiderpool-agent`.
 
 use polynic_cluster::ConnectError;
+use polynic_cni::cause::chain;
 use polynic_runtime::Shutdown;
 use polynic_runtime::log::{self, LogError};
 
@@ -15,7 +16,6 @@ use crate::dhcp;
 use crate::flannel;
 use crate::ip_reconciler;
 use crate::policy;
-use polynic_cni::cause::chain;
 
 pub use polynic_runtime::configuration::Environment;
 

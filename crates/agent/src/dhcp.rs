@@ -1,11 +1,11 @@
 //! The DHCP daemon as a service of the agent: `dhcp daemon` (spec/plugins.md 2.3). It works on threads of its own.
 
+use polynic_cni::cause::chain;
 use polynic_dhcp::daemon::{Daemon, Options};
 use polynic_kernel::{RealDoor, inherited};
 
 use crate::command::{CommandError, Environment};
 use crate::compose::{Failure, Part, Stage, Surroundings};
-use polynic_cni::cause::chain;
 
 /// The replaced program: the plugin's executable, called with the word `daemon`.
 pub const NAME: &str = "dhcp";

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use tokio::runtime::Handle;
 
+use polynic_cni::cause::chain;
 use polynic_runtime::configuration::Environment;
 
 use super::config::DEFAULT_PATH;
 use super::{Config, Daemon, InProcess};
 use crate::command::CommandError;
 use crate::compose::{Failure, Part, Stage, Surroundings};
-use polynic_cni::cause::chain;
 
 /// The replaced program.
 pub const NAME: &str = "spiderpool-agent";

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use polynic_cni::cause::chain;
+
 use super::config::DEFAULT_PATH;
 use super::daemon::{self, Around, DRAIN};
 use super::{Config, ConfigError};
 use crate::command::{CommandError, Environment};
 use crate::compose::{Failure, Part, Stage, Surroundings};
-use polynic_cni::cause::chain;
 
 /// The replaced program.
 pub const NAME: &str = "multus-daemon";

@@ -13,6 +13,7 @@ use kube::Client;
 use polynic_cluster::NodeCache;
 use polynic_cluster::whereabouts::Direct;
 use polynic_cni::Exec;
+use polynic_cni::cause::chain;
 use polynic_install::generate::{GenerateError, Generator, Settings};
 use polynic_install::watch::{self, Stop};
 use polynic_kernel::RealDoor;
@@ -32,7 +33,6 @@ use super::endpoint::{Endpoint, Surroundings};
 use super::foreign::Foreign;
 use super::{Config, hot_plug, replay};
 use crate::compose::{Failure, Links};
-use polynic_cni::cause::chain;
 
 /// How long pods and NADs are waited for; an API server that is away keeps nobody from starting.
 const SYNC: Duration = Duration::from_secs(20);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use kube::Client;
 use polynic_cluster::{client_at, flannel};
+use polynic_cni::cause::chain;
 use polynic_flannel::rules::RuleOptions;
 use polynic_flannel::{
     DEFAULT_PATH, DEFAULT_PREFIX, Keys, NetConf, NetConfError, PerFamily, PrefixError, Selection, Settings,
@@ -15,7 +16,6 @@ use super::flags::{FlagError, Flags};
 use super::{Config, PERIOD, run};
 use crate::command::{CommandError, Environment};
 use crate::compose::{Failure, Part, Running, Stage, Surroundings};
-use polynic_cni::cause::chain;
 
 /// The replaced program's name.
 pub const NAME: &str = "flanneld";

@@ -1,9 +1,10 @@
 //! The command lines `multi-networkpolicy-nftables` and `multi-networkpolicy-iptables`, whichever a DaemonSet calls: both get the same.
 
+use polynic_cni::cause::chain;
+
 use super::{Config, service};
 use crate::command::{CommandError, Environment};
 use crate::compose::{Failure, Part, Stage, Surroundings};
-use polynic_cni::cause::chain;
 
 /// The replaced program that is in use.
 pub const NAME: &str = "multi-networkpolicy-nftables";

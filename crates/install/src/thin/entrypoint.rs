@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use polynic_cni::cause::chain;
+
 use crate::files::{self, FileError};
 use crate::follow::{MOMENT, Why};
 use crate::generate::remove_twin;
@@ -14,7 +16,6 @@ use crate::thin::document::{DocumentError, document, named};
 use crate::thin::master::Master;
 use crate::thin::options::Options;
 use crate::watch::{Stop, Watch, Woken};
-use polynic_cni::cause::chain;
 
 /// Of the configuration and of the credentials.
 const MODE: u32 = 0o600;
