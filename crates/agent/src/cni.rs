@@ -13,12 +13,12 @@ mod config;
 pub mod daemon;
 mod desk;
 mod endpoint;
-mod foreign;
 mod hot_plug;
 mod metrics;
 mod order;
 mod replay;
 mod request;
+mod rooted;
 mod sandboxes;
 
 pub use config::{Config, ConfigError};

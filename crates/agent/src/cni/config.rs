@@ -54,7 +54,7 @@ pub enum ConfigError {
 pub struct Config {
     /// Directory of the socket.
     pub socket_dir: PathBuf,
-    /// Root directory for plugins that are not built in, unless it is ours.
+    /// Root directory for plugins, unless it is ours.
     pub chroot_dir: Option<PathBuf>,
     /// Level of the daemon's own log, by the replaced daemon's names.
     pub log_level: String,
@@ -74,7 +74,7 @@ pub struct Config {
     pub hot_plug: bool,
     /// Where deletions wait that could not be completed.
     pub deletions: PathBuf,
-    /// Directory of volatile state: records of attachments and locks.
+    /// Directory of volatile state, as plugins see it: records of attachments and locks.
     pub state: PathBuf,
     /// What goes over the configuration that a shim sends.
     pub overlay: JsonMap,
@@ -134,9 +134,9 @@ impl Config {
         let written: Written = json::from_map(&map).map_err(ConfigError::Json)?;
         let connection_limit = written.connection_limit.map(limit).transpose()?;
         let path = |text: String| Some(text).filter(|text| !text.is_empty()).map(PathBuf::from);
+        let chroot_dir = path(written.chroot_dir);
         Ok(Self {
             socket_dir: path(written.socket_dir).unwrap_or_else(|| SOCKET_DIR.into()),
-            chroot_dir: path(written.chroot_dir),
             log_level: written.log_level,
             metrics_port: written.metrics_port,
             connection_limit,
@@ -145,7 +145,8 @@ impl Config {
             generator: None,
             certificates: certificates(written.per_node_certificate)?,
             hot_plug: written.hot_plug.unwrap_or(true),
-            deletions: deletions::DIRECTORY.into(),
+            deletions: on_node(chroot_dir.as_deref(), Path::new(deletions::DIRECTORY)),
+            chroot_dir,
             state: "/run/polynic".into(),
             overlay: overlay(map),
         })
@@ -154,6 +155,11 @@ impl Config {
     /// The socket.
     pub fn socket(&self) -> PathBuf {
         self.socket_dir.join(SOCKET_NAME)
+    }
+
+    /// The directory of volatile state, as this process sees it.
+    pub fn state_here(&self) -> PathBuf {
+        on_node(self.chroot_dir.as_deref(), &self.state)
     }
 
     /// The level of the daemon's log by the names of our logs.
@@ -175,6 +181,14 @@ impl Config {
             sent.insert(key.clone(), value.clone());
         }
         sent
+    }
+}
+
+/// A file of the node, which shims and plugins on the node know as well, as a process in a container sees it.
+fn on_node(root: Option<&Path>, path: &Path) -> PathBuf {
+    match (root, path.strip_prefix("/")) {
+        (Some(root), Ok(path)) => root.join(path),
+        _ => path.to_owned(),
     }
 }
 
@@ -264,6 +278,8 @@ mod tests {
         .unwrap();
         assert_eq!(config.socket(), Path::new("/host/run/multus/multus.sock"));
         assert_eq!(config.chroot_dir, Some("/hostroot".into()));
+        assert_eq!(config.deletions, Path::new("/hostroot/var/lib/polynic/deletions"));
+        assert_eq!(config.state_here(), Path::new("/hostroot/run/polynic"));
         assert_eq!((config.metrics_port, config.connection_limit, config.workers), (Some(9091), Some(7), 3));
         assert_eq!((config.own_log_level(), config.hot_plug), ("info", false));
         let certificates = config.certificates.unwrap();

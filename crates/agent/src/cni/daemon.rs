@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use polynic_cluster::NodeCache;
 use polynic_cluster::whereabouts::Direct;
-use polynic_cni::Exec;
+use polynic_cni::Delegate;
 use polynic_cni::cause::chain;
 use polynic_install::generate::{GenerateError, Generator, Settings};
 use polynic_install::watch::{self, Stop};
@@ -30,7 +30,7 @@ use tokio::time::{sleep, timeout};
 use super::api::Api;
 use super::command::NAME;
 use super::endpoint::{Endpoint, Surroundings};
-use super::foreign::Foreign;
+use super::rooted::Rooted;
 use super::{Config, hot_plug, replay};
 use crate::compose::{Failure, Links};
 
@@ -206,9 +206,12 @@ async fn on_all_addresses(port: u16) -> Result<Listener, http::ListenError> {
 }
 
 fn surroundings(config: &Config, around: &Around, cluster: Option<Arc<NodeCache>>) -> Surroundings {
-    let foreign = Foreign { root: config.chroot_dir.clone(), exec: Exec::default() };
+    let plugins: Box<dyn Delegate> = Box::new(Registry::new(host(config, around)));
     Surroundings {
-        delegate: Box::new(Registry::with_foreign(host(config, around), Box::new(foreign))),
+        delegate: match config.chroot_dir.clone() {
+            Some(root) => Box::new(Rooted { root, plugins }),
+            None => plugins,
+        },
         door: Box::new(RealDoor::default()),
         cluster,
         env: std::env::vars_os().collect(),

@@ -71,7 +71,7 @@ impl Endpoint {
             turns: config.connection_limit.map(|limit| Arc::new(Semaphore::new(limit))),
             metrics: Arc::default(),
             deletions: Deletions::new(&config.deletions),
-            sandboxes: Sandboxes::new(config.state.join("multus-shim.conf")),
+            sandboxes: Sandboxes::new(config.state_here().join("multus-shim.conf")),
             has_attached: Notify::new(),
             config,
             around,

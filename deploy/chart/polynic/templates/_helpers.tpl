@@ -51,7 +51,7 @@ annotations:
 
 {{/* The agent's plugins. */}}
 {{- define "polynic.plugins" -}}
-{{- $names := list "spiderpool" "coordinator" "ifacer" -}}
+{{- $names := list "spiderpool" "coordinator" -}}
 {{- if .Values.multus.multusCNI.install -}}
 {{- $names = concat $names (list "multus" "passthru") -}}
 {{- end -}}
