@@ -77,9 +77,8 @@ pub async fn observe<S: Store>(
 }
 
 fn has_namesake(pod: &Pod, key: &PodKey, endpoint: Option<&Endpoint>, pools: &[Arc<Pool>]) -> bool {
-    let mut records = pools.iter().flat_map(|pool| pool.records.iter().map(|(_, record)| record));
-    endpoint.is_some_and(|endpoint| endpoint.uid != pod.uid)
-        || records.any(|record| record.uid != pod.uid && record.pod == *key)
+    let mut records = pools.iter().flat_map(|pool| pool.records.of_pod(key).map(|(_, record)| record));
+    endpoint.is_some_and(|endpoint| endpoint.uid != pod.uid) || records.any(|record| record.uid != pod.uid)
 }
 
 async fn observe_pod<S: Store>(
