@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use polynic_bench::cluster::Cluster;
 use polynic_bench::process::{self, Memory};
-use polynic_kernel::{Door, Kernel, RealDoor};
+use polynic_kernel::{Door, RealDoor};
 use polynic_net::{Address, Change, IfName, Link, LinkKind, Place, Veth};
 use serde_json::{Value, json};
 
@@ -174,12 +174,17 @@ fn agent(program: &Path, directory: &Path, cluster: &Cluster) -> anyhow::Result<
     fs::write(directory.join("daemon-config.json"), daemon.to_string())?;
     fs::write(directory.join("spiderpool.yml"), "enableSpiderSubnet: false\n")?;
     let kubeconfig = cluster.kubeconfig().display().to_string();
-    Command::new(program)
+    let mut command = Command::new(program);
+    // To find out what the allocator's settings are worth.
+    let settings =
+        std::env::vars().filter(|(name, _)| name.starts_with("MALLOC_") || name == "GLIBC_TUNABLES");
+    command
         .args(["agent", "spiderpool-agent", "daemon"])
         .arg(format!("--config-path={}", text("spiderpool.yml")))
         .arg(format!("--kubeconfig={kubeconfig}"))
         .args(["--", "multus-daemon", "-config", &text("daemon-config.json"), "-kubeconfig", &kubeconfig])
         .env_clear()
+        .envs(settings)
         .env("MULTUS_NODE_NAME", NODE)
         .env("SPIDERPOOL_NODE_NAME", NODE)
         .env("SPIDERPOOL_LOG_LEVEL", "error")
