@@ -42,8 +42,8 @@ pub(crate) struct Plan<'a> {
 
 /// Where a runtime looks by default.
 const USUAL: [&str; 2] = ["/opt/cni/bin", "/etc/cni/net.d"];
-/// What the default network of a node without us needs; containerd wants `loopback`.
-const REFERENCE_PLUGINS: [&str; 4] = ["host-local", "loopback", "macvlan", "ptp"];
+/// What the default networks of a node without us need; containerd wants `loopback`.
+const REFERENCE_PLUGINS: [&str; 6] = ["bridge", "host-local", "loopback", "macvlan", "portmap", "ptp"];
 
 /// A node; everything on it ends with it.
 pub struct Node {
@@ -172,7 +172,7 @@ fn start_containerd(space: &Space, plan: Plan<'_>) -> Containerd {
 
 /// What kube-proxy does for the one service that our pods use.
 fn carry_service(space: &Space, server: SocketAddr) {
-    space.ip(&format!("route add 10.96.0.0/16 via {}", server.ip()));
+    space.ip(&format!("route add default via {}", server.ip()));
     let to_server = format!("ip daddr 10.96.0.1 tcp dport 443 dnat to {server}");
     let chain = |hook| format!("chain {hook} {{ type nat hook {hook} priority -100; {to_server}; }}");
     let table = format!("table ip services {{\n{}\n{}\n}}", chain("output"), chain("prerouting"));

@@ -17,8 +17,11 @@ fn the_chart_is_installed_gives_pods_addresses_of_pools_and_is_taken_off() {
     let Some(bed) = Bed::or_skip() else { return };
     let api = &bed.cluster.api;
     let mut manifests = Manifests::ours("polynic.yaml");
+    // It copies the program into memory here, and that of tests is five times as large as what is shipped.
+    multus(&mut manifests)["resources"] = Value::Null;
     manifests.apply(api);
     settled(&bed);
+    bed.multus_is_loaded();
     bed.cluster.settled(JOBS, "spiderpool-init");
     assert!(api.get(COORDINATORS, "default").is_some(), "the first objects are there");
 
@@ -38,7 +41,7 @@ fn the_chart_is_installed_gives_pods_addresses_of_pools_and_is_taken_off() {
     bed.create_pods("first", |_| "lan".to_owned());
     bed.all_have_both();
     // Agents end one after the other while pods come and go.
-    let args = agent(&mut manifests).as_array_mut().unwrap();
+    let args = multus(&mut manifests)["args"].as_array_mut().unwrap();
     args.push("--uninstall-on-exit".into());
     manifests.apply(api);
     bed.create_pods("second", |_| "lan".to_owned());
@@ -54,11 +57,11 @@ fn the_chart_is_installed_gives_pods_addresses_of_pools_and_is_taken_off() {
     bed.is_as_before();
 }
 
-/// The arguments of the container that installs `multus`: what the value `multus.multusCNI.uninstall` adds to.
-fn agent(manifests: &mut Manifests) -> &mut Value {
+/// The container that installs `multus`; the value `multus.multusCNI.uninstall` adds to its arguments.
+fn multus(manifests: &mut Manifests) -> &mut Value {
     let agent = manifests.object("DaemonSet", "spiderpool-agent");
     let containers = agent["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap();
-    &mut containers.iter_mut().find(|container| container["name"] == "multus-cni").unwrap()["args"]
+    containers.iter_mut().find(|container| container["name"] == "multus-cni").unwrap()
 }
 
 fn settled(bed: &Bed) {

@@ -42,6 +42,14 @@ impl Bed {
         }
     }
 
+    /// Runtimes have loaded our configuration: until then pods get the default network alone.
+    pub(crate) fn multus_is_loaded(&self) {
+        for node in &self.cluster.nodes {
+            let loaded = || node.cri.networks().iter().any(|name| name == "multus-cni-network").then_some(());
+            wait::until("multus is loaded", loaded, || self.cluster.last_words());
+        }
+    }
+
     /// One pod on each node.
     pub(crate) fn create_pods(&self, name: &str, network: impl Fn(&str) -> String) {
         for node in self.cluster.nodes.iter().map(Node::name) {
@@ -135,6 +143,7 @@ fn multus_is_installed_by_our_manifests_changes_its_mode_and_is_taken_off() {
     let api = &bed.cluster.api;
     Manifests::ours("multus-daemonset-thick.yaml").apply(api);
     bed.cluster.settled(DAEMON_SETS, MULTUS);
+    bed.multus_is_loaded();
     let before = bed.observe();
     bed.define_networks();
     bed.create_pods("thick", lan);
@@ -171,6 +180,7 @@ fn the_published_manifests_of_multus_and_flannel_run_with_another_image() {
     let thick = published(&upstream, "multus-daemonset-thick.yml");
     thick.apply(api);
     bed.cluster.settled(DAEMON_SETS, MULTUS);
+    bed.multus_is_loaded();
     bed.define_networks();
     // Bridge, tables and records of flannel's network stay for the next pod.
     bed.create_pods("first", lan);

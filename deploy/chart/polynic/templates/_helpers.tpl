@@ -51,7 +51,7 @@ annotations:
 
 {{/* The agent's plugins. */}}
 {{- define "polynic.plugins" -}}
-{{- $names := list "spiderpool" "coordinator" -}}
+{{- $names := list "spiderpool" "coordinator" "ifacer" -}}
 {{- if .Values.multus.multusCNI.install -}}
 {{- $names = concat $names (list "multus" "passthru") -}}
 {{- end -}}
