@@ -50,6 +50,18 @@ impl Bed {
         }
     }
 
+    /// The configuration of thin mode has taken the other one's place.
+    fn is_thin(&self) {
+        for node in &self.cluster.nodes {
+            let file = node.space.outside("/etc/cni/net.d/00-multus.conf");
+            let is_thin = || {
+                let conf: Value = serde_json::from_slice(&std::fs::read(&file).ok()?).unwrap();
+                (conf["type"] == "multus").then_some(())
+            };
+            wait::until("multus is thin", is_thin, || self.cluster.last_words());
+        }
+    }
+
     /// One pod on each node.
     pub(crate) fn create_pods(&self, name: &str, network: impl Fn(&str) -> String) {
         for node in self.cluster.nodes.iter().map(Node::name) {
@@ -154,6 +166,7 @@ fn multus_is_installed_by_our_manifests_changes_its_mode_and_is_taken_off() {
     thin.apply(api);
     bed.create_pods("between", lan);
     bed.cluster.settled(DAEMON_SETS, MULTUS);
+    bed.is_thin();
     bed.create_pods("thin", lan);
     bed.all_have_both();
     bed.delete_pods(&before);
