@@ -1,5 +1,5 @@
 use polynic_cni::{Error, Invocation, Output, Verb, invoke};
-use polynic_kernel::{Door, FakeDoor, Kernel};
+use polynic_kernel::{Door, FakeDoor};
 use polynic_net::{Facts, LinkFact};
 use polynic_wire::{ReleaseJournal, Sockets};
 use serde_json::{Value, json};

@@ -48,7 +48,7 @@ fn bar(share: f64) -> String {
 /// Who holds which address of a pool.
 pub(super) fn holders(survey: &Survey, name: &str) -> Result<String, String> {
     let usage = named(survey, name)?;
-    let mut text = format!("{name}  {}  {}  {}\n", usage.pool.subnet, counts(usage), bar(usage.share()));
+    let mut text = format!("{name}  {}  {}  {}\n", usage.pool.subnet, counts(&usage), bar(usage.share()));
     let mut records: Vec<_> = usage.pool.records.iter().collect();
     records.sort_by_key(|record| record.ip);
     let row = |record: &polynic_checker::Record| {
