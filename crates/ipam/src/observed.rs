@@ -47,7 +47,10 @@ impl ObservedPod {
             name: self.pod.key.name.clone(),
             uid: self.pod.uid.clone(),
         };
-        self.parent.clone().or_else(|| self.pod.controller.clone()).unwrap_or_else(own)
+        // What else may run a ReplicaSet or a Job has no part in this.
+        let counts = |parent: &&Controller| matches!(parent.kind.as_str(), "Deployment" | "CronJob");
+        let parent = self.parent.as_ref().filter(counts).or(self.pod.controller.as_ref());
+        parent.cloned().unwrap_or_else(own)
     }
 }
 
