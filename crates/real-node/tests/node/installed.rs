@@ -124,9 +124,10 @@ impl Bed {
         self.cluster.nodes.iter().map(|node| Leftovers::observe(&node.space)).collect()
     }
 
-    /// No pod of the system is left.
+    /// No pod of the system runs any more; that of a finished Job may still be listed.
     pub(crate) fn wait_until_off(&self) {
-        let gone = || self.cluster.api.list(SYSTEM_PODS).is_empty().then_some(());
+        let has_ended = |pod: &Value| pod["status"]["phase"] == "Succeeded";
+        let gone = || self.cluster.api.list(SYSTEM_PODS).iter().all(has_ended).then_some(());
         wait::until("our pods have ended", gone, || self.cluster.last_words());
     }
 
