@@ -58,6 +58,12 @@ impl FakeServer {
         self.seen().into_iter().map(|(request, _)| request).collect()
     }
 
+    /// A client of this server.
+    pub(crate) async fn client(&self) -> kube::Client {
+        let url = format!("http://127.0.0.1:{}", self.port).parse().unwrap();
+        crate::connect::client(kube::Config::new(url)).unwrap()
+    }
+
     /// A cluster that asks this server, impatiently.
     pub(crate) fn cluster(&self) -> KubeCluster {
         cluster_at(self.port)

@@ -49,6 +49,7 @@ mod shape;
 mod spiderpool;
 mod state;
 mod supervisor;
+mod thick;
 mod ui;
 mod underlay;
 

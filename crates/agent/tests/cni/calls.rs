@@ -141,6 +141,21 @@ fn the_socket_answers_probes_and_refuses_what_is_no_call() {
         ask("/cni", br#"{"env":{"CNI_COMMAND":"JUMP"},"config":"e30="}"#),
         (400, "unknown cmd type: JUMP\n".to_owned())
     );
+    for (method, path, status) in [
+        ("GET", "/cni", "405 Method Not Allowed"),
+        ("PUT", "/cni", "405 Method Not Allowed"),
+        ("GET", "/delegate", "405 Method Not Allowed"),
+        ("DELETE", "/healthz", "405 Method Not Allowed"),
+        ("PATCH", "/readyz", "405 Method Not Allowed"),
+        ("GET", "/healthz", "200 OK"),
+        ("GET", "/readyz", "200 OK"),
+        ("GET", "/", "404 Not Found"),
+    ] {
+        let answer = raw(&node.path("run/multus.sock"), method, path);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{method} {path}: {answer}");
+        let body = if status.starts_with("405") { "\r\n\r\nMethod not allowed\n" } else { "\r\n\r\n" };
+        assert!(answer.ends_with(body), "{method} {path}: {answer}");
+    }
     let mode = std::os::unix::fs::PermissionsExt::mode(
         &std::fs::metadata(node.path("run/multus.sock")).unwrap().permissions(),
     );
@@ -150,6 +165,16 @@ fn the_socket_answers_probes_and_refuses_what_is_no_call() {
         page.contains("multus_server_request_total{handler=\"/cni\",code=\"400\",method=\"post\"} 2"),
         "{page}"
     );
+}
+
+/// A request without a body by any method, and the whole answer.
+fn raw(socket: &std::path::Path, method: &str, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]
