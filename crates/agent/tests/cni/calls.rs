@@ -1,13 +1,14 @@
 //! Calls of a runtime, from the shim to the kernel and back.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use polynic_attach::shim::Patience;
 use polynic_cni::{Answer, Error, Verb};
 use polynic_wire::multus::{CniRequest, Endpoint, InterfaceAttributes, MultusSocket};
 use serde_json::json;
 
 use crate::api::{PODS, soon, until};
-use crate::node::{NADS, PATIENCE, node};
+use crate::node::{Agent, NADS, PATIENCE, node};
 
 #[test]
 fn a_pod_gets_its_networks_through_shim_and_agent_and_gives_them_back() {
@@ -61,7 +62,7 @@ fn without_agent_a_pod_is_deleted_by_the_shim() {
     let pod = node.pod("web", "a");
     pod.add();
     drop(agent);
-    let patience = polynic_attach::shim::Patience { ready: PATIENCE.brief, ..PATIENCE };
+    let patience = Patience { ready: PATIENCE.brief, ..PATIENCE };
     let answer = node.pod("late", "").call_with(Verb::Add, &node.conf(), patience);
     let error = Error::from_json(answer.stdout.as_bytes()).unwrap();
     assert_eq!(error.code, 11, "{error}");
@@ -69,6 +70,25 @@ fn without_agent_a_pod_is_deleted_by_the_shim() {
     pod.del();
     assert_eq!((pod.names().len(), node.host_links()), (0, 0));
     assert_eq!(node.leftovers(), [""; 0]);
+}
+
+#[test]
+fn an_agent_that_ends_sends_new_pods_away_and_serves_deletions() {
+    let Some(node) = node() else { return };
+    let agent = Agent::with_drain(node.config(&json!({})), node.world.kubeconfig(), Duration::from_secs(600));
+    let (pod, late) = (node.pod("web", "a"), node.pod("late", "a"));
+    pod.add();
+    agent.end();
+    let socket = MultusSocket::in_directory(&node.path("run"));
+    until("it is not ready any more", || socket.post("/readyz", b"", soon()).unwrap().status == 500);
+    let patience = Patience { ready: PATIENCE.brief, ..PATIENCE };
+    let answer = late.call_with(Verb::Add, &node.conf(), patience);
+    assert_eq!(Error::from_json(answer.stdout.as_bytes()).unwrap().code, 11, "{}", answer.stdout);
+    pod.del();
+    assert_eq!((pod.names().len(), node.leftovers()), (0, Vec::new()));
+    let served = "multus_server_request_total{handler=\"/cni\",code=\"200\",method=\"post\"} 2";
+    assert!(agent.counts(served), "the ADD and the DEL: {}", agent.endpoint.metrics().page().text());
+    agent.leave();
 }
 
 #[test]

@@ -433,12 +433,17 @@ pub struct Agent {
 
 impl Agent {
     pub fn start(config: Config, kubeconfig: PathBuf) -> Self {
+        Self::with_drain(config, kubeconfig, Duration::ZERO)
+    }
+
+    /// One that serves calls so long after its end has come.
+    pub fn with_drain(config: Config, kubeconfig: PathBuf, drain: Duration) -> Self {
         let (shutdown, (started, endpoint)) = (Shutdown::default(), std::sync::mpsc::channel());
         let ending = shutdown.clone();
         let thread = thread::spawn(move || {
             runtime().block_on(async move {
                 let client = client_from(Some(&kubeconfig)).await.unwrap();
-                let around = Around { client, seed: 7, links: Arc::default(), drain: Duration::ZERO };
+                let around = Around { client, seed: 7, links: Arc::default(), drain };
                 let daemon = Daemon::start(config, around, ending.clone()).await.unwrap();
                 daemon.check_itself().await.unwrap();
                 started.send(daemon.endpoint().clone()).unwrap();
@@ -450,6 +455,16 @@ impl Agent {
 }
 
 impl Agent {
+    /// Its end has come.
+    pub fn end(&self) {
+        self.shutdown.trigger();
+    }
+
+    /// Leaves it to the end of the test's process.
+    pub fn leave(mut self) {
+        self.thread = None;
+    }
+
     /// A line of the metrics' page.
     pub fn counts(&self, line: &str) -> bool {
         self.endpoint.metrics().page().text().lines().any(|known| known == line)
