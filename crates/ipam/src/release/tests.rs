@@ -143,7 +143,7 @@ fn a_detached_interface_of_a_living_pod_gives_back_its_own_addresses_alone() {
     api.endpoints.get_mut(&PodKey::new("a", "db-0")).unwrap().interfaces.push(other.clone());
     let release = decide(&api, &detached("eth0")).unwrap().unwrap();
     assert_eq!(release.only, Some(vec![("p".to_owned(), "10.0.0.5".parse().unwrap())]));
-    let EndpointFate::Reduce(_, left) = release.endpoint else { panic!("{release:?}") };
+    let EndpointFate::Reduce(_, left) = release.endpoint else { panic!("the endpoint stays") };
     assert_eq!(left, [other]);
     assert_eq!(decide(&api, &detached("net7")), Ok(None));
     let fixed = cluster(|pod| {
