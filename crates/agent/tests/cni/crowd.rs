@@ -13,7 +13,7 @@ use crate::node::{NADS, Node, PATIENCE, Pod, Process, node};
 /// Pods that start in the same moment.
 const BURST: usize = 500;
 /// What a waiting call may cost the agent, in KiB.
-const CALL: u64 = 48;
+const CALL: u64 = 64;
 
 /// Has work done on threads, all of them at once.
 fn at_once<T: Send>(pods: &[Pod<'_>], work: impl Fn(&Pod<'_>) -> T + Sync) -> Vec<T> {
