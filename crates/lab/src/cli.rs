@@ -92,9 +92,6 @@ pub enum Command {
         /// Leave the cluster running when a fact does not hold.
         #[arg(long)]
         keep: bool,
-        /// Install Multus in thick mode.
-        #[arg(long)]
-        thick: bool,
     },
     /// Show the quickstart: a pod with two networks, with packets to prove it.
     Demo,
@@ -151,9 +148,6 @@ pub struct Up {
     /// Have nodes drop what fails a strict reverse-path check on pods' links, as Calico does.
     #[arg(long)]
     pub strict_reverse_path: bool,
-    /// Install Multus in thick mode: a shim, and an agent on each node.
-    #[arg(long)]
-    pub thick: bool,
 }
 
 /// Commands by which the lab starts its own processes.

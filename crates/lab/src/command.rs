@@ -43,7 +43,7 @@ fn run_users(command: Command) -> Result<ExitCode> {
         Command::Node { which, what } => change_node(&running(&which.name)?, what),
         Command::Logs { which, component } => logs(&State::of(&which.name)?, component.as_deref()),
         Command::Status(which) => status(&State::of(&which.name)?),
-        Command::Run { scenario, keep, thick } => scenario::run(&scenario, scenario::Telling { keep, thick }),
+        Command::Run { scenario, keep } => scenario::run(&scenario, keep),
         Command::Demo => demo::run(),
         Command::Own(own) => run_own(own),
     }
@@ -139,7 +139,6 @@ fn up(options: &Up) -> Result<()> {
         nodes: options.nodes,
         shape,
         strict_reverse_path: options.strict_reverse_path,
-        thick: options.thick,
         tied: false,
         polynic: polynic()?,
     };

@@ -1,7 +1,6 @@
 //! Processes that the lab runs again and again if it must be: kubelets, agents, the controller. What they started survives them, because
 //! it is not their child for long.
 
-use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -16,9 +15,6 @@ use crate::state::State;
 /// A daemon that ran so long was well.
 const WELL: Duration = Duration::from_secs(30);
 
-/// How often a file is looked for.
-const LOOK: Duration = Duration::from_millis(20);
-
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Daemon {
@@ -28,8 +24,6 @@ pub struct Daemon {
     pub args: Vec<String>,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
-    /// It starts when this file is there.
-    pub wait_for: Option<PathBuf>,
 }
 
 /// A daemon and whoever keeps it running. It ends with this.
@@ -48,9 +42,6 @@ impl Daemon {
     }
 
     async fn again_and_again(self, state: State) {
-        while self.wait_for.as_ref().is_some_and(|file| !file.exists()) {
-            tokio::time::sleep(LOOK).await;
-        }
         let mut backoff = Backoff::of_sandboxes();
         loop {
             let started = Instant::now();

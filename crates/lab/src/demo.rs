@@ -29,7 +29,6 @@ pub fn run() -> Result<ExitCode> {
         nodes: 1,
         shape: Shape::default(),
         strict_reverse_path: false,
-        thick: false,
         tied: true,
         polynic: polynic()?,
     };

@@ -35,7 +35,7 @@ pub fn daemon(node: &str, holder: Identity, nic: &str) -> Daemon {
         format!("--kubeconfig-file={STATE_INSIDE}/kubeconfig-inside"),
     ];
     let environment = vec![("NODE_NAME".to_owned(), node.to_owned())];
-    Daemon { name: format!("{node}-flanneld"), args: args.to_vec(), environment, wait_for: None }
+    Daemon { name: format!("{node}-flanneld"), args: args.to_vec(), environment }
 }
 
 /// What a node's subnet file says, seen through the process that holds the node; nothing while there is none.

@@ -22,7 +22,7 @@ use crate::registry::{self, Hosts};
 use crate::relay::Door;
 use crate::state::State;
 use crate::underlay::{Layout, Node, build, plan};
-use crate::{flannel, node, relay, spiderpool, thick};
+use crate::{flannel, node, relay, spiderpool};
 
 pub mod request;
 
@@ -66,15 +66,7 @@ pub struct Start {
 /// The kubelet of the node that `holder` holds.
 fn kubelet(node: Node, holder: Identity) -> Daemon {
     let args = ["__kubelet".to_owned(), node.number.to_string(), holder.pid.to_string()];
-    Daemon { name: node.name(), args: args.to_vec(), environment: Vec::new(), wait_for: None }
-}
-
-/// The CNI endpoint in the process of a node's agent.
-fn with_thick(node: &str, mut agent: Daemon) -> Daemon {
-    agent.args.push("--".to_owned());
-    agent.args.extend(thick::command_line());
-    agent.environment.push(thick::environment(node));
-    agent
+    Daemon { name: node.name(), args: args.to_vec(), environment: Vec::new() }
 }
 
 impl Fleet {
@@ -107,17 +99,8 @@ impl Fleet {
         node::prepare(&self.state, &self.layout, node, &kubeconfig)?;
         let holder = self.holder(&node.name())?;
         let mut daemons = vec![kubelet(node, holder)];
-        let is_thick = self.state.spec()?.thick;
-        if is_thick {
-            daemons
-                .iter_mut()
-                .for_each(|daemon| daemon.wait_for = Some(thick::generated(&self.state, &daemon.name)));
-        }
-        match (self.layout.shape().spiderpool, is_thick) {
-            (true, true) => daemons.push(with_thick(&node.name(), spiderpool::agent(&node.name(), holder))),
-            (true, false) => daemons.push(spiderpool::agent(&node.name(), holder)),
-            (false, true) => daemons.push(thick::daemon(&node.name(), holder)),
-            (false, false) => {}
+        if self.layout.shape().spiderpool {
+            daemons.push(spiderpool::agent(&node.name(), holder));
         }
         if self.layout.shape().flannel.is_some() {
             daemons.push(flannel::daemon(&node.name(), holder, self.layout.last_nic()?.as_str()));

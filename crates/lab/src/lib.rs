@@ -49,7 +49,6 @@ mod shape;
 mod spiderpool;
 mod state;
 mod supervisor;
-mod thick;
 mod ui;
 mod underlay;
 

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::state::{State, write_json, write_whole};
-use crate::thick;
 use crate::underlay::{Layout, Node};
 
 /// The address at which every process of the lab reaches the API server: each node has a socket there.
@@ -19,8 +18,7 @@ pub const API_INSIDE: &str = "https://127.0.0.1:6443";
 
 /// The default network's list, which Multus' configuration carries as its delegate.
 const PRIMARY: &str = "10-calico.conflist";
-/// Multus' configuration.
-pub(crate) const MULTUS: &str = "00-multus.conf";
+const MULTUS: &str = "00-multus.conf";
 
 /// The names under which the program serves as a plugin; it knows them best.
 pub fn plugins(polynic: &Path) -> Result<Vec<String>> {
@@ -51,9 +49,6 @@ pub fn prepare(state: &State, layout: &Layout, node: Node, kubeconfig: &str) -> 
     let primary = primary(layout.pod_networks(node), state.spec()?.strict_reverse_path);
     write_private(&conf.join("multus.d/multus.kubeconfig"), kubeconfig)?;
     write_json(&conf.join(PRIMARY), &primary)?;
-    if state.spec()?.thick {
-        return write_json(&conf.join(thick::CONFIG), &thick::config(&primary["cniVersion"]));
-    }
     write_json(&conf.join(MULTUS), &multus(&primary))
 }
 

@@ -84,18 +84,8 @@ pub fn find(name: &str) -> Result<&'static Story> {
     found.copied().ok_or_else(|| Error::Input(format!("no story named {name:?}: there are {}", known())))
 }
 
-/// How a story is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Telling {
-    /// The cluster goes on running when a fact does not hold.
-    pub keep: bool,
-    /// In thick mode.
-    pub thick: bool,
-}
-
 /// `run`: the story in a lab of its own, which goes with it.
-pub fn run(name: &str, how: Telling) -> Result<ExitCode> {
-    let keep = how.keep;
+pub fn run(name: &str, keep: bool) -> Result<ExitCode> {
     let story = find(name)?;
     let ui = Ui::new();
     ui.line(&ui.paint(Style::Bold, story.name));
@@ -104,7 +94,6 @@ pub fn run(name: &str, how: Telling) -> Result<ExitCode> {
         nodes: story.nodes,
         shape: (story.shape)(),
         strict_reverse_path: false,
-        thick: how.thick,
         tied: !keep,
         polynic: polynic()?,
     };

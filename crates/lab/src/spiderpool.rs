@@ -80,6 +80,5 @@ fn daemon(name: &str, holder: u32, program: &[String], environment: &[(&str, &st
         name: name.to_owned(),
         args: [&become_it, program].concat(),
         environment: environment.iter().map(pair).collect(),
-        wait_for: None,
     }
 }

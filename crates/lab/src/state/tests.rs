@@ -6,7 +6,6 @@ fn spec() -> Spec {
         nodes: 2,
         shape: Shape::default(),
         strict_reverse_path: false,
-        thick: false,
         tied: false,
         polynic: "/bin/polynic".into(),
     }

@@ -30,12 +30,8 @@ fn kill_inside(labs: &Labs, pattern: &str) {
 }
 
 fn told(story: &str, facts: usize) {
-    told_with(&[], story, facts);
-}
-
-fn told_with(options: &[&str], story: &str, facts: usize) {
     let Some(labs) = Labs::with_plugins() else { return };
-    let told = labs.run(&[&["run", story], options].concat());
+    let told = labs.run(&["run", story]);
     let words = text(&told.stdout);
     assert!(told.status.success(), "{words}{}", text(&told.stderr));
     let fails = words.lines().any(|line| line.starts_with("FAIL"));
@@ -76,16 +72,6 @@ fn every_fact_of_spiderpool_calico_holds() {
 #[test]
 fn every_fact_of_calico_flannel_holds() {
     told("calico-flannel", 27);
-}
-
-#[test]
-fn every_fact_of_the_quickstart_holds_in_thick_mode() {
-    told_with(&["--thick"], "multus-quickstart", 40);
-}
-
-#[test]
-fn every_fact_of_macvlan_overlay_holds_in_thick_mode() {
-    told_with(&["--thick"], "macvlan-overlay", 18);
 }
 
 #[test]
