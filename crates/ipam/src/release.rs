@@ -98,9 +98,9 @@ fn of_interface(settings: &Settings, request: &ReleaseRequest, seen: &Observed) 
     let identity = Identity::of(settings, pod);
     let (key, uid) = (identity.key.clone(), identity.uid.clone());
     let own = seen.endpoint.as_ref().filter(|endpoint| endpoint.uid == uid)?;
-    let entry = own.interface(&request.nic)?;
-    let only: Vec<(String, IpAddr)> =
-        entry.holdings().map(|holding| (holding.pool.to_owned(), holding.ip)).collect();
+    own.interface(&request.nic)?;
+    let detached = own.holdings().filter(|holding| holding.nic == request.nic);
+    let only: Vec<(String, IpAddr)> = detached.map(|holding| (holding.pool.to_owned(), holding.ip)).collect();
     let pools = only.iter().map(|(pool, _)| pool.clone()).collect();
     let left = own.interfaces.iter().filter(|other| other.nic != request.nic).cloned().collect();
     let endpoint = EndpointFate::Reduce(Box::new(identity), left);
