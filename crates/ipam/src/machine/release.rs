@@ -54,7 +54,7 @@ impl Allocator {
         if let Some(own) = self.requests.get_mut(&id) {
             own.deadline = limit.map_or(own.deadline, |limit| limit.min(own.deadline));
             own.obstacle = "the endpoint is being written".to_owned();
-            own.stage = Stage::Releasing(ReleaseWork { release, pending: BTreeSet::new() });
+            own.stage = Stage::Releasing(Box::new(ReleaseWork { release, pending: BTreeSet::new() }));
             let deadline = own.deadline;
             self.emit(Effect::WakeAt(deadline));
         }
