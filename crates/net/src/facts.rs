@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::{
     Forwarding, FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route, Rule,
-    SysctlKey, TrafficFact,
+    SysctlKey, TrafficFact, ZoneSource,
 };
 
 /// What was seen in both namespaces.
@@ -68,6 +68,8 @@ pub struct NsFacts {
     pub traffic: Vec<TrafficFact>,
     /// Objects of the firewall tables asked for. Rules carry their comment but no expressions.
     pub firewall: Vec<FwObject>,
+    /// Those sources asked for that firewalld's zones have; absent if no firewalld runs.
+    pub zone_sources: Option<Vec<ZoneSource>>,
 }
 
 impl NsFacts {
@@ -99,6 +101,9 @@ impl NsFacts {
         self.sources.extend(later.sources);
         self.ways.extend(later.ways);
         self.sysctls.extend(later.sysctls);
+        if let Some(later) = later.zone_sources {
+            extend_new(self.zone_sources.get_or_insert_default(), later);
+        }
     }
 
     /// The value of a setting that was asked for and exists.
@@ -325,6 +330,8 @@ pub struct NsNeeds {
     pub traffic: Vec<IfName>,
     /// Everything in these firewall tables.
     pub firewall: Vec<FwTable>,
+    /// Whether firewalld runs, and which of these sources its zones have. Of the node's namespace only.
+    pub zone_sources: Option<Vec<ZoneSource>>,
 }
 
 impl NsNeeds {
@@ -338,6 +345,11 @@ impl NsNeeds {
         if !self.forwarding.contains(link) {
             self.forwarding.push(link.clone());
         }
+    }
+
+    /// Asks for a source of a zone of firewalld.
+    pub fn zone_source(&mut self, source: &ZoneSource) {
+        extend_new(self.zone_sources.get_or_insert_default(), vec![source.clone()]);
     }
 
     /// Asks for a setting.
@@ -360,6 +372,9 @@ impl NsNeeds {
         extend_new(&mut self.ways, other.ways);
         extend_new(&mut self.sysctls, other.sysctls);
         extend_new(&mut self.firewall, other.firewall);
+        if let Some(other) = other.zone_sources {
+            extend_new(self.zone_sources.get_or_insert_default(), other);
+        }
     }
 }
 

@@ -42,6 +42,7 @@ mod ruleset;
 pub mod stack;
 mod sysctl;
 mod traffic;
+mod zone;
 
 pub use address::Address;
 pub use change::{AttrChange, Change, Diff, Move, Object, Wait};
@@ -70,5 +71,6 @@ pub use traffic::{
     Qdisc, TokenBucket, Traffic, TrafficAction, TrafficFact, TrafficFilter, TrafficHook, TrafficKey,
     TrafficMatch, TrafficObject,
 };
+pub use zone::ZoneSource;
 
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

@@ -15,7 +15,7 @@ use polynic_kernel::{Door, RealDoor};
 use polynic_net::{IfName, Needs, NsFacts, Place};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) struct World {
     pub(crate) scratch: Scratch,
@@ -73,6 +73,11 @@ impl World {
 
     pub(crate) fn ip(&self, words: &str) {
         run("ip", words);
+    }
+
+    /// `ip` where the servers are.
+    pub(crate) fn server_ip(&self, words: &str) {
+        self.ip(&format!("-n {} {words}", name(self.server_path.to_str().unwrap())));
     }
 
     /// `ip` in the pod.

@@ -74,7 +74,7 @@ fn conf(node: &Node) -> Value {
 
 #[track_caller]
 fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + Duration::from_secs(90);
     while !is_so() {
         assert!(Instant::now() < end, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(20));
@@ -110,6 +110,30 @@ fn a_lease_lives_through_a_killed_daemon_and_ends_without_one() {
     eventually("the server has the address back", || leases(&node).is_empty());
     call.del();
     assert!(!pod.state().link_names().contains(&"net1"));
+}
+
+/// An ipvlan has its parent's hardware address, so a server's answer to that address would not get to it.
+#[test]
+fn an_ipvlan_gets_its_lease_by_broadcast() {
+    let Some((node, _server)) = node() else { return };
+    if !node.offers(&["link eth0 type ipvlan"]) {
+        return;
+    }
+    let _daemon = daemon(&node);
+    let pods = [Pod::new(), Pod::new()];
+    let calls = pods.each_ref().map(|pod| {
+        let mut conf = conf(&node);
+        conf["type"] = json!("ipvlan");
+        Call::new(pod, conf)
+    });
+    let results = calls.each_ref().map(Call::add);
+    assert_ne!(results[0]["ips"][0]["address"], results[1]["ips"][0]["address"]);
+    for ((pod, call), result) in pods.iter().zip(&calls).zip(&results) {
+        assert!(polynic_e2e::reaches(&pod.netns, &node.wire().netns, "198.51.100.7"));
+        assert_eq!(call.check(result).silent(), "");
+        call.del();
+    }
+    eventually("the server has the addresses back", || leases(&node).is_empty());
 }
 
 #[test]
