@@ -48,7 +48,7 @@ fn routes(pod: &Pod) -> Vec<String> {
 
 #[test]
 fn routes_have_what_is_said_of_them_and_check_insists() {
-    let Some(node) = Node::new() else { return };
+    let Some(_node) = Node::new() else { return };
     let pod = Pod::new();
     let ipam = json!({"type": "static", "addresses": [{"address": "10.10.0.1/24"}, {"address": "fd10::1/64"}], "routes": [
         {"dst": "0.0.0.0/0", "gw": "10.10.0.254", "mtu": 1300, "advmss": 1200, "priority": 50},

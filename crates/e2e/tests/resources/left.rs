@@ -34,6 +34,11 @@ impl Left {
         }
     }
 
+    /// How many more descriptors this process has than then.
+    pub(crate) fn descriptors_more_than(&self, earlier: &Self) -> usize {
+        self.descriptors.len().saturating_sub(earlier.descriptors.len())
+    }
+
     pub(crate) fn assert_same(&self, earlier: &Self) {
         self.node.assert_same(&earlier.node, "after all are gone");
         assert_eq!(self.files, earlier.files, "files");

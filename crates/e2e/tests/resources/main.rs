@@ -21,6 +21,8 @@ fn private() {
     polynic_kernel::testing::enter_before_main();
 }
 
+/// A door keeps no more sockets than this between attachments (`kernel::real::idle`).
+const MOST_KEPT: usize = 16;
 /// How many attachments are made, if this variable does not say: enough to see what grows with each.
 const COUNT: &str = "POLYNIC_ATTACHMENTS";
 const USUALLY: usize = 100;
@@ -157,9 +159,9 @@ fn one_after_another(chain: Chain) {
 /// As many threads as attachments, in lanes that begin and end together.
 fn at_once(chain: Chain) {
     let _turn = alone();
-    let registry = Arc::new(registry());
-    let Some(node) = used_node(&registry, chain) else { return };
+    let Some(node) = used_node(&registry(), chain) else { return };
     let before = Left::observe(&node);
+    let registry = Arc::new(registry());
     let mut attachments: Vec<Attachment> = (1..=100).map(|n| Attachment::new(&node, chain, n)).collect();
     // A new thread is in the namespace of the one that makes it.
     let all = |attachments: &mut [Attachment], work: fn(&mut Attachment, &Registry)| {
@@ -175,6 +177,10 @@ fn at_once(chain: Chain) {
     all(&mut attachments, Attachment::detach);
     assert!(attachments.iter().all(|a| a.pod.state().link_names().is_empty()));
     drop(attachments);
+    // It keeps a few sockets for the next attachments, as many as worked at the same time and no more than it says.
+    let kept = Left::observe(&node).descriptors_more_than(&before);
+    assert!(kept <= MOST_KEPT, "{kept} descriptors are kept");
+    drop(registry);
     Left::observe(&node).assert_same(&before);
 }
 

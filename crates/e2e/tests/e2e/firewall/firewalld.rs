@@ -145,7 +145,7 @@ fn answer(member: &str, arguments: &[String], sources: &Sources) -> Result<Reply
     let mut sources = sources.lock().unwrap();
     match member {
         "querySource" => Ok(Reply::Truth(sources.contains(&entry))),
-        "addSource" if sources.insert(entry) => Ok(Reply::Text(zone.clone())),
+        "addSource" if sources.insert(entry.clone()) => Ok(Reply::Text(zone.clone())),
         "addSource" => Err(format!("ZONE_ALREADY_SET: '{source}' already bound to '{zone}'")),
         "removeSource" if sources.remove(&entry) => Ok(Reply::Text(zone.clone())),
         "removeSource" => Err(format!("UNKNOWN_SOURCE: '{source}' is not in any zone")),
