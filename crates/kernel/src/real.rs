@@ -8,6 +8,7 @@ mod facts;
 mod flows;
 mod forwarding;
 mod idle;
+mod legacy;
 mod neighbour;
 mod observe;
 mod port_vlan;

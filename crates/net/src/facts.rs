@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::{
-    Forwarding, FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route, Rule,
-    SysctlKey, TrafficFact, ZoneSource,
+    Family, Forwarding, FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route,
+    Rule, SysctlKey, TrafficFact, ZoneSource,
 };
 
 /// What was seen in both namespaces.
@@ -68,6 +68,8 @@ pub struct NsFacts {
     pub traffic: Vec<TrafficFact>,
     /// Objects of the firewall tables asked for. Rules carry their comment but no expressions.
     pub firewall: Vec<FwObject>,
+    /// Families of which the old iptables drops what passes through, unless one of its own rules accepts it.
+    pub legacy_forward_drops: Vec<Family>,
     /// Those sources asked for that firewalld's zones have; absent if no firewalld runs.
     pub zone_sources: Option<Vec<ZoneSource>>,
 }
@@ -101,6 +103,7 @@ impl NsFacts {
         self.sources.extend(later.sources);
         self.ways.extend(later.ways);
         self.sysctls.extend(later.sysctls);
+        extend_new(&mut self.legacy_forward_drops, later.legacy_forward_drops);
         if let Some(later) = later.zone_sources {
             extend_new(self.zone_sources.get_or_insert_default(), later);
         }
@@ -330,6 +333,8 @@ pub struct NsNeeds {
     pub traffic: Vec<IfName>,
     /// Everything in these firewall tables.
     pub firewall: Vec<FwTable>,
+    /// What the old iptables does with packets that pass through.
+    pub legacy_forward: bool,
     /// Whether firewalld runs, and which of these sources its zones have. Of the node's namespace only.
     pub zone_sources: Option<Vec<ZoneSource>>,
 }
@@ -365,6 +370,7 @@ impl NsNeeds {
         self.routes |= other.routes;
         self.rules |= other.rules;
         self.neighbours |= other.neighbours;
+        self.legacy_forward |= other.legacy_forward;
         self.all_addresses |= other.all_addresses;
         extend_new(&mut self.traffic, other.traffic);
         extend_new(&mut self.sources, other.sources);

@@ -178,6 +178,34 @@ fn pods_of_an_isolated_bridge_reach_the_world_and_nobody_else() {
     calls.iter().for_each(Call::del);
 }
 
+/// Whether a program of the old iptables did that; not every kernel has what it takes.
+fn with_legacy(node: &Node, program: &'static str, policy: &'static str) -> bool {
+    let words = ["-P", "FORWARD", policy];
+    let ran = node.netns().run(move || Command::new(program).args(words).output()).unwrap();
+    ran.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn what_the_old_iptables_drops_is_said_by_name() {
+    let Some(node) = Node::new() else { return };
+    let pod = Pod::new();
+    let prev = attached(&node, &pod, "br6", &["10.6.0.0/24", "fd00:6::/64"]);
+    let call = firewall(&pod, json!({}), &prev);
+    for program in ["iptables-legacy", "ip6tables-legacy"] {
+        if !with_legacy(&node, program, "DROP") {
+            return say_skipped(&format!("`{program}` (Debian: iptables) does not work here"));
+        }
+        let before = node.state();
+        let error = call.run("ADD").error().1;
+        assert!(error.starts_with(&format!("{program} drops what passes through this node")), "{error}");
+        node.state().assert_same(&before, "nothing was done");
+        assert!(with_legacy(&node, program, "ACCEPT"));
+        let result = call.add();
+        assert_eq!(call.check(&result).silent(), "");
+        call.del();
+    }
+}
+
 #[test]
 fn firewalld_is_told_whom_to_trust() {
     let Some(node) = Node::new() else { return };

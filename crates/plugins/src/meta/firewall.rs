@@ -120,6 +120,20 @@ impl Guarded {
         }
     }
 
+    /// What the old iptables drops no rule of ours can accept.
+    fn refuse_legacy_drop(call: &Call<'_>, prev: &Success, facts: &Facts) -> Result<(), Error> {
+        let drops = |family: &Family| facts.host.legacy_forward_drops.contains(family);
+        let Some(family) = Self::families(prev).into_iter().find(drops) else { return Ok(()) };
+        let program = match family {
+            Family::V4 => "iptables-legacy",
+            Family::V6 => "ip6tables-legacy",
+        };
+        Err(call.error(format!(
+            "{program} drops what passes through this node, and rules of nf_tables cannot accept for it: \
+             run `{program} -P FORWARD ACCEPT`, or move its rules to nf_tables (iptables-nft)"
+        )))
+    }
+
     fn shared(&self, prev: &Success, firewalld: bool) -> Vec<FwObject> {
         let families = if firewalld { Vec::new() } else { Self::families(prev) };
         let mut objects: Vec<FwObject> =
@@ -141,6 +155,7 @@ impl ChainedAttachment for Guarded {
     fn needs(&self, _call: &Call<'_>, prev: &Success) -> Needs {
         let mut needs = Needs::default();
         needs.host.firewall.extend(Self::families(prev).into_iter().map(rules::table));
+        needs.host.legacy_forward = true;
         if self.backend != Backend::Iptables {
             needs.host.firewall.push(firewalld_table());
             needs.host.zone_sources = Some(self.sources(prev));
@@ -159,6 +174,9 @@ impl ChainedAttachment for Guarded {
         _entropy: &mut Entropy,
     ) -> Result<Planned, Error> {
         let firewalld = self.asks_firewalld(call, facts)?;
+        if !firewalld {
+            Self::refuse_legacy_drop(call, prev, facts)?;
+        }
         if self.policy != Policy::Open && prev.interfaces.is_empty() {
             return Err(call.error(format!(
                 "interface needs to be set for ingress policy {:?}, make sure to chain \"firewall\" plugin with \"bridge\"",
