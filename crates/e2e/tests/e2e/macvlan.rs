@@ -76,7 +76,7 @@ fn routes_have_what_is_said_of_them_and_check_insists() {
         (
             "route replace default via 10.10.0.254 dev net1 metric 50 mtu 1300",
             "route replace default via 10.10.0.254 dev net1 metric 50 mtu 1300 advmss 1200",
-            "0.0.0.0/0",
+            "default via 10.10.0.254",
         ),
         (
             "route del 172.16.0.0/12 table 100",

@@ -1,6 +1,8 @@
 //! The old iptables (x_tables): what it does with packets that pass through the node. It is no part of nf_tables, and nothing there
 //! can accept what it drops.
 
+#![allow(unsafe_code, reason = "these questions are asked by getsockopt with the old iptables' own options")]
+
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;

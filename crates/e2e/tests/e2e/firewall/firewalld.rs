@@ -78,8 +78,11 @@ impl Firewalld {
         let length = stream.read(&mut answer).unwrap();
         assert!(answer[..length].starts_with(b"OK "), "{:?}", String::from_utf8_lossy(&answer));
         stream.write_all(b"BEGIN\r\n").unwrap();
+        let mut name = text(NAME);
+        // No flags, in four bytes of their own.
+        name.resize(name.len().next_multiple_of(4) + 4, 0);
         for (serial, member, signature, body) in
-            [(1, "Hello", "", Vec::new()), (2, "RequestName", "su", [text(NAME), vec![0; 4]].concat())]
+            [(1, "Hello", "", Vec::new()), (2, "RequestName", "su", name)]
         {
             let bus = "org.freedesktop.DBus";
             let fields = [(1, "o", "/org/freedesktop/DBus"), (2, "s", bus), (3, "s", member), (6, "s", bus)];
@@ -223,8 +226,6 @@ fn text(text: &str) -> Vec<u8> {
     let mut bytes = u32::try_from(text.len()).unwrap().to_le_bytes().to_vec();
     bytes.extend(text.as_bytes());
     bytes.push(0);
-    // What follows a text here is aligned to four bytes.
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
     bytes
 }
 
