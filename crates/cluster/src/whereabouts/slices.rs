@@ -80,8 +80,8 @@ impl Slicer {
         }
         match self.objects.put_with_status(NODE_SLICE_POOL, pool, &object, before.is_some()).await {
             Ok(()) => self.sliced.changed.push(pool.to_owned()),
-            // Somebody else wrote it: the next look sees what.
-            Err(Problem::Conflict(_)) => {}
+            // Somebody else wrote it, or it went with its last owner: the next look sees what.
+            Err(Problem::Conflict(_) | Problem::NotFound(_)) => {}
             Err(problem) => return Err(problem),
         }
         Ok(())
