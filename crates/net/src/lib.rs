@@ -20,6 +20,7 @@
 //! ```
 
 mod address;
+mod bond;
 mod change;
 pub mod check;
 mod entropy;
@@ -45,6 +46,7 @@ mod traffic;
 mod zone;
 
 pub use address::Address;
+pub use bond::{Bond, BondNumber, BondOption};
 pub use change::{AttrChange, Change, Diff, Move, Object, Wait};
 pub use entropy::Entropy;
 pub use facts::{AddressFact, Facts, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds, OperState, VxlanFact, Way};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{IfName, Mac, Place};
+use crate::{Bond, IfName, Mac, Place};
 
 /// A link to create. Links are always created down; bringing one up is a change of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,8 @@ pub enum LinkKind {
     Ifb,
     /// A persistent tap device.
     Tap(Tap),
+    /// Several links that act as one.
+    Bond(Bond),
 }
 
 impl LinkKind {
@@ -94,6 +96,7 @@ impl LinkKind {
             Self::Vxlan(_) => "vxlan",
             Self::Ifb => "ifb",
             Self::Tap(_) => "tun",
+            Self::Bond(_) => "bond",
         }
     }
 
@@ -109,7 +112,8 @@ impl LinkKind {
             | Self::Dummy
             | Self::Vrf { .. }
             | Self::Ifb
-            | Self::Tap(_) => None,
+            | Self::Tap(_)
+            | Self::Bond(_) => None,
         }
     }
 }
