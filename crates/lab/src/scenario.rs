@@ -21,6 +21,7 @@ pub mod macvlan_overlay;
 pub mod macvlan_standalone;
 pub mod packet;
 mod pools;
+mod probe;
 pub mod quickstart;
 mod reach;
 pub mod reachability;

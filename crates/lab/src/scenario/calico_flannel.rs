@@ -168,8 +168,8 @@ fn stem(subnet: &str) -> &str {
     subnet.rsplit_once('.').map_or(subnet, |(stem, _)| stem)
 }
 
-/// As long as a node may take to come up to date: 5 s are promised for a machine with nothing else to do.
-const CONVERGENCE: Duration = Duration::from_secs(60);
+/// As long as a node may take to come up to date.
+const CONVERGENCE: Duration = Duration::from_secs(90);
 
 fn annotation<'v>(node: &'v Value, key: &str) -> &'v str {
     node["metadata"]["annotations"][format!("flannel.alpha.coreos.com/{key}")].as_str().unwrap_or_default()
