@@ -8,7 +8,7 @@ mod fault;
 pub(crate) mod raw;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkHeader,
@@ -27,8 +27,16 @@ const ROOM: usize = 32 << 20;
 /// The kernel answers at once. An answer that never comes is a defect, and an error is better than a hang.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often a dump that changed underfoot is started anew.
-const DUMP_TRIES: usize = 5;
+/// How long a dump that changes underfoot is started anew. A hundred pods that start at once write the same tables for seconds.
+const DUMP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a dump waits before a further try: the first few begin at once, later ones let the writers finish.
+fn pause_before(attempt: u32) -> Duration {
+    match attempt {
+        0..4 => Duration::ZERO,
+        _ => Duration::from_millis(1 << (attempt - 4).min(5)),
+    }
+}
 
 /// A netlink socket. It keeps the namespace of the thread that opened it.
 pub(crate) struct Socket {
@@ -100,15 +108,21 @@ impl Socket {
         message: M,
         mut read: impl FnMut(&[u8]) -> Option<T>,
     ) -> Result<Vec<T>, Fault> {
-        for _ in 0..DUMP_TRIES {
+        let deadline = Instant::now() + DUMP_PATIENCE;
+        for attempt in 0.. {
+            std::thread::sleep(pause_before(attempt));
             let sequence = self.send(message.clone(), NLM_F_REQUEST | NLM_F_DUMP)?;
             let mut found = Vec::new();
             let whole = self.read_until(sequence, |payload| found.extend(read(payload)))?;
             if whole {
                 return Ok(found);
             }
+            if Instant::now() > deadline {
+                break;
+            }
         }
-        Err(Fault::Talk(format!("the list changed while it was read, {DUMP_TRIES} times in a row")))
+        let seconds = DUMP_PATIENCE.as_secs();
+        Err(Fault::Talk(format!("the list changes whenever it is read, for {seconds} seconds now")))
     }
 
     /// Lets messages of up to [`ROOM`] bytes go out in one piece; without rights on the machine, of up to its limit (`net.core.wmem_max`).
@@ -227,6 +241,13 @@ fn replies(mut bytes: &[u8]) -> impl Iterator<Item = Reply<'_>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_dump_begins_anew_at_once_and_then_lets_others_finish() {
+        let pauses: Vec<u128> = (0..12).map(|attempt| pause_before(attempt).as_millis()).collect();
+        assert_eq!(pauses, [0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 32, 32]);
+        assert_eq!(pause_before(u32::MAX).as_millis(), 32);
+    }
 
     #[test]
     fn a_datagram_is_split_at_aligned_lengths() {

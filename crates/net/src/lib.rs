@@ -44,6 +44,7 @@ pub mod stack;
 mod sysctl;
 mod traffic;
 mod vf;
+mod zone;
 
 pub use address::Address;
 pub use bond::{Bond, BondNumber, BondOption};
@@ -74,5 +75,6 @@ pub use traffic::{
     TrafficMatch, TrafficObject,
 };
 pub use vf::{VfAttr, VfFact, VfLinkState, VfRate, VfVlan, VlanProtocol};
+pub use zone::ZoneSource;
 
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

@@ -40,6 +40,8 @@ impl World {
             sysctls: needs.sysctls.iter().map(|key| (key.clone(), space.sysctls.get(key).cloned())).collect(),
             traffic: space.traffic_of(&needs.traffic),
             firewall: needs.firewall.iter().flat_map(|t| space.firewall.objects(t)).map(shown).collect(),
+            legacy_forward_drops: Vec::new(),
+            zone_sources: space.zone_sources_of(needs.zone_sources.as_deref()),
         })
     }
 
