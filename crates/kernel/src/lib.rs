@@ -6,6 +6,7 @@
 
 pub mod capture;
 mod door;
+mod events;
 pub mod fake;
 pub mod inherited;
 mod netlink;
@@ -23,6 +24,7 @@ mod udp_frames;
 
 pub use capture::Capture;
 pub use door::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
+pub use events::NetworkEvents;
 pub use fake::{FakeDoor, FakeKernel, Setup, Snapshot};
 pub use real::{RealDoor, RealKernel};
 pub use transaction::{Applied, ApplyError};
