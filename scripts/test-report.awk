@@ -1,7 +1,7 @@
 # Shortens the output of `cargo test -- --show-output`: tests that passed are counted, not listed, and of what they printed only
-# the lines that begin with "skipped" are kept, for the end: a tier that cannot run must not go unseen.
+# the lines that begin with "skipped" are kept, for the end: a tier that cannot run must not go unseen, nor a test that needed a second try.
 
-/^skipped/                                    { skipped[$0]++; next }
+/^(skipped|unsteady)/                         { skipped[$0]++; next }
 /^successes:$/                                { quiet = 1; next }
 /^failures:$/ || /^test result:/              { quiet = 0 }
 quiet || /^test .* \.\.\. ok$/                { next }

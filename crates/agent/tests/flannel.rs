@@ -120,7 +120,7 @@ impl World {
             if let Some(found) = look(self).await {
                 return found;
             }
-            assert!(began.elapsed() < Duration::from_secs(90), "{what}");
+            assert!(began.elapsed() < Duration::from_secs(60), "{what}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -8,6 +8,7 @@ mod coordination;
 pub mod coordinator;
 mod denial;
 pub mod multus_config;
+pub mod pod;
 pub mod pool;
 pub mod reserved_ip;
 pub mod subnet;

@@ -86,6 +86,32 @@ pub(crate) fn bridge(world: &World) -> anyhow::Result<Vec<Row>> {
     against_peer(world, "bridge", bridge_conf)
 }
 
+/// ADD and DEL of plugins that need neither a bridge nor rules.
+pub(crate) fn plain(world: &World) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (kind, conf) in
+        [("ptp", ptp_conf as fn(Side) -> Value), ("host-device", device), ("loopback", loopback)]
+    {
+        let [add, del] = compare(world, kind, conf, ROUNDS)?;
+        let name = |verb: &str| format!("{kind} {verb}, executed");
+        rows.extend([("ADD", add), ("DEL", del)].iter().filter_map(|(v, p)| Row::times(&name(v), PEER, p)));
+    }
+    Ok(rows)
+}
+
+fn ptp_conf(side: Side) -> Value {
+    json!({"cniVersion": "1.0.0", "name": "plainptp", "type": "ptp", "ipam": ipam(side)})
+}
+
+/// The far end of a wire: each gives it back before the other takes it.
+fn device(_: Side) -> Value {
+    json!({"cniVersion": "1.0.0", "name": "device", "type": "host-device", "device": "sw1"})
+}
+
+fn loopback(_: Side) -> Value {
+    json!({"cniVersion": "1.0.0", "name": "lo", "type": "loopback"})
+}
+
 /// ADD and DEL of bridge and ptp with masquerading.
 pub(crate) fn masquerade(world: &World) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();

@@ -1,6 +1,8 @@
 //! Chained plugins by executables, against the replaced ones: on a pod that has an interface, whose result both are given.
 
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -14,7 +16,7 @@ const PEER: &str = "containernetworking-plugins";
 /// Whose interface it is on which all are chained.
 const CONTAINER: &str = "chained";
 
-/// The plugins, each with what it is asked to do. Not `sbr`: the replaced one does not put back what it moved.
+/// The plugins, each with what it is asked to do. `sbr` is measured by itself.
 fn plugins() -> [(&'static str, Value); 4] {
     let mapping = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
     let rates = json!({"ingressRate": 1_000_000_000, "ingressBurst": 80_000_000, "egressRate": 1_000_000_000, "egressBurst": 80_000_000});
@@ -28,11 +30,8 @@ fn plugins() -> [(&'static str, Value); 4] {
 
 /// ADD and DEL of each.
 pub(crate) fn measure(world: &World) -> anyhow::Result<Vec<Row>> {
-    let ipam = json!({"type": "static", "addresses": [{"address": "10.40.0.2/24", "gateway": "10.40.0.1"}],
-        "routes": [{"dst": "0.0.0.0/0"}]});
-    let conf = json!({"cniVersion": "1.0.0", "name": "chainnet", "type": "ptp", "ipam": ipam});
-    let first = Plugin::new(world, &world.ours, "ptp", &conf);
-    let prev = result(&first).context("the interface to chain on")?;
+    let first = Plugin::new(world, &world.ours, "ptp", &ptp());
+    let prev = result(&first, CONTAINER).context("the interface to chain on")?;
     let mut rows = Vec::new();
     for (kind, keys) in plugins() {
         rows.extend(compare(world, kind, &keys, &prev)?);
@@ -41,10 +40,37 @@ pub(crate) fn measure(world: &World) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// ADD and DEL of sbr, each time on an interface made for it: the replaced one does not put back what it moved.
+pub(crate) fn sbr(world: &World) -> anyhow::Result<Vec<Row>> {
+    let ours = |round: usize| sbr_round(world, &world.ours, round);
+    let mut their_round = world.programs.peers.as_ref().map(|peers| |round| sbr_round(world, peers, round));
+    let peer = their_round.as_mut().map(|f| f as _);
+    let [add, del] = alternate(ROUNDS, &mut { ours }, peer)?;
+    let name = |verb: &str| format!("sbr {verb}, executed");
+    Ok([("ADD", add), ("DEL", del)].iter().filter_map(|(v, p)| Row::times(&name(v), PEER, p)).collect())
+}
+
+fn sbr_round(world: &World, directory: &Path, round: usize) -> anyhow::Result<[Duration; 2]> {
+    let container = format!("sbr-{round}");
+    let first = Plugin::new(world, &world.ours, "ptp", &ptp());
+    let prev = result(&first, &container).context("the interface to chain on")?;
+    let conf = json!({"cniVersion": "1.0.0", "name": "chainnet", "type": "sbr", "prevResult": prev});
+    let sbr = Plugin::new(world, directory, "sbr", &conf);
+    let times = [sbr.call("ADD", &container)?, sbr.call("DEL", &container)?];
+    first.call("DEL", &container)?;
+    Ok(times)
+}
+
+fn ptp() -> Value {
+    let ipam = json!({"type": "static", "addresses": [{"address": "10.40.0.2/24", "gateway": "10.40.0.1"}],
+        "routes": [{"dst": "0.0.0.0/0"}]});
+    json!({"cniVersion": "1.0.0", "name": "chainnet", "type": "ptp", "ipam": ipam})
+}
+
 /// What ADD answers.
-fn result(plugin: &Plugin<'_>) -> anyhow::Result<Value> {
+fn result(plugin: &Plugin<'_>, container: &str) -> anyhow::Result<Value> {
     let mut command = Command::new(plugin.program());
-    plugin.prepare(&mut command, "ADD", CONTAINER);
+    plugin.prepare(&mut command, "ADD", container);
     let (_, stdout, success) = timed(&mut command, plugin.stdin())?;
     ensure!(success, "{}", String::from_utf8_lossy(&stdout));
     Ok(serde_json::from_slice(&stdout)?)

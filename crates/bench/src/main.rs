@@ -32,12 +32,14 @@ use world::World;
 /// One group of figures.
 type Group = (&'static str, fn(&World) -> anyhow::Result<Vec<Row>>);
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 12] = [
     ("spawn", spawn::measure),
     ("macvlan", attach::macvlan),
     ("bridge", attach::bridge),
+    ("plain", attach::plain),
     ("masquerade", attach::masquerade),
     ("chained", chained::measure),
+    ("sbr", chained::sbr),
     ("host-local", attach::held),
     ("in-process", inprocess::measure),
     ("coordinator", coordinator::measure),

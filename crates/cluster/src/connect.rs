@@ -13,6 +13,8 @@ use std::time::Duration;
 use kube::Client;
 use kube::config::{Config, InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
+use crate::transport;
+
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -92,7 +94,7 @@ pub(crate) async fn config_from(kubeconfig: Option<&Path>) -> Result<Option<Conf
 /// Makes a client inside a runtime.
 pub(crate) fn client(config: Config) -> Result<Client, ConnectError> {
     let url = config.cluster_url.to_string();
-    Client::try_from(config).map_err(|source| ConnectError::Client { url, source: Box::new(source) })
+    transport::client(config).map_err(|source| ConnectError::Client { url, source: Box::new(source) })
 }
 
 async fn from_file(path: &Path) -> Result<Config, ConnectError> {

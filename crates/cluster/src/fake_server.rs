@@ -21,6 +21,7 @@ struct Script {
     answers: VecDeque<(u16, Value)>,
     seen: Vec<Seen>,
     delay: Duration,
+    together: usize,
 }
 
 pub(crate) struct FakeServer {
@@ -50,6 +51,11 @@ impl FakeServer {
         self.script.lock().unwrap().delay = delay;
     }
 
+    /// Answers nothing before this many requests have come.
+    pub(crate) fn answer_together(&self, requests: usize) {
+        self.script.lock().unwrap().together = requests;
+    }
+
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.script.lock().unwrap().seen.clone()
     }
@@ -58,12 +64,19 @@ impl FakeServer {
         self.seen().into_iter().map(|(request, _)| request).collect()
     }
 
-    /// A cluster that asks this server, impatiently.
+    /// A cluster that asks this server.
     pub(crate) fn cluster(&self) -> KubeCluster {
+        let patient = Limits { attempt: Duration::from_secs(30), total: Duration::from_secs(60) };
+        cluster_at(self.port).with_limits(patient, patient)
+    }
+
+    /// A cluster that gives up soon: for servers that never answer.
+    pub(crate) fn impatient_cluster(&self) -> KubeCluster {
         cluster_at(self.port)
     }
 }
 
+/// A cluster that gives up soon.
 pub(crate) fn cluster_at(port: u16) -> KubeCluster {
     let file = NamedTempFile::new().unwrap();
     let yaml = format!(
@@ -93,6 +106,9 @@ fn serve(stream: TcpStream, script: &Mutex<Script>) {
             (script.answers.pop_front(), script.delay)
         };
         thread::sleep(delay);
+        while !script.lock().map(|script| script.seen.len() >= script.together).unwrap() {
+            thread::sleep(Duration::from_millis(5));
+        }
         let (code, body) = answer.unwrap_or_else(|| failure(404, "NotFound", "nothing left"));
         let body = body.to_string();
         let head = format!(

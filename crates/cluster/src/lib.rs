@@ -35,6 +35,7 @@ mod request;
 mod retry;
 pub mod spider;
 pub mod survey;
+mod transport;
 pub mod whereabouts;
 
 pub use connect::{ConnectError, client_at, client_from};

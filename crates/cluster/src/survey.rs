@@ -1,6 +1,6 @@
 //! One look at everything that hands out or holds pool addresses, for people and for the checker: no caches, no watches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::net::IpAddr;
 
@@ -29,6 +29,8 @@ pub struct Survey {
     pub cluster: checker::Cluster,
     /// Nodes of the pods that hold addresses, by `namespace/name` of the endpoint.
     pub nodes: BTreeMap<String, String>,
+    /// What else decides whom a pool serves: `default`, `disabled`, `being deleted`; by its name, for those that are any of it.
+    pub notes: BTreeMap<String, Vec<&'static str>>,
     /// Objects that cannot be read, and why.
     pub unreadable: Vec<String>,
 }
@@ -48,6 +50,10 @@ pub async fn survey(client: &Client) -> Result<Survey, kube::Error> {
     let mut survey = Survey::default();
     for pool in &pools {
         let converted = convert_pool(pool);
+        let notes = notes(pool);
+        if !notes.is_empty() {
+            survey.notes.insert(pool.metadata.name.clone().unwrap_or_default(), notes);
+        }
         survey.add("SpiderIPPool", &pool.metadata.name, converted, |cluster, pool| cluster.pools.push(pool));
     }
     for subnet in &subnets {
@@ -69,6 +75,15 @@ pub async fn survey(client: &Client) -> Result<Survey, kube::Error> {
     }
     let offered: Vec<IntervalSet> = survey.cluster.pools.iter().map(offered).collect();
     survey.cluster.pods = pods.iter().map(|pod| convert_pod(pod, &offered)).collect();
+    let recorded: BTreeSet<String> = survey
+        .cluster
+        .pools
+        .iter()
+        .flat_map(|pool| pool.records.iter().map(|record| record.pod.clone()))
+        .collect();
+    for (known, pod) in survey.cluster.pods.iter_mut().zip(&pods) {
+        known.recorded_as = machine(pod).filter(|machine| recorded.contains(machine));
+    }
     Ok(survey)
 }
 
@@ -181,6 +196,15 @@ fn convert_pool(stored: &Stored<IPPool>) -> Result<checker::Pool, String> {
     })
 }
 
+fn notes(stored: &Stored<IPPool>) -> Vec<&'static str> {
+    let all = [
+        (stored.spec.default == Some(true), "default"),
+        (stored.spec.disable == Some(true), "disabled"),
+        (stored.metadata.deletion_timestamp.is_some(), "being deleted"),
+    ];
+    all.into_iter().filter(|(is_so, _)| *is_so).map(|(_, note)| note).collect()
+}
+
 fn pod_text(pod: &PodKey) -> String {
     format!("{}/{}", pod.namespace, pod.name)
 }
@@ -193,6 +217,14 @@ fn addresses_of(item: &InterfaceAddresses) -> impl Iterator<Item = checker::Endp
         Some(checker::EndpointAddress { nic: item.interface.clone(), pool, ip: net.addr() })
     };
     pairs.map(one).into_iter().flatten()
+}
+
+/// The virtual machine that a pod runs. Where these have fixed addresses, they are recorded under its name.
+fn machine(pod: &Pod) -> Option<String> {
+    let owner =
+        pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
+    let is_machine = owner.kind == "VirtualMachineInstance" && owner.api_version.starts_with("kubevirt.io/");
+    is_machine.then(|| key(pod.metadata.namespace.as_deref(), Some(&owner.name)))
 }
 
 /// Pods that have ended use nothing any more.

@@ -153,7 +153,7 @@ async fn serve_webhooks(
         served.remove(&Kind::Subnet);
     }
     let world = KubeWorld::new(client.clone(), settings.rules.subnets);
-    let webhooks = Webhooks { world, rules: settings.rules, kinds: served };
+    let webhooks = Webhooks { world, rules: settings.rules, kinds: served, pods: settings.pods.is_some() };
     tokio::spawn(http::serve_tls(listener, serving.acceptor()?, Arc::new(webhooks), shutdown.clone()));
     Ok(port)
 }
@@ -182,7 +182,12 @@ async fn certificate(
     ];
     let mut names: Vec<String> = names.iter().map(|suffix| format!("{service}{suffix}")).collect();
     names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
-    let registration = Registration { name: service, reach, kinds: kinds(&settings).into_iter().collect() };
+    let registration = Registration {
+        name: service,
+        reach,
+        kinds: kinds(&settings).into_iter().collect(),
+        pods: settings.pods.clone(),
+    };
     let certificates =
         Certificates { client, namespace, secret: SECRET.to_owned(), names, registration, serving };
     certificates.run(&shutdown).await;

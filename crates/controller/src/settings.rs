@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::coordinator::CoordinatorSettings;
 use crate::gc::GcOptions;
 use crate::reconcile::Pace;
+use crate::webhook::registration::PodNamespaces;
 
 /// Where the configuration file is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/tmp/spiderpool/config-map/conf.yml";
@@ -48,6 +49,8 @@ pub struct Settings {
     pub webhook_url: String,
     /// Switches of the webhooks.
     pub rules: Rules,
+    /// Of which namespaces pods get networks by the group they name (`podResourceInject`); absent: of none.
+    pub pods: Option<PodNamespaces>,
     /// Whether SpiderMultusConfigs are looked after.
     pub multus_configs: bool,
     /// Whether the SpiderCoordinator is looked after, and how.
@@ -81,6 +84,26 @@ struct File {
     redundant_number: Option<u32>,
     enable_clean_outdated_endpoint: bool,
     enable_validating_resources_deleted_webhook: bool,
+    pod_resource_inject: PodResourceInject,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct PodResourceInject {
+    enabled: bool,
+    namespaces_exclude: Vec<String>,
+    namespaces_include: Vec<String>,
+}
+
+impl Default for PodResourceInject {
+    fn default() -> Self {
+        let exclude = ["kube-system", "spiderpool", "metallb-system", "istio-system"];
+        Self {
+            enabled: false,
+            namespaces_exclude: exclude.map(str::to_owned).to_vec(),
+            namespaces_include: Vec::new(),
+        }
+    }
 }
 
 impl Default for File {
@@ -96,6 +119,7 @@ impl Default for File {
             redundant_number: None,
             enable_clean_outdated_endpoint: false,
             enable_validating_resources_deleted_webhook: false,
+            pod_resource_inject: PodResourceInject::default(),
         }
     }
 }
@@ -133,6 +157,10 @@ impl Settings {
             metrics_period: env.seconds("SPIDERPOOL_METRIC_RENEW_PERIOD", 120)?,
             webhook_url: env.text("SPIDERPOOL_WEBHOOK_URL", ""),
             rules: rules(&file),
+            pods: file.pod_resource_inject.enabled.then(|| PodNamespaces {
+                exclude: file.pod_resource_inject.namespaces_exclude.clone(),
+                include: file.pod_resource_inject.namespaces_include.clone(),
+            }),
             multus_configs: env.flag("SPIDERPOOL_MULTUS_CONFIG_ENABLED", true)?,
             coordinator: coordinator(&env)?,
             gc: gc(&file, &env)?,
@@ -247,6 +275,15 @@ mod tests {
         let gc = settings.gc.unwrap();
         assert!(gc.clean_outdated && !gc.fixed.stateful_set && gc.rules.delay == 7);
         assert!(settings.coordinator.is_none() && settings.auto_pools.is_none());
+    }
+
+    #[test]
+    fn pods_are_given_networks_only_if_asked_for() {
+        let pods = |text: &str| read(text, &[]).unwrap().pods;
+        assert_eq!(pods("podResourceInject: {namespacesInclude: [a]}"), None);
+        let pods = pods("podResourceInject: {enabled: true, namespacesInclude: [a]}").unwrap();
+        assert_eq!(pods.exclude, ["kube-system", "spiderpool", "metallb-system", "istio-system"]);
+        assert_eq!(pods.include, ["a"]);
     }
 
     #[test]

@@ -92,6 +92,24 @@ impl AutoPool<'_> {
     }
 }
 
+/// Whether a controller is of a kind of Kubernetes' own, whose pods' template can be read. Others are known by their pods alone.
+pub fn is_built_in(controller: &Controller) -> bool {
+    matches!(
+        (controller.api_version.as_str(), controller.kind.as_str()),
+        ("apps/v1", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
+            | ("batch/v1", "Job" | "CronJob")
+    )
+}
+
+/// Why an application gets no automatic pool with this number of addresses, if so: replicas of a kind that is not built in are not known.
+pub fn refusal(controller: &Controller, number: Option<IpNumber>) -> Option<String> {
+    let unknown = !is_built_in(controller) && !matches!(number, Some(IpNumber::Fixed(_)));
+    unknown.then(|| {
+        let Controller { kind, name, .. } = controller;
+        format!("{kind} {name} gets an automatic pool of a fixed size only: annotation {} needs a number without +", annotation::IP_NUMBER)
+    })
+}
+
 /// Whether a pool was created automatically.
 pub fn is_automatic(labels: &Texts) -> bool {
     labels.contains_key("ipam.spidernet.io/owner-application-name")

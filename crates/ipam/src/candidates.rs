@@ -227,6 +227,9 @@ fn automatic(
         )));
     }
     let number = auto_pool::ip_number(&pod.pod.annotations)?;
+    if let Some(why) = auto_pool::refusal(&controller, number) {
+        return Err(FailureReason::WrongInput(why));
+    }
     let (mut demands, mut missing) = (Vec::new(), Vec::new());
     for (position, item) in items.iter().enumerate() {
         let nic = nic_at(item, position);

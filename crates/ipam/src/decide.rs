@@ -317,8 +317,8 @@ fn empty_allocation(
     seen: &Observed,
     annotations: &crate::Texts,
 ) -> Result<Allocation, FailureReason> {
-    let records = seen.pools.iter().flat_map(|pool| pool.records.iter());
-    let namesakes = records.filter(|(_, record)| record.pod == identity.key && record.uid != identity.uid);
+    let records = seen.pools.iter().flat_map(|pool| pool.records.of_pod(&identity.key));
+    let namesakes = records.filter(|(_, record)| record.uid != identity.uid);
     let mut stale: BTreeSet<String> = namesakes.map(|(_, record)| record.uid.clone()).collect();
     let earlier = seen.endpoint.as_ref().filter(|endpoint| endpoint.uid != identity.uid);
     stale.extend(earlier.map(|endpoint| endpoint.uid.clone()));

@@ -47,7 +47,10 @@ impl ObservedPod {
             name: self.pod.key.name.clone(),
             uid: self.pod.uid.clone(),
         };
-        self.parent.clone().or_else(|| self.pod.controller.clone()).unwrap_or_else(own)
+        // What else may run a ReplicaSet or a Job has no part in this.
+        let counts = |parent: &&Controller| matches!(parent.kind.as_str(), "Deployment" | "CronJob");
+        let parent = self.parent.as_ref().filter(counts).or(self.pod.controller.as_ref());
+        parent.cloned().unwrap_or_else(own)
     }
 }
 
@@ -77,9 +80,8 @@ pub async fn observe<S: Store>(
 }
 
 fn has_namesake(pod: &Pod, key: &PodKey, endpoint: Option<&Endpoint>, pools: &[Arc<Pool>]) -> bool {
-    let mut records = pools.iter().flat_map(|pool| pool.records.iter().map(|(_, record)| record));
-    endpoint.is_some_and(|endpoint| endpoint.uid != pod.uid)
-        || records.any(|record| record.uid != pod.uid && record.pod == *key)
+    let mut records = pools.iter().flat_map(|pool| pool.records.of_pod(key).map(|(_, record)| record));
+    endpoint.is_some_and(|endpoint| endpoint.uid != pod.uid) || records.any(|record| record.uid != pod.uid)
 }
 
 async fn observe_pod<S: Store>(

@@ -4,13 +4,18 @@
 //! interpret, and records under keys that are no address, come out again as they went in. A text that is no JSON
 //! object at all is an error, so that nobody replaces a damaged status by an empty one.
 
+mod holders;
+mod text;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::PodKey;
+use holders::Holders;
 
 /// Who holds an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +41,7 @@ impl Record {
         self.uid == uid && self.nic.as_deref().is_none_or(|own| own == nic)
     }
 
+    /// Reads what is no plain record: keys that we do not know are kept.
     fn of_value(value: &Value) -> Option<Self> {
         let mut members = value.as_object()?.clone();
         let pod = PodKey::of_text(members.get("pod")?.as_str()?);
@@ -66,11 +72,21 @@ impl Record {
 pub struct RecordsError(String);
 
 /// All records of one pool. Copies share the records.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Records {
     by_address: BTreeMap<IpAddr, Arc<Record>>,
     foreign: BTreeMap<String, Value>,
+    /// Made when somebody first asks, because most versions of a pool are never asked; every change discards it.
+    holders: OnceLock<Arc<Holders>>,
 }
+
+impl PartialEq for Records {
+    fn eq(&self, other: &Self) -> bool {
+        self.by_address == other.by_address && self.foreign == other.foreign
+    }
+}
+
+impl Eq for Records {}
 
 impl Records {
     /// Reads the status text; none, empty and `null` are no records.
@@ -79,26 +95,55 @@ impl Records {
     /// It is not a JSON object.
     pub fn of_text(text: Option<&str>) -> Result<Self, RecordsError> {
         let text = text.map(str::trim).filter(|text| !text.is_empty()).unwrap_or("null");
-        let members: Option<BTreeMap<String, Value>> =
-            serde_json::from_str(text).map_err(|why| RecordsError(why.to_string()))?;
+        let wrong = |why: serde_json::Error| RecordsError(why.to_string());
+        let members: Option<BTreeMap<String, &RawValue>> = serde_json::from_str(text).map_err(wrong)?;
         let mut records = Self::default();
-        for (key, value) in members.unwrap_or_default() {
-            match (key.parse(), Record::of_value(&value)) {
-                (Ok(ip), Some(record)) => drop(records.by_address.insert(ip, Arc::new(record))),
-                _ => drop(records.foreign.insert(key, value)),
-            }
+        for (key, member) in members.unwrap_or_default() {
+            records.read(key, member).map_err(wrong)?;
         }
         Ok(records)
+    }
+
+    fn read(&mut self, key: String, member: &RawValue) -> Result<(), serde_json::Error> {
+        let ip: Option<IpAddr> = key.parse().ok();
+        if let (Some(ip), Some(record)) = (ip, text::plain(member)) {
+            self.by_address.insert(ip, Arc::new(record));
+            return Ok(());
+        }
+        let value: Value = serde_json::from_str(member.get())?;
+        match (ip, Record::of_value(&value)) {
+            (Some(ip), Some(record)) => drop(self.by_address.insert(ip, Arc::new(record))),
+            _ => drop(self.foreign.insert(key, value)),
+        }
+        Ok(())
     }
 
     /// The status text, keys in the order of their bytes; `None` when there is nothing to say, which the
     /// replaced program writes as an absent member.
     pub fn to_text(&self) -> Option<String> {
-        let own = self.by_address.iter().map(|(ip, record)| (ip.to_string(), record.to_value()));
-        let mut members: BTreeMap<String, Value> = own.collect();
-        members.extend(self.foreign.iter().map(|(key, value)| (key.clone(), value.clone())));
+        let own = self.by_address.iter().map(|(ip, record)| (ip.to_string(), text::Member::Own(record)));
+        let mut members: BTreeMap<String, text::Member<'_>> = own.collect();
+        members.extend(self.foreign.iter().map(|(key, value)| (key.clone(), text::Member::Foreign(value))));
         let text = || serde_json::to_string(&members).ok();
         (!members.is_empty()).then(text).flatten()
+    }
+
+    /// The records of a UID, in ascending order of addresses.
+    pub fn of_uid<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = (IpAddr, &'a Record)> {
+        self.at(self.holders().of_uid(uid)).filter(move |(_, record)| record.uid == uid)
+    }
+
+    /// The records under the name of a pod, in ascending order of addresses.
+    pub fn of_pod<'a>(&'a self, pod: &'a PodKey) -> impl Iterator<Item = (IpAddr, &'a Record)> {
+        self.at(self.holders().of_pod(pod)).filter(move |(_, record)| record.pod == *pod)
+    }
+
+    fn at(&self, addresses: impl Iterator<Item = IpAddr>) -> impl Iterator<Item = (IpAddr, &Record)> {
+        addresses.filter_map(|ip| self.get(ip).map(|record| (ip, record)))
+    }
+
+    fn holders(&self) -> &Holders {
+        self.holders.get_or_init(|| Arc::new(Holders::of(self.iter())))
     }
 
     /// How many there are (`status.allocatedIPCount`), those we cannot interpret included.
@@ -118,11 +163,13 @@ impl Records {
 
     /// Records an address, in place of what was recorded for it.
     pub fn insert(&mut self, ip: IpAddr, record: Record) {
+        self.holders.take();
         self.by_address.insert(ip, Arc::new(record));
     }
 
     /// Forgets an address.
     pub fn remove(&mut self, ip: IpAddr) -> Option<Arc<Record>> {
+        self.holders.take();
         self.by_address.remove(&ip)
     }
 
@@ -204,6 +251,44 @@ mod tests {
             if let Ok(records) = Records::of_text(Some(&text)) {
                 prop_assert_eq!(Records::of_text(records.to_text().as_deref()).unwrap(), records);
             }
+        }
+
+        #[test]
+        fn who_holds_what_is_found_as_by_looking_at_all(
+            steps in prop::collection::vec((0_u8..12, 0_u8..4, 0_u8..4, any::<bool>(), any::<bool>()), 0..40),
+        ) {
+            let mut records = Records::default();
+            for (ip, pod, uid, remove, look) in steps {
+                let ip = IpAddr::from([10, 9, 0, ip]);
+                let (pod, uid) = (PodKey::new("a", pod.to_string()), uid.to_string());
+                match remove {
+                    true => drop(records.remove(ip)),
+                    false => records.insert(ip, Record::new(pod.clone(), uid.as_str(), "net1")),
+                }
+                if look {
+                    let of_uid = records.iter().filter(|(_, record)| record.uid == uid);
+                    prop_assert!(records.of_uid(&uid).eq(of_uid));
+                    let of_pod = records.iter().filter(|(_, record)| record.pod == pod);
+                    prop_assert!(records.of_pod(&pod).eq(of_pod));
+                }
+            }
+        }
+
+        #[test]
+        fn both_readers_of_a_record_agree(
+            pod in "[a-z\"\\\\/]{0,6}", uid in prop::option::of("[a-z\\n]{0,3}"), nic in prop::option::of("[a-z]{0,3}"),
+        ) {
+            let mut member = serde_json::json!({ "pod": pod });
+            if let Some(uid) = uid {
+                member["podUid"] = Value::String(uid);
+            }
+            if let Some(nic) = nic {
+                member["interface"] = Value::String(nic);
+            }
+            let raw = RawValue::from_string(member.to_string()).unwrap();
+            let record = text::plain(&raw).unwrap();
+            prop_assert_eq!(&record, &Record::of_value(&member).unwrap());
+            prop_assert_eq!(serde_json::to_string(&text::Member::Own(&record)).unwrap(), record.to_value().to_string());
         }
     }
 }

@@ -104,9 +104,8 @@ fn release(request: &ReleaseRequest, seen: &Observed, key: PodKey, uid: String) 
 fn pools_of(seen: &Observed, own: Option<&Endpoint>, key: &PodKey, uid: &str) -> BTreeSet<String> {
     let named =
         own.into_iter().flat_map(|endpoint| endpoint.holdings().map(|holding| holding.pool.to_owned()));
-    let holds = |pool: &&std::sync::Arc<crate::Pool>| {
-        pool.records.iter().any(|(_, record)| record.uid == uid && record.pod == *key)
-    };
+    let holds =
+        |pool: &&std::sync::Arc<crate::Pool>| pool.records.of_uid(uid).any(|(_, record)| record.pod == *key);
     named.chain(seen.pools.iter().filter(holds).map(|pool| pool.name.clone())).collect()
 }
 

@@ -1,7 +1,7 @@
 //! What becomes of all waiting requests of one pool at once: records in, records out, and an outcome for each
 //! (spec/spiderpool.md 7.5). Pure; nothing of it counts before the new records are durable.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -119,6 +119,7 @@ pub fn settle(pool: &Pool, wants: &[&Want], avoid: &Avoid, max_records: usize) -
         max_records,
         records: pool.records.clone(),
         changed: false,
+        given: BTreeMap::new(),
         used: BTreeSet::new(),
         free: None,
     };
@@ -147,7 +148,9 @@ struct Batch<'a> {
     max_records: usize,
     records: Records,
     changed: bool,
-    /// Addresses that a want of this batch has been given.
+    /// Addresses that this batch has given, by UID.
+    given: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// All of them.
     used: BTreeSet<IpAddr>,
     /// What can still be handed out, made when first needed.
     free: Option<Vec<IntervalSet>>,
@@ -158,7 +161,7 @@ impl Batch<'_> {
         let own = |record: &Record| record.uid == want.uid && record.pod == want.pod;
         let gone: Vec<IpAddr> = match ip {
             Some(ip) => self.records.get(ip).filter(|record| own(record)).map(|_| ip).into_iter().collect(),
-            None => self.records.iter().filter(|(_, record)| own(record)).map(|(ip, _)| ip).collect(),
+            None => self.of_uid(&want.uid).filter(|(_, record)| own(record)).map(|(ip, _)| ip).collect(),
         };
         self.changed |= !gone.is_empty();
         for ip in gone {
@@ -204,12 +207,22 @@ impl Batch<'_> {
     /// The address recorded for this pod and interface; else one recorded for the pod without an interface that
     /// belongs to no other interface.
     fn recorded(&self, want: &Want, claims: &Claims) -> Option<IpAddr> {
-        let ours = |record: &Record| record.uid == want.uid;
-        let same = |record: &Record| ours(record) && record.nic.is_some() && record.nic == want.nic;
-        let named = self.records.iter().find(|(_, record)| same(record));
-        let free = |ip: IpAddr, record: &Record| record.nic.is_none() && !claims.others.contains(&ip);
-        let unnamed = || self.unused().find(|(ip, record)| ours(record) && free(*ip, record));
+        let same = |record: &Record| record.nic.is_some() && record.nic == want.nic;
+        let named = self.of_uid(&want.uid).find(|(_, record)| same(record));
+        let free = |ip: &IpAddr, record: &Record| {
+            record.nic.is_none() && !claims.others.contains(ip) && !self.used.contains(ip)
+        };
+        let unnamed = || self.of_uid(&want.uid).find(|(ip, record)| free(ip, record));
         named.or_else(unnamed).map(|(ip, _)| ip)
+    }
+
+    /// The records of a UID as they are by now, in ascending order of addresses.
+    fn of_uid<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = (IpAddr, &'a Record)> {
+        let before = self.pool.records.of_uid(uid).map(|(ip, _)| ip);
+        let addresses: BTreeSet<IpAddr> =
+            before.chain(self.given.get(uid).into_iter().flatten().copied()).collect();
+        let now = addresses.into_iter().filter_map(|ip| self.records.get(ip).map(|record| (ip, record)));
+        now.filter(move |(_, record)| record.uid == uid)
     }
 
     /// A record of an earlier pod of the same name, preferably of the same interface.
@@ -222,11 +235,10 @@ impl Batch<'_> {
             _ => true,
         };
         let stale = |record: &Record| record.pod == want.pod && claims.stale.contains(&record.uid);
-        self.unused().find(|(_, record)| stale(record) && fits(record)).map(|(ip, _)| ip)
-    }
-
-    fn unused(&self) -> impl Iterator<Item = (IpAddr, &Record)> {
-        self.records.iter().filter(|(ip, _)| !self.used.contains(ip))
+        // What this batch has given is in use, so what was there before is all there is to look at.
+        let before = self.pool.records.of_pod(&want.pod).map(|(ip, _)| ip);
+        let mut unused = before.filter(|ip| !self.used.contains(ip));
+        unused.find(|ip| self.records.get(*ip).is_some_and(|record| stale(record) && fits(record)))
     }
 
     fn give(&mut self, want: &Want, ip: IpAddr, fresh: bool) -> Outcome {
@@ -240,6 +252,7 @@ impl Batch<'_> {
             self.changed = true;
         }
         self.used.insert(ip);
+        self.given.entry(want.uid.clone()).or_default().insert(ip);
         Outcome::Has { ip, fresh }
     }
 

@@ -2,6 +2,7 @@
 
 mod address;
 mod attr;
+mod bond;
 mod create;
 mod delete;
 mod facts;

@@ -14,7 +14,7 @@ mod daemon_set;
 mod deployment;
 mod endpoints;
 mod meta;
-mod node_lifecycle;
+pub(crate) mod node_lifecycle;
 mod perform;
 mod pod_facts;
 mod pod_template;

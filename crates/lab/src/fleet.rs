@@ -29,7 +29,7 @@ pub mod request;
 use request::Request;
 
 /// How long a node may take to become ready, and its processes to go.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// All nodes, with what is needed to make another.
 pub struct Fleet {

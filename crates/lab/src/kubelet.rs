@@ -73,6 +73,10 @@ impl Kubelet {
 
     async fn serve(self) -> Result<()> {
         let kubelet = Arc::new(self);
+        // Before the node says that it is ready: an old lease would speak against it.
+        if let Err(why) = lease::renew(&kubelet).await {
+            tracing::warn!(%why, "cannot renew the node's lease");
+        }
         registration::register(&kubelet).await?;
         tokio::spawn(registration::keep(Arc::clone(&kubelet)));
         tokio::spawn(lease::keep(Arc::clone(&kubelet)));

@@ -25,7 +25,7 @@ use crate::state::{Spec, State};
 use crate::{mounts, namespaces, progress};
 
 /// How long the kernel may take to end a killed lab.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Starts a lab and waits until it can be used. `show` gets a line for each step. What comes back is the cord of a tied lab: when it is
 /// dropped, the lab ends.

@@ -24,7 +24,7 @@ use crate::underlay::{Layout, build, plan};
 use crate::{api, controllers, flannel, fleet, node, policies, relay, spiderpool};
 
 /// How long nodes may take to become ready.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `__supervise`: reports progress on stdout; stdin is the socket on the machine's network.
 pub fn supervise(directory: &Path) -> ExitCode {

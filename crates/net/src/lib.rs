@@ -20,6 +20,7 @@
 //! ```
 
 mod address;
+mod bond;
 mod change;
 pub mod check;
 mod entropy;
@@ -44,6 +45,7 @@ mod sysctl;
 mod traffic;
 
 pub use address::Address;
+pub use bond::{Bond, BondNumber, BondOption};
 pub use change::{AttrChange, Change, Diff, Move, Object, Wait};
 pub use entropy::Entropy;
 pub use facts::{

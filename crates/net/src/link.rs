@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{IfName, Mac, Place};
+use crate::{Bond, IfName, Mac, Place};
 
 /// A link to create. Links are always created down; bringing one up is a change of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,6 +82,8 @@ pub enum LinkKind {
     Ifb,
     /// A persistent tap device.
     Tap(Tap),
+    /// Several links that act as one.
+    Bond(Bond),
 }
 
 impl LinkKind {
@@ -100,6 +102,7 @@ impl LinkKind {
             Self::Ipip { .. } => "ipip",
             Self::Ifb => "ifb",
             Self::Tap(_) => "tun",
+            Self::Bond(_) => "bond",
         }
     }
 
@@ -116,7 +119,8 @@ impl LinkKind {
             | Self::Vrf { .. }
             | Self::Ipip { .. }
             | Self::Ifb
-            | Self::Tap(_) => None,
+            | Self::Tap(_)
+            | Self::Bond(_) => None,
         }
     }
 }

@@ -25,6 +25,13 @@ mod unreadable;
 
 pub(crate) use add::describe;
 
+/// Holds the lock of shared objects alone until it is dropped.
+pub(crate) fn alone(state: &Path) -> std::io::Result<impl Sized> {
+    let mut lock = lock::SharedLock::take(state)?;
+    lock.make_exclusive()?;
+    Ok(lock)
+}
+
 /// Calls a main plugin.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ mod comment;
 pub mod delegating;
 pub mod drive;
 mod forwarding;
+mod ifacer;
 pub mod interfaces;
 pub mod ipam;
 mod iptables;

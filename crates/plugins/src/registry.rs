@@ -11,7 +11,7 @@ use polynic_wire::{AddressServices, ReleaseJournal};
 
 use crate::delegating::{self, DelegatingPlugin};
 use crate::ipam::{self, Ipam};
-use crate::{Attacher, ChainedPlugin, Context, drive, interfaces, meta, passthru, routing};
+use crate::{Attacher, ChainedPlugin, Context, drive, ifacer, interfaces, meta, passthru, routing};
 
 /// What plugins need of the process they run in.
 pub struct Host {
@@ -43,6 +43,7 @@ enum Builtin {
     Chained(&'static dyn ChainedPlugin),
     Ipam(&'static dyn Ipam),
     Delegating(&'static dyn DelegatingPlugin),
+    Ifacer,
     Passthru,
 }
 
@@ -51,10 +52,13 @@ fn builtin(plugin_type: &str) -> Option<Builtin> {
     let chained = || chained().find(|p| p.plugin_type() == plugin_type).map(Builtin::Chained);
     let ipam = || ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam);
     let delegating = || delegating::ALL.into_iter().find(|p| p.plugin_type() == plugin_type);
-    main.or_else(chained)
-        .or_else(ipam)
-        .or_else(|| delegating().map(Builtin::Delegating))
-        .or_else(|| (plugin_type == passthru::TYPE).then_some(Builtin::Passthru))
+    main.or_else(chained).or_else(ipam).or_else(|| delegating().map(Builtin::Delegating)).or_else(|| {
+        match plugin_type {
+            ifacer::TYPE => Some(Builtin::Ifacer),
+            passthru::TYPE => Some(Builtin::Passthru),
+            _ => None,
+        }
+    })
 }
 
 fn chained() -> impl Iterator<Item = &'static dyn ChainedPlugin> {
@@ -75,7 +79,7 @@ pub fn types() -> impl Iterator<Item = &'static str> {
     let main = interfaces::ALL.into_iter().map(|p| p.plugin_type());
     let main = main.chain(chained().map(|p| p.plugin_type()));
     let main = main.chain(ipam::ALL.into_iter().map(|p| p.plugin_type()));
-    main.chain(delegating::ALL.into_iter().map(|p| p.plugin_type())).chain([passthru::TYPE])
+    main.chain(delegating::ALL.into_iter().map(|p| p.plugin_type())).chain([ifacer::TYPE, passthru::TYPE])
 }
 
 impl Registry {
@@ -147,6 +151,7 @@ impl PluginMain for Bound<'_> {
             Builtin::Chained(plugin) => plugin.plugin_type(),
             Builtin::Ipam(plugin) => plugin.plugin_type(),
             Builtin::Delegating(plugin) => plugin.plugin_type(),
+            Builtin::Ifacer => ifacer::TYPE,
             Builtin::Passthru => passthru::TYPE,
         }
     }
@@ -161,6 +166,7 @@ impl PluginMain for Bound<'_> {
             Builtin::Chained(plugin) => plugin.versions(),
             Builtin::Ipam(plugin) => plugin.versions(),
             Builtin::Delegating(plugin) => plugin.versions(),
+            Builtin::Ifacer => ifacer::versions(),
             Builtin::Passthru => passthru::versions(),
         }
     }
@@ -176,6 +182,7 @@ impl PluginMain for Bound<'_> {
             Builtin::Chained(plugin) => drive::run_chained(plugin, &context, verb, invocation, conf),
             Builtin::Ipam(plugin) => plugin.call(&context, verb, invocation, conf),
             Builtin::Delegating(plugin) => plugin.call(&context, verb, invocation, conf),
+            Builtin::Ifacer => ifacer::call(&context, verb, invocation, conf),
             Builtin::Passthru => Ok(passthru::call(verb)),
         }
     }

@@ -70,6 +70,7 @@ pub(crate) fn pools(args: &[&str]) -> io::Result<String> {
     match options.words.as_slice() {
         [] if options.json => Ok(pools::json(&survey)),
         [] => Ok(pools::overview(&survey)),
+        [name] if options.json => pools::one_json(&survey, name).map_err(io::Error::other),
         [name] => pools::holders(&survey, name).map_err(io::Error::other),
         _ => Err(io::Error::other("name one pool, or none")),
     }

@@ -21,6 +21,14 @@ pub enum ConfigurationError {
     /// The file is no YAML, or a key has the wrong type.
     #[error("the configuration is not understood: {0}")]
     Yaml(String),
+    /// Something is asked for that is not there, and without which the rest would do harm.
+    #[error("{key} is not supported: {why}")]
+    Unsupported {
+        /// The key of the configuration.
+        key: &'static str,
+        /// What would happen without it.
+        why: &'static str,
+    },
     /// A variable of the environment is missing.
     #[error("the environment variable {0} is not set")]
     Missing(&'static str),

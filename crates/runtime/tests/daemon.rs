@@ -14,7 +14,7 @@ use polynic_runtime::leader::{Election, Leadership, while_leading};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn election(identity: &str) -> Election {
     Election {

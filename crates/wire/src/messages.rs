@@ -9,6 +9,8 @@ mod endpoint;
 pub use coordinator::{CoordinatorConfig, PodIdentity, PolicyRoute};
 pub use endpoint::{EndpointInterface, WorkloadEndpoint};
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// Body of `POST /ipam/ip`.
@@ -41,6 +43,9 @@ pub struct AddRequest {
     /// Only pools whose subnet holds an address of the interface's physical function.
     #[serde(default, skip_serializing_if = "is_false")]
     pub match_master_subnet: bool,
+    /// The addresses of that physical function, which polynic's plugin finds itself. The replaced agent does not know this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master_addresses: Option<Vec<IpAddr>>,
 }
 
 /// Answer of `POST /ipam/ip`. May hold entries of other interfaces of the pod.

@@ -31,6 +31,8 @@ pub struct Config {
     pub detect_gateways: bool,
     /// Whether to set the node's sysctls (13.4).
     pub tune_sysctls: bool,
+    /// What is asked for and is not there, with what happens instead: worth a warning.
+    pub missing: Vec<&'static str>,
     /// Directory of releases that wait.
     pub releases: PathBuf,
     /// For the allocator.
@@ -61,6 +63,26 @@ struct File {
     enable_ip_conflict_detection: bool,
     enable_gateway_detection: bool,
     tune_sysctl_config: bool,
+    iaas_network_provider: IaasNetworkProvider,
+    agent: AgentPart,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct IaasNetworkProvider {
+    server_url: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct AgentPart {
+    network_resource_plugin: Enabled,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Enabled {
+    enabled: bool,
 }
 
 impl Default for File {
@@ -78,6 +100,8 @@ impl Default for File {
             enable_ip_conflict_detection: false,
             enable_gateway_detection: false,
             tune_sysctl_config: false,
+            iaas_network_provider: IaasNetworkProvider::default(),
+            agent: AgentPart::default(),
         }
     }
 }
@@ -92,6 +116,12 @@ impl Config {
     pub fn read(text: &str, environment: Environment<'_>) -> Result<Self, ConfigurationError> {
         let file: File = from_yaml(text)?;
         let env = Variables(environment);
+        if !file.iaas_network_provider.server_url.is_empty() {
+            return Err(ConfigurationError::Unsupported {
+                key: "iaasNetworkProvider.serverUrl",
+                why: "the provider would not be told of addresses, and would drop their packets",
+            });
+        }
         let metrics = env.flag("SPIDERPOOL_ENABLED_METRIC", false)?;
         let metrics_port = env.number("SPIDERPOOL_METRIC_HTTP_PORT", 5711)?;
         let health_port = env.number("SPIDERPOOL_HEALTH_PORT", 5710)?;
@@ -104,11 +134,26 @@ impl Config {
             detect_conflicts: file.enable_ip_conflict_detection,
             detect_gateways: file.enable_gateway_detection,
             tune_sysctls: file.tune_sysctl_config,
+            missing: missing(&file, &env)?,
             releases: journal::DIRECTORY.into(),
             allocator: allocator(&file, &env)?,
             socket: file.ipam_unix_socket_path.into(),
         })
     }
+}
+
+fn missing(file: &File, env: &Variables<'_>) -> Result<Vec<&'static str>, ConfigurationError> {
+    let asked = [
+        (
+            file.agent.network_resource_plugin.enabled,
+            "agent.networkResourcePlugin: there is none; pods that ask for its resources (spidernet.io/...) are not scheduled",
+        ),
+        (
+            env.flag("SPIDERPOOL_ENABLED_RDMA_METRIC", false)?,
+            "SPIDERPOOL_ENABLED_RDMA_METRIC: there are no rdma_ metrics; all others are served",
+        ),
+    ];
+    Ok(asked.into_iter().filter(|(asked, _)| *asked).map(|(_, why)| why).collect())
 }
 
 fn allocator(file: &File, env: &Variables<'_>) -> Result<Settings, ConfigurationError> {
@@ -202,6 +247,17 @@ mod tests {
         assert_eq!((config.health_port, config.metrics_port), (None, Some(1)));
         assert!(config.detect_conflicts && config.detect_gateways && config.tune_sysctls);
         assert_eq!(config.socket, Path::new("/run/a.sock"));
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused_where_it_would_do_harm_and_told_otherwise() {
+        let error = read("iaasNetworkProvider: {serverUrl: 'http://iaas'}\n", &[]).unwrap_err();
+        assert!(error.contains("iaasNetworkProvider.serverUrl is not supported"), "{error}");
+        let config = read("iaasNetworkProvider: {serverUrl: '', httpRequestTimeout: 30s}\n", &[]).unwrap();
+        assert_eq!(config.missing, [""; 0]);
+        let rdma = [("SPIDERPOOL_ENABLED_RDMA_METRIC", "true")];
+        let config = read("agent: {networkResourcePlugin: {enabled: true}}\n", &rdma).unwrap();
+        assert!(config.missing[0].contains("networkResourcePlugin") && config.missing[1].contains("RDMA"));
     }
 
     #[test]

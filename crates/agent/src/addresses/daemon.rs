@@ -53,6 +53,9 @@ impl Daemon {
         let path = config.socket.clone();
         let (tunes, families) = (config.tune_sysctls, [config.allocator.ipv4, config.allocator.ipv6]);
         tracing::info!(socket = %path.display(), node = config.node, "the agent starts");
+        for why in &config.missing {
+            tracing::warn!(why, "this is configured, and not there");
+        }
         let service = Service::start(config, store, seed);
         let mut tasks = JoinSet::new();
         if tunes {

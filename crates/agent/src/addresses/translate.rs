@@ -17,7 +17,10 @@ pub(crate) fn add_request(request: &messages::AddRequest) -> AddRequest {
         default_ipv4_pools: request.default_ipv4_ippool.clone(),
         default_ipv6_pools: request.default_ipv6_ippool.clone(),
         clean_gateway: request.clean_gateway,
-        master_addresses: None,
+        // Who asks for it and does not say where: nothing matches, which the error says.
+        master_addresses: request
+            .match_master_subnet
+            .then(|| request.master_addresses.clone().unwrap_or_default()),
         deadline: Millis::default(),
     }
 }

@@ -1,15 +1,21 @@
 //! Fixed addresses: pods of StatefulSets.
 
+use polynic_wire::messages::BatchDelRequest;
+use polynic_wire::{AddressService, ServiceError};
 use serde_json::{Value, json};
 
-use crate::world::{ENDPOINTS, PODS, World};
+use crate::world::{ENDPOINTS, PODS, World, soon};
 
 const SETS: &str = "/apis/apps/v1/namespaces/default/statefulsets";
 
 fn set(world: &World, replicas: u32) -> String {
+    set_from(world, 0, replicas)
+}
+
+fn set_from(world: &World, start: u32, replicas: u32) -> String {
     let template =
         json!({"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
-    let spec = json!({"replicas": replicas, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}}, "template": template});
+    let spec = json!({"replicas": replicas, "ordinals": {"start": start}, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}}, "template": template});
     let set = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db", "namespace": "default"}, "spec": spec});
     world.create(SETS, &set)["metadata"]["uid"].as_str().unwrap().to_owned()
 }
@@ -53,4 +59,41 @@ fn a_member_keeps_its_address_until_it_is_not_wanted() {
     agent.del("db-1", &third).unwrap();
     assert_eq!(world.records("q").len(), 0);
     assert_eq!(world.get(ENDPOINTS, "db-1"), None);
+}
+
+#[test]
+fn the_first_member_may_have_another_number_than_none() {
+    let world = World::new();
+    world.pool("p", json!({"subnet": "10.9.0.0/16", "ips": ["10.9.0.7-10.9.0.9"]}));
+    let agent = world.agent("n1");
+    let owner = set_from(&world, 5, 2);
+    for (name, kept) in [("db-5", true), ("db-6", true), ("db-4", false), ("db-7", false)] {
+        let uid = world.pod_with(member(name, &owner, "p"), "n1");
+        let address = agent.address(name, &uid, "eth0");
+        world.delete(PODS, name, 30);
+        agent.del(name, &uid).unwrap();
+        assert_eq!(world.records("p").contains_key(address.trim_end_matches("/16")), kept, "{name}");
+    }
+    assert_eq!(world.records("p").len(), 2);
+}
+
+#[test]
+fn a_fixed_address_is_not_given_up_for_a_conflict() {
+    let world = World::new();
+    world.pool("p", json!({"subnet": "10.9.0.0/16", "ips": ["10.9.0.7-10.9.0.9"]}));
+    let agent = world.agent("n1");
+    let owner = set(&world, 2);
+    let uid = world.pod_with(member("db-0", &owner, "p"), "n1");
+    agent.address("db-0", &uid, "eth0");
+    let request = BatchDelRequest {
+        container_id: "c".into(),
+        pod_namespace: "default".into(),
+        pod_name: "db-0".into(),
+        pod_uid: uid,
+        is_release_conflict_ips: true,
+        ..BatchDelRequest::default()
+    };
+    let error = agent.service.release_batch(&request, soon()).unwrap_err();
+    assert!(matches!(error, ServiceError::Status { code: 522, .. }), "{error}");
+    assert_eq!(world.records("p").len(), 1);
 }

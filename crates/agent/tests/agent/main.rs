@@ -6,6 +6,10 @@ mod answers;
 mod away;
 mod crowd;
 mod fixed;
+mod interfaces;
 mod kill;
+mod machines;
+mod pools;
+mod site;
 #[allow(dead_code, reason = "the other test binary uses the rest")]
 mod world;

@@ -217,15 +217,27 @@ impl World {
         records.into_iter().map(|(ip, r)| (ip, (text(&r["pod"]), text(&r["podUid"])))).collect()
     }
 
+    /// What the independent checker finds wrong.
+    pub fn violations(&self) -> Vec<String> {
+        let survey = self.runtime.block_on(polynic_cluster::survey::survey(&self.client)).unwrap();
+        assert_eq!(survey.unreadable, [""; 0]);
+        polynic_checker::check_cluster(&survey.cluster).iter().map(ToString::to_string).collect()
+    }
+
     /// A pod on a node; answers its UID.
     pub fn pod(&self, name: &str, node: &str, annotations: Value) -> String {
         self.pod_with(json!({"name": name, "annotations": annotations}), node)
     }
 
     pub fn pod_with(&self, metadata: Value, node: &str) -> String {
+        self.pod_in("default", metadata, node)
+    }
+
+    pub fn pod_in(&self, namespace: &str, metadata: Value, node: &str) -> String {
+        let pods = format!("/api/v1/namespaces/{namespace}/pods");
         let spec = json!({"nodeName": node, "containers": [{"name": "c", "image": "i"}]});
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
-        self.create(PODS, &pod)["metadata"]["uid"].as_str().unwrap().to_owned()
+        self.create(&pods, &pod)["metadata"]["uid"].as_str().unwrap().to_owned()
     }
 
     pub fn socket(&self, node: &str) -> PathBuf {
@@ -233,11 +245,16 @@ impl World {
     }
 
     pub fn config(&self, node: &str) -> Config {
-        let text = format!("ipamUnixSocketPath: {}\n", self.socket(node).display());
+        self.config_with(node, "", &[])
+    }
+
+    /// A configuration with further lines of `conf.yml` and further variables.
+    pub fn config_with(&self, node: &str, lines: &str, variables: &[(&str, &str)]) -> Config {
+        let text = format!("ipamUnixSocketPath: {}\n{lines}", self.socket(node).display());
         let env = |name: &str| match name {
             "SPIDERPOOL_NODE_NAME" => Some(node.to_owned()),
             "SPIDERPOOL_HEALTH_PORT" => Some("0".to_owned()),
-            _ => None,
+            _ => variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()),
         };
         let config = Config::read(&text, &env).unwrap();
         Config { releases: self.directory.path().join(format!("{node}-releases")), ..config }

@@ -104,10 +104,19 @@ impl Lan {
 
     /// Whether a TCP connection from one pod to a port of the other comes about.
     pub fn tcp(&self, from: usize, to: usize, target: &str) -> bool {
+        self.connects(from, to, target, TRIES)
+    }
+
+    /// Whether none of a few attempts to connect succeeds.
+    pub fn tcp_fails(&self, from: usize, to: usize, target: &str) -> bool {
+        !self.connects(from, to, target, TRIES_IN_VAIN)
+    }
+
+    fn connects(&self, from: usize, to: usize, target: &str, tries: u32) -> bool {
         let target: SocketAddr = target.parse().unwrap();
         let _listener = self.listen(to, target, TcpListener::bind);
         let connect = move || TcpStream::connect_timeout(&target, Duration::from_millis(400));
-        (0..3).any(|_| self.pod(from).netns.run(connect).unwrap().is_ok())
+        (0..tries).any(|_| self.pod(from).netns.run(connect).unwrap().is_ok())
     }
 
     /// A TCP connection that stays open, from one pod to another.

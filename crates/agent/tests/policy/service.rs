@@ -48,7 +48,7 @@ fn not_one_packet_passes_from_the_moment_the_link_is_there() {
     assert!(server.recv_from(&mut [0; 16]).is_err(), "a datagram got past the policy");
     // Nor does the kernel answer for the pod.
     drop(server);
-    assert!(!lan.tcp(1, number, &format!("10.60.0.{number}:80")));
+    assert!(lan.tcp_fails(1, number, &format!("10.60.0.{number}:80")));
 }
 
 #[test]

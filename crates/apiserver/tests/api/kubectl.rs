@@ -124,7 +124,7 @@ async fn a_watched_table_follows_the_pod() {
         .await
         .expect(200);
     let next =
-        tokio::time::timeout(Duration::from_secs(30), lines.next_line()).await.expect("no second line");
+        tokio::time::timeout(Duration::from_secs(60), lines.next_line()).await.expect("no second line");
     assert!(next.unwrap().unwrap().contains("Running"));
 }
 

@@ -16,7 +16,7 @@ use super::normal::Normal;
 const AT_ONCE: usize = 8;
 
 /// Time that a server is given for what a step waits for, and the time between two tries.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// The normalised answers to a case's steps.

@@ -2,30 +2,17 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
+use polynic_bench::process::{self, Memory};
 use polynic_wire::{AddressService, SocketService};
 
 /// How long an agent may take to be healthy.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The program that is measured.
-pub(crate) fn program() -> anyhow::Result<PathBuf> {
-    let program = match std::env::var_os("POLYNIC_PROGRAM") {
-        Some(program) => PathBuf::from(program),
-        None => std::env::current_exe()?.with_file_name("polynic"),
-    };
-    ensure!(
-        program.is_file(),
-        "{} is not there: build -p polynic, or set POLYNIC_PROGRAM",
-        program.display()
-    );
-    Ok(program)
-}
 
 /// One agent; it ends with the value.
 pub(crate) struct Agent {
@@ -85,12 +72,14 @@ impl Agent {
         }
     }
 
-    /// Memory that is resident now, in MiB.
-    pub(crate) fn resident(&self) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kib / 1024.0)
+    /// Memory that is resident now.
+    pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
+        Memory::of(self.child.id())
+    }
+
+    /// Time that processors have spent on it so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        process::cpu(self.child.id())
     }
 
     /// What its page of metrics says.

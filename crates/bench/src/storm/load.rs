@@ -6,11 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use polynic_bench::cluster::{Cluster, Pod};
+use polynic_bench::process::Memory;
 use polynic_wire::messages::AddRequest;
 use polynic_wire::{AddressService, SocketService};
 
 use crate::agents::{Agent, Counts};
-use crate::cluster::{Cluster, Pod};
 
 /// How long a pod goes on asking.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -38,8 +39,10 @@ pub(crate) struct Outcome {
     pub(crate) latencies: Vec<Duration>,
     pub(crate) failed_attempts: usize,
     pub(crate) counts: Counts,
-    /// The largest agent, MiB.
-    pub(crate) memory: f64,
+    /// The largest agent.
+    pub(crate) memory: Memory,
+    /// Processor time of all agents, from the beginning of the storm to its end.
+    pub(crate) cpu: Duration,
 }
 
 /// Runs a storm on pools of its own.
@@ -77,6 +80,8 @@ fn blow(agents: &[Agent], pods: &[Vec<Pod>]) -> anyhow::Result<Outcome> {
     let barrier = Barrier::new(count + 1);
     let seen = Mutex::new(Seen::default());
     let start = Mutex::new(Instant::now());
+    let cpu = || agents.iter().map(Agent::cpu).sum::<anyhow::Result<Duration>>();
+    let cpu_before = cpu()?;
     thread::scope(|scope| -> anyhow::Result<()> {
         for (agent, pods) in agents.iter().zip(pods) {
             for pod in pods {
@@ -92,6 +97,7 @@ fn blow(agents: &[Agent], pods: &[Vec<Pod>]) -> anyhow::Result<Outcome> {
         Ok(())
     })
     .context("starting the threads that ask")?;
+    let cpu = cpu()?.saturating_sub(cpu_before);
     let total = start.into_inner().unwrap_or_else(PoisonError::into_inner).elapsed();
     let Seen { mut latencies, mut addresses, failed_attempts } =
         seen.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -99,16 +105,16 @@ fn blow(agents: &[Agent], pods: &[Vec<Pod>]) -> anyhow::Result<Outcome> {
     addresses.sort();
     ensure!(addresses.windows(2).all(|pair| pair[0] != pair[1]), "an address was given twice");
     let mut counts = Counts::default();
-    let mut memory = 0.0_f64;
+    let mut memory = Memory::default();
     for agent in agents {
         let of_one = agent.counts()?;
         counts.pool_writes += of_one.pool_writes;
         counts.pool_reads += of_one.pool_reads;
         counts.conflicts += of_one.conflicts;
         counts.endpoint_writes += of_one.endpoint_writes;
-        memory = memory.max(agent.resident()?);
+        memory = memory.max(agent.memory()?);
     }
-    Ok(Outcome { total, latencies, failed_attempts, counts, memory })
+    Ok(Outcome { total, latencies, failed_attempts, counts, memory, cpu })
 }
 
 fn ask(service: &SocketService, pod: &Pod, seen: &Mutex<Seen>) {
@@ -138,8 +144,12 @@ fn ask(service: &SocketService, pod: &Pod, seen: &Mutex<Seen>) {
     }
 }
 
-/// The memory of one agent while so many of its pods hold addresses, MiB.
-pub(crate) fn weigh(steps: &[usize], cluster: &Cluster, program: &Path) -> anyhow::Result<Vec<(usize, f64)>> {
+/// The memory of one agent while so many of its pods hold addresses.
+pub(crate) fn weigh(
+    steps: &[usize],
+    cluster: &Cluster,
+    program: &Path,
+) -> anyhow::Result<Vec<(usize, Memory)>> {
     let node = "weighed".to_owned();
     let pool = "weighed-v4".to_owned();
     let most = steps.iter().copied().max().unwrap_or_default();
@@ -147,13 +157,13 @@ pub(crate) fn weigh(steps: &[usize], cluster: &Cluster, program: &Path) -> anyho
     cluster.nodes(std::slice::from_ref(&node));
     let pods = cluster.pods(&node, most, std::slice::from_ref(&pool))?;
     let agent = Agent::start(program, cluster.directory(), &node, cluster.kubeconfig())?;
-    let mut weights = vec![(0, agent.resident()?)];
+    let mut weights = vec![(0, agent.memory()?)];
     let mut done = 0;
     for step in steps {
         let seen = Mutex::new(Seen::default());
         pods[done..*step].iter().for_each(|pod| ask(&agent.service, pod, &seen));
         done = *step;
-        weights.push((*step, agent.resident()?));
+        weights.push((*step, agent.memory()?));
     }
     Ok(weights)
 }

@@ -8,12 +8,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 mod agents;
-mod cluster;
 mod load;
 mod table;
 
-use cluster::Cluster;
 use load::Storm;
+use polynic_bench::cluster::Cluster;
+use polynic_bench::process;
 
 const STORMS: [Storm; 4] = [
     Storm { name: "10 agents x 100 pods, 1,000 addresses", agents: 10, pods: 100, dual: false, taken: 0 },
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn run(wanted: Option<&str>) -> anyhow::Result<()> {
-    let program = agents::program()?;
+    let program = process::program()?;
     let is_wanted = |name: &str| wanted.is_none_or(|wanted| name.contains(wanted));
     for start in [Cluster::embedded, Cluster::real] {
         let Some(cluster) = start()? else { continue };

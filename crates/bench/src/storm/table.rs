@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use polynic_bench::process::Memory;
+
 use crate::load::Outcome;
 
 /// The head of a table.
@@ -11,7 +13,7 @@ pub(crate) fn head(server: &str) -> io::Result<()> {
     writeln!(out, "\nagainst {server}\n")?;
     writeln!(
         out,
-        "{:<44} {:>8} {:>8} {:>8} {:>7} {:>7} {:>9} {:>6} {:>9} {:>8}",
+        "{:<44} {:>8} {:>8} {:>8} {:>7} {:>7} {:>9} {:>6} {:>9} {:>8} {:>8} {:>8}",
         "storm",
         "total s",
         "p50 s",
@@ -21,7 +23,9 @@ pub(crate) fn head(server: &str) -> io::Result<()> {
         "conflicts",
         "reads",
         "endpoints",
-        "RSS MiB"
+        "CPU s",
+        "RSS MiB",
+        "own MiB"
     )
 }
 
@@ -30,7 +34,7 @@ pub(crate) fn row(name: &str, outcome: &Outcome) -> io::Result<()> {
     let counts = &outcome.counts;
     writeln!(
         io::stdout(),
-        "{name:<44} {:>8.2} {:>8.2} {:>8.2} {:>7} {:>7} {:>9} {:>6} {:>9} {:>8.1}",
+        "{name:<44} {:>8.2} {:>8.2} {:>8.2} {:>7} {:>7} {:>9} {:>6} {:>9} {:>8.2} {:>8.1} {:>8.1}",
         outcome.total.as_secs_f64(),
         percentile(&outcome.latencies, 50),
         percentile(&outcome.latencies, 99),
@@ -39,14 +43,20 @@ pub(crate) fn row(name: &str, outcome: &Outcome) -> io::Result<()> {
         counts.conflicts,
         counts.pool_reads,
         counts.endpoint_writes,
-        outcome.memory,
+        outcome.cpu.as_secs_f64(),
+        outcome.memory.resident,
+        outcome.memory.own,
     )
 }
 
 /// The memory of one agent.
-pub(crate) fn weights(weights: &[(usize, f64)]) -> io::Result<()> {
+pub(crate) fn weights(weights: &[(usize, Memory)]) -> io::Result<()> {
     for (pods, memory) in weights {
-        writeln!(io::stdout(), "memory of an agent whose {pods} pods hold addresses: {memory:.1} MiB")?;
+        let Memory { resident, own } = memory;
+        writeln!(
+            io::stdout(),
+            "memory of an agent whose {pods} pods hold addresses: {resident:.1} MiB, {own:.1} without the program's file"
+        )?;
     }
     Ok(())
 }

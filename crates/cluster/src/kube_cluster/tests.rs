@@ -62,14 +62,14 @@ fn a_server_that_is_away_is_waited_for_within_bounds() {
     let started = Instant::now();
     let error = cluster_at(port).pod(&pod_ref(), Patience::Patient).unwrap_err();
     assert!(error.0.contains("refused") && error.0.contains("gave up after"), "{error}");
-    assert!((Duration::from_millis(300)..Duration::from_secs(10)).contains(&started.elapsed()));
+    assert!(started.elapsed() >= Duration::from_millis(300), "it was not tried again");
 }
 
 #[test]
 fn a_silent_server_is_given_up() {
     let server = FakeServer::new([(200, pod())]);
-    server.delay(Duration::from_secs(30));
-    let cluster = server.cluster();
+    server.delay(Duration::from_secs(300));
+    let cluster = server.impatient_cluster();
     let error = cluster.pod(&pod_ref(), Patience::Brief).unwrap_err();
     assert!(error.0.contains("no answer within"), "{error}");
 }
@@ -77,12 +77,10 @@ fn a_silent_server_is_given_up() {
 #[test]
 fn nads_are_read_together_and_answered_in_order() {
     let server = FakeServer::new([nad("x"), nad("x"), nad("x"), nad("x")]);
-    server.delay(Duration::from_millis(150));
+    server.answer_together(4);
     let wanted: Vec<NadRef> = ["a", "b", "c", "d"].map(|name| nad_ref("blue", name)).into();
-    let started = Instant::now();
     let answers = server.cluster().nads(&wanted);
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-    assert!(started.elapsed() < Duration::from_millis(550), "one after the other takes 600 ms");
     let mut requests = server.requests();
     requests.sort();
     let path = "GET /apis/k8s.cni.cncf.io/v1/namespaces/blue/network-attachment-definitions";
@@ -174,10 +172,15 @@ fn events_are_out_after_a_flush() {
 #[test]
 fn a_flush_without_a_server_ends() {
     let server = FakeServer::new([]);
-    server.delay(Duration::from_secs(30));
-    let cluster = server.cluster();
+    server.delay(Duration::from_secs(300));
+    let cluster = server.impatient_cluster();
     cluster.event(&pod_ref(), &PodEvent::add_failed("one"));
-    let started = Instant::now();
-    cluster.flush();
-    assert!(started.elapsed() < Duration::from_secs(10));
+    let (done, flushed) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        cluster.flush();
+        done.send(()).unwrap();
+    });
+    flushed
+        .recv_timeout(Duration::from_secs(120))
+        .expect("it waits for the server's answer, which takes 300 s");
 }

@@ -29,7 +29,7 @@ fn embedded() -> (TempDir, PathBuf) {
             std::future::pending::<()>().await;
         });
     });
-    (directory, path.recv_timeout(Duration::from_secs(30)).unwrap())
+    (directory, path.recv_timeout(Duration::from_secs(120)).unwrap())
 }
 
 fn block_on(future: impl Future<Output = ()>) {

@@ -23,7 +23,7 @@ where
 {
     loop {
         let event =
-            tokio::time::timeout(Duration::from_secs(20), events.next()).await.expect("no event came");
+            tokio::time::timeout(Duration::from_secs(60), events.next()).await.expect("no event came");
         match event.unwrap().unwrap() {
             watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
                 return (true, object.metadata.name.unwrap());

@@ -1,10 +1,11 @@
-//! Applications that ask for pools of their own: what all six kinds of workloads have in common.
+//! Applications that ask for pools of their own: what all six kinds of workloads have in common, and kinds that are known by their pods alone.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job, JobSpec};
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use polynic_api::spider::annotation;
+use polynic_ipam::auto_pool::is_built_in;
 use polynic_ipam::{Controller, Texts};
 
 /// An application with an annotation about subnets.
@@ -52,6 +53,26 @@ fn made(
         replicas,
         annotations: annotations.into_iter().collect(),
     })
+}
+
+/// What runs a pod, where that is of a kind of somebody else's.
+impl Workload for Pod {
+    fn application(&self) -> Option<Application> {
+        let meta = &self.metadata;
+        let owner = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
+        let controller = Controller {
+            api_version: owner.api_version.clone(),
+            kind: owner.kind.clone(),
+            name: owner.name.clone(),
+            uid: owner.uid.clone(),
+        };
+        if is_built_in(&controller) {
+            return None;
+        }
+        let template = PodTemplateSpec { metadata: Some(meta.clone()), spec: self.spec.clone() };
+        let own = made(("v1", "Pod"), meta, Some(&template), None)?;
+        Some(Application { controller, ..own })
+    }
 }
 
 fn is_run_by(meta: &ObjectMeta, kind: &str) -> bool {
@@ -168,5 +189,21 @@ mod tests {
         let mut silent = spec;
         silent["template"]["metadata"] = json!({});
         assert!(of::<Deployment>(silent, json!({})).is_none());
+    }
+
+    #[test]
+    fn what_runs_a_pod_is_known_by_it_if_by_nothing_else() {
+        let pod = |api_version: &str, kind: &str, annotation: &str| {
+            let owner =
+                json!({"apiVersion": api_version, "kind": kind, "name": "c", "uid": "x", "controller": true});
+            let more = json!({"annotations": {annotation: "{}"}, "ownerReferences": [owner]});
+            of::<Pod>(json!({"containers": []}), more)
+        };
+        let subnet = "ipam.spidernet.io/subnet";
+        let found = pod("apps.kruise.io/v1alpha1", "CloneSet", subnet).unwrap();
+        assert_eq!((found.controller.kind.as_str(), found.controller.uid.as_str()), ("CloneSet", "x"));
+        assert!(pod("apps.kruise.io/v1alpha1", "CloneSet", "other").is_none());
+        assert!(pod("apps/v1", "ReplicaSet", subnet).is_none() && pod("batch/v1", "Job", subnet).is_none());
+        assert!(pod("apps.kruise.io/v1beta1", "StatefulSet", subnet).is_some());
     }
 }

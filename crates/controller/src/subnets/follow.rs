@@ -9,6 +9,7 @@ use futures::TryStreamExt as _;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::Pod;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
@@ -23,7 +24,7 @@ use tokio::sync::Notify;
 use super::application::{Application, Workload};
 
 /// Kinds of workloads.
-const KINDS: usize = 6;
+const KINDS: usize = 7;
 
 /// Kind, namespace, name.
 type Key = (&'static str, String, String);
@@ -47,7 +48,11 @@ impl Applications {
     /// All of them, and whether none can be missing.
     pub(super) fn all(&self) -> (Vec<Application>, bool) {
         let known = self.lock();
-        (known.all.values().cloned().collect(), known.complete.len() == KINDS)
+        // Several pods may speak for one.
+        let mut all: Vec<Application> = known.all.values().cloned().collect();
+        let mut seen = BTreeSet::new();
+        all.retain(|application| seen.insert(application.controller.uid.clone()));
+        (all, known.complete.len() == KINDS)
     }
 
     /// Notes one; answers whether that changes anything.
@@ -85,6 +90,7 @@ pub(super) async fn follow(
             workload::<DaemonSet>(client, "DaemonSet", applications, changed),
             workload::<Job>(client, "Job", applications, changed),
             workload::<CronJob>(client, "CronJob", applications, changed),
+            workload::<Pod>(client, "Pod", applications, changed),
         );
     };
     tokio::join!(workloads, objects::<IPPool>(client, changed), objects::<Subnet>(client, changed));

@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use polynic_api::spider::{GROUP, VERSION};
 use serde_json::{Value, json};
 
-use super::review::{Kind, Step, path};
+use super::review::{Kind, POD_PATH, Step, path};
 
 /// The label of what the controller made itself.
 const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "polynic-controller");
@@ -43,13 +43,35 @@ pub struct Registration {
     pub reach: Reach,
     /// Kinds that are asked about.
     pub kinds: Vec<Kind>,
+    /// Of which namespaces new pods are asked about; absent: none.
+    pub pods: Option<PodNamespaces>,
+}
+
+/// The namespaces whose pods may get networks by the group they name (`podResourceInject`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodNamespaces {
+    /// Not these.
+    pub exclude: Vec<String>,
+    /// Only these, if there are any.
+    pub include: Vec<String>,
+}
+
+impl PodNamespaces {
+    fn selector(&self) -> Value {
+        let by_name = |operator: &str, names: &[String]| json!({"key": "kubernetes.io/metadata.name", "operator": operator, "values": names});
+        let both = [("NotIn", &self.exclude), ("In", &self.include)];
+        let given = both.into_iter().filter(|(_, names)| !names.is_empty());
+        json!({"matchExpressions": given.map(|(operator, names)| by_name(operator, names)).collect::<Vec<_>>()})
+    }
 }
 
 impl Registration {
     /// The configuration of one step, for these authorities (PEM).
     pub fn configuration(&self, step: Step, authorities: &str) -> Value {
-        let webhooks: Vec<Value> =
+        let mut webhooks: Vec<Value> =
             self.kinds.iter().map(|kind| self.webhook(step, *kind, authorities)).collect();
+        let pods = self.pods.as_ref().filter(|_| step == Step::Mutate);
+        webhooks.extend(pods.map(|namespaces| self.pod_webhook(namespaces, authorities)));
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind_of(step),
             "metadata": {"name": self.name, "labels": {MANAGED_BY.0: MANAGED_BY.1}},
@@ -62,22 +84,36 @@ impl Registration {
         if step == Step::Validate && kind.guards_deletion() {
             operations.push("DELETE");
         }
+        let rule = json!({"apiGroups": [GROUP], "apiVersions": [VERSION], "operations": operations,
+                          "resources": [kind.plural()], "scope": "*"});
+        let name = format!("{}.{GROUP}", kind.singular());
+        self.entry(&name, &path(step, kind), authorities, rule)
+    }
+
+    fn pod_webhook(&self, namespaces: &PodNamespaces, authorities: &str) -> Value {
+        let rule = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                          "resources": ["pods"], "scope": "*"});
+        let mut webhook = self.entry("pods.spiderpool.spidernet.io", POD_PATH, authorities, rule);
+        webhook["namespaceSelector"] = namespaces.selector();
+        webhook
+    }
+
+    fn entry(&self, name: &str, path: &str, authorities: &str, rule: Value) -> Value {
         let mut client = match &self.reach {
             Reach::Service { namespace, name, port } => {
-                json!({"service": {"namespace": namespace, "name": name, "path": path(step, kind), "port": port}})
+                json!({"service": {"namespace": namespace, "name": name, "path": path, "port": port}})
             }
-            Reach::Url(base) => json!({"url": format!("{base}{}", path(step, kind))}),
+            Reach::Url(base) => json!({"url": format!("{base}{path}")}),
         };
         client["caBundle"] = json!(STANDARD.encode(authorities));
         json!({
-            "name": format!("{}.{GROUP}", kind.singular()),
+            "name": name,
             "admissionReviewVersions": ["v1"],
             "clientConfig": client,
             "failurePolicy": "Fail",
             "sideEffects": "None",
             "timeoutSeconds": 10,
-            "rules": [{"apiGroups": [GROUP], "apiVersions": [VERSION], "operations": operations,
-                       "resources": [kind.plural()], "scope": "*"}],
+            "rules": [rule],
         })
     }
 
@@ -213,7 +249,31 @@ mod tests {
             name: "spiderpool-controller".into(),
             reach,
             kinds: vec![Kind::Pool, Kind::Coordinator],
+            pods: None,
         }
+    }
+
+    #[test]
+    fn pods_are_asked_about_where_they_may_be_given_networks() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let pods = PodNamespaces { exclude: names(&["kube-system"]), include: names(&["a", "b"]) };
+        let registration = Registration { pods: Some(pods), ..registration() };
+        let pods = registration.configuration(Step::Mutate, "PEM")["webhooks"][2].clone();
+        assert_eq!(pods["name"], "pods.spiderpool.spidernet.io");
+        assert_eq!(pods["clientConfig"]["service"]["path"], "/mutate--v1-pod");
+        assert_eq!(
+            (&pods["rules"][0]["operations"], &pods["failurePolicy"]),
+            (&json!(["CREATE"]), &json!("Fail"))
+        );
+        let expressions = json!([
+            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]},
+            {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["a", "b"]},
+        ]);
+        assert_eq!(pods["namespaceSelector"]["matchExpressions"], expressions);
+        assert_eq!(
+            registration.configuration(Step::Validate, "PEM")["webhooks"].as_array().unwrap().len(),
+            2
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use polynic_api::admission::pod::Group;
 use polynic_api::admission::{
     Denial, Rules, Siblings, coordinator, multus_config, pool, reserved_ip, subnet,
 };
@@ -89,6 +90,9 @@ pub fn path(step: Step, kind: Kind) -> String {
     format!("/{step}-spiderpool-spidernet-io-v2beta1-{}", kind.singular())
 }
 
+/// The path of the webhook of pods.
+pub const POD_PATH: &str = "/mutate--v1-pod";
+
 /// The webhook of a path.
 pub fn of_path(wanted: &str) -> Option<(Step, Kind)> {
     let all = Kind::ALL.into_iter().flat_map(|kind| [(Step::Mutate, kind), (Step::Validate, kind)]);
@@ -140,6 +144,32 @@ pub async fn answer<W: World>(
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
 }
 
+/// Decides about a new pod: the networks of the group it asks for. Other than with the kinds above, what goes wrong refuses the pod, which would
+/// otherwise run without them.
+pub async fn answer_pod<W: World>(question: &Question, world: &W) -> Value {
+    let response = match injected(question, world).await {
+        Ok(operations) => patched(question, operations),
+        Err(PodRefusal::Denied(why)) => refused(question, 403, "Forbidden", &why),
+        Err(PodRefusal::Undecided(why)) => refused(question, 500, "InternalError", &why.0),
+    };
+    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response})
+}
+
+enum PodRefusal {
+    Denied(String),
+    Undecided(WorldError),
+}
+
+async fn injected<W: World>(question: &Question, world: &W) -> Result<Vec<Value>, PodRefusal> {
+    let own = serde_json::from_value(question.object["metadata"]["annotations"].clone()).unwrap_or_default();
+    let namespace = world.namespace_annotations(&question.namespace).await.map_err(PodRefusal::Undecided)?;
+    let Some(group) = Group::of(&own, &namespace) else { return Ok(Vec::new()) };
+    let configs = world.group(&group).await.map_err(PodRefusal::Undecided)?;
+    let pod = &question.object;
+    let injected = group.inject(pod, &configs).map_err(PodRefusal::Denied)?;
+    Ok(patch::between(pod, pod, &injected))
+}
+
 /// Mutators never refuse: what goes wrong is logged, and validation decides.
 async fn mutation<W: World>(kind: Kind, question: &Question, world: &W, rules: Rules) -> Value {
     let operations = match kind {
@@ -158,16 +188,20 @@ async fn mutation<W: World>(kind: Kind, question: &Question, world: &W, rules: R
         }
     };
     match operations.await {
-        Ok(operations) if operations.is_empty() => json!({"uid": question.uid, "allowed": true}),
-        Ok(operations) => {
-            let patch = STANDARD.encode(Value::Array(operations).to_string());
-            json!({"uid": question.uid, "allowed": true, "patchType": "JSONPatch", "patch": patch})
-        }
+        Ok(operations) => patched(question, operations),
         Err(error) => {
             tracing::warn!(%error, kind = kind.kind(), name = question.name, "nothing was filled in");
             json!({"uid": question.uid, "allowed": true})
         }
     }
+}
+
+fn patched(question: &Question, operations: Vec<Value>) -> Value {
+    if operations.is_empty() {
+        return json!({"uid": question.uid, "allowed": true});
+    }
+    let patch = STANDARD.encode(Value::Array(operations).to_string());
+    json!({"uid": question.uid, "allowed": true, "patchType": "JSONPatch", "patch": patch})
 }
 
 fn mutated<'a, K, W, C>(

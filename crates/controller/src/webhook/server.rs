@@ -20,6 +20,8 @@ pub struct Webhooks<W> {
     pub rules: Rules,
     /// The kinds that are in use.
     pub kinds: BTreeSet<Kind>,
+    /// Whether pods get networks by the group they name.
+    pub pods: bool,
 }
 
 impl<W: World + 'static> Handler for Webhooks<W> {
@@ -27,6 +29,9 @@ impl<W: World + 'static> Handler for Webhooks<W> {
         let path = request.uri().path();
         if path == HEALTH_PATH {
             return http::empty(StatusCode::OK);
+        }
+        if path == review::POD_PATH && self.pods {
+            return review_pod(request.body(), &self.world).await;
         }
         let Some((step, kind)) = review::of_path(path).filter(|(_, kind)| self.kinds.contains(kind)) else {
             return http::text(StatusCode::NOT_FOUND, "404 page not found\n");
@@ -39,7 +44,18 @@ impl<W: World + 'static> Handler for Webhooks<W> {
                 let answer = review::answer(step, kind, &question, (&self.world, self.rules)).await;
                 http::json(StatusCode::OK, &answer)
             }
-            Err(why) => http::text(StatusCode::BAD_REQUEST, format!("this is no admission review: {why}\n")),
+            Err(why) => no_review(&why),
         }
     }
+}
+
+async fn review_pod<W: World>(body: &[u8], world: &W) -> Answer {
+    match review::read(body) {
+        Ok(question) => http::json(StatusCode::OK, &review::answer_pod(&question, world).await),
+        Err(why) => no_review(&why),
+    }
+}
+
+fn no_review(why: &serde_json::Error) -> Answer {
+    http::text(StatusCode::BAD_REQUEST, format!("this is no admission review: {why}\n"))
 }

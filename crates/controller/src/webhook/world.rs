@@ -2,12 +2,16 @@
 //!
 //! They are read from the API server and not from a cache: two pools of one `kubectl apply` follow each other by milliseconds.
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::ListParams;
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use polynic_api::admission::multus_config::nad_name;
+use polynic_api::admission::pod::Group;
 use polynic_api::meta::ObjectMeta;
 use polynic_api::nad;
+use polynic_api::spider::annotation::Annotations;
+use polynic_api::spider::multus_config::MultusConfig;
 use polynic_api::spider::pool::IPPool;
 use polynic_api::spider::subnet::Subnet;
 use polynic_api::spider::{Object, SpiderIPPool, SpiderKind, SpiderMultusConfig, SpiderSubnet};
@@ -40,6 +44,18 @@ pub trait World: Send + Sync {
         step: Step,
         question: &Question,
     ) -> impl Future<Output = Result<Surroundings, WorldError>> + Send;
+
+    /// The annotations of a namespace.
+    fn namespace_annotations(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Annotations, WorldError>> + Send;
+
+    /// The networks of a group, of all namespaces.
+    fn group(
+        &self,
+        group: &Group,
+    ) -> impl Future<Output = Result<Vec<SpiderMultusConfig>, WorldError>> + Send;
 }
 
 /// The API server.
@@ -107,5 +123,20 @@ impl World for KubeWorld {
             subnets: if subnets { self.subnets().await? } else { Vec::new() },
             nad: if nad { self.nad(question).await? } else { None },
         })
+    }
+
+    async fn namespace_annotations(&self, name: &str) -> Result<Annotations, WorldError> {
+        let read = Api::<Namespace>::all(self.client.clone()).get_opt(name).await;
+        let namespace = read.map_err(|why| WorldError(format!("cannot read namespace {name}: {why}")))?;
+        Ok(namespace.and_then(|namespace| namespace.metadata.annotations).unwrap_or_default())
+    }
+
+    async fn group(&self, group: &Group) -> Result<Vec<SpiderMultusConfig>, WorldError> {
+        let Group { key, value } = group;
+        let labelled = ListParams::default().labels(&format!("{key}={value}"));
+        let list = spider::all::<MultusConfig>(self.client.clone()).list(&labelled).await;
+        let list =
+            list.map_err(|why| WorldError(format!("cannot list networks with {key}={value}: {why}")))?;
+        Ok(list.iter().map(spider::Stored::plain).collect())
     }
 }

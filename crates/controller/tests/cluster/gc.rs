@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use kube::core::Request;
+use kube::core::params::DeleteParams;
 use polynic_controller::gc::{Gc, GcOptions};
 use polynic_controller::metrics::GcMetrics;
 use serde_json::{Value, json};
@@ -21,8 +23,17 @@ fn collector(cluster: &Cluster, options: GcOptions) -> (Gc, GcMetrics) {
 
 /// A pod, its endpoint and its record, as the agent writes them.
 async fn attached(cluster: &Cluster, name: &str, ip: &str, owner: Option<Value>) -> String {
+    attached_on(cluster, (name, "n1"), ip, owner).await
+}
+
+async fn attached_on(
+    cluster: &Cluster,
+    (name, node): (&str, &str),
+    ip: &str,
+    owner: Option<Value>,
+) -> String {
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
-                         "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}});
+                         "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}});
     if let Some(owner) = &owner {
         pod["metadata"]["ownerReferences"] = json!([owner]);
     }
@@ -204,4 +215,129 @@ async fn a_collector_that_is_killed_at_any_moment_leaves_nothing_behind() {
     assert_eq!(recorded(&cluster).await, ["10.0.0.1", "10.0.0.3", "10.0.0.5", "10.0.0.7"]);
     let endpoints = cluster.list(&in_namespace("spiderendpoints", "default")).await;
     assert_eq!(endpoints.len(), 4);
+}
+
+async fn node(cluster: &Cluster, name: &str, ready: &str) {
+    let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
+    cluster.create("/api/v1/nodes", &node).await;
+    cluster
+        .patch_status("/api/v1/nodes", name, &json!({"conditions": [{"type": "Ready", "status": ready}]}))
+        .await;
+}
+
+/// Pods whose kubelet does not end them: whether their addresses are taken back depends on their node, and on the switch for such nodes.
+#[tokio::test]
+async fn pods_that_do_not_end_lose_their_addresses_as_the_switches_say() {
+    let cluster = with_pool().await;
+    node(&cluster, "ready", "True").await;
+    node(&cluster, "lost", "Unknown").await;
+    let on_ready = attached_on(&cluster, ("a", "ready"), "10.0.0.1", None).await;
+    let on_lost = attached_on(&cluster, ("b", "lost"), "10.0.0.2", None).await;
+    record(&cluster, &[("10.0.0.1", "a", &on_ready), ("10.0.0.2", "b", &on_lost)]).await;
+    for name in ["b", "a"] {
+        let status = json!({"phase": "Running", "podIPs": [{"ip": "10.0.0.77"}]});
+        cluster.patch_status(PODS, name, &status).await;
+        let params = DeleteParams { grace_period_seconds: Some(1), ..DeleteParams::default() };
+        let request = Request::new(PODS).delete(name, &params).unwrap();
+        let _: Value = cluster.client.request(request).await.unwrap();
+    }
+    let mut careful = options();
+    careful.rules.zombies_on_other_nodes = false;
+    let (gc, _) = collector(&cluster, careful);
+    // The pod on the lost node was deleted first: where the other's time is over, so is its.
+    let released = async || {
+        gc.scan().await.unwrap();
+        (recorded(&cluster).await == ["10.0.0.2"]).then_some(())
+    };
+    cluster.eventually("only the address on the ready node is taken back", released).await;
+    let (gc, _) = collector(&cluster, options());
+    gc.scan().await.unwrap();
+    assert!(recorded(&cluster).await.is_empty());
+}
+
+#[tokio::test]
+async fn an_endpoint_that_no_pool_knows_goes_only_if_that_is_switched_on() {
+    let cluster = with_pool().await;
+    let uid = attached(&cluster, "web", "10.0.0.1", None).await;
+    attached(&cluster, "stale", "10.0.0.2", None).await;
+    record(&cluster, &[("10.0.0.1", "web", &uid)]).await;
+    let endpoints = in_namespace("spiderendpoints", "default");
+    let (gc, _) = collector(&cluster, options());
+    gc.scan().await.unwrap();
+    assert!(cluster.try_get(&endpoints, "stale").await.is_some());
+    let (gc, _) = collector(&cluster, GcOptions { clean_outdated: true, ..options() });
+    gc.scan().await.unwrap();
+    cluster.until_gone(&endpoints, "stale").await;
+    assert!(cluster.try_get(&endpoints, "web").await.is_some());
+    assert_eq!(recorded(&cluster).await, ["10.0.0.1"]);
+}
+
+const KUBEVIRT: &str = "/apis/kubevirt.io/v1/namespaces/default";
+
+/// A virtual machine `vm` with its instance, the pod that runs it, and the address that all of these have: answers the pod's UID.
+async fn machine(cluster: &Cluster) -> String {
+    for (kind, plural) in
+        [("VirtualMachine", "virtualmachines"), ("VirtualMachineInstance", "virtualmachineinstances")]
+    {
+        let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let crd = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": format!("{plural}.kubevirt.io")},
+            "spec": {"group": "kubevirt.io", "scope": "Namespaced",
+                     "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
+                     "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]},
+        });
+        cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd).await;
+        let object = json!({"apiVersion": "kubevirt.io/v1", "kind": kind, "metadata": {"name": "vm"}});
+        let create = async || cluster.try_create(&format!("{KUBEVIRT}/{plural}"), &object).await.ok();
+        cluster.eventually("the kind is served", create).await;
+    }
+    let instance = cluster.get(&format!("{KUBEVIRT}/virtualmachineinstances"), "vm").await;
+    let owner = json!({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstance", "name": "vm", "uid": instance["metadata"]["uid"], "controller": true});
+    let metadata =
+        json!({"name": "launcher", "labels": {"kubevirt.io": "virt-launcher"}, "ownerReferences": [owner]});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}});
+    let uid = cluster.create(PODS, &pod).await["metadata"]["uid"].as_str().unwrap().to_owned();
+    let endpoint = json!({
+        "apiVersion": "spiderpool.spidernet.io/v2beta1", "kind": "SpiderEndpoint",
+        "metadata": {"name": "vm", "finalizers": ["spiderpool.spidernet.io"]},
+        "status": {"current": {"uid": uid, "node": "n1", "ips": [{"interface": "eth0", "ipv4": "10.0.0.1/24", "ipv4Pool": "p"}]},
+                   "ownerControllerType": "VirtualMachineInstance", "ownerControllerName": "vm"},
+    });
+    cluster.create(&in_namespace("spiderendpoints", "default"), &endpoint).await;
+    record(cluster, &[("10.0.0.1", "vm", &uid)]).await;
+    uid
+}
+
+#[tokio::test]
+async fn a_machines_address_stays_until_the_machine_goes() {
+    let cluster = with_pool().await;
+    machine(&cluster).await;
+    let (gc, _) = collector(&cluster, options());
+    gc.scan().await.unwrap();
+    assert_eq!(recorded(&cluster).await, ["10.0.0.1"], "it runs");
+    force_delete(&cluster, "launcher").await;
+    cluster.delete(&format!("{KUBEVIRT}/virtualmachineinstances"), "vm").await;
+    gc.scan().await.unwrap();
+    assert_eq!(recorded(&cluster).await, ["10.0.0.1"], "it is stopped");
+    cluster.delete(&format!("{KUBEVIRT}/virtualmachines"), "vm").await;
+    gc.scan().await.unwrap();
+    assert!(recorded(&cluster).await.is_empty());
+    cluster.until_gone(&in_namespace("spiderendpoints", "default"), "vm").await;
+}
+
+#[tokio::test]
+async fn a_machine_that_goes_with_its_pod_is_collected_at_once() {
+    let cluster = with_pool().await;
+    machine(&cluster).await;
+    let (gc, metrics) = collector(&cluster, options());
+    let running = tokio::spawn(async move { gc.run().await });
+    cluster.eventually("the pod is known", async || (metrics.counts() == (0, 0)).then_some(())).await;
+    for plural in ["virtualmachines", "virtualmachineinstances"] {
+        cluster.delete(&format!("{KUBEVIRT}/{plural}"), "vm").await;
+    }
+    force_delete(&cluster, "launcher").await;
+    cluster.until_gone(&in_namespace("spiderendpoints", "default"), "vm").await;
+    assert!(recorded(&cluster).await.is_empty());
+    running.abort();
 }

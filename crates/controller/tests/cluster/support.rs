@@ -13,7 +13,7 @@ use polynic_api::admission::Rules;
 use polynic_api::spider;
 use polynic_apiserver::{Authorization, Config, Running, Server};
 use polynic_controller::certificates::Certificates;
-use polynic_controller::webhook::registration::{Reach, Registration};
+use polynic_controller::webhook::registration::{PodNamespaces, Reach, Registration};
 use polynic_controller::webhook::review::Kind;
 use polynic_controller::webhook::server::Webhooks;
 use polynic_controller::webhook::world::KubeWorld;
@@ -180,10 +180,12 @@ impl Cluster {
                 name: "spiderpool-controller".into(),
                 reach,
                 kinds: Kind::ALL.to_vec(),
+                pods: Some(PodNamespaces { exclude: vec!["kube-system".into()], include: Vec::new() }),
             },
             serving: serving.clone(),
         };
-        let webhooks = Webhooks { world: KubeWorld::new(self.client.clone(), rules.subnets), rules, kinds };
+        let world = KubeWorld::new(self.client.clone(), rules.subnets);
+        let webhooks = Webhooks { world, rules, kinds, pods: true };
         let acceptor = serving.acceptor().unwrap();
         tokio::spawn(http::serve_tls(listener, acceptor, Arc::new(webhooks), self.shutdown.clone()));
         certificates.keep(Timestamp::now()).await.unwrap();

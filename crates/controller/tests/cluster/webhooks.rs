@@ -114,3 +114,36 @@ async fn what_is_switched_off_is_refused() {
     let (code, why) = refusal(cluster.try_create(POOLS, &pool("p", json!({"subnet": "fd00::/64"}))).await);
     assert!(code == 422 && why.contains("IPv6 is disabled"), "{why}");
 }
+
+#[tokio::test]
+async fn a_pod_gets_the_networks_and_resources_of_its_group() {
+    let cluster = Cluster::start().await;
+    let _certificates = cluster.webhooks(RULES).await;
+    let key = "cni.spidernet.io/rdma-resource-inject";
+    let configs = "/apis/spiderpool.spidernet.io/v2beta1/namespaces/default/spidermultusconfigs";
+    for (name, master) in [("b", "ens2"), ("a", "ens3")] {
+        let spec = json!({"cniType": "macvlan", "macvlan": {"master": [master], "rdmaResourceName": format!("rdma/{master}"), "ippools": {"ipv4": ["p"]}}});
+        let mut config = object("SpiderMultusConfig", name, spec);
+        config["metadata"]["annotations"] = json!({key: "rail"});
+        cluster.create(configs, &config).await;
+    }
+    let pod = |name: &str, annotations: Value| {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "annotations": annotations},
+               "spec": {"containers": [{"name": "c", "image": "i"}]}})
+    };
+    let pods = "/api/v1/namespaces/default/pods";
+    let made = cluster.create(pods, &pod("web", json!({key: "rail"}))).await;
+    assert_eq!(made["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"], "default/b,default/a");
+    let limits = &made["spec"]["containers"][0]["resources"]["limits"];
+    assert_eq!(limits, &json!({"rdma/ens2": "1", "rdma/ens3": "1"}));
+    let (code, why) = refusal(cluster.try_create(pods, &pod("lost", json!({key: "nobody"}))).await);
+    assert!(code == 403 && why.contains("no SpiderMultusConfig has the label"), "{code} {why}");
+    let plain = cluster.create(pods, &pod("plain", json!({}))).await;
+    assert_eq!(plain["metadata"]["annotations"].get("k8s.v1.cni.cncf.io/networks"), None);
+    // A namespace speaks for its pods, unless it is left out.
+    let space = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ai", "annotations": {key: "rail"}}});
+    cluster.create("/api/v1/namespaces", &space).await;
+    let made = cluster.create("/api/v1/namespaces/ai/pods", &pod("web", json!({}))).await;
+    assert_eq!(made["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"], "default/b,default/a");
+    cluster.create("/api/v1/namespaces/kube-system/pods", &pod("own", json!({key: "nobody"}))).await;
+}

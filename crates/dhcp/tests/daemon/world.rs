@@ -15,7 +15,7 @@ use polynic_kernel::{Door, RealDoor};
 use polynic_net::{IfName, Needs, NsFacts, Place};
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     pub(crate) scratch: Scratch,

@@ -13,6 +13,7 @@ mod differential;
 mod errors;
 mod firewall;
 mod host_device;
+mod ifacer;
 mod ipam;
 mod kill;
 mod life;

@@ -96,7 +96,7 @@ fn tcp_is_mapped_as_well() {
         stream.write_all(b"hello").unwrap();
     });
     let target: SocketAddr = "192.168.1.10:8080".parse().unwrap();
-    let patience = std::time::Duration::from_secs(10);
+    let patience = std::time::Duration::from_secs(60);
     let said = node.wire().netns.run(move || {
         let mut stream = TcpStream::connect_timeout(&target, patience).unwrap();
         let mut said = String::new();

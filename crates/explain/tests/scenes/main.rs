@@ -107,7 +107,15 @@ impl Bench {
         let site = if from == Place::Host { 0 } else { 1 };
         let question = Question { asker: Asker::Site(site), to, port: Some(PORT), from: None, link: None };
         let answer = explain(&self.scene(), &question);
-        let seen = self.packets(from, SocketAddr::new(to, PORT));
+        // What is expected to work gets more than one chance: a busy machine is slow with the first.
+        let tries = if answer.works == Works::Yes { 30 } else { 1 };
+        let mut seen = self.packets(from, SocketAddr::new(to, PORT));
+        for _ in 1..tries {
+            if seen.is_ok() {
+                break;
+            }
+            seen = self.packets(from, SocketAddr::new(to, PORT));
+        }
         let expected = if seen.is_ok() { Works::Yes } else { Works::No };
         assert_eq!(answer.works, expected, "a connection ends with {seen:?}, and explain says:\n{answer}");
         answer

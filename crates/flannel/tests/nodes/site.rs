@@ -236,7 +236,7 @@ pub fn exchange(from: &SiteNode, to: &SiteNode, ipv6: bool) -> Option<IpAddr> {
     let here = socket(from, SocketAddr::new(from.pod_ip(ipv6), 0));
     there.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     // The first may get lost while neighbours on the wire are looked for.
-    for _ in 0..15 {
+    for _ in 0..150 {
         let _ = here.send_to(b"hello", there.local_addr().unwrap());
         let mut buffer = [0; 16];
         if let Ok((5, sender)) = there.recv_from(&mut buffer) {

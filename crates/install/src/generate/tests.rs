@@ -14,7 +14,7 @@ use super::{GenerateError, Generator, Patience, Settings};
 use crate::watch::Stop;
 
 /// Nothing here takes this long unless it is broken.
-const BROKEN: Duration = Duration::from_secs(30);
+const BROKEN: Duration = Duration::from_secs(60);
 
 struct Node(TempDir);
 

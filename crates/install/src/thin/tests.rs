@@ -12,7 +12,7 @@ use super::{Entrypoint, Options, Parsed, ThinError};
 use crate::watch::Stop;
 
 /// Nothing here takes this long unless it is broken.
-const BROKEN: Duration = Duration::from_secs(30);
+const BROKEN: Duration = Duration::from_secs(60);
 
 const OLD: &str = r#"{"cniVersion":"0.3.1","name":"old","type":"ptp"}"#;
 const NEW: &str =

@@ -35,7 +35,7 @@ impl Allocator {
 
     /// Our own last writes may be newer than what the cache shows.
     fn add_own_pools(&mut self, release: &mut Release) {
-        let own = |pool: &crate::Pool| pool.records.iter().any(|(_, record)| record.uid == release.uid);
+        let own = |pool: &crate::Pool| pool.records.of_uid(&release.uid).next().is_some();
         let found = self.pools.iter().filter(|(_, actor)| actor.snapshot().is_some_and(own));
         let found: Vec<String> = found.map(|(name, _)| name.clone()).collect();
         release.pools.extend(found);

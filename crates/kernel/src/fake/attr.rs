@@ -130,6 +130,15 @@ impl World {
             link.master = master.cloned();
             return Ok(());
         }
+        let of_bond = |name: &IfName| {
+            let master = End { name: name.clone(), ..end.clone() };
+            self.find(&master).is_ok_and(|master| master.wire == Wire::Bond)
+        };
+        let (joins, leaves) =
+            (master.is_some_and(of_bond), self.find(end)?.master.as_ref().is_some_and(of_bond));
+        if joins || leaves {
+            return self.bond(end, master);
+        }
         let link = self.find_mut(end)?;
         link.leave_master();
         if let Some(master) = master {
@@ -141,11 +150,33 @@ impl World {
         Ok(())
     }
 
+    /// A port of a bond is set up when it joins, and closed when it leaves (`bond_enslave`, `__bond_release_one`). The first one
+    /// gives the bond its address.
+    pub(super) fn bond(&mut self, end: &End, master: Option<&IfName>) -> Result<(), Refusal> {
+        if self.find(end)?.master.is_some() {
+            self.find_mut(end)?.leave_master();
+            self.take_down(end)?;
+        }
+        let Some(master) = master else { return Ok(()) };
+        let mac = self.find(end)?.mac;
+        let bond = self.find_mut(&End { name: master.clone(), ..end.clone() })?;
+        if !bond.had_ports {
+            (bond.mac, bond.had_ports) = (mac, true);
+        }
+        self.find_mut(end)?.master = Some(master.clone());
+        self.bring_up(end)
+    }
+
     fn check_port(&self, end: &End, master: &IfName) -> Result<(), Refusal> {
         let bridge = self.find(&End { space: end.space, name: master.clone() })?;
         match bridge.wire {
             Wire::Vrf { .. } => return Ok(()),
             Wire::Bridge { .. } => {}
+            // `bond_enslave`: what is up cannot join.
+            Wire::Bond if self.find(end)?.up => {
+                return Err(Refusal::because(Errno::EPERM, "Device can not be enslaved while up"));
+            }
+            Wire::Bond => {}
             _ => return Err(Errno::EOPNOTSUPP.into()),
         }
         match self.find(end)?.wire {

@@ -61,6 +61,7 @@ pub(super) enum Wire {
     },
     Ifb,
     Tap,
+    Bond,
 }
 
 impl Wire {
@@ -80,6 +81,7 @@ impl Wire {
             Self::Vrf { .. } => "vrf",
             Self::Ifb => "ifb",
             Self::Tap => "tun",
+            Self::Bond => "bond",
         }
     }
 
@@ -277,6 +279,7 @@ impl World {
             }
             LinkKind::Ifb => Wire::Ifb,
             LinkKind::Tap(_) => Wire::Tap,
+            LinkKind::Bond(_) => Wire::Bond,
         })
     }
 
@@ -413,6 +416,16 @@ impl World {
 
     /// Removes a link and what cannot be without it: the other end of a pair, and links that stand on it.
     pub(super) fn unlink(&mut self, end: &End) {
+        // The ports of a bond are let go before it goes (`bond_uninit`).
+        let ports: Vec<End> = if self.find(end).is_ok_and(|link| link.wire == Wire::Bond) {
+            self.ports(end).collect()
+        } else {
+            Vec::new()
+        };
+        for port in ports {
+            // What can be found can be let go.
+            let _ = self.bond(&port, None);
+        }
         let Some(space) = self.spaces.get_mut(&end.space) else { return };
         let Some(link) = space.links.remove(&end.name) else { return };
         space.forget(&end.name);

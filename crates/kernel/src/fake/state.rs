@@ -34,14 +34,14 @@ impl World {
                 lower(passes(self.oper_within(parent, layers - 1)))
             }
             Wire::Bridge { .. } if !link.had_ports => OperState::Unknown,
-            Wire::Bridge { .. } => {
+            Wire::Bridge { .. } | Wire::Bond => {
                 let any = self.ports(end).any(|port| passes(self.oper_within(&port, layers - 1)));
                 if any { OperState::Up } else { OperState::Down }
             }
         }
     }
 
-    fn ports<'a>(&'a self, bridge: &'a End) -> impl Iterator<Item = End> + 'a {
+    pub(super) fn ports<'a>(&'a self, bridge: &'a End) -> impl Iterator<Item = End> + 'a {
         let links = self.space(bridge.space).into_iter().flat_map(|s| &s.links);
         links
             .filter(|(_, l)| l.master.as_ref() == Some(&bridge.name))

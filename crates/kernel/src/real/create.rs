@@ -10,8 +10,8 @@ use netlink_packet_route::link::{
     InfoVrf, InfoVxlan, IpVlanMode, LinkAttribute, LinkInfo, LinkMessage, MacVlanMode,
 };
 use polynic_net::{
-    Diff, Entropy, IfName, IpvlanMode, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, Move, Place, Veth,
-    Vxlan,
+    BondOption, Diff, Entropy, IfName, IpvlanMode, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, Move,
+    Place, Veth, Vxlan,
 };
 
 use super::{Failure, RealKernel, Wanted, tap, wanted};
@@ -34,6 +34,16 @@ impl RealKernel {
         match &link.kind {
             LinkKind::Tap(options) => Ok(self.space(place)?.create_tap(link, options)?),
             LinkKind::Veth(peer) => self.create_veth(place, link, peer),
+            LinkKind::Bond(bond) => {
+                let primary = bond.options.iter().find_map(|option| match option {
+                    BondOption::Primary(name) => Some(name),
+                    _ => None,
+                });
+                let space = self.space(place)?;
+                // Its index: what is not there is an error of its name.
+                let primary = primary.map(|name| space.index(name)).transpose()?;
+                Ok(space.create(new_link(link, primary, None))?)
+            }
             kind => match kind.parent() {
                 Some(parent) => self.create_on(place, link, parent),
                 None => Ok(self.space(place)?.create(new_link(link, None, None))?),
@@ -156,8 +166,8 @@ impl super::space::Space {
 /// The whole request but a veth's peer.
 fn new_link(link: &Link, parent: Option<u32>, netns: Option<RawFd>) -> LinkMessage {
     let mut message = end(&link.name, link.mac.map(|m| m.0), link.mtu, netns);
-    // A VXLAN's parent is among its own data.
-    if !matches!(link.kind, LinkKind::Vxlan(_)) {
+    // A VXLAN's parent is among its own data, and a bond's primary port.
+    if !matches!(link.kind, LinkKind::Vxlan(_) | LinkKind::Bond(_)) {
         message.attributes.extend(parent.map(LinkAttribute::Link));
     }
     let described = match &link.kind {
@@ -182,6 +192,7 @@ fn new_link(link: &Link, parent: Option<u32>, netns: Option<RawFd>) -> LinkMessa
             message.attributes.push(LinkAttribute::TxQueueLen(0));
             info(InfoKind::Ifb, None)
         }
+        LinkKind::Bond(bond) => info(InfoKind::Bond, Some(InfoData::Bond(super::bond::data(bond, parent)))),
         // A veth's data is its peer; a tap is not made by message at all.
         LinkKind::Veth(_) | LinkKind::Tap(_) => return message,
     };

@@ -62,8 +62,8 @@ fn free_addresses_cost_one_window_however_many_they_are() {
     bench.kernel.probe(Place::Pod, &probes).unwrap();
     let took = start.elapsed();
     assert!(took >= Duration::from_millis(300), "{took:?}");
-    // Forty windows would be twelve seconds.
-    assert!(took < Duration::from_secs(6), "{took:?}");
+    // One after the other they would take forty seconds and more.
+    assert!(took < Duration::from_secs(30), "{took:?}");
 }
 
 #[test]

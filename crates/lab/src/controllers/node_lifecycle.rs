@@ -14,7 +14,7 @@ use super::snapshot::Snapshot;
 use super::{meta, pod_facts};
 
 /// Seconds of silence after which a node counts as lost (40 in Kubernetes).
-pub const GRACE: i64 = 8;
+pub const GRACE: i64 = 12;
 
 /// Seconds that pods tolerate a lost node if they do not say, by the API server's defaults. Here that is no time, as the wait before is short.
 const DEFAULT_TOLERATION: i64 = 300;

@@ -10,6 +10,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::Kubelet;
+use crate::controllers::node_lifecycle::GRACE;
 
 /// How often: several times within what the node controller waits.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -25,7 +26,8 @@ pub async fn keep(kubelet: Arc<Kubelet>) {
     }
 }
 
-async fn renew(kubelet: &Kubelet) -> Result<(), kube::Error> {
+/// Gives one sign of life.
+pub async fn renew(kubelet: &Kubelet) -> Result<(), kube::Error> {
     let leases: Api<Lease> = Api::namespaced(kubelet.client(), NAMESPACE);
     let name = kubelet.node.name();
     let lease = lease(&name, Timestamp::now());
@@ -44,7 +46,7 @@ fn lease(node: &str, now: Timestamp) -> Value {
         "kind": "Lease",
         "metadata": {"name": node, "namespace": NAMESPACE},
         "spec": {
-            "holderIdentity": node, "leaseDurationSeconds": 8,
+            "holderIdentity": node, "leaseDurationSeconds": GRACE,
             "renewTime": now.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string(),
         },
     })

@@ -15,9 +15,8 @@ use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::underlay::{Layout, Node};
 
-/// How often readiness is looked at; the object is only written when it changes, and now and then as a sign of life.
+/// How often readiness and what the object says of it are looked at.
 const GLANCE: Duration = Duration::from_secs(2);
-const HEARTBEATS: u32 = 15;
 
 impl Kubelet {
     /// The node's own addresses.
@@ -47,22 +46,36 @@ pub async fn register(kubelet: &Kubelet) -> Result<()> {
     post(kubelet, &readiness().await).await.map_err(Error::api(format!("register {}", kubelet.node.name())))
 }
 
-/// Keeps the Ready condition true to the facts.
+/// Keeps the Ready condition true to the facts. The object itself is compared, not what was posted last: the node controller may have
+/// written "Unknown" since, from a view that is older than the lease.
 pub async fn keep(kubelet: Arc<Kubelet>) {
-    let mut posted = readiness().await;
-    let mut glances = 0;
     loop {
         tokio::time::sleep(GLANCE).await;
-        glances += 1;
-        let now = readiness().await;
-        if now == posted && glances % HEARTBEATS != 0 {
-            continue;
-        }
-        match post(&kubelet, &now).await {
-            Ok(()) => posted = now,
-            Err(why) => tracing::warn!(%why, "cannot post the node's status"),
+        if let Err(why) = correct(&kubelet).await {
+            tracing::warn!(%why, "cannot post the node's status");
         }
     }
+}
+
+async fn correct(kubelet: &Kubelet) -> Result<(), kube::Error> {
+    let ready = readiness().await;
+    let nodes: Api<NodeObject> = Api::all(kubelet.client());
+    let object = nodes.get(&kubelet.node.name()).await?;
+    if says(&object, &condition(&ready)) {
+        return Ok(());
+    }
+    post(kubelet, &ready).await
+}
+
+/// Whether the object has this condition, its times aside.
+fn says(object: &NodeObject, wanted: &Value) -> bool {
+    let mut conditions = object.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|condition| {
+        condition.type_ == wanted["type"]
+            && condition.status == wanted["status"]
+            && condition.reason.as_deref() == wanted["reason"].as_str()
+            && condition.message.as_deref() == wanted["message"].as_str()
+    })
 }
 
 async fn readiness() -> Result<(), String> {
@@ -101,18 +114,9 @@ fn status(layout: &Layout, node: Node, ready: &Result<(), String>) -> Value {
     let mut all: Vec<Value> =
         addresses(layout, node).iter().map(|ip| json!({"type": "InternalIP", "address": ip})).collect();
     all.push(json!({"type": "Hostname", "address": node.name()}));
-    let now = Timestamp::now().to_string();
-    let (status, reason, message) = match ready {
-        Ok(()) => ("True", "KubeletReady", "kubelet is posting ready status".to_owned()),
-        Err(why) => ("False", "KubeletNotReady", format!("container runtime network not ready: {why}")),
-    };
-    let condition = json!({
-        "type": "Ready", "status": status, "reason": reason, "message": message,
-        "lastHeartbeatTime": now, "lastTransitionTime": now,
-    });
     json!({"status": {
         "addresses": all,
-        "conditions": [condition],
+        "conditions": [condition(ready)],
         "capacity": {"pods": "110"},
         "allocatable": {"pods": "110"},
         "nodeInfo": {
@@ -121,6 +125,18 @@ fn status(layout: &Layout, node: Node, ready: &Result<(), String>) -> Value {
             "operatingSystem": "linux", "bootID": "", "machineID": "", "systemUUID": "", "kubeProxyVersion": "",
         },
     }})
+}
+
+fn condition(ready: &Result<(), String>) -> Value {
+    let now = Timestamp::now().to_string();
+    let (status, reason, message) = match ready {
+        Ok(()) => ("True", "KubeletReady", "kubelet is posting ready status".to_owned()),
+        Err(why) => ("False", "KubeletNotReady", format!("container runtime network not ready: {why}")),
+    };
+    json!({
+        "type": "Ready", "status": status, "reason": reason, "message": message,
+        "lastHeartbeatTime": now, "lastTransitionTime": now,
+    })
 }
 
 #[cfg(test)]
@@ -137,6 +153,19 @@ mod tests {
         let not = condition(Err("no net configurations".into()));
         assert_eq!(not["status"], "False");
         assert!(not["message"].as_str().unwrap().contains("no net configurations"));
+    }
+
+    #[test]
+    fn a_condition_that_somebody_else_has_changed_is_seen() {
+        let layout = Layout::new(2, &Shape::default()).unwrap();
+        let posted = status(&layout, Node { number: 2 }, &Ok(()));
+        let object = |status: &Value| serde_json::from_value::<NodeObject>(status.clone()).unwrap();
+        assert!(says(&object(&posted), &condition(&Ok(()))));
+        assert!(!says(&object(&posted), &condition(&Err("no net configurations".into()))));
+        let mut lost = posted.clone();
+        lost["status"]["conditions"][0]["status"] = "Unknown".into();
+        assert!(!says(&object(&lost), &condition(&Ok(()))));
+        assert!(!says(&object(&json!({})), &condition(&Ok(()))), "an object that was made anew has none");
     }
 
     #[test]

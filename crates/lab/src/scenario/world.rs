@@ -38,7 +38,7 @@ pub const STATUS_ANNOTATION: &str = "k8s.v1.cni.cncf.io/network-status";
 /// The annotation that selects networks.
 pub const NETWORKS_ANNOTATION: &str = "k8s.v1.cni.cncf.io/networks";
 /// How long a pod may take to start or go.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running lab.
 pub struct World {

@@ -227,7 +227,7 @@ impl<'a> Attempt<'a> {
     /// A chained plugin does not know where the addresses are from; if not from the agent, nobody has to be told.
     fn report_conflict(&self) {
         let ipam = self.job.attachment.ipam_type(self.call());
-        if ipam == "spiderpool" || ipam.is_empty() {
+        if ipam == crate::ipam::spiderpool::TYPE || ipam.is_empty() {
             crate::ipam::spiderpool::report_conflict(self.job.context, self.call());
         }
     }
@@ -243,6 +243,11 @@ impl<'a> Attempt<'a> {
         let call = self.call();
         let step = planned.plan.steps.get(error.step).map(|s| &s.change);
         let own = step.and_then(|s| self.job.attachment.refused(call, s, &error.cause.to_string()));
+        let of_ipam = || match self.job.attachment.ipam_type(call) {
+            crate::ipam::spiderpool::TYPE => crate::ipam::spiderpool::in_own_words(&error.cause),
+            _ => None,
+        };
+        let own = own.or_else(of_ipam);
         match own {
             Some(own) => call.explain(own),
             None if error.cause.is_answer() => call.error(&error.cause),

@@ -7,6 +7,7 @@ mod answer;
 mod config;
 mod detect;
 mod log;
+mod master;
 mod pod;
 
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use polynic_cni::{Error, Invocation, Output, PluginConf, Success, Verb, Version};
-use polynic_kernel::Kernel;
+use polynic_kernel::{Kernel, KernelError};
 use polynic_wire::messages::{AddRequest, BatchDelRequest, DelRequest};
 use polynic_wire::{AddressService, ServiceError};
 use serde_json::json;
@@ -39,6 +40,9 @@ const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 const RESTART_PATIENCE: Duration = Duration::from_secs(3);
 const RESTART_PAUSE: Duration = Duration::from_millis(50);
 
+/// Its type.
+pub(crate) const TYPE: &str = "spiderpool";
+
 /// What errors of ADD begin with.
 const PREFIX: &str = "spiderpool IP allocation error";
 
@@ -47,7 +51,7 @@ pub struct Spiderpool;
 
 impl Ipam for Spiderpool {
     fn plugin_type(&self) -> &'static str {
-        "spiderpool"
+        TYPE
     }
 
     fn versions(&self) -> &'static [Version] {
@@ -92,10 +96,15 @@ fn add(context: &Context<'_>, call: &Call<'_>) -> Result<Success, Error> {
 }
 
 fn allocate(context: &Context<'_>, call: &Call<'_>, config: &Config, log: &Log) -> Result<Success, Error> {
-    let request = add_request(call, config, &Pod::strict(&call.invocation.args)?);
+    let mut request = add_request(call, config, &Pod::strict(&call.invocation.args)?);
     let netns = &call.invocation.netns;
     // An address for a namespace that is not there would be nobody's.
     let mut kernel = context.door.open(Some(netns)).map_err(|e| Error::internal(e.to_string()))?;
+    if config.match_master_subnet {
+        let found = master::addresses(Path::new("/sys"), call, kernel.as_mut());
+        request.master_addresses =
+            Some(found.map_err(|why| Error::internal(format!("match_master_subnet: {why}")))?);
+    }
     let deadline = Instant::now() + ADD_PATIENCE;
     let agent = context.addresses.at(&config.socket);
     wait_for(agent.as_ref(), deadline).map_err(|e| unhealthy(&e))?;
@@ -124,10 +133,24 @@ fn settle(
     if let Err(error) = give_back(context, call, &waiting.socket) {
         (context.warn)(&format!("cannot release addresses that failed a probe: {}", text(&error)));
     }
-    Err(Error::internal(match found {
-        polynic_kernel::KernelError::Conflict { .. } => format!("ip conflict: {found}"),
-        other => other.to_string(),
-    }))
+    Err(conflict(&found).unwrap_or_else(|| Error::internal(found.to_string())))
+}
+
+/// The error of an address that somebody else has, whoever found it (spec/coordinator.md 5.2).
+fn conflict(found: &KernelError) -> Option<Error> {
+    match found {
+        KernelError::Conflict { .. } => Some(Error::internal(format!("ip conflict: {found}"))),
+        KernelError::DadFailed { link, ip, mac: Some(mac) } => {
+            let same = KernelError::Conflict { link: link.clone(), ip: *ip, mac: *mac };
+            Some(Error::internal(format!("ip conflict: {same}")))
+        }
+        _ => None,
+    }
+}
+
+/// How this plugin would say it where the kernel found a conflict first, as it does with IPv6 when the address is put on.
+pub(crate) fn in_own_words(cause: &KernelError) -> Option<Error> {
+    conflict(cause).map(|error| error.within(PREFIX))
 }
 
 fn add_request(call: &Call<'_>, config: &Config, pod: &Pod<'_>) -> AddRequest {
@@ -142,6 +165,7 @@ fn add_request(call: &Call<'_>, config: &Config, pod: &Pod<'_>) -> AddRequest {
         default_ipv6_ippool: config.ipv6_pools.clone(),
         clean_gateway: config.clean_gateway,
         match_master_subnet: config.match_master_subnet,
+        master_addresses: None,
     }
 }
 

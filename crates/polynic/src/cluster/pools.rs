@@ -24,7 +24,9 @@ pub(super) fn overview(survey: &Survey) -> String {
         let (pool, counted) = (&usage.pool.name, self::counts(usage));
         let net = usage.pool.subnet.to_string();
         // Writing to a String does not fail.
-        let _ = writeln!(text, "{pool:name$}  {net:subnet$}  {counted:>counts$}  {}", bar(usage.share()));
+        let notes = survey.notes.get(pool).map(|notes| format!("  {}", notes.join(", "))).unwrap_or_default();
+        let _ =
+            writeln!(text, "{pool:name$}  {net:subnet$}  {counted:>counts$}  {}{notes}", bar(usage.share()));
     }
     for line in &survey.unreadable {
         let _ = writeln!(text, "unreadable: {line}");
@@ -45,34 +47,51 @@ fn bar(share: f64) -> String {
 
 /// Who holds which address of a pool.
 pub(super) fn holders(survey: &Survey, name: &str) -> Result<String, String> {
-    let usages = survey.usages();
-    let usage = usages.iter().find(|usage| usage.pool.name == name);
-    let usage = usage.ok_or_else(|| format!("there is no pool {name:?}"))?;
-    let mut text = format!("{name}  {}  {}  {}\n", usage.pool.subnet, counts(usage), bar(usage.share()));
+    let usage = named(survey, name)?;
+    let mut text = format!("{name}  {}  {}  {}\n", usage.pool.subnet, counts(&usage), bar(usage.share()));
     let mut records: Vec<_> = usage.pool.records.iter().collect();
     records.sort_by_key(|record| record.ip);
-    for record in records {
+    let row = |record: &polynic_checker::Record| {
         let nic = record.nic.as_deref().unwrap_or("-");
         let node = survey.nodes.get(&record.pod).map_or("-", String::as_str);
-        let _ = writeln!(text, "{:<39}  {:<4}  {}  {node}", record.ip, nic, record.pod);
+        [record.ip.to_string(), nic.to_owned(), record.pod.clone(), node.to_owned()]
+    };
+    let mut rows: Vec<[String; 4]> = records.into_iter().map(row).collect();
+    if !rows.is_empty() {
+        rows.insert(0, ["ADDRESS", "NIC", "POD", "NODE"].map(str::to_owned));
+    }
+    let wide = |at: usize| rows.iter().map(|row| row[at].len()).max().unwrap_or_default();
+    let (ip, nic, pod) = (wide(0), wide(1), wide(2));
+    for [address, interface, holder, node] in &rows {
+        let _ = writeln!(text, "{address:ip$}  {interface:nic$}  {holder:pod$}  {node}");
     }
     Ok(text)
 }
 
-/// The same for programs.
+fn named<'s>(survey: &'s Survey, name: &str) -> Result<Usage<'s>, String> {
+    let unreadable =
+        || survey.unreadable.iter().find(|line| line.starts_with(&format!("SpiderIPPool {name}: ")));
+    let found = survey.usages().into_iter().find(|usage| usage.pool.name == name);
+    found.ok_or_else(|| unreadable().cloned().unwrap_or_else(|| format!("there is no pool {name:?}")))
+}
+
+/// One pool for programs.
+pub(super) fn one_json(survey: &Survey, name: &str) -> Result<String, String> {
+    Ok(format!("{:#}\n", pool_json(survey, &named(survey, name)?)))
+}
+
+fn pool_json(survey: &Survey, usage: &Usage<'_>) -> Value {
+    let holder = |r: &polynic_checker::Record| json!({"ip": r.ip, "pod": r.pod, "podUid": r.uid, "interface": r.nic, "node": survey.nodes.get(&r.pod)});
+    let holders: Vec<Value> = usage.pool.records.iter().map(holder).collect();
+    // JSON numbers end at 2^64, a /48 does not.
+    let total = u64::try_from(usage.total).map_or_else(|_| json!(usage.total.to_string()), Value::from);
+    json!({"name": usage.pool.name, "subnet": usage.pool.subnet.to_string(), "used": usage.used, "total": total,
+           "notes": survey.notes.get(&usage.pool.name).cloned().unwrap_or_default(), "holders": holders})
+}
+
+/// All pools for programs.
 pub(super) fn json(survey: &Survey) -> String {
-    let pool = |usage: &Usage<'_>| {
-        let holders: Vec<Value> = usage
-            .pool
-            .records
-            .iter()
-            .map(|r| json!({"ip": r.ip, "pod": r.pod, "podUid": r.uid, "interface": r.nic}))
-            .collect();
-        // JSON numbers end at 2^64, a /48 does not.
-        let total = u64::try_from(usage.total).map_or_else(|_| json!(usage.total.to_string()), Value::from);
-        json!({"name": usage.pool.name, "subnet": usage.pool.subnet.to_string(), "used": usage.used, "total": total, "holders": holders})
-    };
-    let pools: Vec<Value> = survey.usages().iter().map(pool).collect();
+    let pools: Vec<Value> = survey.usages().iter().map(|usage| pool_json(survey, usage)).collect();
     format!("{:#}\n", json!({"pools": pools, "unreadable": survey.unreadable}))
 }
 
@@ -114,15 +133,24 @@ mod tests {
         assert!(lines[1].starts_with("big ") && lines[1].ends_with("░   0 %"), "{text}");
         assert!(lines[2].contains("1/4  █████░░░░░░░░░░░░░░░  25 %"), "{text}");
         assert_eq!(overview(&Survey::default()), "there are no pools\n");
+        let mut noted = survey();
+        noted.notes.insert("big".into(), vec!["default", "disabled"]);
+        assert!(overview(&noted).lines().nth(1).unwrap().ends_with("0 %  default, disabled"));
     }
 
     #[test]
     fn a_pool_names_its_holders() {
         let text = holders(&survey(), "ten-6-v4").unwrap();
-        let line = text.lines().nth(1).unwrap();
+        assert!(text.lines().nth(1).unwrap().starts_with("ADDRESS     NIC   POD"), "{text}");
+        let line = text.lines().nth(2).unwrap();
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words, ["10.6.0.100", "net1", "team/web", "node1"]);
         assert_eq!(holders(&survey(), "none").unwrap_err(), "there is no pool \"none\"");
+        let value: Value = serde_json::from_str(&one_json(&survey(), "ten-6-v4").unwrap()).unwrap();
+        assert_eq!((&value["name"], &value["holders"][0]["node"]), (&json!("ten-6-v4"), &json!("node1")));
+        let mut broken = survey();
+        broken.unreadable.push("SpiderIPPool torn: no".into());
+        assert_eq!(holders(&broken, "torn").unwrap_err(), "SpiderIPPool torn: no");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use polynic_api::meta::LabelSelector;
 use polynic_api::spider::annotation::{self, IPPOOL_IP_NUMBER, SubnetSelection};
 use polynic_api::spider::subnet::ControlledPool;
 use polynic_api::spider::{FINALIZER, PoolSpec, SpiderIPPool, SpiderSubnet, label};
-use polynic_ipam::auto_pool::{AutoPool, Care, IpNumber, app_labels, ip_number, reclaim};
+use polynic_ipam::auto_pool::{AutoPool, Care, IpNumber, app_labels, ip_number, reclaim, refusal};
 use polynic_net::{Family, IntervalSet};
 
 use super::{Gone, Plan, Step, World, pool_rules};
@@ -62,8 +62,11 @@ fn of_application<'a>(
     let annotations = &application.annotations;
     let items: Vec<SubnetSelection> =
         annotation::subnets(annotations).map_err(|why| why.to_string())?.unwrap_or_default();
-    let number =
-        ip_number(annotations).map_err(|why| why.to_string())?.unwrap_or(IpNumber::Flexible(default_number));
+    let number = ip_number(annotations).map_err(|why| why.to_string())?;
+    if let Some(why) = refusal(&application.controller, number) {
+        return Err(why);
+    }
+    let number = number.unwrap_or(IpNumber::Flexible(default_number));
     let reclaim = reclaim(annotations).map_err(|why| why.to_string())?;
     let mut wishes = Vec::new();
     for item in &items {

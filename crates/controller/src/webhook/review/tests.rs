@@ -1,4 +1,5 @@
-use polynic_api::spider::FINALIZER;
+use polynic_api::spider::annotation::{Annotations, NETWORK_RESOURCE_INJECT};
+use polynic_api::spider::{FINALIZER, SpiderMultusConfig};
 
 use super::*;
 
@@ -10,6 +11,14 @@ struct Around(Result<(), &'static str>);
 impl World for Around {
     async fn around(&self, _: Kind, _: Step, _: &Question) -> Result<Surroundings, WorldError> {
         self.0.map(|()| Surroundings::default()).map_err(|why| WorldError(why.to_owned()))
+    }
+
+    async fn namespace_annotations(&self, _: &str) -> Result<Annotations, WorldError> {
+        self.0.map(|()| Annotations::new()).map_err(|why| WorldError(why.to_owned()))
+    }
+
+    async fn group(&self, _: &Group) -> Result<Vec<SpiderMultusConfig>, WorldError> {
+        self.0.map(|()| Vec::new()).map_err(|why| WorldError(why.to_owned()))
     }
 }
 
@@ -114,4 +123,21 @@ async fn every_kind_is_validated_on_create_and_update() {
             assert_eq!(response["status"]["code"], 422, "{kind:?} {operation}");
         }
     }
+}
+
+/// A pod that would run without the networks it asks for does not run.
+#[tokio::test]
+async fn a_pod_whose_group_is_not_known_is_refused() {
+    let ask = async |world: Around, annotations: Value| {
+        let object = json!({"metadata": {"name": "web", "annotations": annotations}, "spec": {"containers": [{"name": "c"}]}});
+        let request = json!({"uid": "u", "operation": "CREATE", "namespace": "a", "object": object});
+        let question = read(json!({"request": request}).to_string().as_bytes()).unwrap();
+        answer_pod(&question, &world).await["response"].clone()
+    };
+    let wanted = json!({NETWORK_RESOURCE_INJECT: "g"});
+    assert_eq!(ask(Around(Ok(())), json!(null)).await, json!({"uid": "u", "allowed": true}));
+    let response = ask(Around(Ok(())), wanted.clone()).await;
+    assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(403)));
+    let response = ask(Around(Err("no answer")), wanted).await;
+    assert_eq!((&response["allowed"], &response["status"]["code"]), (&json!(false), &json!(500)));
 }

@@ -23,7 +23,7 @@ const NO_NETWORK: &str = "no-such-network";
 /// A network whose plugin does not exist at first.
 const ODD_NETWORK: &str = "odd-network";
 /// How long an event may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits for the Event that the pod's sandbox could not be made, and looks for words in it.
 fn told(world: &World, pod: &str, words: &[&str]) -> Finding {

@@ -446,3 +446,25 @@ fn the_oldest_results_are_enough_for_coordinator_alone() {
         }
     }
 }
+
+/// The replaced plugin looks the interface up on the node, where a link of that name is somebody else's.
+#[test]
+fn the_nodes_own_links_stay_as_they_are_and_the_pods_gets_its_queue() {
+    let machine = machine(UNDERLAY);
+    let prev = machine.attach(&nic("eth0", 0, true, false, true));
+    let before = machine.facts();
+    machine.add("eth0", &with(coordinator(), "txQueueLen", json!(500)), &prev).unwrap();
+    let after = machine.facts();
+    let eth0 = IfName::new("eth0").unwrap();
+    assert_eq!(after.link(Place::Pod, &eth0).unwrap().tx_queue_len, 500);
+    assert!(before.link(Place::Host, &eth0).is_some_and(|link| link.tx_queue_len != 500));
+    for link in &before.host.links {
+        assert_eq!(after.link(Place::Host, &link.name), Some(link));
+    }
+    let is_new = |link: &IfName| before.link(Place::Host, link).is_none();
+    let neighbours = after.host.neighbours.iter().filter(|entry| !before.host.neighbours.contains(entry));
+    let routes = after.host.routes.iter().filter(|route| !before.host.routes.contains(route));
+    let links: Vec<&IfName> =
+        neighbours.map(|entry| &entry.link).chain(routes.filter_map(|route| route.link.as_ref())).collect();
+    assert!(links.len() >= 2 && links.iter().all(|link| is_new(link)), "{links:?}");
+}

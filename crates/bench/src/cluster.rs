@@ -1,4 +1,4 @@
-//! One API server, and the objects of a storm.
+//! One API server, and the objects that benchmarks put there.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -23,7 +23,7 @@ const NODES: &str = "/api/v1/nodes";
 const AT_ONCE: usize = 16;
 
 /// An API server that ends with the value.
-pub(crate) struct Cluster {
+pub struct Cluster {
     name: &'static str,
     runtime: Runtime,
     client: Client,
@@ -34,14 +34,19 @@ pub(crate) struct Cluster {
 
 /// A pod that was made.
 #[derive(Clone, Debug)]
-pub(crate) struct Pod {
-    pub(crate) name: String,
-    pub(crate) uid: String,
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
 }
 
 impl Cluster {
     /// The embedded API server.
-    pub(crate) fn embedded() -> anyhow::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn embedded() -> anyhow::Result<Option<Self>> {
         let directory = tempfile::tempdir()?;
         let data = directory.path().join("api");
         let (started, path) = mpsc::channel();
@@ -63,7 +68,10 @@ impl Cluster {
     }
 
     /// etcd and kube-apiserver, if their programs are there.
-    pub(crate) fn real() -> anyhow::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// They do not start.
+    pub fn real() -> anyhow::Result<Option<Self>> {
         let Ok(programs) = Programs::find() else { return Ok(None) };
         let plane = ControlPlane::start(&programs)?;
         let kubeconfig = plane.kubeconfig_path();
@@ -90,15 +98,18 @@ impl Cluster {
         Ok(cluster)
     }
 
-    pub(crate) fn name(&self) -> &'static str {
+    /// What the server is called in tables.
+    pub fn name(&self) -> &'static str {
         self.name
     }
 
-    pub(crate) fn kubeconfig(&self) -> &Path {
+    /// Credentials for it.
+    pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    pub(crate) fn directory(&self) -> &Path {
+    /// A directory that goes with it.
+    pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
@@ -106,7 +117,11 @@ impl Cluster {
         Ok(self.runtime.block_on(self.client.request(request))?)
     }
 
-    fn create(&self, path: &str, objects: Vec<Value>) -> anyhow::Result<Vec<Value>> {
+    /// Creates objects, a few at a time.
+    ///
+    /// # Errors
+    /// The API server refuses one.
+    pub fn create(&self, path: &str, objects: Vec<Value>) -> anyhow::Result<Vec<Value>> {
         let create = |object: Value| async move {
             let request =
                 Request::new(path).create(&PostParams::default(), object.to_string().into_bytes())?;
@@ -117,20 +132,37 @@ impl Cluster {
     }
 
     /// Nodes, which may be there already.
-    pub(crate) fn nodes(&self, names: &[String]) {
+    pub fn nodes(&self, names: &[String]) {
         for name in names {
             let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}});
             let _ = self.create(NODES, vec![node]);
         }
     }
 
-    /// Pods on a node.
-    pub(crate) fn pods(&self, node: &str, count: usize, pools: &[String]) -> anyhow::Result<Vec<Pod>> {
+    /// Pods on a node that want addresses of pools.
+    ///
+    /// # Errors
+    /// They cannot be made.
+    pub fn pods(&self, node: &str, count: usize, pools: &[String]) -> anyhow::Result<Vec<Pod>> {
         let (v6, v4): (Vec<_>, Vec<_>) = pools.iter().partition(|pool| pool.ends_with("v6"));
         let wanted = json!({"ipv4": v4, "ipv6": v6}).to_string();
+        self.named_pods(node, node, count, &json!({"ipam.spidernet.io/ippool": wanted}))
+    }
+
+    /// Pods `PREFIX-0` and so on, on a node.
+    ///
+    /// # Errors
+    /// They cannot be made.
+    pub fn named_pods(
+        &self,
+        node: &str,
+        prefix: &str,
+        count: usize,
+        annotations: &Value,
+    ) -> anyhow::Result<Vec<Pod>> {
         let pod = |n: usize| {
             json!({"apiVersion": "v1", "kind": "Pod",
-                "metadata": {"name": format!("{node}-{n}"), "annotations": {"ipam.spidernet.io/ippool": wanted}},
+                "metadata": {"name": format!("{prefix}-{n}"), "annotations": annotations},
                 "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}})
         };
         let made = self.create(PODS, (0..count).map(pod).collect())?;
@@ -140,8 +172,24 @@ impl Cluster {
         Ok(made.iter().map(pod).collect())
     }
 
+    /// Defines a kind, and waits until `path` lists its objects.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn define(&self, crd: &str, path: &str) -> anyhow::Result<()> {
+        let crd: Value = serde_saphyr::from_str(crd)?;
+        self.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", vec![crd])?;
+        while self.request::<Value>(Request::new(path).list(&ListParams::default())?).is_err() {
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// A pool of `size` addresses, the first `taken` of which are.
-    pub(crate) fn pool(&self, name: &str, size: usize, taken: usize) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn pool(&self, name: &str, size: usize, taken: usize) -> anyhow::Result<()> {
         let v6 = name.ends_with("v6");
         let ip = |n: usize| {
             if v6 {
