@@ -81,7 +81,9 @@ pub fn edit(world: &World) -> Finding {
         &PASSED,
         if passed == 0 { Ok(format!("none of {sent}")) } else { Err(format!("{passed} of {sent}")) },
     );
-    (edited?, last?, some?);
+    edited?;
+    last?;
+    some?;
     Ok(format!("{edits} edits"))
 }
 
