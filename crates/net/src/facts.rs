@@ -1,7 +1,7 @@
 //! What was observed, and what a planner asks to have observed.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
@@ -170,6 +170,8 @@ pub struct LinkFact {
     pub vrf_table: Option<u32>,
     /// What a VXLAN link was made with.
     pub vxlan: Option<VxlanFact>,
+    /// The ends of a tunnel of IPv4 in IPv4.
+    pub ipip: Option<IpipFact>,
     /// VLAN filtering of a bridge.
     pub vlan_filtering: Option<bool>,
     /// Bridge port: hairpin.
@@ -204,6 +206,7 @@ impl LinkFact {
             vlan_id: None,
             vrf_table: None,
             vxlan: None,
+            ipip: None,
             vlan_filtering: None,
             hairpin: None,
             isolated: None,
@@ -230,6 +233,15 @@ pub struct VxlanFact {
     pub l2_miss: bool,
     /// Packets carry a group policy id.
     pub gbp: bool,
+}
+
+/// The ends of a tunnel of IPv4 in IPv4; absent is any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IpipFact {
+    /// Outer source address.
+    pub local: Option<Ipv4Addr>,
+    /// Outer destination address.
+    pub remote: Option<Ipv4Addr>,
 }
 
 /// The way that the kernel would take to a destination now (`ip route get`).

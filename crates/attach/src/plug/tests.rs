@@ -4,9 +4,15 @@ use serde_json::json;
 use super::*;
 use crate::fake::World;
 
+fn fresh() -> World {
+    World::new(json!({"delegates": [{"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"}]}))
+}
+
 fn world(networks: &str) -> World {
-    let world =
-        World::new(json!({"delegates": [{"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"}]}));
+    attached(fresh(), networks)
+}
+
+fn attached(world: World, networks: &str) -> World {
     world.pod(networks);
     for name in ["a", "b", "c"] {
         world.nad(name, json!({"cniVersion": "1.0.0", "type": name}));
@@ -173,4 +179,29 @@ fn a_pod_that_was_never_attached_is_not_followed() {
     let world = world("a");
     world.del().unwrap();
     assert_eq!(edit(&world, "a,b"), Followed::default());
+}
+
+#[test]
+fn policies_of_a_running_pod_are_in_force_before_a_network_is_plugged_and_go_on_without_it() {
+    let world = attached(fresh().guarded(), "a");
+    assert_eq!(edit(&world, "a,b"), DONE);
+    let calls = world.guard_calls();
+    // The pod has eth0 and net1 by then: net2 is told before its link is there.
+    let plugged = calls.last().unwrap();
+    assert!(plugged.contains("with 2 links: blue/a@net1 blue/b@net2"), "{calls:?}");
+    assert_eq!(edit(&world, "b@net2"), DONE);
+    let calls = world.guard_calls();
+    assert!(calls.last().unwrap().ends_with("links: blue/b@net2"), "{calls:?}");
+}
+
+#[test]
+fn without_its_policies_a_network_is_not_plugged_and_tried_again() {
+    let world = attached(fresh().guarded(), "a");
+    let asked = world.guard_calls().len();
+    world.guard.as_ref().unwrap().fail_nth.set(Some(asked));
+    assert_eq!(edit(&world, "a,b"), AGAIN);
+    assert_eq!(status_of(&world), ["fabric eth0", "blue/a net1"]);
+    assert!(!world.plugin.calls().contains(&"ADD b net2".to_owned()), "{:?}", world.plugin.calls());
+    assert_eq!(again(&world), DONE);
+    assert_eq!(status_of(&world), ["fabric eth0", "blue/a net1", "blue/b net2"]);
 }

@@ -1,7 +1,7 @@
 //! What the fake kernel shows of itself.
 
 use polynic_net::{
-    AddressFact, FwObject, FwRule, IfName, LinkFact, LinkNeed, NsFacts, NsNeeds, VxlanFact, scope,
+    AddressFact, FwObject, FwRule, IfName, IpipFact, LinkFact, LinkNeed, NsFacts, NsNeeds, VxlanFact, scope,
 };
 
 use super::address::FakeAddress;
@@ -102,6 +102,10 @@ impl World {
                 Wire::Vxlan { parent, options } => {
                     Some(VxlanFact { parent: parent.as_ref().and_then(|p| self.index(p)), ..options.clone() })
                 }
+                _ => None,
+            },
+            ipip: match link.wire {
+                Wire::Ipip { local } => Some(IpipFact { local, remote: None }),
                 _ => None,
             },
             vlan_filtering: match link.wire {
