@@ -20,13 +20,15 @@ pub enum What<'p> {
     File(&'p [u8]),
     /// Another name of an earlier file of the archive.
     Link(String),
+    /// A symbolic link to this path.
+    Symbolic(&'static str),
 }
 
 /// Where the program itself is.
 pub const PROGRAM: &str = "usr/bin/polynic";
 
 /// Directories that programs find in an image, with their permissions.
-const DIRECTORIES: [(&str, u32); 14] = [
+const DIRECTORIES: [(&str, u32); 13] = [
     ("bin", 0o755),
     ("etc", 0o755),
     ("opt", 0o755),
@@ -40,7 +42,6 @@ const DIRECTORIES: [(&str, u32); 14] = [
     ("usr/src/multus-cni/bin", 0o755),
     ("var", 0o755),
     ("var/lib", 0o755),
-    ("var/run", 0o755),
 ];
 
 /// Paths of the images of Multus (spec/multus.md 1), flannel (spec/flannel.md 1) and Spiderpool (spec/spiderpool.md 13.3).
@@ -80,9 +81,11 @@ pub fn image<'p>(program: &'p [u8], links: &[&str]) -> Vec<Entry<'p>> {
     let users = [("etc/passwd", &b"root:x:0:0:root:/:/bin/false\n"[..]), ("etc/group", b"root:x:0:\n")];
     let users =
         users.map(|(path, text)| Entry { path: path.to_owned(), what: What::File(text), mode: 0o644 });
+    // Container runtimes name network namespaces by /var/run/netns/..., and manifests mount /run/netns.
+    let var_run = Entry { path: "var/run".to_owned(), what: What::Symbolic("../run"), mode: 0o777 };
     let program = Entry { path: PROGRAM.to_owned(), what: What::File(program), mode: 0o755 };
     let links = links.iter().map(|path| link(path, PROGRAM));
-    directories.into_iter().chain(users).chain([program]).chain(links).collect()
+    directories.into_iter().chain([var_run]).chain(users).chain([program]).chain(links).collect()
 }
 
 /// The archive for a node's directory of plugins.

@@ -29,7 +29,7 @@ fn append(archive: &mut Builder<Vec<u8>>, entry: &Entry<'_>) -> Result<()> {
     header.set_mtime(0);
     let content: &[u8] = match &entry.what {
         What::File(content) => content,
-        What::Directory | What::Link(_) => &[],
+        What::Directory | What::Link(_) | What::Symbolic(_) => &[],
     };
     header.set_size(content.len() as u64);
     match &entry.what {
@@ -37,6 +37,10 @@ fn append(archive: &mut Builder<Vec<u8>>, entry: &Entry<'_>) -> Result<()> {
         What::File(_) => header.set_entry_type(EntryType::Regular),
         What::Link(to) => {
             header.set_entry_type(EntryType::Link);
+            return Ok(archive.append_link(&mut header, &entry.path, to)?);
+        }
+        What::Symbolic(to) => {
+            header.set_entry_type(EntryType::Symlink);
             return Ok(archive.append_link(&mut header, &entry.path, to)?);
         }
     }
