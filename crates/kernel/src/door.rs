@@ -80,7 +80,7 @@ pub struct NetnsId {
 pub struct Errno(pub i32);
 
 impl Errno {
-    /// Not allowed.
+    /// Not allowed in this state, or not with these rights.
     pub const EPERM: Self = Self(1);
     /// No such entry.
     pub const ENOENT: Self = Self(2);
@@ -90,8 +90,6 @@ impl Errno {
     pub const EINTR: Self = Self(4);
     /// Not now.
     pub const EAGAIN: Self = Self(11);
-    /// Not allowed in this state, or not with these rights.
-    pub const EPERM: Self = Self(1);
     /// Forbidden: by a `prohibit` route, or IPv6 is switched off.
     pub const EACCES: Self = Self(13);
     /// In use.

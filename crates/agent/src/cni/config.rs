@@ -276,9 +276,9 @@ mod tests {
     fn defaults_are_those_of_the_replaced_daemon() {
         let config = read(&json!({})).unwrap();
         assert_eq!(config.socket(), Path::new("/run/multus/multus.sock"));
+        assert_eq!(config.own_state(), Path::new("/run/polynic"));
         assert_eq!((config.chroot_dir, config.metrics_port, config.connection_limit), (None, None, None));
         assert_eq!((config.node.as_deref(), config.generator.is_none()), (Some("n1"), true));
-        assert_eq!(config.own_state(), Path::new("/run/polynic"));
         assert_eq!(config.deletions, Path::new("/var/lib/polynic/deletions"));
         assert_eq!(config.overlay, *json!({"logToStderr": false}).as_object().unwrap());
     }

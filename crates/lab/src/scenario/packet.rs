@@ -17,8 +17,6 @@ const PATIENCE: Duration = Duration::from_millis(700);
 const ATTEMPTS: u16 = 60;
 /// How often it is sent to whom it is not expected to reach.
 const FEW_ATTEMPTS: u16 = 6;
-/// How long an answer may take that must not get lost.
-const LONG: Duration = Duration::from_secs(10);
 /// How long a connection, or an answer on it, may take.
 const CONNECTING: Duration = Duration::from_secs(30);
 
