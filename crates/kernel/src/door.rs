@@ -75,6 +75,8 @@ impl Errno {
     pub const ESRCH: Self = Self(3);
     /// Interrupted.
     pub const EINTR: Self = Self(4);
+    /// Not now.
+    pub const EAGAIN: Self = Self(11);
     /// Not allowed in this state, or not with these rights.
     pub const EPERM: Self = Self(1);
     /// Forbidden: by a `prohibit` route, or IPv6 is switched off.
