@@ -116,6 +116,7 @@ build_control_plane() {
     "$root/scripts/control-plane.sh" kube-apiserver kube-controller-manager kube-scheduler kubelet > /dev/null ||
         say "no real control plane: its tests will be skipped"
     "$root/scripts/libcni.sh" > /dev/null || say "no client of CNI's reference library: its tests will be skipped"
+    "$root/scripts/upstream.sh" > /dev/null || say "no programs of upstream: tests beside them will be skipped"
 }
 
 find_missing

@@ -7,6 +7,7 @@
 mod bus;
 pub mod capture;
 mod door;
+mod events;
 pub mod fake;
 pub mod inherited;
 mod netlink;
@@ -24,6 +25,7 @@ mod udp_frames;
 
 pub use capture::Capture;
 pub use door::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
+pub use events::NetworkEvents;
 pub use fake::{FakeDoor, FakeKernel, Setup, Snapshot};
 pub use real::{RealDoor, RealKernel};
 pub use transaction::{Applied, ApplyError};

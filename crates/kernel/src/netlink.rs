@@ -27,16 +27,12 @@ const ROOM: usize = 32 << 20;
 /// The kernel answers at once. An answer that never comes is a defect, and an error is better than a hang.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a dump that changes underfoot is started anew. A hundred pods that start at once write the same tables for seconds.
+/// For how long a dump that changes underfoot is started anew. On a node that starts hundreds of pods at once, lists of links, routes and
+/// neighbours hardly ever hold still.
 const DUMP_PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a dump waits before a further try: the first few begin at once, later ones let the writers finish.
-fn pause_before(attempt: u32) -> Duration {
-    match attempt {
-        0..4 => Duration::ZERO,
-        _ => Duration::from_millis(1 << (attempt - 4).min(5)),
-    }
-}
+/// The longest pause between two tries: pods come in bursts, and there are gaps.
+const DUMP_PAUSE: Duration = Duration::from_millis(20);
 
 /// A netlink socket. It keeps the namespace of the thread that opened it.
 pub(crate) struct Socket {
@@ -108,21 +104,12 @@ impl Socket {
         message: M,
         mut read: impl FnMut(&[u8]) -> Option<T>,
     ) -> Result<Vec<T>, Fault> {
-        let deadline = Instant::now() + DUMP_PATIENCE;
-        for attempt in 0.. {
-            std::thread::sleep(pause_before(attempt));
+        until_whole(DUMP_PATIENCE, || {
             let sequence = self.send(message.clone(), NLM_F_REQUEST | NLM_F_DUMP)?;
             let mut found = Vec::new();
             let whole = self.read_until(sequence, |payload| found.extend(read(payload)))?;
-            if whole {
-                return Ok(found);
-            }
-            if Instant::now() > deadline {
-                break;
-            }
-        }
-        let seconds = DUMP_PATIENCE.as_secs();
-        Err(Fault::Talk(format!("the list changes whenever it is read, for {seconds} seconds now")))
+            Ok(whole.then_some(found))
+        })
     }
 
     /// Lets messages of up to [`ROOM`] bytes go out in one piece; without rights on the machine, of up to its limit (`net.core.wmem_max`).
@@ -237,17 +224,29 @@ fn replies(mut bytes: &[u8]) -> impl Iterator<Item = Reply<'_>> {
     })
 }
 
+/// Reads a list again, with growing pauses, until nothing changed while it was read.
+fn until_whole<T>(
+    patience: Duration,
+    mut read: impl FnMut() -> Result<Option<T>, Fault>,
+) -> Result<T, Fault> {
+    let end = Instant::now() + patience;
+    let mut pause = Duration::ZERO;
+    loop {
+        if let Some(whole) = read()? {
+            return Ok(whole);
+        }
+        if Instant::now() >= end {
+            return Err(Fault::Talk(format!("the list changed whenever it was read, for {patience:?}")));
+        }
+        std::thread::sleep(pause);
+        pause = (pause + Duration::from_millis(1)).min(DUMP_PAUSE);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn a_dump_begins_anew_at_once_and_then_lets_others_finish() {
-        let pauses: Vec<u128> = (0..12).map(|attempt| pause_before(attempt).as_millis()).collect();
-        assert_eq!(pauses, [0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 32, 32]);
-        assert_eq!(pause_before(u32::MAX).as_millis(), 32);
-    }
 
     #[test]
     fn a_datagram_is_split_at_aligned_lengths() {
@@ -256,6 +255,29 @@ mod tests {
         let found: Vec<_> =
             replies(&bytes).map(|r| (r.kind, r.flags, r.sequence, r.payload.to_vec())).collect();
         assert_eq!(found, [(2, 0, 7, vec![0xaa, 0xbb]), (3, 2, 8, vec![])]);
+    }
+
+    #[test]
+    fn a_list_is_read_until_it_holds_still() {
+        let mut left = 20;
+        let read = || {
+            left -= 1;
+            Ok((left == 0).then_some("whole"))
+        };
+        assert_eq!(until_whole(Duration::from_secs(600), read).ok(), Some("whole"));
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn a_list_that_never_holds_still_is_an_error() {
+        let mut reads = 0;
+        let read = || {
+            reads += 1;
+            Ok(None::<()>)
+        };
+        let fault = until_whole(Duration::ZERO, read).err().map(|fault| fault.about("x").to_string());
+        assert_eq!(fault.as_deref(), Some("x: the list changed whenever it was read, for 0ns"));
+        assert_eq!(reads, 1);
     }
 
     proptest! {

@@ -20,13 +20,16 @@ mod space;
 mod sysctl;
 mod tap;
 mod traffic;
+mod vf;
 mod wait;
 mod zone;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use polynic_net::{Change, Diff, Facts, FwEdit, FwInventory, FwTable, IfName, Needs, Object, Place, Probe};
+use polynic_net::{
+    Change, Diff, Facts, Flow, FwEdit, FwInventory, FwTable, IfName, Needs, Object, Place, Probe,
+};
 
 use crate::netlink::Fault;
 use crate::netns::{self, Host, Netns, Pod};
@@ -211,6 +214,16 @@ impl Kernel for RealKernel {
         let space = self.space(place).map_err(|m| Failure::from(m).about(what()))?;
         let socket = space.firewall().map_err(|f| f.about(what()))?;
         nft::inventory(socket, table).map_err(|f| f.about(what()))
+    }
+
+    fn forget_connections(
+        &mut self,
+        place: Place,
+        is_meant: &mut dyn FnMut(&Flow) -> bool,
+    ) -> Result<usize, KernelError> {
+        let what = || format!("list tracked connections in {place}");
+        let space = self.space(place).map_err(|m| Failure::from(m).about(what()))?;
+        space.forget_connections(is_meant).map_err(|f| f.about(what()))
     }
 
     fn probe(&mut self, place: Place, probes: &[Probe]) -> Result<(), KernelError> {

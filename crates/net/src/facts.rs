@@ -1,13 +1,13 @@
 //! What was observed, and what a planner asks to have observed.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
 use crate::{
     Family, Forwarding, FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route,
-    Rule, SysctlKey, TrafficFact, ZoneSource,
+    Rule, SysctlKey, TrafficFact, VfFact, ZoneSource,
 };
 
 /// What was seen in both namespaces.
@@ -50,6 +50,8 @@ pub struct NsFacts {
     pub links: Vec<LinkFact>,
     /// Addresses.
     pub addresses: Vec<AddressFact>,
+    /// Virtual functions of the links asked for.
+    pub vfs: Vec<VfFact>,
     /// Routes of all tables but `local`.
     pub routes: Vec<Route>,
     /// Rules of both families.
@@ -90,10 +92,16 @@ impl NsFacts {
         self.addresses.iter().filter(move |a| a.link == *link)
     }
 
+    /// A virtual function of a link.
+    pub fn vf(&self, link: &IfName, index: u32) -> Option<&VfFact> {
+        self.vfs.iter().find(|vf| vf.link == *link && vf.index == index)
+    }
+
     /// Adds what a second look has seen. Lists that both looks asked for are those of the first.
     fn absorb(&mut self, later: Self) {
         extend_new(&mut self.links, later.links);
         extend_new(&mut self.addresses, later.addresses);
+        extend_new(&mut self.vfs, later.vfs);
         keep_first(&mut self.routes, later.routes);
         keep_first(&mut self.rules, later.rules);
         keep_first(&mut self.neighbours, later.neighbours);
@@ -162,6 +170,8 @@ pub struct LinkFact {
     pub vrf_table: Option<u32>,
     /// What a VXLAN link was made with.
     pub vxlan: Option<VxlanFact>,
+    /// The ends of a tunnel of IPv4 in IPv4.
+    pub ipip: Option<IpipFact>,
     /// VLAN filtering of a bridge.
     pub vlan_filtering: Option<bool>,
     /// Bridge port: hairpin.
@@ -196,6 +206,7 @@ impl LinkFact {
             vlan_id: None,
             vrf_table: None,
             vxlan: None,
+            ipip: None,
             vlan_filtering: None,
             hairpin: None,
             isolated: None,
@@ -222,6 +233,15 @@ pub struct VxlanFact {
     pub l2_miss: bool,
     /// Packets carry a group policy id.
     pub gbp: bool,
+}
+
+/// The ends of a tunnel of IPv4 in IPv4; absent is any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IpipFact {
+    /// Outer source address.
+    pub local: Option<Ipv4Addr>,
+    /// Outer destination address.
+    pub remote: Option<Ipv4Addr>,
 }
 
 /// The way that the kernel would take to a destination now (`ip route get`).
@@ -313,6 +333,8 @@ pub struct NsNeeds {
     pub links: LinkNeed,
     /// Addresses of these links.
     pub addresses: Vec<IfName>,
+    /// Virtual functions of these links.
+    pub vfs: Vec<IfName>,
     /// Addresses of all links, in the order of the links' indexes.
     pub all_addresses: bool,
     /// Routes of all tables but `local`, both families.
@@ -345,6 +367,13 @@ impl NsNeeds {
         self.links.merge(LinkNeed::Named(vec![name.clone()]));
     }
 
+    /// Asks for the virtual functions of a link.
+    pub fn vfs_of(&mut self, link: &IfName) {
+        if !self.vfs.contains(link) {
+            self.vfs.push(link.clone());
+        }
+    }
+
     /// Asks for the forwarding entries of a tunnel.
     pub fn forwarding_of(&mut self, link: &IfName) {
         if !self.forwarding.contains(link) {
@@ -367,6 +396,7 @@ impl NsNeeds {
     fn merge(&mut self, other: Self) {
         self.links.merge(other.links);
         extend_new(&mut self.addresses, other.addresses);
+        extend_new(&mut self.vfs, other.vfs);
         self.routes |= other.routes;
         self.rules |= other.rules;
         self.neighbours |= other.neighbours;

@@ -1,7 +1,7 @@
 //! What the fake kernel shows of itself.
 
 use polynic_net::{
-    AddressFact, FwObject, FwRule, IfName, LinkFact, LinkNeed, NsFacts, NsNeeds, VxlanFact, scope,
+    AddressFact, FwObject, FwRule, IfName, IpipFact, LinkFact, LinkNeed, NsFacts, NsNeeds, VxlanFact, scope,
 };
 
 use super::address::FakeAddress;
@@ -20,6 +20,12 @@ impl World {
         Some(NsFacts {
             links: self.observe_links(number, space, &needs.links),
             addresses: addresses.into_iter().map(|a| self.address_fact(a)).collect(),
+            vfs: needs
+                .vfs
+                .iter()
+                .filter_map(|link| space.links.get(link))
+                .flat_map(|l| l.vfs.clone())
+                .collect(),
             sources: needs.sources.iter().filter_map(source).collect(),
             routes: if needs.routes { space.routes.clone() } else { Vec::new() },
             rules: if needs.rules { space.rules.clone() } else { Vec::new() },
@@ -96,6 +102,10 @@ impl World {
                 Wire::Vxlan { parent, options } => {
                     Some(VxlanFact { parent: parent.as_ref().and_then(|p| self.index(p)), ..options.clone() })
                 }
+                _ => None,
+            },
+            ipip: match link.wire {
+                Wire::Ipip { local } => Some(IpipFact { local, remote: None }),
                 _ => None,
             },
             vlan_filtering: match link.wire {
