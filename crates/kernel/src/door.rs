@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use polynic_net::{Change, Facts, FwEdit, FwInventory, FwTable, IfName, Mac, Needs, Place, Probe};
+use polynic_net::{Change, Facts, Flow, FwEdit, FwInventory, FwTable, IfName, Mac, Needs, Place, Probe};
 use serde::{Deserialize, Serialize};
 
 /// Opens namespaces. One value serves a whole process.
@@ -18,7 +18,7 @@ pub trait Door: Send + Sync {
 /// One attachment's view of the kernel: the node's namespace and, where there is one, the pod's.
 pub trait Kernel: Send {
     /// Observes what `needs` asks for. Needs about an absent pod namespace are ignored and leave [`Facts::pod`] empty.
-    /// An interrupted dump is repeated a few times before it becomes an error.
+    /// A dump that changes while it is read is repeated for some seconds before it becomes an error.
     fn observe(&mut self, needs: &Needs) -> Result<Facts, KernelError>;
 
     /// Applies one change exactly: creations fail with `EEXIST` if the object is there, deletions with `ENOENT`, `ENODEV`,
@@ -37,6 +37,17 @@ pub trait Kernel: Send {
 
     /// The names of what is in a table; nothing if there is no such table.
     fn inventory(&mut self, place: Place, table: &FwTable) -> Result<Option<FwInventory>, KernelError>;
+
+    /// Forgets the tracked connections of a place that are meant, so that the next packet of each is judged as a first one; answers how many.
+    /// Without connection tracking there are none.
+    ///
+    /// # Errors
+    /// They cannot be listed. One that is gone meanwhile is gone.
+    fn forget_connections(
+        &mut self,
+        place: Place,
+        is_meant: &mut dyn FnMut(&Flow) -> bool,
+    ) -> Result<usize, KernelError>;
 
     /// Asks all probes at the same time, from links of one place. Takes as long as the longest, less if one fails early.
     ///
@@ -69,14 +80,16 @@ pub struct NetnsId {
 pub struct Errno(pub i32);
 
 impl Errno {
+    /// Not allowed in this state, or not with these rights.
+    pub const EPERM: Self = Self(1);
     /// No such entry.
     pub const ENOENT: Self = Self(2);
     /// No such route or rule.
     pub const ESRCH: Self = Self(3);
     /// Interrupted.
     pub const EINTR: Self = Self(4);
-    /// Not allowed in this state, or not with these rights.
-    pub const EPERM: Self = Self(1);
+    /// Not now.
+    pub const EAGAIN: Self = Self(11);
     /// Forbidden: by a `prohibit` route, or IPv6 is switched off.
     pub const EACCES: Self = Self(13);
     /// In use.
@@ -87,6 +100,8 @@ impl Errno {
     pub const ENODEV: Self = Self(19);
     /// Not acceptable.
     pub const EINVAL: Self = Self(22);
+    /// On a file system that cannot be written.
+    pub const EROFS: Self = Self(30);
     /// The name is taken by something else (nf_tables: not a base chain; links: unsupported).
     pub const EOPNOTSUPP: Self = Self(95);
     /// No such address.

@@ -1,11 +1,11 @@
 //! Links as they should be made, and the attributes that can change on an existing one.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bond, IfName, Mac, Place};
+use crate::{Bond, IfName, Mac, Place, VfAttr};
 
 /// A link to create. Links are always created down; bringing one up is a change of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +73,11 @@ pub enum LinkKind {
     },
     /// An overlay tunnel.
     Vxlan(Vxlan),
+    /// A tunnel of IPv4 packets in IPv4 packets, to whatever the next hop is.
+    Ipip {
+        /// Outer source address.
+        local: Option<Ipv4Addr>,
+    },
     /// An intermediate functional block, for shaping. It has no queue of its own (length 0).
     Ifb,
     /// A persistent tap device.
@@ -94,6 +99,7 @@ impl LinkKind {
             Self::Dummy => "dummy",
             Self::Vrf { .. } => "vrf",
             Self::Vxlan(_) => "vxlan",
+            Self::Ipip { .. } => "ipip",
             Self::Ifb => "ifb",
             Self::Tap(_) => "tun",
             Self::Bond(_) => "bond",
@@ -111,6 +117,7 @@ impl LinkKind {
             | Self::Bridge { .. }
             | Self::Dummy
             | Self::Vrf { .. }
+            | Self::Ipip { .. }
             | Self::Ifb
             | Self::Tap(_)
             | Self::Bond(_) => None,
@@ -279,12 +286,24 @@ pub enum Attr {
     Isolated(bool),
     /// Free text that names the link's origin (`IFLA_IFALIAS`).
     Alias(String),
+    /// A setting of one of a physical function's virtual functions (`IFLA_VF_INFO`).
+    Vf {
+        /// The function's number.
+        index: u32,
+        /// The setting.
+        attr: VfAttr,
+    },
 }
 
 impl Attr {
     /// Whether both are the same attribute, whatever their values.
     pub fn same_kind(&self, other: &Self) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other)
+        match (self, other) {
+            (Self::Vf { index, attr }, Self::Vf { index: same, attr: kind }) => {
+                index == same && attr.same_kind(kind)
+            }
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
     }
 }
 

@@ -278,8 +278,8 @@ mod tests {
         assert_eq!(config.socket(), Path::new("/run/multus/multus.sock"));
         let unset = (&config.chroot_dir, config.metrics_port, config.connection_limit);
         assert_eq!(unset, (&None, None, None));
-        assert_eq!((config.node.as_deref(), config.generator.is_none()), (Some("n1"), true));
         assert_eq!(config.own_state(), Path::new("/run/polynic"));
+        assert_eq!((config.node.as_deref(), config.generator.is_none()), (Some("n1"), true));
         assert_eq!(config.deletions, Path::new("/var/lib/polynic/deletions"));
         assert_eq!(config.overlay, *json!({"logToStderr": false}).as_object().unwrap());
     }

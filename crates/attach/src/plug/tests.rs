@@ -4,12 +4,12 @@ use serde_json::json;
 use super::*;
 use crate::fake::World;
 
-fn world(networks: &str) -> World {
-    attached(fabric(), networks)
-}
-
 fn fabric() -> World {
     World::new(json!({"delegates": [{"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"}]}))
+}
+
+fn world(networks: &str) -> World {
+    attached(fabric(), networks)
 }
 
 fn attached(world: World, networks: &str) -> World {
@@ -184,6 +184,31 @@ fn a_pod_that_was_never_attached_is_not_followed() {
     assert_eq!(edit(&world, "a,b"), Followed::default());
 }
 
+#[test]
+fn policies_of_a_running_pod_are_in_force_before_a_network_is_plugged_and_go_on_without_it() {
+    let world = attached(fabric().guarded(), "a");
+    assert_eq!(edit(&world, "a,b"), DONE);
+    let calls = world.guard_calls();
+    // The pod has eth0 and net1 by then: net2 is told before its link is there.
+    let plugged = calls.last().unwrap();
+    assert!(plugged.contains("with 2 links: blue/a@net1 blue/b@net2"), "{calls:?}");
+    assert_eq!(edit(&world, "b@net2"), DONE);
+    let calls = world.guard_calls();
+    assert!(calls.last().unwrap().ends_with("links: blue/b@net2"), "{calls:?}");
+}
+
+#[test]
+fn without_its_policies_a_network_is_not_plugged_and_tried_again() {
+    let world = attached(fabric().guarded(), "a");
+    let asked = world.guard_calls().len();
+    world.guard.as_ref().unwrap().fail_nth.set(Some(asked));
+    assert_eq!(edit(&world, "a,b"), AGAIN);
+    assert_eq!(status_of(&world), ["fabric eth0", "blue/a net1"]);
+    assert!(!world.plugin.calls().contains(&"ADD b net2".to_owned()), "{:?}", world.plugin.calls());
+    assert_eq!(again(&world), DONE);
+    assert_eq!(status_of(&world), ["fabric eth0", "blue/a net1", "blue/b net2"]);
+}
+
 /// Networks of one resource, and the devices that the pod was started with.
 fn with_devices(world: &World, ids: &[&'static str]) {
     for name in ["a", "b"] {
@@ -248,20 +273,4 @@ fn a_pod_is_not_made_what_another_of_its_name_asked_for() {
     let followed = follow(&world.context(), &world.invocation(), &world.config(), &old).unwrap();
     assert_eq!(followed, Followed::default());
     assert!(world.plugin.calls().is_empty());
-}
-
-#[test]
-fn policies_are_in_force_before_the_link_that_is_plugged_in() {
-    let world = attached(fabric().guarded(), "a");
-    edit(&world, "a,b");
-    let asked = "protect pod-1 in /run/netns/c7 with 2 links: blue/a@net1 blue/b@net2";
-    assert_eq!(world.guard_calls()[1..], [asked]);
-    edit(&world, "b");
-    assert_eq!(world.guard_calls()[2..], ["protect pod-1 in /run/netns/c7 with 2 links: blue/b@net2"]);
-    world.guard.as_ref().unwrap().fail_nth.set(Some(3));
-    assert_eq!(edit(&world, "b,c"), AGAIN);
-    let (reason, text) = world.events().pop().unwrap();
-    assert_eq!(reason, "FailedAddingInterface");
-    assert!(text.contains("network policies are not in force"), "{text}");
-    assert_eq!(world.links().into_keys().collect::<Vec<_>>(), ["eth0", "net2"]);
 }

@@ -6,8 +6,8 @@ use std::os::fd::RawFd;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoMacVtap, InfoVeth, InfoVlan, InfoVrf,
-    InfoVxlan, IpVlanMode, LinkAttribute, LinkInfo, LinkMessage, MacVlanMode,
+    InfoBridge, InfoData, InfoIpTunnel, InfoIpVlan, InfoKind, InfoMacVlan, InfoMacVtap, InfoVeth, InfoVlan,
+    InfoVrf, InfoVxlan, IpVlanMode, LinkAttribute, LinkInfo, LinkMessage, MacVlanMode,
 };
 use polynic_net::{
     BondOption, Diff, Entropy, IfName, IpvlanMode, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, Move,
@@ -81,17 +81,18 @@ impl RealKernel {
     /// arrives (net/core/rtnetlink.c, do_setlink).
     pub(super) fn move_link(&mut self, place: Place, m: &Move) -> Result<(), Failure> {
         let target = self.space(place)?;
-        if target.link(&m.name).is_ok() {
+        let spare = m.spare.as_ref().filter(|_| place == Place::Host);
+        let free = [Some(&m.name), spare].into_iter().flatten().find(|name| target.link(name).is_err());
+        let Some(name) = free else {
             return Err(Fault::refused(Errno::EEXIST, "the name is taken").into());
-        }
-        target.forget(&m.name);
+        };
+        target.forget(name);
         let netns = target.raw_fd();
         let home = self.space(m.from.place)?;
         home.on_link(&m.from.name, |socket, index| {
             let mut request = LinkMessage::default();
             request.header.index = index;
-            request.attributes =
-                vec![LinkAttribute::NetNsFd(netns), LinkAttribute::IfName(m.name.to_string())];
+            request.attributes = vec![LinkAttribute::NetNsFd(netns), LinkAttribute::IfName(name.to_string())];
             socket.change(RouteNetlinkMessage::NewLink(request), 0)
         })?;
         home.forget(&m.from.name);
@@ -184,6 +185,10 @@ fn new_link(link: &Link, parent: Option<u32>, netns: Option<RawFd>) -> LinkMessa
         LinkKind::Dummy => info(InfoKind::Dummy, None),
         LinkKind::Vrf { table } => info(InfoKind::Vrf, Some(InfoData::Vrf(vec![InfoVrf::TableId(*table)]))),
         LinkKind::Vxlan(v) => info(InfoKind::Vxlan, Some(InfoData::Vxlan(vxlan(v, parent)))),
+        LinkKind::Ipip { local } => {
+            let local = local.map(|ip| InfoIpTunnel::Local(ip.into()));
+            info(InfoKind::IpIp, Some(InfoData::IpTunnel(local.into_iter().collect())))
+        }
         LinkKind::Ifb => {
             message.attributes.push(LinkAttribute::TxQueueLen(0));
             info(InfoKind::Ifb, None)

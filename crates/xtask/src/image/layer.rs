@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
+use super::Packing;
 use super::contents::{Entry, What};
 
 /// An archive of entries, in their order.
@@ -51,8 +52,12 @@ fn append(archive: &mut Builder<Vec<u8>>, entry: &Entry<'_>) -> Result<()> {
 ///
 /// # Errors
 /// As [`archive`].
-pub fn compressed(entries: &[Entry<'_>]) -> Result<Vec<u8>> {
-    let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+pub fn compressed(entries: &[Entry<'_>], packing: Packing) -> Result<Vec<u8>> {
+    let level = match packing {
+        Packing::Compressed => Compression::best(),
+        Packing::Plain => Compression::none(),
+    };
+    let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), level);
     gzip.write_all(&archive(entries)?)?;
     Ok(gzip.finish()?)
 }
