@@ -18,10 +18,7 @@ impl Node {
     /// Inside the throw-away kernel, which has every type.
     pub fn offers(&self, types: &[&str]) -> bool {
         let Some(missing) = types.iter().find(|kind| !self.makes(kind)) else { return true };
-        assert!(std::env::var_os(INSIDE).is_none(), "the throw-away kernel lacks {missing:?}");
-        if runner().is_none() {
-            say_skipped(&format!("this kernel has no {missing:?}, and POLYNIC_UML_RUNNER names no other"));
-        }
+        lacks(missing);
         false
     }
 
@@ -33,6 +30,17 @@ impl Node {
         };
         let run = |line: &str| try_ip(self.netns(), line).is_ok();
         run(&words) && run("link delete probe0")
+    }
+}
+
+/// Leaves the calling test to the throw-away kernel, or says that it is skipped where there is none, because this kernel has no `missing`.
+///
+/// # Panics
+/// Inside the throw-away kernel, which has everything.
+pub fn lacks(missing: &str) {
+    assert!(std::env::var_os(INSIDE).is_none(), "the throw-away kernel lacks {missing:?}");
+    if runner().is_none() {
+        say_skipped(&format!("this kernel has no {missing:?}, and POLYNIC_UML_RUNNER names no other"));
     }
 }
 

@@ -19,6 +19,7 @@ mod space;
 mod sysctl;
 mod tap;
 mod traffic;
+mod vf;
 mod wait;
 
 use std::sync::Arc;

@@ -123,6 +123,9 @@ pub fn needs(promises: &[Change]) -> Needs {
             Object::Link(Diff { after: Some(link), .. }) => at.link(&link.name),
             Object::Attr(a) => {
                 at.link(&a.link);
+                if let Attr::Vf { .. } = &a.after {
+                    at.vfs_of(&a.link);
+                }
                 if let Attr::Master(Some(master)) = &a.after {
                     at.link(master);
                 }
@@ -305,6 +308,10 @@ fn attr_violation(link: &crate::IfName, want: &Attr, ns: &NsFacts) -> Option<Str
         Attr::Hairpin(on) => fact.hairpin.unwrap_or_default() == *on,
         Attr::Isolated(on) => fact.isolated.unwrap_or_default() == *on,
         Attr::Alias(alias) => fact.alias.as_deref().unwrap_or_default() == alias,
+        // What the driver does not report cannot be judged.
+        Attr::Vf { index, attr } => {
+            ns.vf(link, *index).is_some_and(|vf| vf.setting(attr).is_none_or(|setting| setting == *attr))
+        }
     };
     (!holds).then(|| format!("interface {link} does not have {want:?}"))
 }

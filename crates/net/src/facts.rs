@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::{
     Forwarding, FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route, Rule,
-    SysctlKey, TrafficFact,
+    SysctlKey, TrafficFact, VfFact,
 };
 
 /// What was seen in both namespaces.
@@ -50,6 +50,8 @@ pub struct NsFacts {
     pub links: Vec<LinkFact>,
     /// Addresses.
     pub addresses: Vec<AddressFact>,
+    /// Virtual functions of the links asked for.
+    pub vfs: Vec<VfFact>,
     /// Routes of all tables but `local`.
     pub routes: Vec<Route>,
     /// Rules of both families.
@@ -86,10 +88,16 @@ impl NsFacts {
         self.addresses.iter().filter(move |a| a.link == *link)
     }
 
+    /// A virtual function of a link.
+    pub fn vf(&self, link: &IfName, index: u32) -> Option<&VfFact> {
+        self.vfs.iter().find(|vf| vf.link == *link && vf.index == index)
+    }
+
     /// Adds what a second look has seen. Lists that both looks asked for are those of the first.
     fn absorb(&mut self, later: Self) {
         extend_new(&mut self.links, later.links);
         extend_new(&mut self.addresses, later.addresses);
+        extend_new(&mut self.vfs, later.vfs);
         keep_first(&mut self.routes, later.routes);
         keep_first(&mut self.rules, later.rules);
         keep_first(&mut self.neighbours, later.neighbours);
@@ -305,6 +313,8 @@ pub struct NsNeeds {
     pub links: LinkNeed,
     /// Addresses of these links.
     pub addresses: Vec<IfName>,
+    /// Virtual functions of these links.
+    pub vfs: Vec<IfName>,
     /// Addresses of all links, in the order of the links' indexes.
     pub all_addresses: bool,
     /// Routes of all tables but `local`, both families.
@@ -333,6 +343,13 @@ impl NsNeeds {
         self.links.merge(LinkNeed::Named(vec![name.clone()]));
     }
 
+    /// Asks for the virtual functions of a link.
+    pub fn vfs_of(&mut self, link: &IfName) {
+        if !self.vfs.contains(link) {
+            self.vfs.push(link.clone());
+        }
+    }
+
     /// Asks for the forwarding entries of a tunnel.
     pub fn forwarding_of(&mut self, link: &IfName) {
         if !self.forwarding.contains(link) {
@@ -350,6 +367,7 @@ impl NsNeeds {
     fn merge(&mut self, other: Self) {
         self.links.merge(other.links);
         extend_new(&mut self.addresses, other.addresses);
+        extend_new(&mut self.vfs, other.vfs);
         self.routes |= other.routes;
         self.rules |= other.rules;
         self.neighbours |= other.neighbours;

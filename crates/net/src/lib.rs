@@ -43,6 +43,7 @@ mod ruleset;
 pub mod stack;
 mod sysctl;
 mod traffic;
+mod vf;
 
 pub use address::Address;
 pub use bond::{Bond, BondNumber, BondOption};
@@ -72,5 +73,6 @@ pub use traffic::{
     Qdisc, TokenBucket, Traffic, TrafficAction, TrafficFact, TrafficFilter, TrafficHook, TrafficKey,
     TrafficMatch, TrafficObject,
 };
+pub use vf::{VfAttr, VfFact, VfLinkState, VfRate, VfVlan, VlanProtocol};
 
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

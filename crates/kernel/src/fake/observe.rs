@@ -20,6 +20,12 @@ impl World {
         Some(NsFacts {
             links: self.observe_links(number, space, &needs.links),
             addresses: addresses.into_iter().map(|a| self.address_fact(a)).collect(),
+            vfs: needs
+                .vfs
+                .iter()
+                .filter_map(|link| space.links.get(link))
+                .flat_map(|l| l.vfs.clone())
+                .collect(),
             sources: needs.sources.iter().filter_map(source).collect(),
             routes: if needs.routes { space.routes.clone() } else { Vec::new() },
             rules: if needs.rules { space.rules.clone() } else { Vec::new() },

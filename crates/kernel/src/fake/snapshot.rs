@@ -101,7 +101,8 @@ fn link_text(link: &FakeLink, mtu: u32) -> String {
     let state = format!("{wire:?} mac={mac} mtu={mtu} up={up} promisc={promisc} all_multi={all_multi}");
     let port =
         format!("master={master:?} hairpin={} isolated={} {:?}", link.hairpin, link.isolated, link.vlans);
-    format!("{state} tx_queue_len={tx_queue_len} alias={alias:?} {port}")
+    let vfs: Vec<String> = link.vfs.iter().map(|vf| format!(" {vf:?}")).collect();
+    format!("{state} tx_queue_len={tx_queue_len} alias={alias:?} {port}{}", vfs.concat())
 }
 
 fn is_link_local(route: &polynic_net::Route) -> bool {

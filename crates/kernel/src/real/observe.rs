@@ -16,6 +16,9 @@ impl Space {
                 facts.addresses.extend(self.addresses(link)?);
             }
         }
+        for link in &needs.vfs {
+            facts.vfs.extend(self.vfs_if_there(link)?);
+        }
         for to in &needs.sources {
             facts.sources.extend(self.source_towards(*to)?.map(|from| (*to, from)));
         }

@@ -509,3 +509,24 @@ fn a_second_plugin_of_a_type_in_the_chain_is_no_repetition() {
         assert_same(&state, &world.state(), &conf.to_string());
     }
 }
+
+/// The kernel gives hardware back under the name that it had in the pod.
+#[test]
+fn hardware_of_a_vanished_namespace_gets_its_old_name() {
+    for device in [json!({"device": "eth1"}), json!({"hwaddr": "02:00:00:00:00:11"})] {
+        let world = World::new();
+        world.door.host(|host| {
+            host.mac("eth1", "02:00:00:00:00:11");
+        });
+        let mut conf = json!({"cniVersion": "1.1.0", "name": "lab", "type": "host-device"});
+        conf.as_object_mut().unwrap().extend(device.as_object().unwrap().clone());
+        world.add(&conf).unwrap();
+        world.door.remove_netns(NETNS);
+        let there = |name: &str| {
+            world.door.snapshot().lines().iter().any(|l| l.starts_with(&format!("host: link {name} ")))
+        };
+        assert!(there("net1"), "{:?}", world.door.snapshot());
+        world.call(Verb::Del, &conf).unwrap();
+        assert!(there("eth1") && !there("net1"), "{:?}", world.door.snapshot());
+    }
+}

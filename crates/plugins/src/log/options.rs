@@ -112,6 +112,12 @@ fn file(named: &str, default: &str) -> PathBuf {
 }
 
 impl Options {
+    /// A file that is put aside at the usual size, and of which the usual number is kept.
+    pub(crate) fn new(file: String, level: Level) -> Self {
+        let max_bytes = DEFAULT_MEGABYTES.saturating_mul(MEGABYTE);
+        Self { file: file.into(), level, max_bytes, max_age_days: Some(5), max_backups: Some(5) }
+    }
+
     /// The object `log_options`. A level of another name is info.
     ///
     /// # Errors
