@@ -121,3 +121,44 @@ fn remove(path: &Path) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn one_function_is_worked_on_by_one_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path().to_str().unwrap());
+        let inside = AtomicU32::new(0);
+        let other = store.lock("0000:3b:02.5").unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..5 {
+                        let _lock = store.lock("0000:3b:02.4").unwrap();
+                        assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        drop(other);
+    }
+
+    #[test]
+    fn what_is_no_state_is_not_taken_for_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(directory.path().to_str().unwrap());
+        let _lock = store.lock("0000:3b:02.4").unwrap();
+        fs::write(directory.path().join("c1-net1"), "{\"VFID\": ").unwrap();
+        fs::write(directory.path().join("c2-net1"), "{\"VFID\": 3, \"deviceID\": \"0000:3b:02.3\"}").unwrap();
+        let keys: Vec<String> = store.states().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["c2-net1"]);
+        store.remove_state("c1-net1").unwrap();
+        store.remove_state("c1-net1").unwrap();
+        assert!(!directory.path().join("c1-net1").exists());
+    }
+}

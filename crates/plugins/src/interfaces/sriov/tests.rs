@@ -525,3 +525,25 @@ fn a_function_whose_number_changed_is_not_confused_with_another() {
     world.del(&everything());
     assert_eq!(world.file("c1-net1"), None);
 }
+
+#[test]
+fn a_log_file_says_what_was_done() {
+    let world = World::new();
+    let log = world.files.path().join("log/sriov.log");
+    let conf = conf(json!({"logFile": log, "logLevel": "info"}));
+    world.add(&conf).unwrap();
+    world.del(&conf);
+    let text = fs::read_to_string(&log).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<&str> = lines.iter().map(|line| line["msg"].as_str().unwrap()).collect();
+    assert_eq!(told, ["ADD succeeded", "DEL succeeded"]);
+    // A log that cannot be written keeps nobody from the network.
+    let nowhere = conf_with_log(&conf, "/proc/nowhere/sriov.log");
+    world.add(&nowhere).unwrap();
+}
+
+fn conf_with_log(conf: &Value, file: &str) -> Value {
+    let mut conf = conf.clone();
+    conf["logFile"] = json!(file);
+    conf
+}
