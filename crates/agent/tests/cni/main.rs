@@ -10,7 +10,6 @@ mod crowd;
 mod kill;
 mod node;
 mod plug;
-mod pools;
 mod proxy;
 mod trouble;
 
