@@ -80,8 +80,6 @@ pub struct NetnsId {
 pub struct Errno(pub i32);
 
 impl Errno {
-    /// Not allowed.
-    pub const EPERM: Self = Self(1);
     /// No such entry.
     pub const ENOENT: Self = Self(2);
     /// No such route or rule.
