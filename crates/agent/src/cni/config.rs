@@ -276,8 +276,9 @@ mod tests {
     fn defaults_are_those_of_the_replaced_daemon() {
         let config = read(&json!({})).unwrap();
         assert_eq!(config.socket(), Path::new("/run/multus/multus.sock"));
+        let unset = (&config.chroot_dir, config.metrics_port, config.connection_limit);
+        assert_eq!(unset, (&None, None, None));
         assert_eq!(config.own_state(), Path::new("/run/polynic"));
-        assert_eq!((config.chroot_dir, config.metrics_port, config.connection_limit), (None, None, None));
         assert_eq!((config.node.as_deref(), config.generator.is_none()), (Some("n1"), true));
         assert_eq!(config.deletions, Path::new("/var/lib/polynic/deletions"));
         assert_eq!(config.overlay, *json!({"logToStderr": false}).as_object().unwrap());
@@ -292,7 +293,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(config.socket(), Path::new("/host/run/multus/multus.sock"));
-        assert_eq!(config.chroot_dir, Some("/hostroot".into()));
+        assert_eq!(config.chroot_dir.as_deref(), Some(Path::new("/hostroot")));
         assert_eq!(config.deletions, Path::new("/hostroot/var/lib/polynic/deletions"));
         assert_eq!(config.own_state(), Path::new("/hostroot/run/polynic"));
         assert_eq!((config.metrics_port, config.connection_limit, config.workers), (Some(9091), Some(7), 3));
