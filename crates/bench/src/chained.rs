@@ -13,11 +13,9 @@ use crate::world::World;
 
 const ROUNDS: usize = 40;
 const PEER: &str = "containernetworking-plugins";
-/// Whose interface it is on which all are chained.
-const CONTAINER: &str = "chained";
 
-/// The plugins, each with what it is asked to do. `sbr` is measured by itself.
-fn plugins() -> [(&'static str, Value); 4] {
+/// The plugins, each with what it is asked to do.
+fn plugins() -> [(&'static str, Value); 5] {
     let mapping = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
     let rates = json!({"ingressRate": 1_000_000_000, "ingressBurst": 80_000_000, "egressRate": 1_000_000_000, "egressBurst": 80_000_000});
     [
@@ -25,38 +23,43 @@ fn plugins() -> [(&'static str, Value); 4] {
         ("bandwidth", rates),
         ("firewall", json!({"backend": "iptables"})),
         ("portmap", json!({"runtimeConfig": {"portMappings": mapping}})),
+        ("sbr", json!({})),
     ]
 }
 
 /// ADD and DEL of each.
 pub(crate) fn measure(world: &World) -> anyhow::Result<Vec<Row>> {
-    let first = Plugin::new(world, &world.ours, "ptp", &ptp());
-    let prev = result(&first, CONTAINER).context("the interface to chain on")?;
     let mut rows = Vec::new();
     for (kind, keys) in plugins() {
-        rows.extend(compare(world, kind, &keys, &prev)?);
+        let asked = (kind, &keys);
+        let mut our_round = |round| once(world, &world.ours, asked, round);
+        let peers = world.programs.peers.as_ref();
+        let mut their_round = peers.map(|peers| move |round| once(world, peers, asked, round));
+        let peer = their_round.as_mut().map(|f| f as _);
+        let [add, del] = alternate(ROUNDS, &mut our_round, peer)?;
+        let name = |verb: &str| format!("{kind} {verb}, executed");
+        rows.extend([("ADD", add), ("DEL", del)].iter().filter_map(|(v, p)| Row::times(&name(v), PEER, p)));
     }
-    first.call("DEL", CONTAINER)?;
     Ok(rows)
 }
 
-/// ADD and DEL of sbr, each time on an interface made for it: the replaced one does not put back what it moved.
-pub(crate) fn sbr(world: &World) -> anyhow::Result<Vec<Row>> {
-    let ours = |round: usize| sbr_round(world, &world.ours, round);
-    let mut their_round = world.programs.peers.as_ref().map(|peers| |round| sbr_round(world, peers, round));
-    let peer = their_round.as_mut().map(|f| f as _);
-    let [add, del] = alternate(ROUNDS, &mut { ours }, peer)?;
-    let name = |verb: &str| format!("sbr {verb}, executed");
-    Ok([("ADD", add), ("DEL", del)].iter().filter_map(|(v, p)| Row::times(&name(v), PEER, p)).collect())
-}
-
-fn sbr_round(world: &World, directory: &Path, round: usize) -> anyhow::Result<[Duration; 2]> {
-    let container = format!("sbr-{round}");
+/// ADD and DEL on an interface made for it: the replaced bandwidth leaves a queue on it, and the replaced sbr does not put back what
+/// it moved.
+fn once(
+    world: &World,
+    directory: &Path,
+    (kind, keys): (&'static str, &Value),
+    round: usize,
+) -> anyhow::Result<[Duration; 2]> {
+    let container = format!("chained-{round}");
     let first = Plugin::new(world, &world.ours, "ptp", &ptp());
-    let prev = result(&first, &container).context("the interface to chain on")?;
-    let conf = json!({"cniVersion": "1.0.0", "name": "chainnet", "type": "sbr", "prevResult": prev});
-    let sbr = Plugin::new(world, directory, "sbr", &conf);
-    let times = [sbr.call("ADD", &container)?, sbr.call("DEL", &container)?];
+    let mut conf = keys.clone();
+    conf["prevResult"] = result(&first, &container).context("the interface to chain on")?;
+    for (key, value) in [("cniVersion", json!("1.0.0")), ("name", json!("chainnet")), ("type", json!(kind))] {
+        conf[key] = value;
+    }
+    let chained = Plugin::new(world, directory, kind, &conf);
+    let times = [chained.call("ADD", &container)?, chained.call("DEL", &container)?];
     first.call("DEL", &container)?;
     Ok(times)
 }
@@ -74,19 +77,4 @@ fn result(plugin: &Plugin<'_>, container: &str) -> anyhow::Result<Value> {
     let (_, stdout, success) = timed(&mut command, plugin.stdin())?;
     ensure!(success, "{}", String::from_utf8_lossy(&stdout));
     Ok(serde_json::from_slice(&stdout)?)
-}
-
-fn compare(world: &World, kind: &'static str, keys: &Value, prev: &Value) -> anyhow::Result<Vec<Row>> {
-    let mut conf = keys.clone();
-    for (key, value) in [("cniVersion", json!("1.0.0")), ("name", json!("chainnet")), ("type", json!(kind))] {
-        conf[key] = value;
-    }
-    conf["prevResult"] = prev.clone();
-    let ours = Plugin::new(world, &world.ours, kind, &conf);
-    let theirs = world.programs.peers.as_ref().map(|directory| Plugin::new(world, directory, kind, &conf));
-    let mut their_round = theirs.as_ref().map(|peer| |round| peer.attach_and_detach(round));
-    let peer = their_round.as_mut().map(|f| f as _);
-    let [add, del] = alternate(ROUNDS, &mut |round| ours.attach_and_detach(round), peer)?;
-    let name = |verb: &str| format!("{kind} {verb}, executed");
-    Ok([("ADD", add), ("DEL", del)].iter().filter_map(|(v, p)| Row::times(&name(v), PEER, p)).collect())
 }

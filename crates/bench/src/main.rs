@@ -32,14 +32,13 @@ use world::World;
 /// One group of figures.
 type Group = (&'static str, fn(&World) -> anyhow::Result<Vec<Row>>);
 
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 11] = [
     ("spawn", spawn::measure),
     ("macvlan", attach::macvlan),
     ("bridge", attach::bridge),
     ("plain", attach::plain),
     ("masquerade", attach::masquerade),
     ("chained", chained::measure),
-    ("sbr", chained::sbr),
     ("host-local", attach::held),
     ("in-process", inprocess::measure),
     ("coordinator", coordinator::measure),

@@ -28,7 +28,8 @@ pub(crate) struct World {
 impl World {
     /// Sets it up. The process must be in private namespaces already.
     pub(crate) fn new(programs: Programs) -> anyhow::Result<Self> {
-        let ours = PathBuf::from("/run/cni");
+        // Not /run/cni: the replaced tuning keeps its own files below that.
+        let ours = PathBuf::from("/run/polynic-programs");
         let installed = Command::new(&programs.polynic).arg("install").arg(&ours).status()?;
         ensure!(installed.success(), "polynic install failed");
         let netns = "/run/netns/pod".to_owned();

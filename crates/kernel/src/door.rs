@@ -18,7 +18,7 @@ pub trait Door: Send + Sync {
 /// One attachment's view of the kernel: the node's namespace and, where there is one, the pod's.
 pub trait Kernel: Send {
     /// Observes what `needs` asks for. Needs about an absent pod namespace are ignored and leave [`Facts::pod`] empty.
-    /// An interrupted dump is repeated a few times before it becomes an error.
+    /// A dump that changes while it is read is repeated for some seconds before it becomes an error.
     fn observe(&mut self, needs: &Needs) -> Result<Facts, KernelError>;
 
     /// Applies one change exactly: creations fail with `EEXIST` if the object is there, deletions with `ENOENT`, `ENODEV`,
@@ -80,14 +80,16 @@ pub struct NetnsId {
 pub struct Errno(pub i32);
 
 impl Errno {
+    /// Not allowed in this state, or not with these rights.
+    pub const EPERM: Self = Self(1);
     /// No such entry.
     pub const ENOENT: Self = Self(2);
     /// No such route or rule.
     pub const ESRCH: Self = Self(3);
     /// Interrupted.
     pub const EINTR: Self = Self(4);
-    /// Not allowed in this state, or not with these rights.
-    pub const EPERM: Self = Self(1);
+    /// Not now.
+    pub const EAGAIN: Self = Self(11);
     /// Forbidden: by a `prohibit` route, or IPv6 is switched off.
     pub const EACCES: Self = Self(13);
     /// In use.

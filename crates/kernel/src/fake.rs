@@ -29,6 +29,7 @@ mod sysctl;
 mod tests;
 mod traffic;
 mod world;
+mod zone;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -4,6 +4,7 @@
 //! changes. A transaction applies whole plans and takes them back. Nothing here knows what a CNI
 //! plugin, a pod or a policy is.
 
+mod bus;
 pub mod capture;
 mod door;
 mod events;

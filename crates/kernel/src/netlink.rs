@@ -8,7 +8,7 @@ mod fault;
 pub(crate) mod raw;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NetlinkHeader,
@@ -27,8 +27,12 @@ const ROOM: usize = 32 << 20;
 /// The kernel answers at once. An answer that never comes is a defect, and an error is better than a hang.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often a dump that changed underfoot is started anew.
-const DUMP_TRIES: usize = 5;
+/// For how long a dump that changes underfoot is started anew. On a node that starts hundreds of pods at once, lists of links, routes and
+/// neighbours hardly ever hold still.
+const DUMP_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The longest pause between two tries: pods come in bursts, and there are gaps.
+const DUMP_PAUSE: Duration = Duration::from_millis(20);
 
 /// A netlink socket. It keeps the namespace of the thread that opened it.
 pub(crate) struct Socket {
@@ -100,15 +104,12 @@ impl Socket {
         message: M,
         mut read: impl FnMut(&[u8]) -> Option<T>,
     ) -> Result<Vec<T>, Fault> {
-        for _ in 0..DUMP_TRIES {
+        until_whole(DUMP_PATIENCE, || {
             let sequence = self.send(message.clone(), NLM_F_REQUEST | NLM_F_DUMP)?;
             let mut found = Vec::new();
             let whole = self.read_until(sequence, |payload| found.extend(read(payload)))?;
-            if whole {
-                return Ok(found);
-            }
-        }
-        Err(Fault::Talk(format!("the list changed while it was read, {DUMP_TRIES} times in a row")))
+            Ok(whole.then_some(found))
+        })
     }
 
     /// Lets messages of up to [`ROOM`] bytes go out in one piece; without rights on the machine, of up to its limit (`net.core.wmem_max`).
@@ -223,6 +224,25 @@ fn replies(mut bytes: &[u8]) -> impl Iterator<Item = Reply<'_>> {
     })
 }
 
+/// Reads a list again, with growing pauses, until nothing changed while it was read.
+fn until_whole<T>(
+    patience: Duration,
+    mut read: impl FnMut() -> Result<Option<T>, Fault>,
+) -> Result<T, Fault> {
+    let end = Instant::now() + patience;
+    let mut pause = Duration::ZERO;
+    loop {
+        if let Some(whole) = read()? {
+            return Ok(whole);
+        }
+        if Instant::now() >= end {
+            return Err(Fault::Talk(format!("the list changed whenever it was read, for {patience:?}")));
+        }
+        std::thread::sleep(pause);
+        pause = (pause + Duration::from_millis(1)).min(DUMP_PAUSE);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -235,6 +255,29 @@ mod tests {
         let found: Vec<_> =
             replies(&bytes).map(|r| (r.kind, r.flags, r.sequence, r.payload.to_vec())).collect();
         assert_eq!(found, [(2, 0, 7, vec![0xaa, 0xbb]), (3, 2, 8, vec![])]);
+    }
+
+    #[test]
+    fn a_list_is_read_until_it_holds_still() {
+        let mut left = 20;
+        let read = || {
+            left -= 1;
+            Ok((left == 0).then_some("whole"))
+        };
+        assert_eq!(until_whole(Duration::from_secs(600), read).ok(), Some("whole"));
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn a_list_that_never_holds_still_is_an_error() {
+        let mut reads = 0;
+        let read = || {
+            reads += 1;
+            Ok(None::<()>)
+        };
+        let fault = until_whole(Duration::ZERO, read).err().map(|fault| fault.about("x").to_string());
+        assert_eq!(fault.as_deref(), Some("x: the list changed whenever it was read, for 0ns"));
+        assert_eq!(reads, 1);
     }
 
     proptest! {

@@ -26,12 +26,14 @@ mod stateful_set;
 #[cfg(test)]
 mod testing;
 mod triggers;
+mod vigil;
 
 pub use action::Note;
 pub use endpoints::SERVICE as SERVICE_LABEL;
 
 use action::Action;
 use snapshot::Snapshot;
+use vigil::Vigil;
 
 /// Changes come in bursts: a pass waits this long for the rest of one.
 const GATHER: Duration = Duration::from_millis(15);
@@ -56,13 +58,17 @@ const CONTROLLERS: [(&str, Decide); 8] = [
 /// Runs them for as long as the lab lives.
 pub async fn run(client: Client) {
     let changed = triggers::watch(&client);
+    let (mut vigil, start) = (Vigil::default(), Instant::now());
     loop {
         // Whichever comes first; a permit that was stored meanwhile counts.
         let _ = tokio::time::timeout(TICK, changed.notified()).await;
         tokio::time::sleep(GATHER).await;
         let began = Instant::now();
         match Snapshot::take(&client).await {
-            Ok(snapshot) => pass(&client, &snapshot).await,
+            Ok(mut snapshot) => {
+                snapshot.silence = vigil.look(start.elapsed(), &snapshot.leases);
+                pass(&client, &snapshot).await;
+            }
             Err(why) => tracing::warn!(%why, "the controllers cannot read the cluster"),
         }
         tracing::trace!(took = ?began.elapsed(), "controllers' pass");

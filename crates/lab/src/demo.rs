@@ -141,7 +141,7 @@ fn ping(world: &World, link: &str, to: IpAddr) -> Finding {
 fn ping_other(world: &World, link: &str) -> Finding {
     let to = world.look(Place::Pod(OTHER))?.address(link, Family::V4)?;
     // IPv6 neighbours of a link that came up a moment ago may take a second; the guide's network is IPv4.
-    eventually(Duration::from_secs(3), || ping(world, link, to))
+    eventually(Duration::from_secs(30), || ping(world, link, to))
 }
 
 fn seen_outside(world: &World, outside: IpAddr) -> Finding {

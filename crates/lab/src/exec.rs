@@ -63,6 +63,24 @@ pub fn become_program(process: u32, program: &[String]) -> Result<ExitCode> {
     let Some((name, args)) = program.split_first() else {
         return Err(Error::Input("no program given".to_owned()));
     };
-    let why = Command::new(name).args(args).current_dir("/").exec();
+    let why =
+        Command::new(name).args(args).env("PATH", path(std::env::var("PATH").ok())).current_dir("/").exec();
     Err(Error::io(format!("run {name}"))(why))
+}
+
+/// Where programs are looked for: behind the machine's own places, where nodes have polynic. The machine's `bridge` is the one of iproute2.
+fn path(machines: Option<String>) -> String {
+    let machines = machines.filter(|path| !path.is_empty()).unwrap_or_else(|| "/usr/bin:/bin".to_owned());
+    format!("{machines}:/opt/cni/bin")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nodes_programs_come_after_the_machines() {
+        assert_eq!(path(Some("/usr/bin".into())), "/usr/bin:/opt/cni/bin");
+        assert_eq!(path(None), "/usr/bin:/bin:/opt/cni/bin");
+    }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node as NodeObject;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::DeleteParams;
 use kube::{Api, Client};
 use polynic_kernel::netns::{Netns, Pod};
@@ -28,8 +29,8 @@ pub mod request;
 
 use request::Request;
 
-/// How long a node may take to become ready, and its processes to go.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a node may take to become ready, and its processes to go, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// All nodes, with what is needed to make another.
 pub struct Fleet {
@@ -134,8 +135,9 @@ impl Fleet {
         hold::make_node_directories(&self.state, &node.name(), &self.plugins)?;
         self.bring_up(node, plan::another_node(&layout, node)?).await?;
         self.layout = layout;
+        let boot = Timestamp::now();
         self.serve(node)?;
-        self.wait_until_ready(&node.name()).await
+        self.wait_until_ready(&node.name(), boot).await
     }
 
     async fn restart(&mut self, name: &str) -> Result<String> {
@@ -145,8 +147,9 @@ impl Fleet {
         }
         // The others know the way to it still.
         self.bring_up(node, vec![plan::node(&self.layout, node)?]).await?;
+        let boot = Timestamp::now();
         self.serve(node)?;
-        self.wait_until_ready(name).await
+        self.wait_until_ready(name, boot).await
     }
 
     /// Namespaces, wires, and a way to the API server.
@@ -209,13 +212,16 @@ impl Fleet {
         Ok(format!("node {name} is gone"))
     }
 
-    async fn wait_until_ready(&self, name: &str) -> Result<String> {
+    /// The object alone would not do: that of a node that was killed a moment ago still says that it is ready. The new kubelet renews the lease once
+    /// it has said so itself.
+    async fn wait_until_ready(&self, name: &str, boot: Timestamp) -> Result<String> {
         let nodes: Api<NodeObject> = Api::all(self.client.clone());
         let began = Instant::now();
         loop {
             let node = nodes.get_opt(name).await.map_err(Error::api(format!("look at node {name}")))?;
             let mut problem = "it does not register".to_owned();
-            if node.is_some_and(|node| node::is_ready(&node, &mut problem)) {
+            let ready = node.is_some_and(|node| node::is_ready(&node, &mut problem));
+            if ready && self.has_renewed_since(name, boot).await? {
                 return Ok(format!("node {name} is ready"));
             }
             if began.elapsed() > PATIENCE {
@@ -223,6 +229,14 @@ impl Fleet {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    async fn has_renewed_since(&self, name: &str, boot: Timestamp) -> Result<bool> {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), "kube-node-lease");
+        let lease = leases.get_opt(name).await.map_err(Error::api(format!("look at the lease of {name}")))?;
+        let renewed = lease.and_then(|lease| lease.spec?.renew_time).map(|time| time.0);
+        // The lease says microseconds.
+        Ok(renewed.is_some_and(|at| at.as_microsecond() >= boot.as_microsecond()))
     }
 }
 

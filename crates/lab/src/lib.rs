@@ -37,6 +37,7 @@ mod manifest;
 mod mounts;
 mod namespaces;
 mod node;
+mod notice;
 mod policies;
 mod process;
 mod progress;

@@ -7,15 +7,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Resource};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client};
 use tokio::sync::Notify;
 
+use crate::notice::follow;
 use crate::shape::Dual;
 
 mod apply;
@@ -73,22 +71,6 @@ async fn wanted(client: &Client, config: &Config) -> Result<plan::Rules, kube::E
     let services = Api::<Service>::all(client.clone()).list(&everything).await?.items;
     let slices = Api::<EndpointSlice>::all(client.clone()).list(&everything).await?.items;
     Ok(plan::rules(&services, &slices, config))
-}
-
-fn follow<K>(client: &Client, changed: &Arc<Notify>)
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
-{
-    let (api, changed) = (Api::<K>::all(client.clone()), Arc::clone(changed));
-    tokio::spawn(async move {
-        let mut events = std::pin::pin!(watcher(api, watcher::Config::default()).default_backoff());
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(_) => changed.notify_one(),
-                Err(why) => tracing::debug!(kind = %K::kind(&()), %why, "a watch broke off"),
-            }
-        }
-    });
 }
 
 /// Whether an address is an IPv4 one.

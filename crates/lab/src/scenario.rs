@@ -22,6 +22,7 @@ pub mod macvlan_standalone;
 pub mod multi_networkpolicy;
 pub mod packet;
 mod pools;
+mod probe;
 pub mod quickstart;
 mod reach;
 pub mod reachability;

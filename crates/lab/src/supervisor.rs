@@ -23,8 +23,8 @@ use crate::state::{Spec, State, write_whole};
 use crate::underlay::{Layout, build, plan};
 use crate::{api, controllers, flannel, fleet, node, policies, relay, spiderpool};
 
-/// How long nodes may take to become ready.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long nodes may take to become ready, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// `__supervise`: reports progress on stdout; stdin is the socket on the machine's network.
 pub fn supervise(directory: &Path) -> ExitCode {

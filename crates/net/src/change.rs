@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Address, Announcement, Attr, Flows, Forwarding, FwObject, IfName, Link, LinkRef, Neighbour, Place,
-    PortVlan, Probe, Route, Rule, Sysctl, Traffic, TrafficObject,
+    PortVlan, Probe, Route, Rule, Sysctl, Traffic, TrafficObject, ZoneSource,
 };
 
 /// What an object is before and after a change. Its inverse is itself the other way round.
@@ -50,6 +50,10 @@ pub struct AttrChange {
     pub before: Attr,
     /// The value afterwards.
     pub after: Attr,
+    /// The value changes by itself, as a virtual function's address when its physical function gives it one: whatever it is found
+    /// to be goes to `after`, and `before` is what taking the change back makes of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsteady: bool,
 }
 
 /// A link that comes from another namespace, perhaps under another name. On the way it loses addresses, routes and the
@@ -60,6 +64,9 @@ pub struct Move {
     pub from: LinkRef,
     /// Its name where it arrives, which is the change's place.
     pub name: IfName,
+    /// The name that it takes on the node if its own is taken by the time it comes back; absent: it stays where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spare: Option<IfName>,
 }
 
 /// Something to wait for. It changes nothing and has no undo.
@@ -69,6 +76,11 @@ pub enum Wait {
     /// Until no IPv6 address of the link is tentative: polled every 50 ms for at most 5 s; an address whose detection
     /// failed is an error, running out of time only if the link is operationally up (spec/plugins.md 0.3).
     Dad {
+        /// The link.
+        link: IfName,
+    },
+    /// Until the link is operationally up, at most 200 ms: a link that is not by then is no error (spec/sriov.md 4).
+    Carrier {
         /// The link.
         link: IfName,
     },
@@ -107,6 +119,8 @@ pub enum Object {
     Traffic(Diff<Traffic>),
     /// A firewall object.
     Firewall(Diff<FwObject>),
+    /// A source of a zone of firewalld.
+    ZoneSource(Diff<ZoneSource>),
     /// A step that changes nothing.
     Wait(Wait),
     /// A question to the network, whose answer may end the plan.
@@ -134,12 +148,26 @@ impl Change {
 
     /// A link's attribute goes from `before` to `after`.
     pub fn attr(place: Place, link: &IfName, before: Attr, after: Attr) -> Self {
-        Self { place, object: Object::Attr(AttrChange { link: link.clone(), before, after }) }
+        Self {
+            place,
+            object: Object::Attr(AttrChange { link: link.clone(), before, after, unsteady: false }),
+        }
+    }
+
+    /// As [`Self::attr`], for an attribute that changes by itself: see [`AttrChange::unsteady`].
+    pub fn unsteady(place: Place, link: &IfName, before: Attr, after: Attr) -> Self {
+        let change = AttrChange { link: link.clone(), before, after, unsteady: true };
+        Self { place, object: Object::Attr(change) }
     }
 
     /// A link that is down arrives in `place` under `name`.
     pub fn move_link(from: LinkRef, place: Place, name: &IfName) -> Self {
-        Self { place, object: Object::Move(Move { from, name: name.clone() }) }
+        Self { place, object: Object::Move(Move { from, name: name.clone(), spare: None }) }
+    }
+
+    /// As [`Self::move_link`]; on the node the link takes the name `spare` if its own is taken.
+    pub fn lend_link(from: LinkRef, place: Place, name: &IfName, spare: IfName) -> Self {
+        Self { place, object: Object::Move(Move { from, name: name.clone(), spare: Some(spare) }) }
     }
 
     /// A link that is down is brought up.
@@ -182,6 +210,11 @@ impl Change {
     /// A firewall object comes to be.
     pub fn add_firewall(place: Place, object: FwObject) -> Self {
         Self { place, object: Object::Firewall(Diff::create(object)) }
+    }
+
+    /// A zone of firewalld gets a source.
+    pub fn add_zone_source(source: ZoneSource) -> Self {
+        Self { place: Place::Host, object: Object::ZoneSource(Diff::create(source)) }
     }
 
     /// Something is waited for.
@@ -255,6 +288,7 @@ impl Change {
             Object::PortVlan(d) => of(d),
             Object::Traffic(d) => of(d),
             Object::Firewall(d) => of(d),
+            Object::ZoneSource(d) => of(d),
             Object::Attr(_)
             | Object::Move(_)
             | Object::Wait(_)
@@ -269,10 +303,11 @@ impl Change {
         let object = match self.object {
             Object::Move(m) => {
                 let back = LinkRef { place: self.place, name: m.name };
-                return Some(Self::move_link(back, m.from.place, &m.from.name));
+                let object = Object::Move(Move { from: back, name: m.from.name, spare: m.spare });
+                return Some(Self { place: m.from.place, object });
             }
             Object::Link(d) => Object::Link(d.inverse()),
-            Object::Attr(a) => Object::Attr(AttrChange { link: a.link, before: a.after, after: a.before }),
+            Object::Attr(a) => Object::Attr(AttrChange { before: a.after, after: a.before, ..a }),
             Object::Address(d) => Object::Address(d.inverse()),
             Object::Route(d) => Object::Route(d.inverse()),
             Object::Rule(d) => Object::Rule(d.inverse()),
@@ -282,6 +317,7 @@ impl Change {
             Object::PortVlan(d) => Object::PortVlan(d.inverse()),
             Object::Traffic(d) => Object::Traffic(d.inverse()),
             Object::Firewall(d) => Object::Firewall(d.inverse()),
+            Object::ZoneSource(d) => Object::ZoneSource(d.inverse()),
             Object::Wait(_) | Object::Probe(_) | Object::Announce(_) | Object::Forget(_) => return None,
         };
         Some(Self { place: self.place, object })
@@ -293,6 +329,9 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.object {
             Object::Link(d) => describe(f, d, "link", |l| format!("{} {}", l.kind.as_str(), l.name))?,
+            Object::Attr(AttrChange { link, after: Attr::Vf { index, attr }, .. }) => {
+                write!(f, "set {attr:?} of VF {index} on {link}")?;
+            }
             Object::Attr(a) => write!(f, "set {:?} on {}", a.after, a.link)?,
             Object::Move(m) => write!(f, "move link {} to {}", m.from, m.name)?,
             Object::Address(d) => describe(f, d, "address", |a| format!("{} on {}", a.net, a.link))?,
@@ -306,7 +345,9 @@ impl fmt::Display for Change {
             Object::PortVlan(d) => describe(f, d, "VLAN", |v| format!("{} on {}", v.vid, v.link))?,
             Object::Traffic(d) => describe(f, d, "traffic control", ToString::to_string)?,
             Object::Firewall(d) => describe(f, d, "nf_tables", firewall_text)?,
+            Object::ZoneSource(d) => describe(f, d, "source", ToString::to_string)?,
             Object::Wait(Wait::Dad { link }) => write!(f, "wait for duplicate address detection on {link}")?,
+            Object::Wait(Wait::Carrier { link }) => write!(f, "wait for the carrier of {link}")?,
             Object::Wait(Wait::OperUp { link }) => write!(f, "wait for {link} to be operational")?,
             Object::Probe(probe) => write!(f, "{probe}")?,
             Object::Forget(flows) => write!(f, "{flows}")?,

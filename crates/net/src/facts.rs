@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use crate::{
-    Forwarding, FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route, Rule,
-    SysctlKey, TrafficFact,
+    Family, Forwarding, FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route,
+    Rule, SysctlKey, TrafficFact, VfFact, ZoneSource,
 };
 
 /// What was seen in both namespaces.
@@ -50,6 +50,8 @@ pub struct NsFacts {
     pub links: Vec<LinkFact>,
     /// Addresses.
     pub addresses: Vec<AddressFact>,
+    /// Virtual functions of the links asked for.
+    pub vfs: Vec<VfFact>,
     /// Routes of all tables but `local`.
     pub routes: Vec<Route>,
     /// Rules of both families.
@@ -68,6 +70,10 @@ pub struct NsFacts {
     pub traffic: Vec<TrafficFact>,
     /// Objects of the firewall tables asked for. Rules carry their comment but no expressions.
     pub firewall: Vec<FwObject>,
+    /// Families of which the old iptables drops what passes through, unless one of its own rules accepts it.
+    pub legacy_forward_drops: Vec<Family>,
+    /// Those sources asked for that firewalld's zones have; absent if no firewalld runs.
+    pub zone_sources: Option<Vec<ZoneSource>>,
 }
 
 impl NsFacts {
@@ -86,10 +92,16 @@ impl NsFacts {
         self.addresses.iter().filter(move |a| a.link == *link)
     }
 
+    /// A virtual function of a link.
+    pub fn vf(&self, link: &IfName, index: u32) -> Option<&VfFact> {
+        self.vfs.iter().find(|vf| vf.link == *link && vf.index == index)
+    }
+
     /// Adds what a second look has seen. Lists that both looks asked for are those of the first.
     fn absorb(&mut self, later: Self) {
         extend_new(&mut self.links, later.links);
         extend_new(&mut self.addresses, later.addresses);
+        extend_new(&mut self.vfs, later.vfs);
         keep_first(&mut self.routes, later.routes);
         keep_first(&mut self.rules, later.rules);
         keep_first(&mut self.neighbours, later.neighbours);
@@ -99,6 +111,10 @@ impl NsFacts {
         self.sources.extend(later.sources);
         self.ways.extend(later.ways);
         self.sysctls.extend(later.sysctls);
+        extend_new(&mut self.legacy_forward_drops, later.legacy_forward_drops);
+        if let Some(later) = later.zone_sources {
+            extend_new(self.zone_sources.get_or_insert_default(), later);
+        }
     }
 
     /// The value of a setting that was asked for and exists.
@@ -317,6 +333,8 @@ pub struct NsNeeds {
     pub links: LinkNeed,
     /// Addresses of these links.
     pub addresses: Vec<IfName>,
+    /// Virtual functions of these links.
+    pub vfs: Vec<IfName>,
     /// Addresses of all links, in the order of the links' indexes.
     pub all_addresses: bool,
     /// Routes of all tables but `local`, both families.
@@ -337,6 +355,10 @@ pub struct NsNeeds {
     pub traffic: Vec<IfName>,
     /// Everything in these firewall tables.
     pub firewall: Vec<FwTable>,
+    /// What the old iptables does with packets that pass through.
+    pub legacy_forward: bool,
+    /// Whether firewalld runs, and which of these sources its zones have. Of the node's namespace only.
+    pub zone_sources: Option<Vec<ZoneSource>>,
 }
 
 impl NsNeeds {
@@ -345,11 +367,23 @@ impl NsNeeds {
         self.links.merge(LinkNeed::Named(vec![name.clone()]));
     }
 
+    /// Asks for the virtual functions of a link.
+    pub fn vfs_of(&mut self, link: &IfName) {
+        if !self.vfs.contains(link) {
+            self.vfs.push(link.clone());
+        }
+    }
+
     /// Asks for the forwarding entries of a tunnel.
     pub fn forwarding_of(&mut self, link: &IfName) {
         if !self.forwarding.contains(link) {
             self.forwarding.push(link.clone());
         }
+    }
+
+    /// Asks for a source of a zone of firewalld.
+    pub fn zone_source(&mut self, source: &ZoneSource) {
+        extend_new(self.zone_sources.get_or_insert_default(), vec![source.clone()]);
     }
 
     /// Asks for a setting.
@@ -362,9 +396,11 @@ impl NsNeeds {
     fn merge(&mut self, other: Self) {
         self.links.merge(other.links);
         extend_new(&mut self.addresses, other.addresses);
+        extend_new(&mut self.vfs, other.vfs);
         self.routes |= other.routes;
         self.rules |= other.rules;
         self.neighbours |= other.neighbours;
+        self.legacy_forward |= other.legacy_forward;
         self.all_addresses |= other.all_addresses;
         extend_new(&mut self.traffic, other.traffic);
         extend_new(&mut self.sources, other.sources);
@@ -372,6 +408,9 @@ impl NsNeeds {
         extend_new(&mut self.ways, other.ways);
         extend_new(&mut self.sysctls, other.sysctls);
         extend_new(&mut self.firewall, other.firewall);
+        if let Some(other) = other.zone_sources {
+            extend_new(self.zone_sources.get_or_insert_default(), other);
+        }
     }
 }
 

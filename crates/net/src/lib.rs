@@ -43,6 +43,8 @@ mod ruleset;
 pub mod stack;
 mod sysctl;
 mod traffic;
+mod vf;
+mod zone;
 
 pub use address::Address;
 pub use bond::{Bond, BondNumber, BondOption};
@@ -74,5 +76,7 @@ pub use traffic::{
     Qdisc, TokenBucket, Traffic, TrafficAction, TrafficFact, TrafficFilter, TrafficHook, TrafficKey,
     TrafficMatch, TrafficObject,
 };
+pub use vf::{VfAttr, VfFact, VfLinkState, VfRate, VfVlan, VlanProtocol};
+pub use zone::ZoneSource;
 
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bond, IfName, Mac, Place};
+use crate::{Bond, IfName, Mac, Place, VfAttr};
 
 /// A link to create. Links are always created down; bringing one up is a change of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -286,12 +286,24 @@ pub enum Attr {
     Isolated(bool),
     /// Free text that names the link's origin (`IFLA_IFALIAS`).
     Alias(String),
+    /// A setting of one of a physical function's virtual functions (`IFLA_VF_INFO`).
+    Vf {
+        /// The function's number.
+        index: u32,
+        /// The setting.
+        attr: VfAttr,
+    },
 }
 
 impl Attr {
     /// Whether both are the same attribute, whatever their values.
     pub fn same_kind(&self, other: &Self) -> bool {
-        std::mem::discriminant(self) == std::mem::discriminant(other)
+        match (self, other) {
+            (Self::Vf { index, attr }, Self::Vf { index: same, attr: kind }) => {
+                index == same && attr.same_kind(kind)
+            }
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::implied::{dies_with, links_created};
-use crate::{Change, Object, Place};
+use crate::{Attr, AttrChange, Change, Object, Place};
 
 /// The format number written with every stored plan. A reader that meets another number must not interpret the plan.
 pub const PLAN_FORMAT: u32 = 1;
@@ -62,7 +62,8 @@ impl Plan {
     }
 
     /// What removes the owned changes of an applied plan, in order: each inverse, last first, without those whose
-    /// effect dies with a link that is deleted anyway.
+    /// effect dies with a link that is deleted anyway. Before all else go settings of virtual functions, in an order of their own:
+    /// drivers refuse to let a function's link be reset that was distrusted first (spec/sriov.md 5).
     pub fn teardown(&self) -> Vec<Change> {
         teardown(self.steps.iter().filter(|s| s.stake == Stake::Owned).map(|s| &s.change))
     }
@@ -78,18 +79,30 @@ impl Plan {
 fn teardown<'a>(changes: impl Iterator<Item = &'a Change>) -> Vec<Change> {
     let changes: Vec<&Change> = changes.collect();
     let doomed: Vec<_> = changes.iter().flat_map(|c| links_created(c)).collect();
-    changes
+    let mut inverse: Vec<Change> = changes
         .into_iter()
         .rev()
         .filter(|c| !doomed.iter().any(|(place, name)| dies_with(c, *place, name)))
         .filter_map(|c| c.clone().inverse())
-        .collect()
+        .collect();
+    inverse.sort_by_key(turn_back);
+    inverse
+}
+
+fn turn_back(change: &Change) -> u8 {
+    match &change.object {
+        Object::Attr(AttrChange { after: Attr::Vf { attr, .. }, .. }) => attr.turn_back(),
+        _ => u8::MAX,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Address, Family, IfName, Link, LinkKind, Route, Rule, Sysctl, SysctlKey, Veth, Wait};
+    use crate::{
+        Address, Family, IfName, Link, LinkKind, LinkRef, Mac, Route, Rule, Sysctl, SysctlKey, Veth, VfAttr,
+        VfVlan, Wait,
+    };
 
     fn name(s: &str) -> IfName {
         IfName::new(s).unwrap()
@@ -151,6 +164,29 @@ mod tests {
         assert_eq!(plan.undo(1, |_| false), []);
         assert_eq!(plan.undo(1, |_| true), [create.inverse().unwrap()]);
         assert_eq!(plan.undo(0, |_| true), []);
+    }
+
+    /// A function's settings go back before its link is touched, and its link goes home under its old name.
+    #[test]
+    fn functions_are_reset_before_their_links() {
+        let vf = |attr: VfAttr| Attr::Vf { index: 3, attr };
+        let settings = [
+            (VfAttr::Vlan(VfVlan::default()), VfAttr::Vlan(VfVlan { id: 7, ..VfVlan::default() })),
+            (VfAttr::Mac(Mac([0; 6])), VfAttr::Mac(Mac([2; 6]))),
+            (VfAttr::SpoofCheck(true), VfAttr::SpoofCheck(false)),
+            (VfAttr::Trust(false), VfAttr::Trust(true)),
+        ];
+        let [vlan, mac, spoof, trust] =
+            settings.map(|(old, new)| Change::unsteady(Place::Host, &name("pf"), vf(old), vf(new)));
+        let home = LinkRef { place: Place::Host, name: name("pf3") };
+        let moved = Change::lend_link(home, Place::Pod, &name("net1"), name("temp_9"));
+        let mut plan = Plan::default();
+        for change in [&vlan, &mac, &spoof, &trust, &moved] {
+            plan.own(change.clone());
+        }
+        assert_eq!(plan.teardown(), [vlan, spoof, mac, trust, moved].map(|c| c.inverse().unwrap()));
+        let text = serde_json::to_string(&plan).unwrap();
+        assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
     }
 
     #[test]

@@ -9,10 +9,10 @@ use std::path::Path;
 use polynic_cni::{Error, Invocation, Output, PluginConf, Success, Verb, delegate_ipam};
 use polynic_kernel::{Kernel, OpenError};
 
-use crate::log::Log;
+use crate::log::{Log, Options};
 use crate::record::{self, Slot};
 use crate::template::InChain;
-use crate::{Attacher, Attachment, Call, ChainedPlugin, Context, Role};
+use crate::{Attacher, Attachment, Call, ChainedPlugin, Context, Ledger, Role};
 
 mod add;
 mod check;
@@ -51,7 +51,11 @@ pub fn run(
         read => read?,
     };
     let reader = |call: &Call<'_>| attacher.read(call);
-    perform(verb, &Job { context, call: &call, attachment: attachment.as_ref() }, &reader)
+    // Of a main plugin a log that cannot be opened keeps nobody from the network.
+    let log = open_log(verb, attacher.log(&call), &call).unwrap_or_default();
+    logged(log, &call, verb, || {
+        perform(verb, &Job { context, call: &call, attachment: attachment.as_ref() }, &reader)
+    })
 }
 
 /// Calls a chained plugin.
@@ -66,21 +70,35 @@ pub fn run_chained(
     conf: &PluginConf,
 ) -> Result<Output, Error> {
     let call = Call::new(plugin.plugin_type(), invocation, conf)?;
-    let mut log = open_log(plugin, &call, verb)?;
+    let log = open_log(verb, plugin.log(&call), &call)?;
+    logged(log, &call, verb, || call_chained(plugin, context, verb, &call))
+}
+
+/// Notes beginning and end of a call.
+fn logged(
+    mut log: Option<Log>,
+    call: &Call<'_>,
+    verb: Verb,
+    perform: impl FnOnce() -> Result<Output, Error>,
+) -> Result<Output, Error> {
     if let Some(log) = &mut log {
-        log.begin(&call, verb);
+        log.begin(call, verb);
     }
-    let outcome = call_chained(plugin, context, verb, &call);
+    let outcome = perform();
     if let Some(log) = &mut log {
-        log.outcome(&call, verb, &outcome);
+        log.outcome(call, verb, &outcome);
     }
     outcome
 }
 
 /// A log that cannot be opened fails ADD, and nothing else.
-fn open_log(plugin: &dyn ChainedPlugin, call: &Call<'_>, verb: Verb) -> Result<Option<Log>, Error> {
+fn open_log(
+    verb: Verb,
+    options: Result<Option<Options>, Error>,
+    call: &Call<'_>,
+) -> Result<Option<Log>, Error> {
     let open = || {
-        let Some(options) = plugin.log(call)? else { return Ok(None) };
+        let Some(options) = options? else { return Ok(None) };
         let what = format!("cannot open log file {}", options.file.display());
         Log::open(options).map(Some).map_err(|e| call.error(format!("{what}: {e}")))
     };
@@ -172,6 +190,11 @@ impl Job<'_> {
             Role::Chained => self.call.conf.keys().get(PREV_RESULT),
         };
         prev.map(record::digest).unwrap_or_default()
+    }
+
+    /// The replaced plugin's files about the attachment, for ADD or DEL.
+    fn ledger(&self, verb: Verb) -> Result<Option<Box<dyn Ledger>>, Error> {
+        self.attachment.ledger(self.call, verb, self.context).map_err(|e| self.call.explain(e))
     }
 
     /// Calls the IPAM plugin, if the network has one.

@@ -7,7 +7,9 @@ pub mod host_device;
 pub mod ipvlan;
 pub mod loopback;
 pub mod macvlan;
+mod pci;
 pub mod ptp;
+pub mod sriov;
 mod station;
 pub mod tap;
 pub mod vlan;
@@ -18,7 +20,7 @@ use polynic_net::{Facts, IfName, Needs, Place};
 use crate::{Attacher, Call};
 
 /// Every built-in main plugin.
-pub const ALL: [&dyn Attacher; 10] = [
+pub const ALL: [&dyn Attacher; 11] = [
     &bridge::Bridge,
     &calico_like::CalicoLike,
     &dummy::Dummy,
@@ -27,6 +29,7 @@ pub const ALL: [&dyn Attacher; 10] = [
     &loopback::Loopback,
     &macvlan::Macvlan,
     &ptp::Ptp,
+    &sriov::Sriov { sysfs: "/sys", directory: "/var/lib/cni/sriov" },
     &tap::Tap,
     &vlan::Vlan,
 ];

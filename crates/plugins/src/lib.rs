@@ -30,5 +30,6 @@ mod template;
 
 pub use registry::{Host, Registry, types};
 pub use template::{
-    Attacher, Attachment, Call, ChainedAttachment, ChainedPlugin, Context, Leftovers, Planned, Role,
+    Attacher, Attachment, Call, ChainedAttachment, ChainedPlugin, Context, Ledger, Leftovers, Planned, Role,
+    Stray,
 };

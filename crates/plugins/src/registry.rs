@@ -52,13 +52,12 @@ fn builtin(plugin_type: &str) -> Option<Builtin> {
     let chained = || chained().find(|p| p.plugin_type() == plugin_type).map(Builtin::Chained);
     let ipam = || ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam);
     let delegating = || delegating::ALL.into_iter().find(|p| p.plugin_type() == plugin_type);
-    main.or_else(chained).or_else(ipam).or_else(|| delegating().map(Builtin::Delegating)).or_else(|| {
-        match plugin_type {
-            ifacer::TYPE => Some(Builtin::Ifacer),
-            passthru::TYPE => Some(Builtin::Passthru),
-            _ => None,
-        }
-    })
+    let alone = match plugin_type {
+        ifacer::TYPE => Some(Builtin::Ifacer),
+        passthru::TYPE => Some(Builtin::Passthru),
+        _ => None,
+    };
+    main.or_else(chained).or_else(ipam).or_else(|| delegating().map(Builtin::Delegating)).or(alone)
 }
 
 fn chained() -> impl Iterator<Item = &'static dyn ChainedPlugin> {

@@ -4,7 +4,7 @@ mod chained;
 
 use std::path::Path;
 
-use polynic_cni::{Delegate, Error, GoMap, Invocation, PluginConf, Success, Version};
+use polynic_cni::{Delegate, Error, GoMap, Invocation, PluginConf, Success, Verb, Version};
 use polynic_kernel::Door;
 use polynic_net::{Change, Entropy, Facts, IfName, Needs, Place, Plan};
 use polynic_wire::{AddressServices, ReleaseJournal};
@@ -125,6 +125,32 @@ impl Leftovers {
     }
 }
 
+/// What the replaced plugin keeps on disk about an attachment. While a value lives, nobody else changes it.
+///
+/// ADD opens it before anything is observed and enters the attachment after everything is done; DEL opens it first and strikes it out
+/// last, as a failed ADD does.
+pub trait Ledger {
+    /// Whether the device behind the attachment still is its own. If not, DEL leaves it to whoever has it now.
+    fn is_ours(&self) -> bool;
+
+    /// Enters the attachment; `facts` are those from before it was made.
+    fn enter(&self, call: &Call<'_>, facts: &Facts, result: &Success) -> Result<(), Error>;
+
+    /// Strikes the attachment out, and nobody else. One that is not entered is fine.
+    fn strike(&self, call: &Call<'_>) -> Result<(), Error>;
+}
+
+/// An attachment that only the replaced plugin's files know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// The container.
+    pub container_id: String,
+    /// The interface.
+    pub ifname: String,
+    /// Path of its namespace; empty: unknown.
+    pub netns: String,
+}
+
 /// A main plugin: it reads configurations.
 pub trait Attacher: Send + Sync {
     /// Its type.
@@ -137,6 +163,11 @@ pub trait Attacher: Send + Sync {
 
     /// Reads and validates its configuration. Must need neither kernel nor files, so that DEL always gets past it.
     fn read(&self, call: &Call<'_>) -> Result<Box<dyn Attachment>, Error>;
+
+    /// The log file that the configuration asks for.
+    fn log(&self, _call: &Call<'_>) -> Result<Option<crate::log::Options>, Error> {
+        Ok(None)
+    }
 }
 
 /// Which part a plugin has in a network's chain.
@@ -163,6 +194,21 @@ pub trait Attachment {
     /// Whether its plans may contain shared changes. Only then is the lock of shared objects taken.
     fn shares(&self) -> bool {
         false
+    }
+
+    /// Opens what the replaced plugin keeps on disk, for ADD or DEL; ADD is refused if somebody else has what it wants.
+    fn ledger(
+        &self,
+        _call: &Call<'_>,
+        _verb: Verb,
+        _context: &Context<'_>,
+    ) -> Result<Option<Box<dyn Ledger>>, Error> {
+        Ok(None)
+    }
+
+    /// Attachments of the call's network that only the replaced plugin's files may know, for GC.
+    fn strays(&self, _call: &Call<'_>) -> Vec<Stray> {
+        Vec::new()
     }
 
     /// What to observe: first without, then with the IPAM plugin's answer.

@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use polynic_cluster::survey::{Survey, survey};
+use polynic_cni::cause::chain;
 
 /// What these commands have in common.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -56,7 +57,7 @@ impl Options {
         runtime.block_on(async {
             let client = polynic_cluster::client_from(self.kubeconfig().as_deref()).await;
             let client = client
-                .map_err(io::Error::other)?
+                .map_err(|why| io::Error::other(chain(&why)))?
                 .ok_or_else(|| io::Error::other("no cluster: give --kubeconfig FILE, or set KUBECONFIG"))?;
             survey(&client).await.map_err(|e| io::Error::other(format!("cannot read the cluster: {e}")))
         })

@@ -39,12 +39,26 @@ Called by the name of a plugin (macvlan, bridge, host-local, ...) it is that plu
 /// The program that runs.
 const OWN: &str = "/proc/self/exe";
 
+/// Whether a command line asks what there is: by itself, or behind any command. The services of `agent` and `controller` have options of their own.
+pub(crate) fn asks_for_help(args: &[OsString]) -> bool {
+    let is_help = |word: &OsString| word == "-h" || word == "--help";
+    match args {
+        [] => true,
+        [first, rest @ ..] if first == "agent" || first == "controller" => rest.first().is_some_and(is_help),
+        [first, ..] => first == "help" || args.iter().any(is_help),
+    }
+}
+
+/// Says what there is.
+pub(crate) fn help() -> ExitCode {
+    exit(say(HELP).map(|()| true))
+}
+
 /// Serves a command line.
 pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<String> = args.map(|a| a.to_string_lossy().into_owned()).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
-        [] | ["help" | "-h" | "--help"] => say(HELP),
         ["version" | "-V" | "--version"] => say(concat!("polynic ", env!("CARGO_PKG_VERSION"), "\n")),
         ["names"] => names().into_iter().try_for_each(|name| say(&format!("{name}\n"))),
         ["plugins"] => plugins().try_for_each(|t| say(&format!("{t}\n"))),
@@ -54,7 +68,10 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         ["install", directory, names @ ..] => install(Path::new(OWN), Path::new(directory), names),
         ["uninstall"] => crate::install::uninstall("/"),
         ["uninstall", root] => crate::install::uninstall(root),
-        _ => Err(io::Error::other(format!("unknown command: {}\n\n{HELP}", args.join(" ")))),
+        _ => Err(io::Error::other(format!(
+            "unknown command: {}; \"polynic help\" says what there is",
+            args.join(" ")
+        ))),
     };
     exit(done.map(|()| true))
 }
@@ -131,6 +148,18 @@ mod tests {
         assert_eq!(names, expected);
         let inode = files[0].metadata().unwrap().ino();
         assert!(files.iter().all(|f| f.metadata().unwrap().ino() == inode));
+    }
+
+    #[test]
+    fn help_is_had_behind_any_command() {
+        let asks =
+            |line: &str| asks_for_help(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>());
+        for line in ["", "help", "-h", "pools --help", "explain web -h", "agent --help", "controller -h"] {
+            assert!(asks(line), "{line}");
+        }
+        for line in ["pools", "agent flanneld --help", "controller daemon --help", "plugins"] {
+            assert!(!asks(line), "{line}");
+        }
     }
 
     #[test]

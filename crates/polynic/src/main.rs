@@ -41,6 +41,11 @@ fn main() -> ExitCode {
     {
         return code;
     }
+    let args: Vec<_> = args.collect();
+    if command::asks_for_help(&args) {
+        return command::help();
+    }
+    let mut args = args.into_iter().peekable();
     let daemon = args.next_if(|word| word == "agent" || word == "controller");
     match daemon.as_deref().and_then(|word| word.to_str()) {
         Some("agent") => agent::run(args),

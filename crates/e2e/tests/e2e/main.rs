@@ -6,6 +6,7 @@
 mod bandwidth;
 mod bridge;
 mod calico_like;
+mod card;
 mod chained;
 mod crowd;
 mod dhcp;
@@ -24,6 +25,7 @@ mod portmap;
 mod ptp;
 mod results;
 mod routing;
+mod sriov;
 mod stations;
 
 #[ctor::ctor(unsafe)]

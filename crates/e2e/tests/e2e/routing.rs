@@ -5,10 +5,10 @@ mod agent;
 mod odds;
 mod site;
 
-use polynic_e2e::{Call, Pod, ways};
+use polynic_e2e::{Call, Pod, run_in_vm, ways};
 use serde_json::{Value, json};
 
-use site::{ETH0_A, NET1_A, NET1_B, NET2_A, NET2_B, NODE, Nic, OUTSIDE, OVERLAY, SERVICE, Site};
+use site::{ETH0_A, NET1_A, NET1_B, NET1_VF, NET2_A, NET2_B, NODE, Nic, OUTSIDE, OVERLAY, SERVICE, Site};
 
 /// The overlay's addresses of the pod under test.
 const OWN_OVERLAY: [&str; 2] = ["10.244.0.5", "fd00:244::5"];
@@ -86,7 +86,7 @@ impl<'a> Trial<'a> {
         }
         // What the main plugin promised is looked for where the chained one has moved it.
         for (nic, (_, result)) in self.case.nics.iter().zip(&self.calls) {
-            let checked = site::call(&self.pod, nic.name, nic.conf()).check(result).silent();
+            let checked = site::call(&self.pod, nic.name, self.site.conf(*nic)).check(result).silent();
             assert_eq!(checked, "", "{label}: CHECK of {}", nic.name);
         }
         for family in [0, 1] {
@@ -99,7 +99,7 @@ impl<'a> Trial<'a> {
             call.del();
         }
         for nic in self.case.nics.iter().rev() {
-            site::call(&self.pod, nic.name, nic.conf()).del();
+            site::call(&self.pod, nic.name, self.site.conf(*nic)).del();
         }
         let words = [
             "cali",
@@ -228,4 +228,28 @@ fn coordinator_on_the_underlay_with_two_interfaces() {
 #[test]
 fn coordinator_on_the_underlay_with_two_interfaces_in_one_network() {
     holds(|| case(coordinator(""), &[ETH0_A, NET1_A], "eth0"));
+}
+
+/// The chained plugins know nothing of functions: what holds for a macvlan holds for one.
+#[test]
+fn a_virtual_function_is_an_interface_like_any_other() {
+    let cases = [
+        case(router(), &[NET1_VF], "net1"),
+        case(coordinator("net1"), &[NET1_VF], "net1"),
+        case(coordinator(""), &[NET1_VF, NET2_B], "eth0"),
+        case(veth(), &[ETH0_A, NET1_VF], "eth0"),
+    ];
+    for case in cases {
+        let Some(mut site) = Site::new(0) else { return };
+        if !site.insert_card() {
+            return;
+        }
+        let label = case.plugin.to_string();
+        Trial::new(&site, case).run(&label);
+    }
+}
+
+#[test]
+fn what_this_kernel_lacks_is_tested_in_one_that_has_it() {
+    run_in_vm(&["routing::a_"]);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use polynic_net::{Attr, AttrChange, IfName, MacvlanMode, PortVlan, TABLE_MAIN};
+use polynic_net::{Attr, AttrChange, IfName, MacvlanMode, PortVlan, TABLE_MAIN, VfAttr};
 
 use super::link::{End, FakeLink, Wire, check_mac, check_mtu};
 use super::space::Space;
@@ -19,7 +19,7 @@ impl World {
     pub(super) fn set_attr(&mut self, space: u32, change: &AttrChange) -> Result<(), Refusal> {
         let end = End { space, name: change.link.clone() };
         let present = self.attr(&end, &change.after)?;
-        if present != change.before {
+        if present != change.before && !change.unsteady {
             return Err(Refusal::Stale(format!("{present:?}")));
         }
         match &change.after {
@@ -55,6 +55,10 @@ impl World {
             Attr::Hairpin(_) => Attr::Hairpin(link.hairpin),
             Attr::Isolated(_) => Attr::Isolated(link.isolated),
             Attr::Alias(_) => Attr::Alias(link.alias.clone()),
+            Attr::Vf { index, attr } => {
+                let vf = link.vfs.iter().find(|vf| vf.index == *index).ok_or(Errno::EINVAL)?;
+                Attr::Vf { index: *index, attr: vf.setting(attr).unwrap_or_else(|| attr.clone()) }
+            }
         })
     }
 
@@ -195,10 +199,34 @@ fn set_simple(link: &mut FakeLink, attr: &Attr) -> Result<(), Refusal> {
         Attr::AllMulti(on) => link.all_multi = *on,
         Attr::TxQueueLen(len) => link.tx_queue_len = *len,
         Attr::Alias(alias) => link.alias.clone_from(alias),
+        Attr::Vf { index, attr } => return set_vf(link, *index, attr),
         Attr::Hairpin(_) | Attr::Isolated(_) if link.master.is_none() => return Err(Errno::EOPNOTSUPP.into()),
         Attr::Hairpin(on) => link.hairpin = *on,
         Attr::Isolated(on) => link.isolated = *on,
         Attr::Up(_) | Attr::Mtu(_) | Attr::Mac(_) | Attr::Master(_) => {}
+    }
+    Ok(())
+}
+
+/// As drivers judge: a multicast address, a VLAN or a priority that is none, a least rate above the greatest.
+fn set_vf(link: &mut FakeLink, index: u32, attr: &VfAttr) -> Result<(), Refusal> {
+    let vf = link.vfs.iter_mut().find(|vf| vf.index == index).ok_or(Errno::EINVAL)?;
+    let bad = match attr {
+        VfAttr::Mac(mac) => mac.0[0] & 1 == 1,
+        VfAttr::Vlan(vlan) => vlan.id > 4094 || vlan.qos > 7,
+        VfAttr::Rate(rate) => rate.max != 0 && rate.min > rate.max,
+        VfAttr::SpoofCheck(_) | VfAttr::Trust(_) | VfAttr::LinkState(_) => false,
+    };
+    if bad {
+        return Err(Errno::EINVAL.into());
+    }
+    match attr {
+        VfAttr::Vlan(vlan) => vf.vlan = Some(*vlan),
+        VfAttr::Mac(mac) => vf.mac = Some(*mac),
+        VfAttr::Rate(rate) => vf.rate = Some(*rate),
+        VfAttr::SpoofCheck(on) => vf.spoof_check = Some(*on),
+        VfAttr::Trust(on) => vf.trust = Some(*on),
+        VfAttr::LinkState(state) => vf.link_state = Some(*state),
     }
     Ok(())
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use polynic_net::{
-    Entropy, IfName, IpvlanMode, Link, LinkKind, Mac, MacvlanMode, PortVlan, Veth, Vxlan, VxlanFact,
+    Entropy, IfName, IpvlanMode, Link, LinkKind, Mac, MacvlanMode, Move, PortVlan, Veth, VfFact, Vxlan,
+    VxlanFact,
 };
 
-use super::world::{Refusal, World};
+use super::world::{HOST, Refusal, World};
 use crate::Errno;
 
 /// Smallest IPv4 MTU, which is what most drivers allow (`ETH_MIN_MTU`).
@@ -128,6 +129,8 @@ pub(super) struct FakeLink {
     pub(super) hairpin: bool,
     pub(super) isolated: bool,
     pub(super) vlans: BTreeMap<u16, PortVlan>,
+    /// Virtual functions of hardware.
+    pub(super) vfs: Vec<VfFact>,
     /// A bridge that has or had ports: its own MAC and carrier are gone for good.
     pub(super) had_ports: bool,
     /// The kernel has given it its link-local address since it came up.
@@ -152,6 +155,7 @@ impl FakeLink {
             hairpin: false,
             isolated: false,
             vlans: BTreeMap::new(),
+            vfs: Vec::new(),
             had_ports: false,
             numbered: false,
         }
@@ -392,10 +396,14 @@ impl World {
     }
 
     /// Takes a link to another namespace (`__dev_change_net_namespace`): it goes down and loses what it had but its identity.
-    pub(super) fn move_link(&mut self, from: &End, space: u32, name: &IfName) -> Result<(), Refusal> {
+    pub(super) fn move_link(&mut self, from: &End, space: u32, m: &Move) -> Result<(), Refusal> {
         if matches!(self.find(from)?.wire, Wire::Loopback | Wire::Bridge { .. } | Wire::Vxlan { .. }) {
             return Err(Errno::EINVAL.into());
         }
+        let name = match self.check_name_is_free(space, &m.name) {
+            Err(_) if space == HOST && m.spare.is_some() => m.spare.as_ref().unwrap_or(&m.name),
+            free => free.map(|()| &m.name)?,
+        };
         self.check_name_is_free(space, name)?;
         let to = End { space, name: name.clone() };
         for end in self.children(from) {

@@ -20,6 +20,12 @@ impl World {
         Some(NsFacts {
             links: self.observe_links(number, space, &needs.links),
             addresses: addresses.into_iter().map(|a| self.address_fact(a)).collect(),
+            vfs: needs
+                .vfs
+                .iter()
+                .filter_map(|link| space.links.get(link))
+                .flat_map(|l| l.vfs.clone())
+                .collect(),
             sources: needs.sources.iter().filter_map(source).collect(),
             routes: if needs.routes { space.routes.clone() } else { Vec::new() },
             rules: if needs.rules { space.rules.clone() } else { Vec::new() },
@@ -34,6 +40,8 @@ impl World {
             sysctls: needs.sysctls.iter().map(|key| (key.clone(), space.sysctls.get(key).cloned())).collect(),
             traffic: space.traffic_of(&needs.traffic),
             firewall: needs.firewall.iter().flat_map(|t| space.firewall.objects(t)).map(shown).collect(),
+            legacy_forward_drops: Vec::new(),
+            zone_sources: space.zone_sources_of(needs.zone_sources.as_deref()),
         })
     }
 

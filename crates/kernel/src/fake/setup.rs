@@ -1,7 +1,8 @@
 //! Building a namespace for a test, outside the count of operations.
 
 use polynic_net::{
-    Address, Attr, AttrChange, Change, IfName, IpNet, Mac, Object, Place, Route, Sysctl, SysctlKey,
+    Address, Attr, AttrChange, Change, IfName, IpNet, Mac, Object, Place, Route, Sysctl, SysctlKey, VfFact,
+    VfLinkState, VfRate, VfVlan,
 };
 
 use super::link::{End, Wire};
@@ -29,6 +30,25 @@ impl<'a> Setup<'a> {
         let end = End { space: self.space, name: parsed(name) };
         self.must(name, |world, _| world.insert_link(end, Wire::Physical, None, 1500));
         self.up(name)
+    }
+
+    /// A physical function with `count` virtual functions in their initial state.
+    #[track_caller]
+    pub fn functions(&mut self, name: &str, count: u32) -> &mut Self {
+        self.physical(name);
+        let link: IfName = parsed(name);
+        self.must(name, |world, space| {
+            world.space_mut(space)?.link_mut(&link)?.vfs = (0..count).map(|at| new_vf(&link, at)).collect();
+            Ok(())
+        })
+    }
+
+    /// Starts firewalld, whose zones have no sources yet.
+    pub fn firewalld(&mut self) -> &mut Self {
+        self.must("firewalld", |world, space| {
+            world.space_mut(space)?.zone_sources = Some(Vec::new());
+            Ok(())
+        })
     }
 
     /// Brings a link up.
@@ -104,7 +124,7 @@ impl<'a> Setup<'a> {
 
     #[track_caller]
     fn attr(&mut self, link: &str, before: Attr, after: Attr) -> &mut Self {
-        let change = AttrChange { link: parsed(link), before, after };
+        let change = AttrChange { link: parsed(link), before, after, unsteady: false };
         let what = Change { place: Place::Host, object: Object::Attr(change.clone()) }.to_string();
         self.must(&what, |world, space| world.set_attr(space, &change))
     }
@@ -116,6 +136,19 @@ impl<'a> Setup<'a> {
         }
         self.world.settle();
         self
+    }
+}
+
+/// As most drivers begin: no address, no tag, no bounds, spoof check on.
+fn new_vf(link: &IfName, index: u32) -> VfFact {
+    VfFact {
+        mac: Some(Mac([0; 6])),
+        vlan: Some(VfVlan::default()),
+        rate: Some(VfRate::default()),
+        spoof_check: Some(true),
+        trust: Some(false),
+        link_state: Some(VfLinkState::Auto),
+        ..VfFact::new(link, index)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use polynic_net::{Change, Diff, Link, LinkKind, Object, OperState, Place, Wait};
+use polynic_net::{Change, Diff, IfName, Link, LinkKind, LinkRef, Move, Object, OperState, Place, Wait};
 
 use super::fault::Faults;
 use super::lan::Lan;
-use super::link::End;
+use super::link::{End, Wire};
 use super::space::Space;
 use crate::{Errno, KernelError};
 
@@ -87,10 +87,21 @@ impl World {
         let Some(number) = self.paths.remove(path) else { return };
         let names: Vec<_> = self.space(number).map(|s| s.links.keys().cloned().collect()).unwrap_or_default();
         for name in names {
-            self.unlink(&End { space: number, name });
+            self.give_back(&End { space: number, name });
         }
         self.spaces.remove(&number);
         self.settle();
+    }
+
+    /// Hardware of a namespace that goes is the node's again, under its name or its number (`default_device_exit_net`); all else dies.
+    fn give_back(&mut self, end: &End) {
+        let index = self.find(end).ok().filter(|link| link.wire == Wire::Physical).map(|link| link.index);
+        let spare = index.and_then(|index| IfName::new(format!("dev{index}")).ok());
+        let from = LinkRef { place: Place::Pod, name: end.name.clone() };
+        let home = Move { from, name: end.name.clone(), spare };
+        if home.spare.is_none() || self.move_link(end, HOST, &home).is_err() {
+            self.unlink(end);
+        }
     }
 
     /// The next index of a link, unique in the whole machine.
@@ -124,7 +135,7 @@ impl World {
             Object::Attr(attr) => return self.set_attr(number, attr),
             Object::Move(m) => {
                 let from = self.space_at(pod, m.from.place)?;
-                return self.move_link(&End { space: from, name: m.from.name.clone() }, number, &m.name);
+                return self.move_link(&End { space: from, name: m.from.name.clone() }, number, m);
             }
             Object::Wait(wait) => return self.wait(number, wait),
             Object::Probe(probe) => {
@@ -148,6 +159,9 @@ impl World {
             Object::PortVlan(diff) => in_turn(space, diff, Space::delete_vlan, Space::add_vlan),
             Object::Sysctl(diff) => space.change_sysctl(diff),
             Object::Traffic(diff) => in_turn(space, diff, Space::delete_traffic, Space::add_traffic),
+            Object::ZoneSource(diff) => {
+                in_turn(space, diff, Space::delete_zone_source, Space::add_zone_source)
+            }
             Object::Firewall(diff) => space.firewall.batch(&[diff]),
             Object::Link(_)
             | Object::Attr(_)
@@ -186,6 +200,7 @@ impl World {
                     None => Ok(()),
                 }
             }
+            Wait::Carrier { link } => Ok(space.link(link).map(drop)?),
             Wait::OperUp { link } => {
                 space.link(link)?;
                 match self.oper(number, link) {

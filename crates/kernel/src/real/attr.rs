@@ -4,7 +4,7 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
     InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
-use polynic_net::{Attr, AttrChange, IfName, LinkFact};
+use polynic_net::{Attr, AttrChange, IfName, LinkFact, Mac};
 
 use super::Failure;
 use super::space::Space;
@@ -17,19 +17,25 @@ impl Space {
         if change.after == Attr::Up(true) {
             return Ok(self.set_attr(named(&change.link), &change.after)?);
         }
+        if let Attr::Vf { index, attr } = &change.after {
+            return self.change_vf(&change.link, *index, attr);
+        }
         let link = self.link(&change.link)?;
         let now = self.attr_of(&link, &change.before)?;
-        if now != change.before {
+        if now != change.before && !change.unsteady {
             return Err(Failure::Stale(format!("{now:?}")));
         }
         // Setting a link's own MAC says that it is to keep it: a bridge would take over that of a port (net/bridge/br_stp_if.c,
         // br_stp_recalculate_bridge_id).
-        if now == change.after && !matches!(now, Attr::Mac(_)) {
+        if now == change.after && (change.unsteady || !matches!(now, Attr::Mac(_))) {
             return Ok(());
         }
         let mut message = LinkMessage::default();
         message.header.index = link.index;
-        Ok(self.set_attr(message, &change.after)?)
+        match &change.after {
+            Attr::Mac(mac) if change.unsteady => self.insist_on_mac(&message, *mac),
+            after => Ok(self.set_attr(message, after)?),
+        }
     }
 
     /// The value that a link has of the same attribute as `like`.
@@ -57,7 +63,18 @@ impl Space {
             Attr::Hairpin(_) => Attr::Hairpin(link.hairpin.unwrap_or_default()),
             Attr::Isolated(_) => Attr::Isolated(link.isolated.unwrap_or_default()),
             Attr::Alias(_) => Attr::Alias(link.alias.clone().unwrap_or_default()),
+            Attr::Vf { .. } => like.clone(),
         })
+    }
+
+    /// A virtual function's driver asks the physical one, which may take its time (spec/sriov.md 4).
+    fn insist_on_mac(&mut self, message: &LinkMessage, mac: Mac) -> Result<(), Failure> {
+        let held = self.insist(|space| {
+            space.set_attr(message.clone(), &Attr::Mac(mac))?;
+            Ok(space.link_by_index(message.header.index)?.mac == Some(mac))
+        })?;
+        let waited = || Failure::Waited(format!("the link does not take the address {mac}"));
+        if held { Ok(()) } else { Err(waited()) }
     }
 
     fn set_attr(&mut self, mut message: LinkMessage, attr: &Attr) -> Result<(), Fault> {
@@ -83,8 +100,8 @@ impl Space {
             Attr::Hairpin(on) => port(InfoBridgePort::HairpinMode(*on)),
             Attr::Isolated(on) => port(InfoBridgePort::Isolated(*on)),
             Attr::Alias(alias) => LinkAttribute::IfAlias(alias.clone()),
-            // These are flags of the message's header.
-            Attr::Up(_) | Attr::Promisc(_) | Attr::AllMulti(_) => return Ok(None),
+            // These are flags of the message's header, and what has a message of its own.
+            Attr::Up(_) | Attr::Promisc(_) | Attr::AllMulti(_) | Attr::Vf { .. } => return Ok(None),
         }))
     }
 }

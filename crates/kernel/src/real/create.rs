@@ -81,17 +81,18 @@ impl RealKernel {
     /// arrives (net/core/rtnetlink.c, do_setlink).
     pub(super) fn move_link(&mut self, place: Place, m: &Move) -> Result<(), Failure> {
         let target = self.space(place)?;
-        if target.link(&m.name).is_ok() {
+        let spare = m.spare.as_ref().filter(|_| place == Place::Host);
+        let free = [Some(&m.name), spare].into_iter().flatten().find(|name| target.link(name).is_err());
+        let Some(name) = free else {
             return Err(Fault::refused(Errno::EEXIST, "the name is taken").into());
-        }
-        target.forget(&m.name);
+        };
+        target.forget(name);
         let netns = target.raw_fd();
         let home = self.space(m.from.place)?;
         home.on_link(&m.from.name, |socket, index| {
             let mut request = LinkMessage::default();
             request.header.index = index;
-            request.attributes =
-                vec![LinkAttribute::NetNsFd(netns), LinkAttribute::IfName(m.name.to_string())];
+            request.attributes = vec![LinkAttribute::NetNsFd(netns), LinkAttribute::IfName(name.to_string())];
             socket.change(RouteNetlinkMessage::NewLink(request), 0)
         })?;
         home.forget(&m.from.name);

@@ -2,6 +2,7 @@
 
 use polynic_net::{IfName, LinkFact, LinkNeed, NsFacts, NsNeeds};
 
+use super::legacy;
 use super::space::Space;
 use crate::netlink::Fault;
 use crate::{Errno, nft};
@@ -15,6 +16,9 @@ impl Space {
             for link in &needs.addresses {
                 facts.addresses.extend(self.addresses(link)?);
             }
+        }
+        for link in &needs.vfs {
+            facts.vfs.extend(self.vfs_if_there(link)?);
         }
         for to in &needs.sources {
             facts.sources.extend(self.source_towards(*to)?.map(|from| (*to, from)));
@@ -42,6 +46,9 @@ impl Space {
         }
         for table in &needs.firewall {
             facts.firewall.extend(nft::observe(self.firewall()?, table)?);
+        }
+        if needs.legacy_forward {
+            facts.legacy_forward_drops = self.netns.run(legacy::forward_drops).map_err(|e| Fault::io(&e))?;
         }
         Ok(facts)
     }

@@ -168,6 +168,10 @@ fn present_attr(wanted: &AttrChange, ns: &NsFacts) -> Option<Attr> {
         Attr::Hairpin(_) => Attr::Hairpin(link.hairpin.unwrap_or_default()),
         Attr::Isolated(_) => Attr::Isolated(link.isolated.unwrap_or_default()),
         Attr::Alias(_) => Attr::Alias(link.alias.clone().unwrap_or_default()),
+        Attr::Vf { index, attr } => {
+            let now = ns.vf(&wanted.link, *index)?.setting(attr);
+            Attr::Vf { index: *index, attr: now.unwrap_or_else(|| attr.clone()) }
+        }
     })
 }
 

@@ -60,6 +60,8 @@ pub struct Target {
     pub name: String,
     /// Its uid: another object of that name is not meant.
     pub uid: String,
+    /// Its version when it was looked at. A patch is for that one: what was decided about an older one may be wrong by now.
+    pub version: String,
 }
 
 impl Target {
@@ -67,7 +69,13 @@ impl Target {
     pub fn of<K: Resource>(kind: Kind, object: &K) -> Target {
         let meta = object.meta();
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        Target { kind, namespace: text(&meta.namespace), name: text(&meta.name), uid: text(&meta.uid) }
+        Target {
+            kind,
+            namespace: text(&meta.namespace),
+            name: text(&meta.name),
+            uid: text(&meta.uid),
+            version: text(&meta.resource_version),
+        }
     }
 }
 

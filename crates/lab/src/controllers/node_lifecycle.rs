@@ -13,7 +13,7 @@ use super::scheduler::fit;
 use super::snapshot::Snapshot;
 use super::{meta, pod_facts};
 
-/// Seconds of silence after which a node counts as lost (40 in Kubernetes).
+/// Seconds of silence after which a node counts as lost (40 in Kubernetes): several times what its kubelet needs on a busy machine.
 pub const GRACE: i64 = 12;
 
 /// Seconds that pods tolerate a lost node if they do not say, by the API server's defaults. Here that is no time, as the wait before is short.
@@ -54,8 +54,9 @@ fn unready(world: &Snapshot, pod: &Pod) -> Option<Action> {
 
 /// What to do about pods whose node does not exist (any more): they go without grace.
 pub fn collect(world: &Snapshot) -> Vec<Action> {
+    let nodes = || world.nodes.iter().chain(&world.late_nodes);
     let orphaned = |pod: &&Pod| {
-        pod_facts::node(pod).is_some_and(|name| !world.nodes.iter().any(|node| node.name_any() == name))
+        pod_facts::node(pod).is_some_and(|name| !nodes().any(|node| node.name_any() == name))
             && world.now.as_second() - bound_at(pod).unwrap_or(0) >= GRACE
     };
     let gone = world.pods.iter().filter(orphaned);
@@ -93,12 +94,8 @@ fn ready(node: &Node) -> Option<&NodeCondition> {
 
 /// Whether the last sign of life is too old. A node without a lease has not begun to give any.
 fn is_silent(world: &Snapshot, node: &Node) -> bool {
-    let lease = world.leases.iter().find(|lease| {
-        lease.metadata.namespace.as_deref() == Some("kube-node-lease")
-            && lease.metadata.name == node.metadata.name
-    });
-    let renewed = lease.and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref());
-    renewed.is_some_and(|time| world.now.as_second() - time.0.as_second() > GRACE)
+    let silence = world.silence.get(&node.name_any());
+    silence.is_some_and(|silence| silence.as_secs() > GRACE.unsigned_abs())
 }
 
 fn lose(world: &Snapshot, node: &Node) -> Action {
@@ -170,20 +167,15 @@ fn evict(world: &Snapshot, pod: &Pod) -> Option<Action> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{node, object, pod, status_of, told, world};
+    use super::super::testing::{node, pod, status_of, told, world};
     use super::*;
-    use k8s_openapi::api::coordination::v1::Lease;
-
-    fn lease(name: &str, renewed: i64) -> Lease {
-        let time = Timestamp::from_second(renewed).unwrap().strftime("%Y-%m-%dT%H:%M:%S.000000Z").to_string();
-        let meta = json!({"name": name, "namespace": "kube-node-lease"});
-        object(json!({"metadata": meta, "spec": {"renewTime": time}}), json!({}))
-    }
+    use std::time::Duration;
 
     fn lost() -> Snapshot {
         let mut world = world(1000);
         world.nodes = vec![node("n1", json!({})), node("n2", json!({}))];
-        world.leases = vec![lease("n1", 1000 - GRACE - 1), lease("n2", 999)];
+        let silent = |seconds: i64| Duration::from_secs(seconds.unsigned_abs());
+        world.silence = [("n1".to_owned(), silent(GRACE + 1)), ("n2".to_owned(), silent(1))].into();
         world
     }
 
@@ -260,6 +252,8 @@ mod tests {
         ];
         let actions = collect(&world);
         assert_eq!(told(&actions), ["delete Pod lost"]);
+        let late = Snapshot { late_nodes: vec![node("n9", json!({}))], ..lost() };
+        assert_eq!(told(&collect(&Snapshot { pods: world.pods.clone(), ..late })), [] as [&str; 0]);
         assert!(matches!(&actions[0], Action::Delete { grace: Some(0), .. }));
     }
 }

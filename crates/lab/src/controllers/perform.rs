@@ -55,11 +55,21 @@ fn api(client: &Client, kind: super::action::Kind, namespace: &str) -> Api<Dynam
 
 async fn patch(client: &Client, target: &Target, part: Part, patch: &Value) -> Result<(), kube::Error> {
     let api = api(client, target.kind, &target.namespace);
-    let (params, patch) = (PatchParams::default(), Patch::Merge(patch));
+    let patch = of_version(patch, &target.version);
+    let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
     match part {
         Part::Main => api.patch(&target.name, &params, &patch).await.map(drop),
         Part::Status => api.patch_status(&target.name, &params, &patch).await.map(drop),
     }
+}
+
+/// The same patch, refused by the server if the object is not in this version any more.
+fn of_version(patch: &Value, version: &str) -> Value {
+    let mut patch = patch.clone();
+    if !version.is_empty() {
+        patch["metadata"]["resourceVersion"] = json!(version);
+    }
+    patch
 }
 
 async fn delete(client: &Client, target: &Target, grace: Option<u32>) -> Result<(), kube::Error> {
@@ -80,4 +90,18 @@ async fn bind(client: &Client, pod: &Target, node: &str) -> Result<(), kube::Err
     let bound: Result<Value, _> =
         pods.create_subresource("binding", &pod.name, &PostParams::default(), &binding).await;
     bound.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_patch_is_for_the_version_that_was_looked_at() {
+        let patch = json!({"metadata": {"labels": {"a": "b"}}, "status": {"x": 1}});
+        let expected =
+            json!({"metadata": {"labels": {"a": "b"}, "resourceVersion": "7"}, "status": {"x": 1}});
+        assert_eq!(of_version(&patch, "7"), expected);
+        assert_eq!(of_version(&patch, ""), patch);
+    }
 }

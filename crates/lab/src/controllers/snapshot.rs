@@ -1,5 +1,8 @@
 //! The cluster at one moment, as far as controllers look at it.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::coordination::v1::Lease;
 #[allow(deprecated, reason = "clients still read Endpoints")]
@@ -20,6 +23,10 @@ pub struct Snapshot {
     pub nodes: Vec<Node>,
     /// The leases by which nodes show that they live.
     pub leases: Vec<Lease>,
+    /// For how long each node that has a lease gave no sign.
+    pub silence: BTreeMap<String, Duration>,
+    /// Nodes that came while the rest was read.
+    pub late_nodes: Vec<Node>,
     /// Pods.
     pub pods: Vec<Pod>,
     /// Deployments.
@@ -48,6 +55,8 @@ impl Snapshot {
             now,
             nodes: Vec::new(),
             leases: Vec::new(),
+            silence: BTreeMap::new(),
+            late_nodes: Vec::new(),
             pods: Vec::new(),
             deployments: Vec::new(),
             replica_sets: Vec::new(),
@@ -74,6 +83,8 @@ impl Snapshot {
         let (replica_sets, revisions, slices, endpoints) =
             tokio::try_join!(list(client), list(client), list(client), list(client))?;
         snapshot.pods = list(client).await?;
+        // A pod may have named a node that was not there yet when nodes were read.
+        snapshot.late_nodes = list(client).await?;
         Ok(Snapshot {
             nodes,
             leases,

@@ -13,7 +13,7 @@ use crate::state::{State, read_json, write_json};
 /// How often either side looks.
 const GLANCE: Duration = Duration::from_millis(50);
 /// How long an answer may take: longer than the supervisor waits for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prerouting, output ── services ── (address, protocol, port) ── svc-X: mark foreign sources, then one endpoint at random
-//! postrouting: marked packets, and those of a pod to itself, get the node's address as source
+//! postrouting: marked packets, those of a pod to itself, and those that leave the pods' networks, get the node's address as source
 //! forward, input, output: Services without endpoints answer that nobody listens
 //! ```
 
@@ -46,6 +46,19 @@ pub fn rules(services: &[Service], slices: &[EndpointSlice], config: &Config) ->
         (draft.table.clone(), draft.finish())
     };
     Rules(vec![family(true), family(false)])
+}
+
+/// Our tables.
+pub fn tables() -> [FwTable; 2] {
+    [FwFamily::Ip, FwFamily::Ip6].map(|family| FwTable::new(family, TABLE))
+}
+
+/// The endpoint that a rule leads to: its comment says so.
+pub fn endpoint(object: &FwObject) -> Option<SocketAddr> {
+    match object {
+        FwObject::Rule(rule) => rule.comment.parse().ok(),
+        FwObject::Chain(_) | FwObject::Table(_) => None,
+    }
 }
 
 /// One port of a Service with what stands behind it.
@@ -142,6 +155,11 @@ impl<'a> Draft<'a> {
         self.rules.push(FwObject::Rule(FwRule { table, chain, position: FwPosition::Last, exprs, comment }));
     }
 
+    /// The pods' networks of all nodes, in this family.
+    fn pods(&self) -> IpNet {
+        if self.v4 { IpNet::V4(self.config.pods.v4) } else { IpNet::V6(self.config.pods.v6) }
+    }
+
     fn is_ours(&self, ip: &IpAddr) -> bool {
         is_v4(ip) == self.v4
     }
@@ -210,8 +228,8 @@ impl<'a> Draft<'a> {
             self.rule("services", &label, exprs);
         }
         self.node_port(front, &chain);
-        let net = if self.v4 { IpNet::V4(self.config.pods.v4) } else { IpNet::V6(self.config.pods.v6) };
-        self.rule(&chain, &label, vec![FwExpr::Src { net, not: true }, mark()]);
+        let foreign = FwExpr::Src { net: self.pods(), not: true };
+        self.rule(&chain, &label, vec![foreign, mark()]);
         let all: Vec<SocketAddr> = front.endpoints.iter().map(|(address, _)| *address).collect();
         self.spread(&chain, front.protocol, &all);
         self.endpoints.extend(all.iter().map(SocketAddr::ip));
@@ -253,6 +271,12 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// The default network's agent does this, not kube-proxy: Calico's pools have `natOutgoing` unless they are told otherwise.
+    fn outgoing(&self) -> Vec<FwExpr> {
+        let net = self.pods();
+        vec![FwExpr::Src { net, not: false }, FwExpr::Dst { net, not: true }, FwExpr::Masquerade]
+    }
+
     fn finish(mut self) -> Vec<FwObject> {
         let clear = FwExpr::SetMark { value: 0, mask: MASQUERADE };
         let marked = FwExpr::Mark { value: MASQUERADE, mask: MASQUERADE };
@@ -264,6 +288,7 @@ impl<'a> Draft<'a> {
             let (from, to) = (FwExpr::Src { net: ip, not: false }, FwExpr::Dst { net: ip, not: false });
             self.rule("postrouting", "to itself", vec![from, to, FwExpr::Masquerade]);
         }
+        self.rule("postrouting", "out of the pods' networks", self.outgoing());
         let mut all = vec![FwObject::Table(self.table)];
         all.append(&mut self.chains);
         all.append(&mut self.rules);

@@ -177,7 +177,7 @@ fn stem(subnet: &str) -> &str {
 }
 
 /// As long as a node may take to come up to date. It is to take 5 s; that is measured and told, because this machine may be busy.
-const CONVERGENCE: Duration = Duration::from_secs(60);
+const CONVERGENCE: Duration = Duration::from_secs(90);
 
 /// Waits until something holds, and says how long that took.
 fn measured(check: impl FnMut() -> Finding) -> Finding {

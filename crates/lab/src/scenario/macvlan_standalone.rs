@@ -34,12 +34,13 @@ const STARTED: &[Fact] = &[
     Fact { name: "the main table's defaults are eth0's alone", check: defaults },
     Fact { name: "Service and overlay networks go by the node's address on veth0", check: hijacked },
     Fact { name: "the node's address is on the link veth0", check: node_on_link },
+    Fact { name: "veth0's other end is on the node, with a route to the pod's addresses", check: far_end },
     Fact { name: "the gateway is reached by eth0", check: gateway },
     Fact { name: "the host behind the router is reached by eth0", check: outside },
     Fact { name: "a Service's cluster address is reached by veth0", check: service },
     Fact { name: "pods of the overlay are reached by veth0", check: overlay },
     Fact { name: "who asks from the LAN or from outside is answered by eth0", check: answers },
-    Fact { name: "the node and its pods reach each other", check: node },
+    Fact { name: "the node and its pods reach each other by the pair", check: node },
 ];
 
 const DELETED: &[Fact] = &[
@@ -139,6 +140,23 @@ fn node_on_link(world: &World) -> Finding {
     })
 }
 
+fn far_end(world: &World) -> Finding {
+    every(world, |world, pod| {
+        let (own, node) = (world.look(Pod(pod))?, world.look(Host(&world.sandbox(pod)?.node))?);
+        let peer =
+            own.link("veth0")?.peer.and_then(|index| node.name_of(index)).ok_or("veth0 ends nowhere")?;
+        for ip in addresses(world, pod, "eth0")? {
+            let on_peer = |route: &polynic_net::Route| {
+                route.dst == IpNet::from(ip) && route.gw.is_none() && route.link.as_ref() == Some(peer)
+            };
+            if !node.routes().any(on_peer) {
+                return Err(format!("the node has no route to {ip} on {peer}"));
+            }
+        }
+        Ok(format!("{peer} of the node"))
+    })
+}
+
 fn gateway(world: &World) -> Finding {
     let gateways = gateways(world)?;
     every(world, |world, pod| leave_all(world, pod, gateways, "eth0"))
@@ -197,8 +215,10 @@ fn node(world: &World) -> Finding {
         let own = world.node_addresses(&node)?;
         for (address, own) in addresses(world, pod, "eth0")?.into_iter().zip(own) {
             both_ways(world, Host(&node), own, pod, address)?;
+            answered_by(world, Host(&node), pod, address, "veth0")?;
+            leaves_by(world, pod, None, own, "veth0")?;
         }
-        Ok("both families, both directions".to_owned())
+        Ok("both families, both directions, by the pair".to_owned())
     })
 }
 

@@ -13,22 +13,41 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, bind, ipproto
 
 /// How long one echo may take before it is sent again.
 const PATIENCE: Duration = Duration::from_millis(700);
-/// How often it is sent: the first may get lost while neighbours are looked for.
-const ATTEMPTS: u16 = 6;
+/// How often it is sent: the first may get lost while neighbours are looked for, and the machine may have much else to do.
+const ATTEMPTS: u16 = 60;
+/// How often it is sent to whom it is not expected to reach.
+const FEW_ATTEMPTS: u16 = 6;
+/// How long a connection, or an answer on it, may take.
+const CONNECTING: Duration = Duration::from_secs(30);
 
 /// Sends ICMP echo requests to `to` from inside `network`, with the source address `from` if given, until one is answered.
 pub fn ping(network: &Netns<Pod>, from: Option<IpAddr>, to: IpAddr) -> Result<Duration, String> {
+    ping_for(network, from, to, ATTEMPTS)
+}
+
+/// The same for whom it is not expected to reach.
+pub fn glimpse(network: &Netns<Pod>, to: IpAddr) -> Result<Duration, String> {
+    ping_for(network, None, to, FEW_ATTEMPTS)
+}
+
+fn ping_for(
+    network: &Netns<Pod>,
+    from: Option<IpAddr>,
+    to: IpAddr,
+    attempts: u16,
+) -> Result<Duration, String> {
     let what = from.map(|ip| format!(" from {ip}")).unwrap_or_default();
-    let echoed = network.run(move || echo(from, to)).map_err(|why| format!("enter the namespace: {why}"))?;
+    let echoed =
+        network.run(move || echo(from, to, attempts)).map_err(|why| format!("enter the namespace: {why}"))?;
     echoed.map_err(|why| format!("{to} does not answer ping{what}: {why}"))
 }
 
-fn echo(from: Option<IpAddr>, to: IpAddr) -> Result<Duration, String> {
+fn echo(from: Option<IpAddr>, to: IpAddr, attempts: u16) -> Result<Duration, String> {
     let socket = open(from, to).map_err(|why| format!("make an ICMP socket: {why}"))?;
     // Other processes' answers arrive here as well: the identifier tells them apart.
     let id = (std::process::id() & 0xffff) as u16;
     let mut last = String::new();
-    for sequence in 1..=ATTEMPTS {
+    for sequence in 1..=attempts {
         let sent = Instant::now();
         let request = request(to, id, sequence);
         match sendto(&socket, &request, SendFlags::empty(), &SocketAddr::new(to, 0)) {
@@ -39,7 +58,7 @@ fn echo(from: Option<IpAddr>, to: IpAddr) -> Result<Duration, String> {
                 continue;
             }
         }
-        match answer(&socket, to, id, sequence, sent) {
+        match answer(&socket, (to, id, sequence), sent + PATIENCE) {
             Ok(time) => return Ok(time),
             Err(why) => last = why,
         }
@@ -47,7 +66,8 @@ fn echo(from: Option<IpAddr>, to: IpAddr) -> Result<Duration, String> {
     Err(last)
 }
 
-fn open(from: Option<IpAddr>, to: IpAddr) -> Result<OwnedFd, Errno> {
+/// A socket for echoes in the family of `to`, from an address of one's own if given.
+pub fn open(from: Option<IpAddr>, to: IpAddr) -> Result<OwnedFd, Errno> {
     let (family, protocol) = match to {
         IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP),
         IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6),
@@ -203,7 +223,7 @@ pub fn whole(network: &Netns<Pod>, to: IpAddr, length: usize) -> Result<(), Stri
             let request = padded(request(to, id, sequence), length.saturating_sub(20));
             sendto(&socket, &request, SendFlags::empty(), &SocketAddr::new(to, 0))
                 .map_err(|why| why.to_string())?;
-            if answer(&socket, to, id, sequence, sent).is_ok() {
+            if answer(&socket, (to, id, sequence), sent + PATIENCE).is_ok() {
                 return Ok(());
             }
         }
@@ -221,8 +241,8 @@ fn padded(mut packet: Vec<u8>, length: usize) -> Vec<u8> {
 const ECHO_REQUEST: [u8; 2] = [8, 128];
 const ECHO_REPLY: [u8; 2] = [0, 129];
 
-/// RFC 792 and RFC 4443 4.1; the kernel fills in the checksum of ICMPv6 only.
-fn request(to: IpAddr, id: u16, sequence: u16) -> Vec<u8> {
+/// An echo request: RFC 792 and RFC 4443 4.1; the kernel fills in the checksum of ICMPv6 only.
+pub fn request(to: IpAddr, id: u16, sequence: u16) -> Vec<u8> {
     let kind = ECHO_REQUEST[usize::from(to.is_ipv6())];
     let mut packet = vec![kind, 0, 0, 0];
     packet.extend(id.to_be_bytes());
@@ -247,30 +267,38 @@ fn checksum(packet: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-fn answer(socket: &OwnedFd, to: IpAddr, id: u16, sequence: u16, sent: Instant) -> Result<Duration, String> {
-    let mut buffer = [0; 2048];
-    while sent.elapsed() < PATIENCE {
+fn answer(
+    socket: &OwnedFd,
+    (to, id, sequence): (IpAddr, u16, u16),
+    deadline: Instant,
+) -> Result<Duration, String> {
+    let (mut buffer, began) = ([0; 2048], Instant::now());
+    while Instant::now() < deadline {
         let length = match recv(socket, &mut buffer, RecvFlags::empty()) {
             Ok((length, _)) => length,
             Err(Errno::AGAIN | Errno::INTR) => continue,
             Err(why) => return Err(why.to_string()),
         };
         if is_answer(&buffer[..length.min(2048)], to, id, sequence) {
-            return Ok(sent.elapsed());
+            return Ok(began.elapsed());
         }
     }
     Err("no answer".to_owned())
 }
 
-/// IPv4 raw sockets deliver the IP header as well.
 fn is_answer(packet: &[u8], to: IpAddr, id: u16, sequence: u16) -> bool {
+    answered(packet, to) == Some((id, sequence))
+}
+
+/// Identifier and sequence number of an echo reply, as a socket in the family of `to` receives it: with IPv4 the IP header comes along.
+pub fn answered(packet: &[u8], to: IpAddr) -> Option<(u16, u16)> {
     let header = match (to, packet.first()) {
         (IpAddr::V4(_), Some(first)) => usize::from(first & 0x0f) * 4,
         _ => 0,
     };
-    let Some([kind, _, _, _, a, b, c, d, ..]) = packet.get(header..) else { return false };
-    let expected = [id.to_be_bytes(), sequence.to_be_bytes()].concat();
-    *kind == ECHO_REPLY[usize::from(to.is_ipv6())] && [*a, *b, *c, *d] == expected[..]
+    let [kind, _, _, _, a, b, c, d, ..] = packet.get(header..)? else { return None };
+    let numbers = (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
+    (*kind == ECHO_REPLY[usize::from(to.is_ipv6())]).then_some(numbers)
 }
 
 /// Opens a TCP connection from one namespace to `to` in another and carries a few bytes both ways. Returns the address that the server
@@ -300,8 +328,8 @@ pub fn http(client: &Netns<Pod>, to: IpAddr, port: u16) -> Result<String, String
 }
 
 fn get_page(server: SocketAddr) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(3))?;
-    stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+    let mut stream = TcpStream::connect_timeout(&server, CONNECTING)?;
+    stream.set_read_timeout(Some(CONNECTING))?;
     stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")?;
     let mut page = String::new();
     stream.read_to_string(&mut page)?;
@@ -319,8 +347,8 @@ fn serve_one(listener: &TcpListener) -> std::io::Result<IpAddr> {
 }
 
 fn ask(server: SocketAddr) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&server, Duration::from_secs(3))?;
-    stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+    let mut stream = TcpStream::connect_timeout(&server, CONNECTING)?;
+    stream.set_read_timeout(Some(CONNECTING))?;
     stream.write_all(WORDS)?;
     let mut words = [0; WORDS.len()];
     stream.read_exact(&mut words)?;

@@ -1,17 +1,19 @@
 //! Every NIC reachable both ways: pods of every kind that `router`, `veth` and `coordinator` make, asked from everywhere and asking
-//! everybody, with the node's reverse path filter off, strict and loose. One lab serves all.
+//! everybody, by ping, by TCP and by Services, with the node's reverse path filter off, strict and loose. One lab serves all.
 //!
-//! No guide tells this story; it is issue 4's matrix. Each case is observed at the pod's own links: by which one the requests come in, by which the
-//! answers leave. `explain` has to say the same of each.
+//! No guide tells this story; it is issue 4's matrix. Each case is captured at the pod's own links ([`super::probe`]): requests and answers have to pass
+//! by the NIC that [`kinds`] names, and by no other. `explain` has to say the same of each.
 
 mod cases;
+mod kinds;
+mod parties;
+mod services;
 
-use super::pools::{self, DEFAULT_POOLS, LAN};
+use super::pools::{self, DEFAULT_POOLS};
 use super::world::World;
 use super::{Chapter, Fact, Finding, Story};
-use crate::registry::OUTSIDE;
 use crate::shape::Shape;
-use cases::Seen;
+use kinds::KINDS;
 
 /// The story.
 pub const STORY: Story = Story {
@@ -31,47 +33,38 @@ fn shape() -> Shape {
 }
 
 const FACTS: &[Fact] = &[
-    Fact { name: "router: eth0 of the overlay, net1 in the LAN", check: |world| cases::of(world, "router") },
-    Fact { name: "veth: eth0 in the LAN", check: |world| cases::of(world, "veth") },
-    Fact { name: "veth: two NICs in one LAN", check: |world| cases::of(world, "veth-two") },
-    Fact { name: "coordinator overlay, default route on eth0", check: |world| cases::of(world, "overlay") },
-    Fact {
-        name: "coordinator overlay, default route on net1",
-        check: |world| cases::of(world, "overlay-net1"),
-    },
-    Fact { name: "coordinator underlay, one NIC", check: |world| cases::of(world, "underlay") },
-    Fact {
-        name: "coordinator underlay, two NICs in one LAN",
-        check: |world| cases::of(world, "underlay-two"),
-    },
+    Fact { name: "router: eth0 of the overlay, net1 in the LAN", check: |world| cases::of(world, &KINDS[0]) },
+    Fact { name: "coordinator overlay, default route on eth0", check: |world| cases::of(world, &KINDS[1]) },
+    Fact { name: "coordinator overlay, default route on net1", check: |world| cases::of(world, &KINDS[2]) },
+    Fact { name: "veth: eth0 in the LAN", check: |world| cases::of(world, &KINDS[3]) },
+    Fact { name: "veth: two NICs in one LAN", check: |world| cases::of(world, &KINDS[4]) },
+    Fact { name: "coordinator underlay, one NIC", check: |world| cases::of(world, &KINDS[5]) },
+    Fact { name: "coordinator underlay, two NICs in one LAN", check: |world| cases::of(world, &KINDS[6]) },
 ];
 
-/// The pods that are asked, all on the first node.
-const ASKED: [&str; 7] =
-    ["router", "veth", "veth-two", "overlay", "overlay-net1", "underlay", "underlay-two"];
+/// The nodes; all pods of [`KINDS`] are on the first one.
+const NODES: [&str; 2] = ["node1", "node2"];
+const HOME: &str = NODES[0];
 /// A pod of the overlay alone, and one with two NICs, on the second node.
 const PLAIN: &str = "plain";
 const OTHER: &str = "other";
-/// Hosts beside the nodes.
-const HOSTS: [&str; 2] = [LAN, OUTSIDE];
 
 /// Sets the nodes' filter, and makes all pods anew: plugins see the setting when they attach.
 fn begin(world: &World, mode: u8) -> Finding {
-    let all: Vec<&str> = ASKED.into_iter().chain([PLAIN, OTHER]).collect();
+    let all: Vec<&str> = KINDS.iter().map(|kind| kind.pod).chain([PLAIN, OTHER]).collect();
     let old: Vec<&str> = all.iter().copied().filter(|name| world.pod(name).is_ok()).collect();
+    let is_first = old.is_empty();
     world.delete(&old)?;
-    for node in ["node1", "node2"] {
+    for node in NODES {
         world.set_reverse_path_filter(node, mode)?;
+    }
+    if is_first {
+        services::open_to_outsiders(world)?;
+        services::make(world, &all)?;
     }
     world.apply(DEFAULT_POOLS)?;
     world.apply(STORY.manifests)?;
     world.wait_running(&all)?;
-    Ok(format!("{} pods run", all.len()))
-}
-
-/// What a case is allowed to be besides "by the NIC that it came by".
-fn is_expected(seen: &Seen) -> bool {
-    // Packets of the overlay reach a NIC in the LAN from outside of the pod's node, over the LAN: their sender is in the network that is hijacked to
-    // the overlay, so the answer takes that way.
-    seen.asker == PLAIN
+    let served = services::wait(world, &all)?;
+    Ok(format!("{} pods run; {served}", all.len()))
 }

@@ -107,6 +107,7 @@ const STARTED: &[Fact] = &[
     Fact { name: "each pod has eth0 and net1 of the pool, all different", check: routes::addresses_differ },
     Fact { name: "each SpiderEndpoint has interface, pool, address and node", check: objects::endpoints },
     Fact { name: "the pool counts its addresses", check: objects::counted },
+    Fact { name: "kubectl shows the columns of the guide", check: objects::columns },
     Fact { name: "the default route stays on eth0", check: routes::default_on_eth0 },
     Fact { name: "packets from net1's address have net1's default", check: routes::net1_table },
     Fact { name: "the cluster's networks and the node go by eth0 in every table", check: routes::hijacked },
@@ -150,7 +151,7 @@ fn apply(world: &World) -> Finding {
 }
 
 /// Until the cluster has noticed that a node is dead, and the time is over that its pods were given to end.
-const NOTICED: Duration = Duration::from_secs(90);
+const NOTICED: Duration = Duration::from_secs(180);
 
 fn delete(world: &World) -> Finding {
     let pods = world.pods_with(LABEL)?;

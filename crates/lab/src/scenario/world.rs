@@ -1,7 +1,8 @@
 //! A story's view of its lab, from within: the cluster through its API, hosts and pods through the kernel.
 
 use std::cell::RefCell;
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,7 +30,7 @@ use crate::process::{self, network_of};
 use crate::registry::{self, Sandbox};
 use crate::state::State;
 use crate::underlay::Layout;
-use crate::{api, manifest};
+use crate::{api, manifest, proxy};
 
 /// The namespace of all stories.
 pub const NAMESPACE: &str = "default";
@@ -37,8 +38,8 @@ pub const NAMESPACE: &str = "default";
 pub const STATUS_ANNOTATION: &str = "k8s.v1.cni.cncf.io/network-status";
 /// The annotation that selects networks.
 pub const NETWORKS_ANNOTATION: &str = "k8s.v1.cni.cncf.io/networks";
-/// How long a pod may take to start or go.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a pod may take to start or go, on a machine that has much else to do.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running lab.
 pub struct World {
@@ -213,6 +214,19 @@ impl World {
         let request =
             ApiRequest::new(above).get(name, &GetParams::default()).map_err(|why| why.to_string())?;
         self.runtime.block_on(self.client.request(request)).map_err(|why| format!("{path}: {why}"))
+    }
+
+    /// The names of the columns that `kubectl get` shows for a list.
+    pub fn columns(&self, path: &str) -> Result<Vec<String>, String> {
+        let request =
+            http::Request::get(path).header("Accept", "application/json;as=Table;v=v1;g=meta.k8s.io");
+        let request = request.body(Vec::new()).map_err(|why| why.to_string())?;
+        let table: Value =
+            self.runtime.block_on(self.client.request(request)).map_err(|why| format!("{path}: {why}"))?;
+        // Columns of a lower priority are for `-o wide`.
+        let shown =
+            table["columnDefinitions"].as_array().into_iter().flatten().filter(|c| c["priority"] == 0);
+        Ok(shown.filter_map(|column| column["name"].as_str().map(str::to_owned)).collect())
     }
 
     /// Changes an object by a merge patch.
@@ -404,6 +418,26 @@ impl World {
         let link: IfName = link.parse().map_err(|why| format!("{link}: {why}"))?;
         let gone = kernel.delete_links(polynic_net::Place::Pod, std::slice::from_ref(&link));
         gone.map(|()| format!("{link} of {host} is deleted")).map_err(|why| why.to_string())
+    }
+
+    /// A route of a host of the lab by its first NIC.
+    pub fn add_route(&self, host: &str, to: IpNet, gw: IpAddr) -> Finding {
+        let path = self.network_path(Place::Host(host))?.to_string_lossy().into_owned();
+        let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
+        let nic = IfName::new("eth0").map_err(|why| why.to_string())?;
+        let added = Change::add_route(polynic_net::Place::Pod, Route::new(to, &nic).via(gw));
+        kernel.apply(&added).map_err(|why| why.to_string())?;
+        Ok(format!("{added} of {host}"))
+    }
+
+    /// The endpoints to which a node leads packets of Services.
+    pub fn served(&self, node: &str) -> Result<BTreeSet<SocketAddr>, String> {
+        let path = self.network_path(Place::Host(node))?.to_string_lossy().into_owned();
+        let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
+        let mut needs = Needs::default();
+        needs.pod.firewall = proxy::plan::tables().to_vec();
+        let facts = kernel.observe(&needs).map_err(|why| why.to_string())?.pod.unwrap_or_default();
+        Ok(facts.firewall.iter().filter_map(proxy::plan::endpoint).collect())
     }
 
     /// A route of a pod to one address, for as long as what is returned lives.

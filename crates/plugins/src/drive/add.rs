@@ -9,7 +9,7 @@ use super::Job;
 use super::lock::{ContainerLock, SharedLock};
 use super::replaced::Replaced;
 use crate::record::{self, Earlier, RECORD_FORMAT, Record, Slot};
-use crate::{Call, Planned, Role};
+use crate::{Call, Ledger, Planned, Role};
 
 mod on_link;
 
@@ -22,8 +22,9 @@ pub(super) fn add(job: &Job<'_>) -> Result<Success, Error> {
     let lock = ContainerLock::take(job.context.state, call.container_id());
     let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
     let slot = job.slot(&lock.directory);
-    let mut attempt =
-        Attempt { job, kernel: kernel.as_mut(), lock: &lock, slot, dirty: false, replaces: false };
+    let ledger = job.ledger(Verb::Add)?;
+    let kernel = kernel.as_mut();
+    let mut attempt = Attempt { job, kernel, lock: &lock, ledger, slot, dirty: false, replaces: false };
     match attempt.slot.load() {
         Earlier::Nothing => {}
         Earlier::Applied(record) if Some(record.netns) == attempt.kernel.pod_id() => {
@@ -42,6 +43,8 @@ struct Attempt<'a> {
     job: &'a Job<'a>,
     kernel: &'a mut dyn Kernel,
     lock: &'a ContainerLock,
+    /// The replaced plugin's files, if the plugin keeps some.
+    ledger: Option<Box<dyn Ledger>>,
     slot: Slot,
     /// The kernel refused to take something back. The record and the addresses then stay for DEL or the next ADD.
     dirty: bool,
@@ -129,6 +132,7 @@ impl<'a> Attempt<'a> {
             return Err(self.call().error(format!("cannot remove what an interrupted ADD left: {error}")));
         }
         self.job.ipam(Verb::Del)?;
+        self.strike()?;
         self.slot.forget().map_err(|e| self.call().error(e))?;
         // Forgetting the last record takes the directory along; the lock needs it.
         std::fs::create_dir_all(&self.lock.directory).map_err(|e| self.call().error(e))
@@ -165,6 +169,9 @@ impl<'a> Attempt<'a> {
         if let Err(e) = self.job.ipam(Verb::Del) {
             (self.job.context.warn)(&format!("cannot release addresses after a failed ADD: {e}"));
         }
+        if let Err(e) = self.strike() {
+            (self.job.context.warn)(&format!("{}: {e}", self.call().whom()));
+        }
         let given_up = if self.replaces { self.slot.abandon() } else { self.slot.forget() };
         if let Err(e) = given_up {
             (self.job.context.warn)(&describe(&e));
@@ -188,7 +195,7 @@ impl<'a> Attempt<'a> {
             // Found out now, an answer that cannot be given leaves nothing to clean up.
             planned.result.check_convertible(self.call().conf.cni_version)?;
             left -= 1;
-            match self.apply(&planned)? {
+            match self.apply(&facts, &planned)? {
                 None => return Ok(planned.result),
                 Some(stale) if left == 0 => return Err(stale),
                 Some(_) => {}
@@ -197,7 +204,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Notes, applies, notes. `Some` is an error that fresh facts may mend; everything is taken back by then.
-    fn apply(&mut self, planned: &Planned) -> Result<Option<Error>, Error> {
+    fn apply(&mut self, facts: &Facts, planned: &Planned) -> Result<Option<Error>, Error> {
         let record = self.record(planned)?;
         self.slot.intend(&record).map_err(|e| self.call().error(describe(&e)))?;
         let applied = match transaction::apply(self.kernel, &planned.plan) {
@@ -211,17 +218,25 @@ impl<'a> Attempt<'a> {
                 return if e.is_stale() && !self.dirty { Ok(Some(error)) } else { Err(error) };
             }
         };
-        if let Err(error) = self.settle() {
+        if let Err(error) = self.finish(facts, &planned.result) {
             let remains = applied.undo(self.kernel, &planned.plan);
             self.note_remains(&remains);
             return Err(error);
         }
-        if let Err(e) = self.slot.commit() {
-            let remains = applied.undo(self.kernel, &planned.plan);
-            self.note_remains(&remains);
-            return Err(self.call().error(describe(&e)));
-        }
         Ok(None)
+    }
+
+    /// What is left to do when the kernel has everything: from here on the attachment is made.
+    fn finish(&mut self, facts: &Facts, result: &Success) -> Result<(), Error> {
+        self.settle()?;
+        if let Some(ledger) = &self.ledger {
+            ledger.enter(self.call(), facts, result).map_err(|e| self.call().explain(e))?;
+        }
+        self.slot.commit().map_err(|e| self.call().error(describe(&e)))
+    }
+
+    fn strike(&self) -> Result<(), Error> {
+        self.ledger.as_ref().map_or(Ok(()), |ledger| ledger.strike(self.call()))
     }
 
     /// A chained plugin does not know where the addresses are from; if not from the agent, nobody has to be told.

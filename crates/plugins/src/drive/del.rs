@@ -17,9 +17,11 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     let lock = ContainerLock::take_existing(job.context.state, call.container_id());
     let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
     let slot = lock.as_ref().map(|l| job.slot_to_remove(&l.directory));
+    let ledger = job.ledger(Verb::Del)?;
     let on_link = crate::ipam::works_on_link(job.attachment.ipam_type(call));
     let released = on_link.then(|| job.ipam(Verb::Del));
     let errors = match slot.as_ref().map_or(Earlier::Nothing, Slot::load) {
+        _ if ledger.as_ref().is_some_and(|ledger| !ledger.is_ours()) => Vec::new(),
         Earlier::Nothing if is_kept_by_another(job, lock.as_ref()) => Vec::new(),
         Earlier::Nothing => remove_leftovers(job, kernel.as_mut()),
         earlier => remove_recorded(job, kernel.as_mut(), earlier.records())?,
@@ -27,8 +29,11 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     if let Some(error) = errors.into_iter().next() {
         return Err(call.error(error));
     }
-    sweep(job, kernel.as_mut());
+    if ledger.as_ref().is_none_or(|ledger| ledger.is_ours()) {
+        sweep(job, kernel.as_mut());
+    }
     released.unwrap_or_else(|| job.ipam(Verb::Del))?;
+    ledger.map_or(Ok(()), |ledger| ledger.strike(call)).map_err(|e| call.explain(e))?;
     slot.map_or(Ok(()), |s| s.forget()).map_err(|e| call.error(describe(&e)))
 }
 

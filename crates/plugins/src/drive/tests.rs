@@ -367,6 +367,22 @@ fn status_is_50_without_a_master() {
 }
 
 #[test]
+fn status_is_50_while_the_master_is_down() {
+    let world = World::new();
+    let conf = configurations().remove(0);
+    let down = Change::up(Place::Host, &"eth0".parse().unwrap()).inverse().unwrap();
+    world.door.host(|host| {
+        host.change(&down);
+    });
+    let error = world.call_in(Verb::Status, &conf, "", "").unwrap_err();
+    assert_eq!((error.code, error.msg.as_str()), (50, "master eth0 is down"));
+    world.door.host(|host| {
+        host.up("eth0");
+    });
+    world.call_in(Verb::Status, &conf, "", "").unwrap();
+}
+
+#[test]
 fn every_result_version_can_be_answered_or_is_refused_before_anything_is_done() {
     for version in ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
         for mut conf in configurations() {
@@ -507,5 +523,26 @@ fn a_second_plugin_of_a_type_in_the_chain_is_no_repetition() {
             _ => assert!(second.unwrap_err().msg.contains("exists"), "{conf}"),
         }
         assert_same(&state, &world.state(), &conf.to_string());
+    }
+}
+
+/// The kernel gives hardware back under the name that it had in the pod.
+#[test]
+fn hardware_of_a_vanished_namespace_gets_its_old_name() {
+    for device in [json!({"device": "eth1"}), json!({"hwaddr": "02:00:00:00:00:11"})] {
+        let world = World::new();
+        world.door.host(|host| {
+            host.mac("eth1", "02:00:00:00:00:11");
+        });
+        let mut conf = json!({"cniVersion": "1.1.0", "name": "lab", "type": "host-device"});
+        conf.as_object_mut().unwrap().extend(device.as_object().unwrap().clone());
+        world.add(&conf).unwrap();
+        world.door.remove_netns(NETNS);
+        let there = |name: &str| {
+            world.door.snapshot().lines().iter().any(|l| l.starts_with(&format!("host: link {name} ")))
+        };
+        assert!(there("net1"), "{:?}", world.door.snapshot());
+        world.call(Verb::Del, &conf).unwrap();
+        assert!(there("eth1") && !there("net1"), "{:?}", world.door.snapshot());
     }
 }

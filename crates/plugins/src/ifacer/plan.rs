@@ -54,7 +54,7 @@ fn refuse_other_vlan(node: &NsFacts, wanted: &IfName, id: u16) -> Result<(), Str
 }
 
 fn vlan_name(base: &IfName, id: u16) -> Result<IfName, String> {
-    IfName::new(&format!("{base}.{id}")).map_err(|why| why.to_string())
+    IfName::new(format!("{base}.{id}")).map_err(|why| why.to_string())
 }
 
 /// The bond of these ports; one that is there is used as it is.

@@ -5,7 +5,7 @@
 mod select;
 
 use polynic_cni::{Error, Interface, Success};
-use polynic_net::{Attr, Change, Entropy, Facts, LinkFact, LinkNeed, LinkRef, Needs, Place, Plan};
+use polynic_net::{Attr, Change, Entropy, Facts, IfName, LinkFact, LinkNeed, LinkRef, Needs, Place, Plan};
 
 use self::select::{Found, Selector};
 use crate::addressing::{self, Announce};
@@ -37,6 +37,20 @@ impl Device {
     fn find<'f>(&self, call: &Call<'_>, facts: &'f Facts) -> Result<Found<'f>, Error> {
         let found = self.selector.find(self.sysfs.as_ref(), &facts.host.links);
         found.map_err(|why| call.error(format!("failed to find host device: {why}")))
+    }
+
+    /// The device on the node under the pod's name for it, or under its number where that was taken, and what its alias says it was called.
+    fn given_back<'f>(&self, call: &Call<'_>, facts: &'f Facts) -> Option<(&'f LinkFact, IfName)> {
+        let link = match &self.selector {
+            Selector::Name(name) => facts.host.links.iter().find(|link| link.alias.as_ref() == Some(name)),
+            _ => match self.find(call, facts) {
+                Ok(Found::Link(link)) => Some(link),
+                _ => None,
+            },
+        }?;
+        let foreign = link.name != call.ifname && link.name.as_str() != format!("dev{}", link.index);
+        let home = IfName::new(link.alias.as_ref()?).ok()?;
+        (!foreign && home != link.name).then_some((link, home))
     }
 
     fn result(call: &Call<'_>, ipam: Option<&Success>, link: Option<&LinkFact>) -> Success {
@@ -109,7 +123,19 @@ impl Attachment for Device {
     fn leftover_needs(&self, call: &Call<'_>) -> Needs {
         let mut needs = Needs::default();
         needs.pod.link(&call.ifname);
+        needs.host.links = LinkNeed::All;
         needs
+    }
+
+    /// Where the pod's namespace went first, the kernel has given hardware back as it was in the pod.
+    fn sweep(&self, call: &Call<'_>, facts: &Facts) -> Vec<Change> {
+        let found = self.given_back(call, facts);
+        let Some((link, home)) = found.filter(|(_, home)| facts.host.link(home).is_none()) else {
+            return Vec::new();
+        };
+        let (alias, none) = (Attr::Alias(home.to_string()), Attr::Alias(String::new()));
+        let from = LinkRef { place: Place::Host, name: link.name.clone() };
+        vec![Change::attr(Place::Host, &link.name, alias, none), Change::move_link(from, Place::Host, &home)]
     }
 
     /// The alias says where the link belongs; a link without one is not ours to move.
@@ -118,7 +144,7 @@ impl Attachment for Device {
         let Some((link, alias)) = link.and_then(|link| Some((link, link.alias.clone()?))) else {
             return Leftovers::default();
         };
-        let Ok(name) = polynic_net::IfName::new(&alias) else { return Leftovers::default() };
+        let Ok(name) = IfName::new(&alias) else { return Leftovers::default() };
         let mut changes = Vec::new();
         if link.up {
             changes.push(Change::attr(Place::Pod, &call.ifname, Attr::Up(true), Attr::Up(false)));

@@ -112,6 +112,12 @@ fn file(named: &str, default: &str) -> PathBuf {
 }
 
 impl Options {
+    /// A file that is put aside at the usual size, and of which the usual number is kept.
+    pub(crate) fn new(file: String, level: Level) -> Self {
+        let max_bytes = DEFAULT_MEGABYTES.saturating_mul(MEGABYTE);
+        Self { file: file.into(), level, max_bytes, max_age_days: Some(5), max_backups: Some(5) }
+    }
+
     /// The object `log_options`. A level of another name is info.
     ///
     /// # Errors
@@ -144,6 +150,28 @@ impl Options {
             max_age_days: limit(o.log_max_age, 30),
             max_backups: limit(o.log_max_count, 10).and_then(|n| usize::try_from(n).ok()),
         }))
+    }
+}
+
+/// `log_file` and `log_level` of `whereabouts`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Flat {
+    log_file: String,
+    log_level: String,
+}
+
+impl Flat {
+    /// None without a file. Its levels are `debug`, `verbose`, `error` and `panic`; another one, or none, says what calls did.
+    pub(crate) fn options(self) -> Option<Options> {
+        let level = Level::from_name(&self.log_level).unwrap_or(Level::Info);
+        (!self.log_file.is_empty()).then(|| Options {
+            file: PathBuf::from(self.log_file),
+            level,
+            max_bytes: DEFAULT_MEGABYTES * MEGABYTE,
+            max_age_days: Some(5),
+            max_backups: Some(5),
+        })
     }
 }
 

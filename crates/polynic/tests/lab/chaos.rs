@@ -1,11 +1,13 @@
 //! Everything at once: pods come and go in random order on four nodes, more of them than the pool has addresses, while agents and the
-//! controller are killed, the API server stands still, the pool is edited and a node is taken away. Afterwards every pod that can run
-//! runs, no address is there twice, none is lost, and the checker finds nothing.
+//! controller are killed, the API server, the controller and all agents stand still for a time, the pool is edited, a node loses its power and boots
+//! again, and another is taken away. Afterwards every pod that can run runs, no address is there twice, none is lost, and the checker finds nothing.
 //!
-//! `POLYNIC_CHAOS_PODS` says how many pods are made in all, `POLYNIC_CHAOS_SEED` in which order things happen.
+//! `POLYNIC_CHAOS_PODS` says how many pods are made in all, `POLYNIC_CHAOS_SEED` in which order things happen, `POLYNIC_CHAOS_OUTAGE` for how many
+//! seconds things stand still.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -19,8 +21,10 @@ const PODS: usize = 90;
 const BATCH: usize = 9;
 /// Addresses of the pool; two more when it is edited.
 const ADDRESSES: usize = 30;
-/// How long what must come may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Seconds of an outage unless the environment says otherwise.
+const OUTAGE: u64 = 3;
+/// How long what must come may take, on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(240);
 /// Pods that exist at most: more than there are addresses.
 const MOST: usize = 40;
 
@@ -60,6 +64,9 @@ struct Chaos {
     alive: Vec<String>,
     made: usize,
     killed: usize,
+    outage: Duration,
+    /// Whoever lets things go on that stand still.
+    resumers: Vec<JoinHandle<()>>,
 }
 
 #[test]
@@ -67,9 +74,14 @@ fn whatever_dies_no_address_is_doubled_or_lost() {
     let Some(cluster) = Cluster::with(&["--nodes", "4", "--spiderpool"]) else { return };
     let seed = number("POLYNIC_CHAOS_SEED").unwrap_or_else(|| u64::from(std::process::id())).max(1);
     let pods = number("POLYNIC_CHAOS_PODS").and_then(|n| usize::try_from(n).ok()).unwrap_or(PODS);
-    eprintln!("POLYNIC_CHAOS_SEED={seed} POLYNIC_CHAOS_PODS={pods}");
+    let outage = Duration::from_secs(number("POLYNIC_CHAOS_OUTAGE").unwrap_or(OUTAGE));
+    eprintln!(
+        "POLYNIC_CHAOS_SEED={seed} POLYNIC_CHAOS_PODS={pods} POLYNIC_CHAOS_OUTAGE={}",
+        outage.as_secs()
+    );
     cluster.apply(NETWORK);
-    let mut chaos = Chaos { cluster, dice: Dice(seed), alive: Vec::new(), made: 0, killed: 0 };
+    let (dice, alive) = (Dice(seed), Vec::new());
+    let mut chaos = Chaos { cluster, dice, alive, made: 0, killed: 0, outage, resumers: Vec::new() };
     let mut step = 0;
     while chaos.made < pods {
         chaos.misfortune(step);
@@ -82,6 +94,7 @@ fn whatever_dies_no_address_is_doubled_or_lost() {
     assert!(chaos.killed > 2, "daemons were killed: {}", chaos.killed);
     let too_many = chaos.alive.len().saturating_sub(ADDRESSES - 2);
     chaos.delete(too_many);
+    chaos.resumers.drain(..).for_each(|resumer| resumer.join().unwrap());
     chaos.everything_runs();
     let rest = chaos.alive.len();
     chaos.delete(rest);
@@ -98,24 +111,51 @@ impl Chaos {
     fn misfortune(&mut self, step: usize) {
         match step {
             3 => self.edit_the_pool(),
+            4 => self.power_cycle("node3"),
             5 => drop(self.cluster.labs.ok(&["node", "remove", "node4"])),
             6 => self.stop_the_api_server(),
+            7 => self.hold_up("controller"),
+            8 => self.hold_up("agent"),
             _ => match self.dice.below(3) {
-                0 => self.kill("spiderpool-controller"),
+                0 => self.kill("controller"),
                 _ => self.kill("agent"),
             },
         }
     }
 
     /// Ends one daemon of the lab, chosen by chance among those of a kind.
-    fn kill(&mut self, what: &str) {
-        let word = if what == "agent" { "agent" } else { "controller" };
-        let mut found = self.daemons(word);
-        if !found.is_empty() {
-            let victim = found.swap_remove(self.dice.below(found.len()));
-            signal("KILL", victim);
-            self.killed += 1;
-        }
+    fn kill(&mut self, word: &str) {
+        let mut found = self.some_daemons(word);
+        signal("KILL", found.swap_remove(self.dice.below(found.len())));
+        self.killed += 1;
+    }
+
+    /// One that was killed a moment ago is about to be started again.
+    fn some_daemons(&self, word: &str) -> Vec<u32> {
+        let mut found = Vec::new();
+        eventually("a daemon is not started again", || {
+            found = self.daemons(word);
+            !found.is_empty()
+        });
+        found
+    }
+
+    /// All daemons of a kind stand still for the time of an outage, and pods come and go meanwhile: connections to them are accepted, and nobody
+    /// answers.
+    fn hold_up(&mut self, word: &str) {
+        let found = self.some_daemons(word);
+        found.iter().for_each(|pid| signal("STOP", *pid));
+        let outage = self.outage;
+        self.resumers.push(std::thread::spawn(move || {
+            std::thread::sleep(outage);
+            found.iter().for_each(|pid| signal("CONT", *pid));
+        }));
+    }
+
+    /// A node loses its power and boots again, before anybody has noticed: its pods are made anew on it, and keep their addresses.
+    fn power_cycle(&self, node: &str) {
+        self.cluster.labs.ok(&["node", "kill", node]);
+        self.cluster.labs.ok(&["node", "start", node]);
     }
 
     /// The lab's processes of the node program with this word on their command line.
@@ -144,7 +184,7 @@ impl Chaos {
             .collect();
         assert!(!supervisors.is_empty(), "there is a supervisor");
         supervisors.iter().for_each(|pid| signal("STOP", *pid));
-        std::thread::sleep(Duration::from_secs(4));
+        std::thread::sleep(self.outage);
         supervisors.iter().for_each(|pid| signal("CONT", *pid));
     }
 

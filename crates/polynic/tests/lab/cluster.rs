@@ -74,7 +74,7 @@ impl Cluster {
     }
 
     pub fn roll_out(&self, workload: &str) {
-        let done = self.ok(&["rollout", "status", workload, "--timeout=30s"]);
+        let done = self.ok(&["rollout", "status", workload, "--timeout=120s"]);
         assert!(done.contains("roll") || done.contains("complete"), "{done}");
     }
 }

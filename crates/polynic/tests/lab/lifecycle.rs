@@ -50,7 +50,7 @@ fn nodes_reach_each_other_the_router_and_what_is_behind_it() {
         [("node/node1", "192.168.1.11"), ("node/node2", "198.51.100.10"), ("host/outside", "192.168.1.10")]
     {
         let shell = format!("exec 3<>/dev/tcp/{to}/9");
-        let tried = labs.run(&["exec", from, "--", "timeout", "5", "bash", "-c", &shell]);
+        let tried = labs.run(&["exec", from, "--", "timeout", "60", "bash", "-c", &shell]);
         assert!(text(&tried.stderr).contains("refused"), "{from} -> {to}: {}", text(&tried.stderr));
     }
     labs.ok(&["down"]);
@@ -66,6 +66,8 @@ fn exec_passes_on_exit_status_and_shows_the_node() {
     assert_eq!(labs.run(&["exec", "node/node1", "--", "sh", "-c", "kill -9 $$"]).status.code(), Some(137));
     let files = labs.ok(&["exec", "node/node1", "--", "ls", "/etc/cni/net.d", "/opt/cni/bin"]);
     assert!(files.contains("00-multus.conf") && files.contains("polynic"), "{files}");
+    let program = labs.run(&["exec", "node/node1", "--", "sh", "-c", "command -v polynic"]);
+    assert_eq!(text(&program.stdout).trim(), "/opt/cni/bin/polynic", "a node's programs are found by name");
     let missing = labs.run(&["exec", "nobody", "--", "true"]);
     assert!(text(&missing.stderr).contains("no running pod \"nobody\""), "{}", text(&missing.stderr));
     labs.ok(&["down"]);

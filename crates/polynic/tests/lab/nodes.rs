@@ -47,13 +47,15 @@ fn nodes_join_die_come_back_and_leave() {
     cluster.apply(MANIFESTS);
     cluster.roll_out("deployment/web");
     assert!(cluster.labs.ok(&["node", "add"]).contains("node3 is ready"));
+    wait_until("daemons do not come to nodes that come later", || {
+        pods(&cluster, "agent", "node3").len() == 1
+    });
     cluster.roll_out("daemonset/agent");
-    assert_eq!(pods(&cluster, "agent", "node3").len(), 1, "daemons come to nodes that come later");
     reach_all_nodes(&cluster);
 
     cluster.labs.ok(&["node", "kill", "node2"]);
     assert!(!cluster.labs.run(&["exec", "node/node2", "--", "true"]).status.success());
-    cluster.ok(&["wait", "node/node2", "--for=condition=Ready=Unknown", "--timeout=60s"]);
+    cluster.ok(&["wait", "node/node2", "--for=condition=Ready=Unknown", "--timeout=120s"]);
     wait_until("pods of the dead node are not replaced", || {
         cluster.field("deployment/web", ".status.availableReplicas") == "4"
             && pods(&cluster, "web", "node2").iter().all(|(_, ending)| *ending)
@@ -86,12 +88,17 @@ fn nodes_join_die_come_back_and_leave() {
 /// From a pod on the first node to the daemons of all others.
 fn reach_all_nodes(cluster: &Cluster) {
     let from = &pods(cluster, "agent", "node1")[0].0;
-    let ips = cluster.ok(&["get", "pods", "-l", "app=agent", "-o", "jsonpath={.items[*].status.podIP}"]);
-    for ip in ips.split_whitespace() {
-        // A closed port answers too: "refused" proves that packets went both ways.
-        let shell = format!("exec 3<>/dev/tcp/{ip}/9");
-        let tried = cluster.labs.run(&["exec", from, "--", "timeout", "5", "bash", "-c", &shell]);
-        let words = crate::labs::text(&tried.stderr);
-        assert!(words.contains("refused"), "{from} -> {ip}: {words}");
-    }
+    // Addresses change while pods are made anew, and the objects follow.
+    wait_until("a daemon is not reached", || {
+        let path = "jsonpath={.items[*].status.podIP}";
+        let ips = cluster.ok(&["get", "pods", "-l", "app=agent", "-o", path]);
+        ips.split_whitespace().count() >= 3 && ips.split_whitespace().all(|ip| is_reached(cluster, from, ip))
+    });
+}
+
+fn is_reached(cluster: &Cluster, from: &str, ip: &str) -> bool {
+    // A closed port answers too: "refused" proves that packets went both ways.
+    let shell = format!("exec 3<>/dev/tcp/{ip}/9");
+    let tried = cluster.labs.run(&["exec", from, "--", "timeout", "20", "bash", "-c", &shell]);
+    crate::labs::text(&tried.stderr).contains("refused")
 }

@@ -51,12 +51,12 @@ fn every_nic_is_reachable_both_ways_and_explained() {
 
 #[test]
 fn every_fact_of_macvlan_overlay_holds() {
-    told("macvlan-overlay", 18);
+    told("macvlan-overlay", 19);
 }
 
 #[test]
 fn every_fact_of_macvlan_standalone_holds() {
-    told("macvlan-standalone", 14);
+    told("macvlan-standalone", 15);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn every_fact_of_mac_and_conflict_holds() {
 
 #[test]
 fn every_fact_of_spiderpool_calico_holds() {
-    told("spiderpool-calico", 31);
+    told("spiderpool-calico", 32);
 }
 
 #[test]

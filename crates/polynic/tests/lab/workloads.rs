@@ -73,6 +73,39 @@ impl Drop for Running {
     }
 }
 
+/// A command that goes on talking, and its first line once there is one.
+struct Following {
+    _process: Running,
+    lines: std::sync::mpsc::Receiver<String>,
+}
+
+impl Following {
+    fn start(mut command: std::process::Command) -> Following {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let words = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = std::sync::mpsc::channel();
+        // It reads until the end, or the command would not survive.
+        std::thread::spawn(move || {
+            words.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
+        });
+        Following { _process: Running(child), lines }
+    }
+
+    /// Does something to be told about until something is told.
+    fn first_line(&self, mut again: impl FnMut()) -> String {
+        let mut line = String::new();
+        wait_until("nothing is told", || {
+            let told = self.lines.recv_timeout(std::time::Duration::from_secs(5));
+            if told.is_err() {
+                again();
+            }
+            line = told.unwrap_or_default();
+            !line.is_empty()
+        });
+        line
+    }
+}
+
 #[test]
 fn kubectl_runs_workloads_from_apply_to_delete() {
     let Some(cluster) = Cluster::start() else { return };
@@ -80,7 +113,7 @@ fn kubectl_runs_workloads_from_apply_to_delete() {
     for workload in ["deployment/web", "statefulset/db", "daemonset/agent"] {
         cluster.roll_out(workload);
     }
-    cluster.ok(&["wait", "--for=condition=Ready", "pod/client", "--timeout=30s"]);
+    cluster.ok(&["wait", "--for=condition=Ready", "pod/client", "--timeout=120s"]);
     wide_listings_and_descriptions(&cluster);
     services_reach_ready_pods(&cluster);
     exec_logs_and_port_forward(&cluster);
@@ -120,34 +153,43 @@ fn wide_listings_and_descriptions(cluster: &Cluster) {
 
 fn services_reach_ready_pods(cluster: &Cluster) {
     let curl = |from: &[&str], url: &str| {
-        let output = cluster.labs.run(&[&["exec"], from, &["--", "curl", "-sS", "-m", "5", url]].concat());
+        let output = cluster.labs.run(&[&["exec"], from, &["--", "curl", "-sS", "-m", "20", url]].concat());
         text(&output.stdout) + &text(&output.stderr)
     };
+    // Each node's rules follow the endpoints in their own time.
+    let answered = |from: &[&str], url: &str, fits: &dyn Fn(&str) -> bool| {
+        let mut page = String::new();
+        wait_until(&format!("{from:?} -> {url}"), || {
+            page = curl(from, url);
+            fits(&page)
+        });
+        page
+    };
+    let by_web = |page: &str| page.contains("Hostname: web-");
     let [v4, v6] = [0, 1].map(|n| cluster.field("service/web", &format!(".spec.clusterIPs[{n}]")));
     assert!(v4.starts_with("10.233.") && v6.starts_with("fd00:10:233::"), "the lab's own ranges: {v4} {v6}");
     let mut servers = std::collections::BTreeSet::new();
     wait_until("not all pods behind the Service are reached", || {
-        let page = curl(&["client"], &format!("http://{v4}/"));
-        assert!(page.contains("Hostname: web-") && page.contains("Client: 10.244."), "{page}");
+        let page = answered(&["client"], &format!("http://{v4}/"), &by_web);
+        assert!(page.contains("Client: 10.244."), "{page}");
         servers.extend(page.lines().next().map(str::to_owned));
         servers.len() == 2
     });
-    let page = curl(&["client"], &format!("http://[{v6}]/"));
+    let page = answered(&["client"], &format!("http://[{v6}]/"), &by_web);
     assert!(page.contains("Client: [fd00:10:244:"), "{page}");
-    let page = curl(&["node/node1"], &format!("http://{v4}/"));
-    assert!(page.contains("Hostname: web-"), "{page}");
+    answered(&["node/node1"], &format!("http://{v4}/"), &by_web);
     let port = cluster.field("service/web", ".spec.ports[0].nodePort");
-    let page = curl(&["host/outside"], &format!("http://192.168.1.10:{port}/"));
-    assert!(
-        page.contains("Hostname: web-") && !page.contains("Client: 198.51.100.10"),
-        "masqueraded: {page}"
-    );
+    let page = answered(&["host/outside"], &format!("http://192.168.1.10:{port}/"), &by_web);
+    assert!(!page.contains("Client: 198.51.100.10"), "masqueraded: {page}");
     let nobody = cluster.field("service/nobody", ".spec.clusterIP");
-    let refused = curl(&["client"], &format!("http://{nobody}/"));
-    assert!(refused.contains("onnect to server") && !refused.contains("timed out"), "{refused}");
+    answered(&["client"], &format!("http://{nobody}/"), &|said| {
+        said.contains("onnect to server") && !said.contains("timed out")
+    });
     let udp = format!("exec 3<>/dev/udp/{v4}/53; echo question >&3; timeout 5 head -1 <&3");
-    let answer = cluster.labs.ok(&["exec", "client", "--", "bash", "-c", &udp]);
-    assert!(answer.contains("question") && answer.starts_with("web-"), "{answer}");
+    wait_until("nobody answers over UDP", || {
+        let answer = text(&cluster.labs.run(&["exec", "client", "--", "bash", "-c", &udp]).stdout);
+        answer.contains("question") && answer.starts_with("web-")
+    });
     // A pod reaches itself through its Service: one of two tries in the mean, so all of many cannot miss.
     let own = cluster.web();
     wait_until("a pod does not reach itself", || curl(&[&own], &format!("http://{v4}/")).contains(&own));
@@ -179,13 +221,12 @@ fn exec_logs_and_port_forward(cluster: &Cluster) {
     assert!(cluster.ok(&["exec", &pod, "--", "cat", "/proc/net/fib_trie"]).contains("10.244."));
     let missing = cluster.run(&["exec", &pod, "-c", "nothing", "--", "true"]);
     assert!(text(&missing.stderr).contains("container nothing is not valid"), "{}", text(&missing.stderr));
-    let mut follow =
-        Running(cluster.command(&["logs", "-f", "--tail=0", &pod]).stdout(Stdio::piped()).spawn().unwrap());
+    let follow = Following::start(cluster.command(&["logs", "-f", "--tail=0", &pod]));
     for websockets in ["true", "false"] {
         assert!(forwarded(cluster, &pod, websockets).contains(&format!("Hostname: {pod}")));
     }
-    let mut line = String::new();
-    BufReader::new(follow.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // It shows what is written once it is there.
+    let line = follow.first_line(|| drop(forwarded(cluster, &pod, "true")));
     assert!(line.contains("GET /forwarded"), "{line}");
     assert!(cluster.ok(&["logs", &pod, "--tail=1"]).contains("GET /forwarded"));
     assert!(cluster.ok(&["logs", &pod]).contains("listening on TCP port 80"));
@@ -210,17 +251,21 @@ fn forwarded(cluster: &Cluster, pod: &str, websockets: &str) -> String {
 
 fn rollouts_forth_and_back(cluster: &Cluster) {
     let image = || cluster.field("deployment/web", ".spec.template.spec.containers[0].image");
-    let watch = cluster
-        .command(&["get", "pods", "-l", "app=web", "--watch-only", "-o", "name"])
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut watch = Running(watch.unwrap());
+    let watch =
+        Following::start(cluster.command(&["get", "pods", "-l", "app=web", "--watch-only", "-o", "name"]));
     let before = cluster.web();
     cluster.ok(&["set", "image", "deployment/web", "main=nginx:2"]);
     cluster.roll_out("deployment/web");
-    assert_ne!(cluster.web(), before, "the pods are new ones");
-    let mut seen = String::new();
-    BufReader::new(watch.0.stdout.take().unwrap()).read_line(&mut seen).unwrap();
+    // The old ones may take their time to go.
+    wait_until("the pods are not new ones", || {
+        !cluster.ok(&["get", "pods", "-l", "app=web", "-o", "name"]).contains(&before)
+    });
+    let mut change = 0;
+    let seen = watch.first_line(|| {
+        change += 1;
+        let label = format!("seen=x{change}");
+        cluster.ok(&["label", "pods", "-l", "app=web", "--overwrite", &label]);
+    });
     assert!(seen.starts_with("pod/web-"), "{seen}");
     cluster.ok(&["rollout", "undo", "deployment/web"]);
     cluster.roll_out("deployment/web");
@@ -237,7 +282,7 @@ fn rollouts_forth_and_back(cluster: &Cluster) {
     cluster.roll_out("deployment/web");
     assert_eq!(cluster.field("deployment/web", ".status.availableReplicas"), "4");
     cluster.ok(&["scale", "statefulset/db", "--replicas=1"]);
-    cluster.ok(&["wait", "--for=delete", "pod/db-1", "--timeout=30s"]);
+    cluster.ok(&["wait", "--for=delete", "pod/db-1", "--timeout=120s"]);
 }
 
 fn everything_goes(cluster: &Cluster) {

@@ -5,6 +5,7 @@ use polynic_kernel::netns::Netns;
 use serde_json::{Value, json};
 
 use super::agent;
+use crate::card::Card;
 
 /// The node's address, a service on it, the other overlay pod, a host beyond the router: IPv4 and IPv6.
 pub(super) const NODE: [&str; 2] = ["192.168.1.10", "fd00:1::10"];
@@ -12,8 +13,13 @@ pub(super) const SERVICE: [&str; 2] = ["10.233.0.1", "fd00:96::1"];
 pub(super) const OVERLAY: [&str; 2] = ["10.244.0.77", "fd00:244::77"];
 pub(super) const OUTSIDE: [&str; 2] = ["198.51.100.7", "2001:db8::7"];
 
+/// A function of the node's card, see [`Site::insert_card`]: the card and its functions' link are filled in there.
+pub(super) const NET1_VF: Nic = Nic { name: "net1", master: "vf2", addresses: ["10.66.0.71", "fd00:66::71"] };
+
 pub(super) struct Site {
     pub(super) node: Node,
+    /// What `vf2` is a function of.
+    pub(super) card: Option<Card>,
     /// Another pod of the overlay.
     pub(super) other: Pod,
     rp_filter: u8,
@@ -40,7 +46,10 @@ pub(super) const NET2_B: Nic = Nic { name: "net2", master: "eth1", addresses: ["
 
 impl Nic {
     fn gateways(&self) -> [&'static str; 2] {
-        if self.master == "eth0" { ["192.168.1.1", "fd00:1::1"] } else { ["10.66.0.1", "fd00:66::1"] }
+        match self.master {
+            "eth0" => ["192.168.1.1", "fd00:1::1"],
+            _ => ["10.66.0.1", "fd00:66::1"],
+        }
     }
 
     /// A macvlan with both families and default routes.
@@ -94,10 +103,35 @@ impl Site {
         let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
         set(node.netns(), &filters, &rp_filter.to_string());
         let other = Pod::new();
-        let site = Self { node, other, rp_filter, polices };
+        let site = Self { node, card: None, other, rp_filter, polices };
         site.prepare(&site.other);
         site.overlay(&site.other, OVERLAY);
         Some(site)
+    }
+
+    /// Adds a card, whose function's link `vf2` is in the network of `eth1`. False: this kernel has no such cards.
+    pub(super) fn insert_card(&mut self) -> bool {
+        let wire = self.node.wire().path.trim_start_matches("/run/netns/").to_owned();
+        self.node.ip(&format!("link add vf2 type veth peer name wirev netns {wire}"));
+        self.node.wire().ip("address flush dev wireb
+             link add lan type bridge
+             link set wireb master lan
+             link set wirev master lan
+             address add 10.66.0.1/16 dev lan
+             address add fd00:66::1/64 dev lan nodad
+             link set wirev up
+             link set lan up");
+        self.card = Card::insert(&self.node, "vf2");
+        self.card.is_some()
+    }
+
+    /// The configuration of an interface: a macvlan, or the card's function.
+    pub(super) fn conf(&self, nic: Nic) -> Value {
+        let mut conf = nic.conf();
+        if let Some(card) = self.card.as_ref().filter(|_| nic.master == "vf2") {
+            (conf["type"], conf["deviceID"]) = (json!("sriov"), json!(card.vf));
+        }
+        conf
     }
 
     /// A pod's namespace with the node's reverse path filtering, in which addresses are of use at once.
@@ -143,7 +177,7 @@ impl Site {
 
     /// Attaches a macvlan and calls the plugin after it; answers that call, with what the macvlan answered as prevResult.
     pub(super) fn attach(&self, pod: &Pod, nic: Nic, plugin: &Value) -> (Call, Value) {
-        let prev = call(pod, nic.name, nic.conf()).add();
+        let prev = call(pod, nic.name, self.conf(nic)).add();
         let mut conf = plugin.clone();
         conf["cniVersion"] = json!("1.0.0");
         conf["name"] = json!(format!("lan-{}", nic.name));

@@ -71,7 +71,8 @@ fn a_service_is_spread_over_its_ready_endpoints() {
         [
             "marked mark masquerade",
             "from 10.244.1.2/32 to 10.244.1.2/32 masquerade",
-            "from 10.244.2.2/32 to 10.244.2.2/32 masquerade"
+            "from 10.244.2.2/32 to 10.244.2.2/32 masquerade",
+            "from 10.244.0.0/16 to not 10.244.0.0/16 masquerade"
         ]
     );
     assert!(lines(&rules, "unserved").is_empty());

@@ -153,7 +153,7 @@ pub fn nodes(world: &World) -> Finding {
 
 pub fn stranger(world: &World) -> Finding {
     let (there, to) = (world.network(Host(STRANGER))?, address(world, NGINX, "net1")?);
-    match packet::ping(&there, None, to) {
+    match packet::glimpse(&there, to) {
         Err(_) => Ok(format!("{to} does not answer {STRANGER}")),
         Ok(_) => Err(format!("{STRANGER} reaches {to}")),
     }

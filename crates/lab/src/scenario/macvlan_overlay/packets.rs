@@ -74,7 +74,14 @@ pub fn answers_eth0(world: &World) -> Finding {
             answered_by(world, Pod(one), other, address, "eth0")?;
         }
     }
-    Ok("from other pods, both families".to_owned())
+    each(world, |world, pod| {
+        for address in addresses(world, pod, "eth0")? {
+            for from in [Host(LAN), Host(OUTSIDE)] {
+                answered_by(world, from, pod, address, "eth0")?;
+            }
+        }
+        Ok("from other pods, the LAN and behind the router, both families".to_owned())
+    })
 }
 
 pub fn node(world: &World) -> Finding {

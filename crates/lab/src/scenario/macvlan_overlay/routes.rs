@@ -98,7 +98,12 @@ pub fn table_100(world: &World) -> Finding {
         };
         has(Family::V4, "default via 169.254.1.1")?;
         has(Family::V6, "default via fe80:")?;
-        Ok("eth0's defaults of both families".to_owned())
+        has(Family::V4, "169.254.1.1/32 ")?;
+        let node = world.node_addresses(&world.sandbox(pod)?.node)?;
+        for (family, ip) in FAMILIES.into_iter().zip(node) {
+            has(family, &format!("{} ", IpNet::from(ip)))?;
+        }
+        Ok("eth0's defaults of both families, and what is on its link".to_owned())
     })
 }
 
@@ -109,6 +114,17 @@ pub fn status(world: &World) -> Finding {
         same(&interfaces, &vec!["eth0", "net1"])?;
         let own = addresses(world, pod, "net1")?.map(|ip| ip.to_string());
         same(&rows[1]["ips"], &serde_json::json!(own))
+    })
+}
+
+/// What older releases of Spiderpool wrote; now the SpiderEndpoint says it.
+pub fn no_record_of_old(world: &World) -> Finding {
+    each(world, |world, pod| {
+        let annotations = world.pod(pod)?.metadata.annotations.unwrap_or_default();
+        match annotations.keys().find(|key| key.starts_with("ipam.spidernet.io/assigned-")) {
+            None => Ok(annotations.into_keys().collect::<Vec<_>>().join(", ")),
+            Some(key) => Err(format!("there is an annotation {key}")),
+        }
     })
 }
 

@@ -44,7 +44,7 @@ pub fn only_requested_default(world: &World) -> Finding {
 
 /// What a node of the lab has before any pod.
 pub fn node_as_before(world: &World) -> Finding {
-    super::super::eventually(std::time::Duration::from_secs(60), || {
+    super::super::eventually(super::super::world::PATIENCE, || {
         same(&world.look(Host(NODE))?.link_names(), &["lo", "eth0"].map(str::to_owned).to_vec())
     })
 }

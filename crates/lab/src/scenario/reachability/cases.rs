@@ -1,162 +1,152 @@
-//! The cases of one pod.
+//! The cases of one pod: who asks whom, how, and by which NIC of the pod that has to go.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use polynic_explain::Works;
-use polynic_kernel::netns::{Netns, Pod as PodSpace};
+use polynic_explain::{LinkOf, Works};
 use polynic_net::Family;
 
-use super::super::world::Place::{self, Host, Pod};
-use super::super::{Finding, explained, packet, reach, world::World};
-use super::{HOSTS, OTHER, PLAIN};
+use super::super::probe::{self, By, PORT, Probe, Seen};
+use super::super::world::{Place, World};
+use super::super::{Finding, explained};
+use super::kinds::{Kind, Party};
+use super::{parties, services};
 
-/// Packets of a burst.
-const BURST: u64 = 6;
-/// Packets that others may send meanwhile: neighbour discovery, mostly.
-const NOISE: u64 = 4;
+/// The pod comes behind the parties among the namespaces.
+const POD: usize = Party::ALL.len();
 
-/// Somebody who asks, and at which address he can be asked.
-struct Asker<'a> {
-    name: &'a str,
-    place: Place<'a>,
-    address: IpAddr,
-}
-
-/// What was seen of one case.
-pub struct Seen {
-    /// Who asked.
-    pub asker: String,
-    /// By which link requests came, and answers left; none if nothing got through.
-    pub links: Option<(String, String)>,
-    /// What it was about.
+/// One case.
+struct Case<'a> {
     what: String,
+    place: Place<'a>,
+    probe: Probe,
+    /// The NIC that has to carry the requests, and the one that has to carry the answers.
+    nics: [&'static str; 2],
 }
 
-/// All cases of a pod: each of its addresses asked by everybody, and everybody asked by it.
-pub fn of(world: &World, pod: &str) -> Finding {
-    let node = world.sandbox(pod)?.node;
-    let askers = askers(world, &node)?;
-    let (mut count, mut odd) = (0, Vec::new());
-    for (nic, address) in addresses(world, pod)? {
-        for asker in askers.iter().filter(|asker| Family::of(asker.address) == Family::of(address)) {
-            let seen = asked(world, asker, pod, &nic, address)?;
-            count += 1;
-            match &seen.links {
-                Some((came, left)) if came == left => {}
-                _ if super::is_expected(&seen) => odd.push(seen.what),
-                Some((came, left)) => {
-                    return Err(format!("{}: asked by {came}, answered by {left}", seen.what));
-                }
-                None => return Err(format!("{}: no answer", seen.what)),
+/// All cases of a pod: each of its addresses and its Service asked by everybody, and everybody and his Service asked by it.
+pub fn of(world: &World, kind: &Kind) -> Finding {
+    let node = world.sandbox(kind.pod)?.node;
+    let places = parties::places(&node);
+    let cases = cases(world, kind, &places)?;
+    let mut spaces = places.iter().map(|place| world.network(*place)).collect::<Result<Vec<_>, _>>()?;
+    spaces.push(world.network(Place::Pod(kind.pod))?);
+    let probes: Vec<Probe> = cases.iter().map(|case| case.probe.clone()).collect();
+    let seen = probe::run(&spaces, POD, &probes)?;
+    let wrong: Vec<(&Case<'_>, String)> =
+        cases.iter().zip(&seen).filter_map(|(case, seen)| Some((case, wrong(case, seen)?))).collect();
+    if let Some((first, _)) = wrong.first() {
+        let all: Vec<&str> = wrong.iter().map(|(_, why)| why.as_str()).collect();
+        let said = said(world, first);
+        return Err(format!("{} of {} cases are wrong: {}; {said}", all.len(), cases.len(), all.join("; ")));
+    }
+    explain_agrees(world, kind, &cases)?;
+    Ok(format!("{} cases", cases.len()))
+}
+
+fn cases<'a>(world: &World, kind: &Kind, places: &[Place<'a>]) -> Result<Vec<Case<'a>>, String> {
+    let mut cases = Vec::new();
+    let own = addresses(world, kind.pod)?;
+    for (at, party) in Party::ALL.into_iter().enumerate() {
+        let place = places[at];
+        for to in parties::addresses(world, party, place)? {
+            for by in [By::Ping, By::Tcp(PORT)] {
+                let probe = Probe { from: POD, source: None, to, by };
+                let what = format!("{} -> {party:?} {to} by {by:?}", kind.pod);
+                cases.push(Case {
+                    what,
+                    place: Place::Pod(kind.pod),
+                    probe,
+                    nics: [kind.asks(party), kind.hears(party)],
+                });
             }
         }
+        for (nic, to) in own.iter().copied() {
+            for by in [By::Ping, By::Tcp(PORT)] {
+                let what = format!("{party:?} -> {nic} {to} of {} by {by:?}", kind.pod);
+                let probe = Probe { from: at, source: None, to, by };
+                cases.push(Case { what, place, probe, nics: [kind.answers(party, nic); 2] });
+            }
+        }
+        for to in services::addresses(world, kind.pod)? {
+            let what = format!("{party:?} -> Service {to} of {}", kind.pod);
+            let probe = Probe { from: at, source: None, to, by: By::Tcp(services::PORT) };
+            cases.push(Case { what, place, probe, nics: [kind.serves(party); 2] });
+        }
+        for to in services::addresses(world, parties::service(party))? {
+            let what = format!("{} -> Service {to} of {party:?}", kind.pod);
+            let probe = Probe { from: POD, source: None, to, by: By::Tcp(services::PORT) };
+            cases.push(Case { what, place: Place::Pod(kind.pod), probe, nics: [kind.inner; 2] });
+        }
     }
-    for asker in &askers {
-        asks(world, pod, asker)?;
-        count += 1;
-    }
-    let odd = if odd.is_empty() { String::new() } else { format!("; not by one link: {}", odd.join(", ")) };
-    Ok(format!("{count} cases{odd}"))
+    Ok(cases)
 }
 
-fn askers<'a>(world: &World, node: &'a str) -> Result<Vec<Asker<'a>>, String> {
-    let mut askers = Vec::new();
-    let mut add = |name: &'a str, place: Place<'a>, addresses: [IpAddr; 2]| {
-        askers.extend(addresses.map(|address| Asker { name, place, address }));
+/// The NICs that pods of all kinds have; what only serves the plugins is none of them.
+const NICS: [&str; 2] = ["eth0", "net1"];
+
+/// The pod's addresses with their NICs.
+fn addresses(world: &World, pod: &str) -> Result<Vec<(&'static str, IpAddr)>, String> {
+    let view = world.look(Place::Pod(pod))?;
+    let of = |nic: &'static str| {
+        let both = [Family::V4, Family::V6].into_iter().flat_map(|family| view.addresses(nic, family));
+        both.map(|address| (nic, address.net.addr())).collect::<Vec<_>>()
     };
-    add("node", Host(node), world.node_addresses(node)?);
-    for host in HOSTS {
-        add(host, Host(host), world.host_addresses(host)?);
-    }
-    for (pod, nic) in [(PLAIN, "eth0"), (OTHER, "net1")] {
-        let view = world.look(Pod(pod))?;
-        add(pod, Pod(pod), [view.address(nic, Family::V4)?, view.address(nic, Family::V6)?]);
-    }
-    Ok(askers)
+    Ok(NICS.into_iter().flat_map(of).collect())
 }
 
-/// The pod's addresses with their links; what only serves the plugins is none of them.
-fn addresses(world: &World, pod: &str) -> Result<Vec<(String, IpAddr)>, String> {
-    let view = world.look(Pod(pod))?;
-    let nics = view.link_names().into_iter().filter(|name| name == "eth0" || name.starts_with("net"));
-    Ok(nics
-        .flat_map(|nic| {
-            let of =
-                |family| view.addresses(&nic, family).into_iter().map(|a| a.net.addr()).collect::<Vec<_>>();
-            let all: Vec<IpAddr> = [Family::V4, Family::V6].into_iter().flat_map(of).collect();
-            all.into_iter().map(|ip| (nic.clone(), ip)).collect::<Vec<_>>()
-        })
-        .collect())
-}
-
-/// Asks the pod at an address: what is seen must be what explain says.
-fn asked(world: &World, asker: &Asker<'_>, pod: &str, nic: &str, to: IpAddr) -> Result<Seen, String> {
-    let what = format!("{} -> {to} ({nic} of {pod})", asker.name);
-    let (there, here) = (world.network(asker.place)?, world.network(Pod(pod))?);
-    let answer = explained::ask(world, asker.place, None, to, None)?;
-    let burst = burst(&there, &here, to)?;
-    let said = (|| {
-        let came = answer.request.came_by.last()?.link.clone();
-        Some((came, answer.reply.as_ref()?.left_by.first()?.link.clone()))
-    })();
-    let agree = match (&burst, answer.works) {
-        (Some(seen), Works::Yes) => said.as_ref() == Some(seen),
-        (None, Works::No) => true,
-        _ => false,
+/// What is wrong with a case, if anything: packets of each direction have to pass by the right NIC, and by no other link.
+fn wrong(case: &Case<'_>, seen: &Seen) -> Option<String> {
+    let links = [&seen.links.asked, &seen.links.answered];
+    let right = links.iter().zip(case.nics).all(|(links, nic)| links.iter().map(String::as_str).eq([nic]));
+    let why = match &seen.answer {
+        Ok(()) if right => return None,
+        Ok(()) => "answered",
+        Err(why) => why.as_str(),
     };
-    if !agree {
-        return Err(format!("{what}: seen {burst:?}, and explain says:\n{answer}"));
-    }
-    Ok(Seen { asker: asker.name.to_owned(), links: burst, what })
+    let [asked, answered] = links;
+    let wanted = case.nics.join(" and ");
+    Some(format!("{}: {why}; requests by {asked:?}, answers by {answered:?}, not {wanted}", case.what))
 }
 
-/// By which links a burst came and was answered; none if nobody answers.
-fn burst(
-    there: &Netns<PodSpace>,
-    here: &Netns<PodSpace>,
-    to: IpAddr,
-) -> Result<Option<(String, String)>, String> {
-    if packet::ping(there, None, to).is_err() {
-        return Ok(None);
-    }
-    let before = reach::counters(here)?;
-    (0..BURST).try_for_each(|_| packet::ping(there, None, to).map(drop))?;
-    let after = reach::counters(here)?;
-    let busiest = |count: fn(&(u64, u64)) -> u64| -> Option<String> {
-        let grown: BTreeMap<u64, &String> = after
-            .iter()
-            .filter(|(name, _)| name.as_str() != "lo")
-            .map(|(name, now)| (count(now) - before.get(name).map_or(0, count), name))
-            .collect();
-        let mut most = grown.into_iter().rev();
-        let (packets, name) = most.next()?;
-        let second = most.next().map_or(0, |(packets, _)| packets);
-        (packets >= BURST && second < BURST.max(NOISE)).then(|| name.clone())
-    };
-    match (busiest(|c| c.0), busiest(|c| c.1)) {
-        (Some(came), Some(left)) => Ok(Some((came, left))),
-        _ => Err(format!("{to} answers, and no link of the pod carries that: {before:?} {after:?}")),
+fn port(case: &Case<'_>) -> Option<u16> {
+    match case.probe.by {
+        By::Ping => None,
+        By::Tcp(port) => Some(port),
     }
 }
 
-/// The pod asks somebody: it must get an answer, by the link that explain names.
-fn asks(world: &World, pod: &str, asker: &Asker<'_>) -> Finding {
-    let to = asker.address;
-    let here = world.network(Pod(pod))?;
-    let answer = explained::ask(world, Pod(pod), None, to, None)?;
-    let what = || format!("{pod} -> {} {to}", asker.name);
-    packet::ping(&here, None, to).map_err(|why| format!("{}: {why}; explain says:\n{answer}", what()))?;
-    let before = reach::counters(&here)?;
-    (0..BURST).try_for_each(|_| packet::ping(&here, None, to).map(drop))?;
-    let after = reach::counters(&here)?;
-    let said = answer.request.left_by.first().map(|l| l.link.clone()).unwrap_or_default();
-    let sent = after.get(&said).map_or(0, |c| c.1) - before.get(&said).map_or(0, |c| c.1);
-    match sent >= BURST && answer.works != Works::No {
-        true => Ok(said),
-        false => Err(format!(
-            "{}: {sent} packets left by {said}, by which explain sees them go:\n{answer}",
-            what()
-        )),
+fn said(world: &World, case: &Case<'_>) -> String {
+    match explained::ask(world, case.place, None, case.probe.to, port(case)) {
+        Ok(answer) => format!("of the first one explain says:\n{answer}"),
+        Err(why) => format!("of the first one explain cannot say anything: {why}"),
+    }
+}
+
+/// What was seen is what `explain` says, in every case. What it looked at may have changed since: then it looks again.
+fn explain_agrees(world: &World, kind: &Kind, cases: &[Case<'_>]) -> Result<(), String> {
+    for case in cases {
+        let agreed = agrees(world, kind, case);
+        if agreed.is_err() {
+            world.forget();
+            agrees(world, kind, case)?;
+        }
+    }
+    Ok(())
+}
+
+fn agrees(world: &World, kind: &Kind, case: &Case<'_>) -> Result<(), String> {
+    let site = World::site_name(Place::Pod(kind.pod));
+    let answer = explained::ask(world, case.place, None, case.probe.to, port(case))?;
+    let by = |links: &[LinkOf], nic: &str| links.iter().any(|one| one.site == site && one.link == nic);
+    let [there, back] = case.nics;
+    let legs = answer.reply.as_ref().map(|reply| match case.probe.from {
+        POD => by(&answer.request.left_by, there) && by(&reply.came_by, back),
+        _ => by(&answer.request.came_by, there) && by(&reply.left_by, back),
+    });
+    match answer.works == Works::Yes && legs == Some(true) {
+        true => Ok(()),
+        false => {
+            Err(format!("{}: seen to work by {there} and {back}, and explain says:\n{answer}", case.what))
+        }
     }
 }

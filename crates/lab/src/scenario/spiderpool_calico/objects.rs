@@ -132,10 +132,30 @@ pub fn well(world: &World) -> Finding {
     })
 }
 
+/// The columns that `kubectl get se` and `kubectl get sp` show.
+pub fn columns(world: &World) -> Finding {
+    let endpoints =
+        world.columns("/apis/spiderpool.spidernet.io/v2beta1/namespaces/default/spiderendpoints")?;
+    let wanted = ["Name", "Interface", "IPv4Pool", "IPv4", "IPv6Pool", "IPv6", "Node"];
+    let same_words = |found: &[String], wanted: &[&str]| {
+        let upper = |word: &str| word.to_uppercase();
+        found.iter().map(|word| upper(word)).eq(wanted.iter().map(|word| upper(word)))
+    };
+    if !same_words(&endpoints, &wanted) {
+        return Err(format!("SpiderEndpoints are shown as {endpoints:?}, not {wanted:?}"));
+    }
+    let pools = world.columns("/apis/spiderpool.spidernet.io/v2beta1/spiderippools")?;
+    let has = |word: &str| pools.iter().any(|column| column.to_lowercase().contains(word));
+    match has("allocated") && has("total") {
+        true => Ok(format!("{}; {}", endpoints.join(" "), pools.join(" "))),
+        false => Err(format!("SpiderIPPools are shown as {pools:?}")),
+    }
+}
+
 /// Another MTU; and a SpiderMultusConfig whose NAD somebody made by hand before.
 pub fn edit(world: &World) -> Finding {
     world.define_network("by-hand", &json!({"cniVersion": "0.3.1", "name": "by-hand", "type": "ptp"}))?;
-    // Adoption of a NAD without an owner is the contract; one that another controller owns is not touched.
+    // Adoption of a NAD without an owner is the contract if it says the same; one that another controller owns is not touched.
     world.own_by_another("by-hand")?;
     world.merge(
         &format!("/apis/spiderpool.spidernet.io/v2beta1/{CONFIG}"),
@@ -147,11 +167,13 @@ kind: SpiderMultusConfig
 metadata: {name: by-hand}
 spec: {cniType: macvlan, macvlan: {master: [ens192]}}
 ";
-    // It may be refused at once, by the webhook, or later, by the controller.
-    Ok(match world.apply(taken) {
-        Ok(applied) => applied,
-        Err(refused) => format!("refused: {refused}"),
-    })
+    world.define_network("unowned", &json!({"cniVersion": "0.3.1", "name": "unowned", "type": "ptp"}))?;
+    // They may be refused at once, by the webhook, or later, by the controller.
+    let mut said = Vec::new();
+    for taken in [taken, &taken.replace("by-hand", "unowned")] {
+        said.push(world.apply(taken).unwrap_or_else(|refused| format!("refused: {refused}")));
+    }
+    Ok(said.join("; "))
 }
 
 pub fn follows(world: &World) -> Finding {
@@ -159,9 +181,15 @@ pub fn follows(world: &World) -> Finding {
 }
 
 pub fn by_hand_stays(world: &World) -> Finding {
-    let path = "/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions/by-hand";
-    let text = world.get(path)?["spec"]["config"].as_str().unwrap_or_default().to_owned();
-    if text.contains("ptp") { Ok(text) } else { Err(format!("it is {text}")) }
+    for name in ["by-hand", "unowned"] {
+        let path =
+            format!("/apis/k8s.cni.cncf.io/v1/namespaces/default/network-attachment-definitions/{name}");
+        let text = world.get(&path)?["spec"]["config"].as_str().unwrap_or_default().to_owned();
+        if !text.contains("ptp") {
+            return Err(format!("{name} is {text}"));
+        }
+    }
+    Ok("one that another controller owns, and one that nobody owns".to_owned())
 }
 
 pub fn no_endpoints(world: &World) -> Finding {

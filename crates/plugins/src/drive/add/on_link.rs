@@ -66,10 +66,7 @@ impl Attempt<'_> {
         let record = self.record(&whole)?;
         self.slot.intend(&record).map_err(|e| self.call().error(describe(&e)))?;
         let applied = transaction::apply(self.kernel, &rest.plan).map_err(|e| self.refused(&rest, &e))?;
-        let finished = self.settle();
-        let finished =
-            finished.and_then(|()| self.slot.commit().map_err(|e| self.call().error(describe(&e))));
-        match finished {
+        match self.finish(facts, &rest.result) {
             Ok(()) => Ok(rest.result),
             Err(error) => {
                 let remains = applied.undo(self.kernel, &rest.plan);

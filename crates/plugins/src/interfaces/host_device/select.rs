@@ -8,9 +8,7 @@ use polynic_net::{LinkFact, Mac};
 use serde::Deserialize;
 
 use crate::Call;
-
-/// Drivers that give a device to a program in user space: there is no link then.
-const USER_SPACE_DRIVERS: [&str; 3] = ["vfio-pci", "uio_pci_generic", "igb_uio"];
+use crate::interfaces::pci::{self, link_in};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -94,9 +92,7 @@ impl Selector {
     /// Whether a driver in user space has the device.
     pub(super) fn is_user_space(&self, sysfs: &Path) -> bool {
         let (Self::Pci(address) | Self::Allocated(address)) = self else { return false };
-        let driver = fs::read_link(sysfs.join("bus/pci/devices").join(address).join("driver"));
-        let name = driver.ok().and_then(|target| Some(target.file_name()?.to_str()?.to_owned()));
-        name.is_some_and(|name| USER_SPACE_DRIVERS.contains(&name.as_str()))
+        pci::is_user_space(sysfs, address)
     }
 }
 
@@ -122,17 +118,8 @@ fn kernel_path(call: &Call<'_>, path: &str) -> Result<PathBuf, Error> {
     }
 }
 
-/// The one link that a device's `net` directory names; of several the first.
-fn link_in(directory: &Path) -> Result<String, String> {
-    let entries = fs::read_dir(directory).map_err(|e| format!("{}: {e}", directory.display()))?;
-    let mut names: Vec<String> =
-        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    names.sort();
-    names.into_iter().next().ok_or_else(|| format!("{} is empty", directory.display()))
-}
-
 fn link_of_pci(sysfs: &Path, address: &str) -> Result<String, String> {
-    let device = sysfs.join("bus/pci/devices").join(address);
+    let device = pci::device(sysfs, address);
     if let Ok(name) = link_in(&device.join("net")) {
         return Ok(name);
     }
@@ -147,7 +134,7 @@ fn link_of_pci(sysfs: &Path, address: &str) -> Result<String, String> {
 }
 
 fn link_of_allocated(sysfs: &Path, id: &str) -> Result<String, String> {
-    if sysfs.join("bus/pci/devices").join(id).exists() {
+    if pci::device(sysfs, id).exists() {
         return link_of_pci(sysfs, id);
     }
     let auxiliary = sysfs.join("bus/auxiliary/devices").join(id);
