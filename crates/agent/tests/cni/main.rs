@@ -10,6 +10,7 @@ mod crowd;
 mod kill;
 mod node;
 mod plug;
+mod pools;
 mod proxy;
 mod trouble;
 
