@@ -40,6 +40,7 @@ find_missing() {
             want useful containernetworking-plugins has_reference_plugins
             want useful etcd-server has etcd
             want useful dnsmasq-base has dnsmasq
+            want useful dbus-daemon has dbus-daemon
             want useful busybox has busybox
             want useful containerd has containerd
             want useful runc has runc

@@ -8,11 +8,13 @@
 //! be tried again.
 
 pub mod api;
+mod certificate;
 pub mod command;
 mod config;
 pub mod daemon;
 mod desk;
 mod endpoint;
+mod host_network;
 mod hot_plug;
 mod metrics;
 mod order;

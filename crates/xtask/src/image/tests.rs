@@ -140,6 +140,12 @@ fn an_image_that_is_not_compressed_has_the_same_contents() {
 }
 
 #[test]
+fn what_a_runtime_names_below_var_run_is_found_below_run() {
+    let (_, files) = opened();
+    assert_eq!(files["var/run"], (EntryType::Symlink, 0o777, b"../run".to_vec()));
+}
+
+#[test]
 fn every_directory_comes_before_what_is_in_it() {
     let beside = [("lib64/ld-linux.so.2".to_owned(), vec![1]), ("usr/bin/more".to_owned(), vec![2])];
     let entries = contents::image(PROGRAM, &contents::links().collect::<Vec<_>>(), &beside);
