@@ -40,6 +40,7 @@ find_missing() {
             want useful containernetworking-plugins has_reference_plugins
             want useful etcd-server has etcd
             want useful dnsmasq-base has dnsmasq
+            want useful dbus-daemon has dbus-daemon
             want useful busybox has busybox
             want useful containerd has containerd
             want useful runc has runc
@@ -115,6 +116,7 @@ build_control_plane() {
     "$root/scripts/control-plane.sh" kube-apiserver kube-controller-manager kube-scheduler kubelet > /dev/null ||
         say "no real control plane: its tests will be skipped"
     "$root/scripts/libcni.sh" > /dev/null || say "no client of CNI's reference library: its tests will be skipped"
+    "$root/scripts/upstream.sh" > /dev/null || say "no programs of upstream: tests beside them will be skipped"
 }
 
 find_missing

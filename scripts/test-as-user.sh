@@ -94,6 +94,7 @@ if (cd / && as_user "$home" unshare --user --map-root-user --net --mount true 2>
     tiers=${tiers//,vm/}
     tiers=${tiers//,helm/}
     tiers=${tiers//,node/}
+    tiers=${tiers//,upstream/}
 else
     echo "skipped: uid $user may not make user namespaces here"
 fi

@@ -8,17 +8,19 @@
 //! be tried again.
 
 pub mod api;
+mod certificate;
 pub mod command;
 mod config;
 pub mod daemon;
 mod desk;
 mod endpoint;
-mod foreign;
+mod host_network;
 mod hot_plug;
 mod metrics;
 mod order;
 mod replay;
 mod request;
+mod rooted;
 mod sandboxes;
 
 pub use config::{Config, ConfigError};

@@ -15,6 +15,7 @@ use crate::compose::{self, Failure, Part};
 use crate::dhcp;
 use crate::flannel;
 use crate::ip_reconciler;
+use crate::node_slices;
 use crate::policy;
 
 pub use polynic_runtime::configuration::Environment;
@@ -58,6 +59,7 @@ const SERVICES: &[Known] = &[
         part: ip_reconciler::part,
         is_configured: ip_reconciler::is_configured,
     },
+    Known { name: node_slices::NAME, part: node_slices::part, is_configured: node_slices::is_configured },
 ];
 
 /// Why the agent did not start, or did not end well.

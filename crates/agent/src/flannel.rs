@@ -1,7 +1,7 @@
 //! flannel's daemon: kube subnet manager, backends and rules, `subnet.env` (spec/flannel.md). Under its own name `flanneld`.
 //!
 //! Three things go on. A watch keeps the cluster's nodes ([`Nodes`]). A plain thread compares the kernel with what follows from them, every
-//! two seconds and whenever they change (the `worker`), and writes `subnet.env`. A task tells the own node's annotations (the `teller`). None
+//! two seconds, whenever they change and whenever the kernel says that links, addresses or routes have (the `worker`), and writes `subnet.env`. A task tells the own node's annotations (the `teller`). None
 //! waits for another: without API server the thread goes on with the nodes it knows.
 //!
 //! It never removes what it made when it ends: packets go on while there is no daemon.
@@ -9,6 +9,7 @@
 pub mod command;
 mod flags;
 mod health;
+mod listener;
 mod teller;
 mod worker;
 
@@ -26,6 +27,7 @@ use polynic_runtime::http::{self, ListenError};
 use tokio::sync::watch;
 
 use health::Health;
+use listener::Listener;
 use teller::Teller;
 use worker::{Told, Worker};
 
@@ -82,6 +84,11 @@ pub async fn run(config: Config, client: Client, shutdown: Shutdown) -> Result<(
     let worker = Worker::new(config.clone(), nodes.clone(), told, ready);
     let thread = std::thread::Builder::new().name("flannel".to_owned()).spawn(move || worker.run(&sleeps));
     let thread = thread.map_err(Error::Thread)?;
+    // Without it the worker looks every two seconds all the same.
+    let listener = Listener::start(wake.clone());
+    if let Err(why) = &listener {
+        tracing::warn!(error = %why, "the kernel's events cannot be heard");
+    }
     let watching = nodes.follow(client.clone(), shutdown.triggered());
     let teller = Teller { client, config, nodes: nodes.clone() };
     let mut changes = nodes.changes();
@@ -103,7 +110,7 @@ pub async fn run(config: Config, client: Client, shutdown: Shutdown) -> Result<(
         () = teller.tell(hears) => Ok(()),
         () = ended_early => Err(Error::Ended),
     };
-    drop(wake);
+    drop((wake, listener));
     // A look takes milliseconds; the thread ends with the next one.
     let joined = tokio::task::spawn_blocking(move || thread.join()).await;
     if !matches!(joined, Ok(Ok(()))) {

@@ -6,8 +6,8 @@
 //! [`flannel`] is flannel's daemon.
 //!
 //! [`addresses`] is the address service that the `spiderpool` plugin asks, [`cni`] the CNI endpoint that `multus-shim` asks, [`dhcp`] the
-//! daemon that the `dhcp` plugin asks, [`ip_reconciler`] what gives whereabouts' addresses back when pods are gone, [`policy`] what keeps
-//! MultiNetworkPolicies in force.
+//! daemon that the `dhcp` plugin asks, [`ip_reconciler`] what gives whereabouts' addresses back when pods are gone, [`node_slices`] what
+//! cuts its ranges for nodes, [`policy`] what keeps MultiNetworkPolicies in force.
 //!
 //! Everything here waits, translates and answers: allocation is decided in `ipam`, attachments in `attach`.
 
@@ -18,6 +18,7 @@ pub mod compose;
 pub mod dhcp;
 pub mod flannel;
 pub mod ip_reconciler;
+pub mod node_slices;
 pub mod policy;
 
 pub use compose::{Failure, Part, Surroundings};

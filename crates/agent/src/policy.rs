@@ -9,6 +9,7 @@
 
 pub mod command;
 mod config;
+mod connections;
 mod enforcer;
 mod events;
 mod http;

@@ -106,6 +106,14 @@ impl World {
         by.map(ToString::to_string).collect()
     }
 
+    /// Where the tunnel's packets go.
+    fn endpoints(&mut self) -> Vec<String> {
+        let mut needs = Needs::default();
+        needs.host.forwarding_of(&"flannel.1".parse().unwrap());
+        let entries = self.kernel.observe(&needs).unwrap().host.forwarding;
+        entries.iter().map(|entry| entry.dst.to_string()).collect()
+    }
+
     async fn until<T>(&mut self, what: &str, mut look: impl AsyncFnMut(&mut Self) -> Option<T>) -> T {
         let began = Instant::now();
         loop {
@@ -283,6 +291,58 @@ fn without_api_server_the_node_keeps_its_ways_and_afterwards_it_hears_what_it_mi
         world
             .until("node2 is not forgotten", async |world| world.routes("flannel.1").is_empty().then_some(()))
             .await;
+        shutdown.trigger();
+        daemon.await.unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_daemon_that_starts_without_api_server_leaves_all_in_place_and_catches_up_later() {
+    let Some(_scratch) = polynic_kernel::testing::scratch_netns() else { return };
+    in_runtime(async || {
+        let mut world = World::new().await;
+        world.create("node1", "10.233.1.0/24", json!({})).await;
+        for number in [2, 3] {
+            world
+                .create(&format!("node{number}"), &format!("10.233.{number}.0/24"), peer(DEFAULT, 1, number))
+                .await;
+        }
+        let start = |world: &World| {
+            let shutdown = Shutdown::default();
+            let config = world.config(DEFAULT, 1, "subnet.env");
+            (tokio::spawn(run(config, world.client.clone(), shutdown.clone())), shutdown)
+        };
+        let (daemon, shutdown) = start(&world);
+        let ways = [2, 3].map(|n| format!("10.233.{n}.0/24 via 10.233.{n}.0 dev flannel.1"));
+        world
+            .until("nodes are not known", async |world| (world.routes("flannel.1") == ways).then_some(()))
+            .await;
+        let path = world.path("subnet.env");
+        let file = world.until("there is no subnet.env", async |_| says(&path)).await;
+        shutdown.trigger();
+        daemon.await.unwrap().unwrap();
+        // While nobody looks, one node goes, one gets another address; then the API server goes.
+        world.nodes().delete("node2", &DeleteParams::default()).await.unwrap();
+        let moved = json!({"metadata": {"annotations": {format!("{DEFAULT}/public-ip"): "192.168.10.33"}}});
+        world.nodes().patch("node3", &PatchParams::default(), &Patch::Merge(&moved)).await.unwrap();
+        let address = world.stop_server().await;
+        let (daemon, shutdown) = start(&world);
+        // It tries several times, and somebody hangs up each time; what is there stays.
+        let nobody = tokio::net::TcpListener::bind(address).await.unwrap();
+        for _ in 0..3 {
+            drop(nobody.accept().await.unwrap());
+        }
+        drop(nobody);
+        assert_eq!(world.routes("flannel.1"), ways);
+        assert_eq!(says(&path), Some(file.clone()));
+        world.server = Some(serve(world.directory.path(), Some(address)).await);
+        world
+            .until("what was missed is not in place", async |world| {
+                let is_so = world.routes("flannel.1") == ways[1..] && world.endpoints() == ["192.168.10.33"];
+                is_so.then_some(())
+            })
+            .await;
+        assert_eq!(says(&path), Some(file));
         shutdown.trigger();
         daemon.await.unwrap().unwrap();
     });

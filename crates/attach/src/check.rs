@@ -63,6 +63,23 @@ mod tests {
     }
 
     #[test]
+    fn configurations_come_back_whole() {
+        let own =
+            json!({"cniVersion": "1.0.0", "name": "fabric", "type": "fabric", "keep": {"deep": [1, null]}});
+        let world = World::new(json!({"delegates": [own]}));
+        world.pod("a");
+        let list = json!({"cniVersion": "1.0.0", "plugins": [{"type": "a", "custom": "x"}, {"type": "b", "more": {"y": 2.5}}]});
+        world.nad("a", list);
+        world.add().unwrap();
+        world.plugin.forget();
+        world.cluster.nads.borrow_mut().clear();
+        check(&world.context(), &world.invocation(), &world.config()).unwrap();
+        assert_eq!(world.plugin.stdin(0)["keep"], json!({"deep": [1, null]}));
+        assert_eq!(world.plugin.stdin(1)["custom"], "x");
+        assert_eq!(world.plugin.stdin(2)["more"], json!({"y": 2.5}));
+    }
+
+    #[test]
     fn an_old_inline_delegate_cannot_be_checked() {
         let world =
             World::new(json!({"delegates": [{"cniVersion": "0.3.1", "name": "fabric", "type": "fabric"}]}));

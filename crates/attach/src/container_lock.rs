@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const PREFIX: &str = ".lock-";
 
 /// Removes the files of locks that nobody holds and whose container has no scratch cache: what a killed process left.
-pub fn sweep_locks(cni_dir: &Path) {
+pub(crate) fn sweep_locks(cni_dir: &Path) {
     for entry in fs::read_dir(cni_dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(container) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else { continue };

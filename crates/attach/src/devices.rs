@@ -48,6 +48,11 @@ impl Devices {
         self.by_resource.entry(resource.to_owned()).or_default().insert(id.to_owned());
     }
 
+    /// The first device of a resource that is not among these.
+    pub fn free(&self, resource: &str, taken: &[&str]) -> Option<String> {
+        self.by_resource.get(resource)?.iter().find(|id| !taken.contains(&id.as_str())).cloned()
+    }
+
     /// The next device of a resource, which nobody else gets then.
     pub fn take(&mut self, resource: &str) -> Option<String> {
         self.by_resource.get_mut(resource)?.pop_first()

@@ -1,6 +1,7 @@
 //! GC (spec/multus.md 8.5): what belongs to no container that the runtime still knows.
 
 use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 use polynic_cni::cache::Cache;
 use polynic_cni::{Attachment, Error, Invocation};
@@ -9,6 +10,7 @@ use crate::cause;
 use crate::config::Config;
 use crate::context::Context;
 use crate::del::del;
+use crate::leftovers::sweep;
 use crate::readiness;
 use crate::scratch::Scratch;
 use crate::select;
@@ -19,6 +21,7 @@ use crate::select;
 /// Goes on after errors; the error has them all.
 pub fn gc(context: &Context<'_>, invocation: &Invocation, config: &Config) -> Result<(), Error> {
     readiness::wait(config.readiness_file.as_deref(), context.readiness)?;
+    sweep(&config.cni_dir, SystemTime::now());
     let mut errors = Vec::new();
     for container in stale(config) {
         let stale = Invocation { container_id: container.clone(), ..of(config, invocation, &container) };
@@ -123,5 +126,15 @@ mod tests {
             World::new(json!({"delegates": [{"cniVersion": "1.1.0", "name": "fabric", "type": "fabric"}]}));
         run(&world, None).unwrap();
         assert_eq!(world.plugin.last_stdin()["cni.dev/valid-attachments"], json!([]));
+    }
+
+    #[test]
+    fn the_readiness_file_is_waited_for_as_by_an_add() {
+        let mut world = world();
+        world.conf["readinessindicatorfile"] = json!(world.directory.path().join("ready"));
+        let error = gc(&world.context(), &world.invocation(), &world.config()).unwrap_err();
+        assert!(error.msg.contains("still waiting for readinessindicatorfile"), "{error}");
+        std::fs::write(world.directory.path().join("ready"), "").unwrap();
+        gc(&world.context(), &world.invocation(), &world.config()).unwrap();
     }
 }

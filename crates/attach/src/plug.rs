@@ -10,6 +10,7 @@
 use polynic_api::{NetworkStatus, PodEvent, SelectionElement, annotation, status};
 use polynic_cni::cache::{Cache, Entry, Key};
 use polynic_cni::{Error, Invocation, RuntimeConf, Success, Version};
+use polynic_wire::messages::DETACHED;
 use serde_json::Value;
 
 use crate::add::pod_text;
@@ -62,6 +63,10 @@ pub fn follow(
         return Ok(Followed::default());
     };
     let args = PodArgs::parse(&invocation.args, context.forward)?;
+    if !pod.is(&args.pod()) {
+        // The sandbox is another pod's of this name: what is known of the pod is older, or younger.
+        return Ok(Followed::default());
+    }
     let named = delegates.into_iter().enumerate().map(|(index, delegate)| named(index, delegate, invocation));
     let mut following = Following {
         context,
@@ -95,6 +100,14 @@ fn named(index: usize, mut delegate: DelegateConf, invocation: &Invocation) -> D
         delegate.request.interface = delegate.interface_at(index, &invocation.ifname);
     }
     delegate
+}
+
+/// Why a network that names a resource cannot be attached.
+enum NoDevice {
+    /// None is left for it, until the pod is made anew.
+    Left(String),
+    /// Nobody says which the pod has.
+    Known(String),
 }
 
 struct Following<'a> {
@@ -158,7 +171,7 @@ impl Following<'_> {
 
     fn remove(&mut self, at: usize) -> Result<(), Error> {
         let Some(delegate) = self.delegates.get(at).cloned() else { return Ok(()) };
-        let (conf, was_complete) = (self.conf(at), self.cached(at).is_some());
+        let (conf, was_complete) = (detached(self.conf(at)), self.cached(at).is_some());
         let runtime = self.context.runtime(self.invocation, self.config);
         if let Err(why) = runtime.del_list(&delegate.list, &conf) {
             self.try_again = true;
@@ -194,12 +207,17 @@ impl Following<'_> {
                 return Ok(());
             }
         };
-        if !delegate.resource_name.is_empty() {
-            let why = "a network with a device resource cannot be attached to a running pod";
-            let event = PodEvent::interface_rejected(&self.name(), &addition.network(), why);
-            self.tell(&event);
-            return Ok(());
-        }
+        let delegate = match self.with_device(delegate) {
+            Ok(delegate) => delegate,
+            Err(NoDevice::Left(why)) => {
+                self.tell(&PodEvent::interface_rejected(&self.name(), &addition.network(), &why));
+                return Ok(());
+            }
+            Err(NoDevice::Known(why)) => {
+                self.add_failed(addition, &why);
+                return Ok(());
+            }
+        };
         match self.context.netns.has_interface(&self.invocation.netns, &addition.interface) {
             Ok(false) => {}
             Ok(true) => {
@@ -215,12 +233,29 @@ impl Following<'_> {
         self.attach(addition, delegate)
     }
 
+    /// A running pod has the devices that it was started with; a network that comes takes one that none of its networks has.
+    fn with_device(&self, delegate: DelegateConf) -> Result<DelegateConf, NoDevice> {
+        let resource = delegate.resource_name.clone();
+        if resource.is_empty() {
+            return Ok(delegate);
+        }
+        let taken: Vec<&str> = self.delegates.iter().map(|other| other.request.device_id.as_str()).collect();
+        let cluster = self.context.cluster;
+        let devices = cluster.map(|cluster| cluster.devices(self.pod)).transpose();
+        let devices = devices.map_err(|why| NoDevice::Known(cause::chain(&why)))?.unwrap_or_default();
+        let id = devices.free(&resource, &taken).ok_or_else(|| {
+            NoDevice::Left(format!("the pod was started with no further device of resource {resource}"))
+        })?;
+        delegate.with_device(&id).map_err(|why| NoDevice::Left(cause::chain(&why)))
+    }
+
     /// The scratch cache first, so that a DEL knows of it whatever happens to us.
     fn attach(&mut self, addition: &Addition, delegate: DelegateConf) -> Result<(), Error> {
         let at = self.delegates.len();
         self.delegates.push(delegate.clone());
         self.write_scratch()?;
         let conf = self.call().add_conf(at, &delegate);
+        self.config.device_files.copy(&delegate, &conf).unwrap_or_else(|why| self.context.log.error(&why));
         let runtime = self.context.runtime(self.invocation, self.config);
         let attached = self.protect().and_then(|()| {
             let result = runtime.add_list(&delegate.list, &conf)?;
@@ -245,10 +280,11 @@ impl Following<'_> {
     ) -> Result<(), Error> {
         let Some(delegate) = self.delegates.get(at).cloned() else { return Ok(()) };
         let runtime = self.context.runtime(self.invocation, self.config);
-        match runtime.del_list(&delegate.list, conf) {
+        match runtime.del_list(&delegate.list, &detached(conf.clone())) {
             // It stays in the scratch cache for the next try, or for the pod's DEL.
             Err(left) => self.context.log.error(&format!("undoing {}: {left}", delegate.display_name)),
             Ok(()) => {
+                self.config.device_files.remove(conf).unwrap_or_else(|why| self.context.log.error(&why));
                 self.delegates.remove(at);
                 self.write_scratch()?;
             }
@@ -353,6 +389,12 @@ impl Following<'_> {
         let text = pod_text(&self.of);
         text.rsplit_once('/').map_or(text.clone(), |(name, _)| name.to_owned())
     }
+}
+
+/// Tells IPAM plugins that the pod lives on: they may keep what a pod has until it ends.
+fn detached(mut conf: RuntimeConf) -> RuntimeConf {
+    conf.args.push((DETACHED.to_owned(), "true".to_owned()));
+    conf
 }
 
 /// A cached result.

@@ -53,6 +53,17 @@ mod tests {
     }
 
     #[test]
+    fn the_readiness_file_is_waited_for_as_by_an_add() {
+        let mut world = World::new(json!({"delegates": [{"cniVersion": "1.1.0", "name": "a", "type": "a"}]}));
+        world.conf["readinessindicatorfile"] = json!(world.directory.path().join("ready"));
+        let error = run(&world).unwrap_err();
+        assert!(error.msg.contains("still waiting for readinessindicatorfile"), "{error}");
+        assert!(world.plugin.calls().is_empty());
+        std::fs::write(world.directory.path().join("ready"), "").unwrap();
+        assert_eq!(run(&world), Ok(()));
+    }
+
+    #[test]
     fn a_cluster_network_that_cannot_be_found_is_code_50() {
         let world = World::new(json!({"clusterNetwork": "nowhere"}));
         let error = run(&world).unwrap_err();

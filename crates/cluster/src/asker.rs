@@ -36,6 +36,15 @@ impl Asker {
         objects::pod_info(&object).map_err(|why| Problem::Other(why.to_string()))
     }
 
+    /// Reads which network a pod is on.
+    pub(crate) async fn is_on_host_network(&self, pod: &PodRef, limits: Limits) -> Option<bool> {
+        request::check_names(&[&pod.namespace, &pod.name]).ok()?;
+        let object =
+            ask(limits, || get(&self.client, request::pods(&pod.namespace), &pod.name)).await.ok()?;
+        let is_same = objects::pod_info(&object).ok()?.is(pod);
+        is_same.then(|| object["spec"]["hostNetwork"].as_bool().unwrap_or_default())
+    }
+
     /// Reads a NAD.
     pub(crate) async fn nad(&self, nad: &NadRef) -> Result<NetworkAttachmentDefinition, NadError> {
         request::check_names(&[&nad.namespace, &nad.name]).map_err(NadError::Other)?;

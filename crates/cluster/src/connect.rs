@@ -63,6 +63,16 @@ pub async fn client_from(kubeconfig: Option<&Path>) -> Result<Option<Client>, Co
     }
 }
 
+/// A client for a kubeconfig's current context.
+///
+/// # Errors
+/// As [`client_from`]; `path` says in them where the kubeconfig is from.
+pub async fn client_of(kubeconfig: Kubeconfig, path: &Path) -> Result<Client, ConnectError> {
+    let wrong = |source| ConnectError::Kubeconfig { path: path.to_owned(), source };
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    client(checked(config.map_err(wrong)?)?)
+}
+
 /// As [`client_from`], at another address of the server; without kubeconfig and cluster that address is all that is known.
 ///
 /// # Errors
@@ -84,11 +94,16 @@ pub(crate) async fn config_from(kubeconfig: Option<&Path>) -> Result<Option<Conf
         None if in_cluster() => Config::incluster().map_err(ConnectError::ServiceAccount)?,
         None => return Ok(None),
     };
+    checked(config).map(Some)
+}
+
+/// Refuses a server for whom nobody vouches.
+fn checked(config: Config) -> Result<Config, ConnectError> {
     let is_plain = config.cluster_url.scheme_str() == Some("http");
     if config.root_cert.is_none() && !config.accept_invalid_certs && !is_plain {
         return Err(ConnectError::NoAuthority(config.cluster_url.to_string()));
     }
-    Ok(Some(prepared(config)))
+    Ok(prepared(config))
 }
 
 /// Makes a client inside a runtime.

@@ -64,6 +64,12 @@ impl FakeServer {
         self.seen().into_iter().map(|(request, _)| request).collect()
     }
 
+    /// A client of this server.
+    pub(crate) async fn client(&self) -> kube::Client {
+        let url = format!("http://127.0.0.1:{}", self.port).parse().unwrap();
+        crate::connect::client(kube::Config::new(url)).unwrap()
+    }
+
     /// A cluster that asks this server.
     pub(crate) fn cluster(&self) -> KubeCluster {
         let patient = Limits { attempt: Duration::from_secs(30), total: Duration::from_secs(60) };

@@ -31,6 +31,7 @@ mod kube_cluster;
 mod node_cache;
 mod objects;
 mod pod_event;
+mod reloading;
 mod request;
 mod retry;
 pub mod spider;
@@ -38,9 +39,10 @@ pub mod survey;
 mod transport;
 pub mod whereabouts;
 
-pub use connect::{ConnectError, client_at, client_from};
+pub use connect::{ConnectError, client_at, client_from, client_of};
 pub use kube_cluster::KubeCluster;
 pub use node_cache::{NodeCache, NodeCluster, NodePod};
+pub use reloading::Reloading;
 pub use retry::Limits;
 
 #[cfg(test)]

@@ -64,8 +64,9 @@ pub struct NodeCache {
 type Told = (String, String, &'static str, String);
 
 impl NodeCache {
-    /// Starts to follow the pods of a node (of all nodes without one) and all NADs, on the runtime that this is called in.
-    pub fn start(client: Client, node: Option<&str>) -> Arc<Self> {
+    /// Starts to follow the pods of a node (of all nodes without one) and all NADs, on the runtime that this is called in. `patient` bounds
+    /// questions that an attachment cannot go on without.
+    pub fn start(client: Client, node: Option<&str>, patient: Limits) -> Arc<Self> {
         let of_node = match node {
             Some(node) => watcher::Config::default().fields(&format!("spec.nodeName={node}")),
             None => watcher::Config::default(),
@@ -85,7 +86,7 @@ impl NodeCache {
                     NetworkAttachmentDefinition::parse(&text).ok()
                 },
             ),
-            asker: Asker { client, patient: Limits::PATIENT },
+            asker: Asker { client, patient },
             runtime: Handle::current(),
             told: Mutex::default(),
             sending: Arc::new(Semaphore::new(MAX_SENDING)),
@@ -106,6 +107,11 @@ impl NodeCache {
     /// All pods of this node, in the order of their names.
     pub fn pods(&self) -> Vec<Arc<NodePod>> {
         self.pods.all()
+    }
+
+    /// Whether a pod is on its node's own network, as the API server says; nothing if it does not answer soon, or the pod is another by now.
+    pub async fn is_on_host_network(&self, pod: &PodRef) -> Option<bool> {
+        self.asker.is_on_host_network(pod, Limits::BRIEF).await
     }
 
     /// Whether the pods have been seen once.
@@ -219,12 +225,13 @@ impl Cluster for NodeCluster {
         if patience == Patience::Brief {
             return if self.0.knows_pods() { Ok(None) } else { self.live(pod, Limits::BRIEF) };
         }
-        if let Some(info) = self.live(pod, Limits::PATIENT)? {
+        let patient = self.0.asker.patient;
+        if let Some(info) = self.live(pod, patient)? {
             return Ok(Some(info));
         }
         match self.appearing(pod) {
             Some(info) => Ok(Some(info)),
-            None => self.live(pod, Limits::PATIENT),
+            None => self.live(pod, patient),
         }
     }
 

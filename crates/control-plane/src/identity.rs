@@ -22,6 +22,9 @@ pub(crate) fn write(directory: &Path, address: Ipv4Addr) -> Result<String, io::E
     Ok(ca_pem)
 }
 
+/// Where pods look for the API server: the first address of the services' range.
+const SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+
 fn certificates(address: Ipv4Addr) -> Result<(String, String, String), rcgen::Error> {
     let ca_key = KeyPair::generate()?;
     let mut ca = CertificateParams::default();
@@ -31,7 +34,7 @@ fn certificates(address: Ipv4Addr) -> Result<(String, String, String), rcgen::Er
     let ca_pem = ca.clone().self_signed(&ca_key)?.pem();
     let key = KeyPair::generate()?;
     let mut server = CertificateParams::new(["localhost".to_owned(), "kubernetes.default.svc".to_owned()])?;
-    let addresses = [Ipv4Addr::LOCALHOST, address].map(|address| SanType::IpAddress(address.into()));
+    let addresses = [Ipv4Addr::LOCALHOST, SERVICE, address].map(|address| SanType::IpAddress(address.into()));
     server.subject_alt_names.extend(addresses);
     let certificate = server.signed_by(&key, &Issuer::new(ca, &ca_key))?.pem();
     Ok((ca_pem, certificate, key.serialize_pem()))

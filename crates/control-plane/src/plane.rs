@@ -20,8 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
 
 const APISERVER: &str = "kube-apiserver";
-/// No controllers run beside it, so nothing makes service accounts: pods must not wait for one.
-const FLAGS: [&str; 12] = [
+const FLAGS: [&str; 11] = [
     "--endpoint-reconciler-type=none",
     "--cert-dir=certificates",
     "--tls-cert-file=tls.crt",
@@ -32,9 +31,12 @@ const FLAGS: [&str; 12] = [
     "--service-account-key-file=service-accounts.pub",
     "--service-account-signing-key-file=service-accounts.key",
     "--service-cluster-ip-range=10.96.0.0/16,fd00:10:96::/112",
-    "--disable-admission-plugins=ServiceAccount",
     "--allow-privileged",
 ];
+/// No controllers run beside it, so nothing makes service accounts: pods must not wait for one.
+const ALONE: &str = "--disable-admission-plugins=ServiceAccount";
+/// Nobody carries the addresses of services here: webhooks are called at those of their pods.
+const WITH_NODES: &str = "--enable-aggregator-routing";
 
 /// Why a control plane did not start.
 #[derive(Debug, thiserror::Error)]
@@ -75,20 +77,28 @@ impl ControlPlane {
     /// # Errors
     /// A process cannot be started or does not become ready.
     pub fn start(programs: &Programs) -> Result<Self, StartError> {
-        Self::start_at(programs, Ipv4Addr::LOCALHOST)
+        Self::start_on(programs, Ipv4Addr::LOCALHOST, ALONE)
     }
 
-    /// The same with a server that nodes reach at this address, in the network of the calling thread.
+    /// The same for a cluster: with a server that nodes reach at this address, in the network of the calling thread. Pods need a service
+    /// account, which only [`Controllers`](crate::Controllers) make.
     ///
     /// # Errors
     /// As [`ControlPlane::start`].
     pub fn start_at(programs: &Programs, address: Ipv4Addr) -> Result<Self, StartError> {
+        Self::start_on(programs, address, WITH_NODES)
+    }
+
+    fn start_on(programs: &Programs, address: Ipv4Addr, flag: &str) -> Result<Self, StartError> {
         let directory = TempDir::new().map_err(|source| StartError::Start { what: "anything", source })?;
         let ca_pem = identity::write(directory.path(), address)
             .map_err(|source| StartError::Start { what: "the certificates", source })?;
         let (store, etcd) = start_etcd(&programs.etcd, directory.path())?;
-        let (addr, kube_apiserver) =
-            start_apiserver(&programs.kube_apiserver, directory.path(), store, address)?;
+        let failed = |source| StartError::Start { what: APISERVER, source };
+        let addr = SocketAddr::from((address, free_port().map_err(failed)?));
+        let args = apiserver_arguments(addr, store, flag);
+        let kube_apiserver =
+            Server::start(&programs.kube_apiserver, APISERVER, directory.path(), &args).map_err(failed)?;
         let mut plane = Self { kube_apiserver, etcd, directory, addr, ca_pem };
         plane.write_kubeconfig().map_err(|source| StartError::Start { what: "kube-apiserver", source })?;
         plane.wait_until_ready()?;
@@ -164,23 +174,15 @@ fn start_etcd(program: &Path, directory: &Path) -> Result<(u16, Server), StartEr
     Ok((clients, server))
 }
 
-fn start_apiserver(
-    program: &Path,
-    directory: &Path,
-    store: u16,
-    address: Ipv4Addr,
-) -> Result<(SocketAddr, Server), StartError> {
-    let failed = |source| StartError::Start { what: APISERVER, source };
-    let addr = SocketAddr::from((address, free_port().map_err(failed)?));
-    let mut args = vec![
+fn apiserver_arguments(addr: SocketAddr, store: u16, flag: &str) -> Vec<String> {
+    let own = [
         format!("--etcd-servers=http://127.0.0.1:{store}"),
-        format!("--bind-address={address}"),
-        format!("--advertise-address={address}"),
+        format!("--bind-address={}", addr.ip()),
+        format!("--advertise-address={}", addr.ip()),
         format!("--secure-port={}", addr.port()),
+        flag.to_owned(),
     ];
-    args.extend(FLAGS.map(str::to_owned));
-    let server = Server::start(program, APISERVER, directory, &args).map_err(failed)?;
-    Ok((addr, server))
+    own.into_iter().chain(FLAGS.map(str::to_owned)).collect()
 }
 
 /// Waits until `ready`; fails if the process ends or patience does.

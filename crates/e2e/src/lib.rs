@@ -25,5 +25,5 @@ pub use executables::{plugins, reference_plugins};
 pub use node::{Node, Pod};
 pub use packets::{Service, client, is_cut_off, reaches, source_seen};
 pub use state::State;
-pub use vm::{lacks, run_in_vm};
+pub use vm::{left_to_vm, run_bare_in_vm, run_in_vm};
 pub use ways::{Ways, ways};

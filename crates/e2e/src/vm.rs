@@ -18,7 +18,7 @@ impl Node {
     /// Inside the throw-away kernel, which has every type.
     pub fn offers(&self, types: &[&str]) -> bool {
         let Some(missing) = types.iter().find(|kind| !self.makes(kind)) else { return true };
-        lacks(missing);
+        left_to_vm(&format!("{missing:?}"));
         false
     }
 
@@ -33,14 +33,14 @@ impl Node {
     }
 }
 
-/// Leaves the calling test to the throw-away kernel, or says that it is skipped where there is none, because this kernel has no `missing`.
+/// A test of something that this kernel lacks is left to the throw-away kernel, which has it, or skipped where there is none.
 ///
 /// # Panics
-/// Inside the throw-away kernel, which has everything.
-pub fn lacks(missing: &str) {
-    assert!(std::env::var_os(INSIDE).is_none(), "the throw-away kernel lacks {missing:?}");
+/// Inside the throw-away kernel.
+pub fn left_to_vm(what: &str) {
+    assert!(std::env::var_os(INSIDE).is_none(), "the throw-away kernel lacks {what}");
     if runner().is_none() {
-        say_skipped(&format!("this kernel has no {missing:?}, and POLYNIC_UML_RUNNER names no other"));
+        say_skipped(&format!("this kernel has no {what}, and POLYNIC_UML_RUNNER names no other"));
     }
 }
 
@@ -54,6 +54,18 @@ fn runner() -> Option<String> {
 /// # Panics
 /// A test fails there, or the tier `vm` is required and cannot run.
 pub fn run_in_vm(names: &[&str]) {
+    if std::env::var_os(INSIDE).is_none() && runner().is_some() {
+        // Built out here: the throw-away kernel has one processor.
+        crate::plugins();
+    }
+    run_bare_in_vm(names);
+}
+
+/// The same for tests that execute no plugins.
+///
+/// # Panics
+/// As [`run_in_vm`].
+pub fn run_bare_in_vm(names: &[&str]) {
     if std::env::var_os(INSIDE).is_some() {
         return;
     }
@@ -63,8 +75,6 @@ pub fn run_in_vm(names: &[&str]) {
         say_skipped("POLYNIC_UML_RUNNER names no kernel with every link type");
         return;
     };
-    // Built out here: the throw-away kernel has one processor.
-    crate::plugins();
     let output = Command::new(&runner)
         .env(INSIDE, "1")
         .args(["-m", "1G", "-t", "280", "--"])

@@ -11,6 +11,7 @@ pub mod incoming;
 pub mod lookup;
 mod loss;
 mod neighbour;
+mod policy;
 pub mod reverse_path;
 mod scene;
 #[cfg(test)]

@@ -8,6 +8,7 @@ use polynic_net::stack::FibKind;
 use crate::firewall::Place;
 use crate::flow::Flow;
 use crate::lookup::Verdict;
+use crate::policy;
 use crate::reverse_path::{ReversePath, mode};
 use crate::scene::Scene;
 
@@ -83,6 +84,13 @@ pub enum Cause {
         link: u32,
         /// The next hop.
         hop: IpAddr,
+    },
+    /// A VXLAN knows no other end for the next hop.
+    NoTunnelEnd {
+        /// The VXLAN.
+        link: u32,
+        /// The next hop's hardware address.
+        mac: Mac,
     },
     /// The firewall.
     Firewall {
@@ -165,7 +173,15 @@ impl Loss {
                     link(index)
                 )
             }
-            Cause::Firewall { hook, place } => format!("{name} drops it at {hook}: {place}"),
+            Cause::NoTunnelEnd { link: index, mac } => {
+                format!("{name}: {} does not know behind which host {mac} is", link(index))
+            }
+            Cause::Firewall { hook, place } => match policy::isolating(stack, place) {
+                Some(names) => format!(
+                    "{name} drops it at {hook}: no MultiNetworkPolicy allows it, and {names} isolates it"
+                ),
+                None => format!("{name} drops it at {hook}: {place}"),
+            },
             Cause::Loop => format!("it comes back to {name} again and again"),
         }
     }
@@ -215,6 +231,13 @@ impl Loss {
                 format!(
                     "give {hop} a route by a NIC that leads to the node, as router, veth and coordinator do"
                 )
+            }
+            Cause::NoTunnelEnd { link: index, mac } => format!(
+                "see whether what keeps the tunnel runs (flanneld), or bridge fdb append {mac} dev {} dst HOST",
+                link(index)
+            ),
+            Cause::Firewall { place, .. } if policy::isolating(stack, place).is_some() => {
+                "allow it in one of these policies, or in another one about this pod and network".to_owned()
             }
             Cause::Firewall { place, .. } => match place.handle {
                 Some(handle) => format!(

@@ -3,6 +3,7 @@
 mod firewall;
 mod send;
 mod step;
+mod tunnel;
 
 use std::net::IpAddr;
 
@@ -178,11 +179,15 @@ impl<'a> Walker<'a> {
         let spot = Spot { site, link };
         draft.left_by.push(spot);
         let hop = via.unwrap_or(draft.flow.dst);
-        let segment = wire::sent_by(self.scene, spot);
+        let mut segment = wire::sent_by(self.scene, spot);
         draft.doubts.extend(segment.notes.iter().cloned());
         let entry = neighbour::known(self.scene, spot, hop);
-        let mac = entry.and_then(|entry| entry.mac).map(|mac| mac.to_string());
-        draft.say(self.scene, site, What::Neighbour { link: self.name(spot), ip: hop, mac: mac.clone() });
+        let mac = entry.and_then(|entry| entry.mac);
+        let text = mac.map(|mac| mac.to_string());
+        draft.say(self.scene, site, What::Neighbour { link: self.name(spot), ip: hop, mac: text });
+        if let Some(next) = self.wrap(spot, mac, &mut segment, draft) {
+            return next;
+        }
         if mac.is_none() || !neighbour::is_set(self.scene, spot, hop) {
             self.say_rivals(hop, &segment, draft);
         }

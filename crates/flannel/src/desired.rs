@@ -43,22 +43,12 @@ pub struct Device {
     pub network: IpNet,
 }
 
-impl Device {
-    /// What it is made of, as a VXLAN.
-    pub fn vxlan(&self) -> Option<&Vxlan> {
-        match &self.link.kind {
-            LinkKind::Vxlan(vxlan) => Some(vxlan),
-            _ => None,
-        }
-    }
-}
-
 /// The way to one subnet of one peer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Peer {
     /// The node.
     pub node: String,
-    /// The tunnel's entries; none for a direct way.
+    /// The tunnel's entries; none for a direct way, and for a tunnel that needs none.
     pub tunnel: Option<(Neighbour, Forwarding)>,
     /// The route, which comes last and goes first.
     pub route: Route,
@@ -92,7 +82,12 @@ fn overhead(family: Family) -> u32 {
     }
 }
 
-/// The name of an instance's tunnel.
+/// The name of the tunnel of the backend ipip: one node has one.
+pub const IPIP: &str = "flannel.ipip";
+/// Bytes of the outer header.
+const IPIP_OVERHEAD: u32 = 20;
+
+/// The name of an instance's VXLAN.
 pub fn device_name(vni: u32, family: Family) -> String {
     match family {
         Family::V4 => format!("flannel.{vni}"),
@@ -108,10 +103,14 @@ impl Wish<'_> {
             mtu: self.external.mtu,
             ..Desired::default()
         };
-        if let Backend::Vxlan(vxlan) = &self.conf.backend {
-            desired.devices = self.conf.networks.families().filter_map(|f| self.device(vxlan, f)).collect();
-            desired.mtu = desired.devices.iter().filter_map(|d| d.link.mtu).min().unwrap_or(desired.mtu);
-        }
+        desired.devices = match &self.conf.backend {
+            Backend::Vxlan(conf) => {
+                self.conf.networks.families().filter_map(|family| self.vxlan(conf, family)).collect()
+            }
+            Backend::Ipip { .. } => self.ipip().into_iter().collect(),
+            Backend::HostGw => Vec::new(),
+        };
+        desired.mtu = desired.devices.iter().filter_map(|d| d.link.mtu).min().unwrap_or(desired.mtu);
         self.add_peers(facts, &mut desired);
         if self.blackhole {
             desired.routes = self.own.subnets.iter().map(|(_, subnet)| blackhole(*subnet)).collect();
@@ -121,12 +120,29 @@ impl Wish<'_> {
 
     /// The peers that [`Wish::desired`] wants to know the way to.
     pub fn destinations(&self) -> Vec<IpAddr> {
-        let asks = matches!(&self.conf.backend, Backend::Vxlan(VxlanConf { direct_routing: true, .. }));
+        let asks = self.conf.backend.direct_routing();
         let all = self.leases.iter().filter(|_| asks).flat_map(|lease| lease.endpoints.iter());
         all.map(|(_, endpoint)| endpoint.public).collect()
     }
 
-    fn device(&self, conf: &VxlanConf, family: Family) -> Option<Device> {
+    fn ipip(&self) -> Option<Device> {
+        let local = self.external.addresses.get(Family::V4).copied();
+        let local = local.and_then(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None });
+        Some(Device {
+            family: Family::V4,
+            link: Link {
+                name: IfName::new(IPIP).ok()?,
+                kind: LinkKind::Ipip { local },
+                mac: None,
+                mtu: Some(self.external.mtu.saturating_sub(IPIP_OVERHEAD)),
+            },
+            parent: self.external.index,
+            address: IpNet::from(self.own.subnets.get(Family::V4)?.network()),
+            network: *self.conf.networks.get(Family::V4)?,
+        })
+    }
+
+    fn vxlan(&self, conf: &VxlanConf, family: Family) -> Option<Device> {
         let subnet = self.own.subnets.get(family)?;
         let parent = LinkRef { place: Place::Host, name: self.external.link.clone() };
         let carried = conf.mtu.unwrap_or(self.external.mtu).min(self.external.mtu);
@@ -200,29 +216,31 @@ impl Wish<'_> {
         devices: &[Device],
     ) -> Option<Peer> {
         let node = node.to_owned();
-        let Backend::Vxlan(conf) = &self.conf.backend else {
-            let route = Route::new(endpoint.subnet, &self.external.link).via(endpoint.public);
-            return Some(Peer { node, tunnel: None, route });
-        };
-        if let Some(link) = direct_link(conf, endpoint.public, facts) {
-            return Some(Peer {
-                node,
-                tunnel: None,
-                route: Route::new(endpoint.subnet, link).via(endpoint.public),
-            });
+        let direct = |link: &IfName| Route::new(endpoint.subnet, link).via(endpoint.public);
+        if self.conf.backend == Backend::HostGw {
+            return Some(Peer { node, tunnel: None, route: direct(&self.external.link) });
+        }
+        if let Some(link) = self.direct_link(endpoint.public, facts) {
+            return Some(Peer { node, tunnel: None, route: direct(link) });
         }
         let device = devices.iter().find(|device| device.family == family)?;
-        let (link, base, mac) = (device.link.name.clone(), endpoint.subnet.network(), endpoint.vtep?);
+        let (link, base) = (device.link.name.clone(), endpoint.subnet.network());
+        if let LinkKind::Ipip { .. } = device.link.kind {
+            // The next hop is where the outer packet goes.
+            return Some(Peer { node, tunnel: None, route: Route { onlink: true, ..direct(&link) } });
+        }
+        let mac = endpoint.vtep?;
         let route = Route { onlink: true, ..Route::new(endpoint.subnet, &link).via(base) };
         let neighbour = Neighbour { link: link.clone(), ip: base, mac };
         Some(Peer { node, tunnel: Some((neighbour, Forwarding { link, mac, dst: endpoint.public })), route })
     }
-}
 
-/// The link of a peer that is a neighbour, where those are to be reached directly.
-fn direct_link<'f>(conf: &VxlanConf, public: IpAddr, facts: &'f NsFacts) -> Option<&'f IfName> {
-    let way = facts.ways.get(&public).filter(|way| conf.direct_routing && way.gw.is_none())?;
-    (way.link != IfName::loopback()).then_some(&way.link)
+    /// The link of a peer that is a neighbour, where those are to be reached directly.
+    fn direct_link<'f>(&self, public: IpAddr, facts: &'f NsFacts) -> Option<&'f IfName> {
+        let asks = self.conf.backend.direct_routing();
+        let way = facts.ways.get(&public).filter(|way| asks && way.gw.is_none())?;
+        (way.link != IfName::loopback()).then_some(&way.link)
+    }
 }
 
 fn blackhole(subnet: IpNet) -> Route {

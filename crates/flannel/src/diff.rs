@@ -85,15 +85,21 @@ impl Memory {
 
 /// What is to be remembered of a desired state.
 pub fn memory(desired: &Desired) -> Memory {
-    let direct = desired.peers.iter().filter(|peer| peer.tunnel.is_none()).map(|peer| &peer.route);
+    let on_tunnel = |route: &Route| desired.devices.iter().any(|d| Some(&d.link.name) == route.link.as_ref());
+    let direct = desired.peers.iter().map(|peer| &peer.route).filter(|route| !on_tunnel(route));
     Memory(direct.chain(&desired.routes).map(|route| (route.dst, route.gw)).collect())
 }
 
 /// The names of an instance's tunnels, made or not.
 fn device_names(conf: &NetConf) -> Vec<IfName> {
-    let Backend::Vxlan(vxlan) = &conf.backend else { return Vec::new() };
-    let names = conf.networks.families().map(|family| desired::device_name(vxlan.vni, family));
-    names.filter_map(|name| IfName::new(name).ok()).collect()
+    let names: Vec<String> = match &conf.backend {
+        Backend::Vxlan(vxlan) => {
+            conf.networks.families().map(|family| desired::device_name(vxlan.vni, family)).collect()
+        }
+        Backend::Ipip { .. } => vec![desired::IPIP.to_owned()],
+        Backend::HostGw => Vec::new(),
+    };
+    names.into_iter().filter_map(|name| IfName::new(name).ok()).collect()
 }
 
 /// What [`changes`] looks at.
@@ -101,8 +107,10 @@ pub fn needs(conf: &NetConf, tables: &[FwTable], needs: &mut NsNeeds) {
     needs.links = polynic_net::LinkNeed::All;
     (needs.all_addresses, needs.routes) = (true, true);
     for name in device_names(conf) {
-        needs.neighbours = true;
-        needs.forwarding_of(&name);
+        if let Backend::Vxlan(_) = conf.backend {
+            needs.neighbours = true;
+            needs.forwarding_of(&name);
+        }
         needs.sysctl(SysctlKey::conf("ipv6", &name, "accept_ra"));
     }
     needs.firewall.extend(tables.iter().cloned());

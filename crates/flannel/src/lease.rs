@@ -111,7 +111,7 @@ fn endpoint(node: &Node, keys: &Keys, backend: &Backend, family: Family) -> Resu
     let public = annotation(node, keys.public_ip(family), "address", |text| text.parse().ok().filter(is_of))?;
     let vtep = match backend {
         Backend::Vxlan(_) => Some(annotation(node, keys.backend_data(family), "VXLAN data", vtep_of)?),
-        Backend::HostGw => None,
+        Backend::HostGw | Backend::Ipip { .. } => None,
     };
     Ok(Endpoint { subnet, public, vtep })
 }
@@ -253,7 +253,7 @@ impl Announcement {
                     format!(r#"{{"VNI":{},"VtepMAC":"{mac}"}}"#, vxlan.vni)
                 }
                 (Backend::Vxlan(_), None) => continue,
-                (Backend::HostGw, _) => "null".to_owned(),
+                (Backend::HostGw | Backend::Ipip { .. }, _) => "null".to_owned(),
             };
             wanted.insert(keys.backend_data(family), data);
             let announced = own.announced.get(family).cloned();

@@ -24,6 +24,11 @@ pub enum Backend {
     Vxlan(VxlanConf),
     /// By routes through the peers themselves, which must be neighbours.
     HostGw,
+    /// IPv4 packets in IPv4 packets, or directly where peers are neighbours and the configuration says so.
+    Ipip {
+        /// Packets to neighbours go without tunnel.
+        direct_routing: bool,
+    },
 }
 
 impl Backend {
@@ -32,6 +37,16 @@ impl Backend {
         match self {
             Self::Vxlan(_) => "vxlan",
             Self::HostGw => "host-gw",
+            Self::Ipip { .. } => "ipip",
+        }
+    }
+
+    /// Whether packets to neighbours go without tunnel.
+    pub fn direct_routing(&self) -> bool {
+        match self {
+            Self::Vxlan(conf) => conf.direct_routing,
+            Self::Ipip { direct_routing } => *direct_routing,
+            Self::HostGw => false,
         }
     }
 }
@@ -94,8 +109,11 @@ pub enum NetConfError {
         most: i64,
     },
     /// Flannel has this backend, polynic has not.
-    #[error("net-conf.json: polynic does not offer the backend {0:?} (it has vxlan and host-gw)")]
+    #[error("net-conf.json: polynic does not offer the backend {0:?} (it has vxlan, host-gw and ipip)")]
     NotOffered(String),
+    /// The backend carries IPv4 alone.
+    #[error("net-conf.json: the backend ipip carries IPv4 only, and EnableIPv6 is on")]
+    Ipv4Only,
     /// Nobody has this backend.
     #[error("net-conf.json: unknown backend type {0:?}")]
     Unknown(String),
@@ -108,8 +126,7 @@ impl From<JsonError> for NetConfError {
 }
 
 /// Backends of flannel that polynic does not have.
-const OTHERS: [&str; 8] =
-    ["udp", "ipip", "wireguard", "alloc", "extension", "ipsec", "tencent-vpc", "aws-vpc"];
+const OTHERS: [&str; 7] = ["udp", "wireguard", "alloc", "extension", "ipsec", "tencent-vpc", "aws-vpc"];
 
 impl NetConf {
     /// Reads the text of the file.
@@ -160,6 +177,8 @@ fn read_backend(backend: &JsonMap, networks: &PerFamily<IpNet>) -> Result<Backen
     match keys.string("Type")?.to_lowercase().as_str() {
         "vxlan" => Ok(Backend::Vxlan(vxlan(keys, networks.v6.is_some())?)),
         "host-gw" => Ok(Backend::HostGw),
+        "ipip" if networks.v6.is_some() => Err(NetConfError::Ipv4Only),
+        "ipip" => Ok(Backend::Ipip { direct_routing: keys.bool("DirectRouting")?.unwrap_or(false) }),
         other if OTHERS.contains(&other) => Err(NetConfError::NotOffered(other.to_owned())),
         other => Err(NetConfError::Unknown(other.to_owned())),
     }
@@ -239,6 +258,10 @@ mod tests {
             (
                 r#"{"Network": "10.0.0.0/8", "Backend": {"Type": "pigeon"}}"#,
                 "unknown backend type \"pigeon\"",
+            ),
+            (
+                r#"{"Network": "10.0.0.0/8", "IPv6Network": "fd60::/48", "EnableIPv6": true, "Backend": {"Type": "ipip"}}"#,
+                "IPv4 only",
             ),
             (r#"{"Network": "10.0.0.0/8", "Backend": {}}"#, "unknown backend type"),
             (r#"{"Network": "10.0.0.0/8", "Backend": {"Type": "vxlan", "VNI": 16777216}}"#, "Backend.VNI"),

@@ -1,6 +1,6 @@
 //! One look at the kernel, and what has to be done about it. Called again and again: state, not events.
 
-use polynic_kernel::{Kernel, KernelError};
+use polynic_kernel::{Errno, Kernel, KernelError};
 use polynic_net::{Entropy, Facts, Family, FwObject, FwTable, Mac, Needs};
 
 use crate::desired::{Desired, Wish};
@@ -168,9 +168,7 @@ impl Instance {
         let mut needs = Needs::default();
         self.settings.selection.needs(&mut needs.host);
         diff::needs(&self.settings.conf, tables, &mut needs.host);
-        if let Backend::Vxlan(conf) = &self.settings.conf.backend
-            && conf.direct_routing
-        {
+        if self.settings.conf.backend.direct_routing() {
             needs.host.ways.extend(leases.iter().flat_map(|l| l.endpoints.iter()).map(|(_, e)| e.public));
         }
         kernel.observe(&needs).map_err(PassError::Look)
@@ -224,7 +222,7 @@ fn carry_out(kernel: &mut dyn Kernel, changes: &Changes, problems: &mut Vec<Stri
         for change in &group.changes {
             match kernel.apply(change) {
                 Ok(()) => made += 1,
-                Err(why) if is_done(change, &why) => {}
+                Err(why) if is_done(change, &why) || is_beyond_us(change, &why) => {}
                 Err(why) => {
                     problems.push(format!("{}: {why}", group.about));
                     break;
@@ -253,4 +251,30 @@ fn is_done(change: &polynic_net::Change, why: &KernelError) -> bool {
         _ => false,
     };
     removal && why.is_absent()
+}
+
+/// In a container without privileges, as flannel's manifest makes it, `/proc/sys` cannot be written. Routers' advertisements inside a tunnel,
+/// which is what is refused there, come from nobody but nodes of this cluster.
+fn is_beyond_us(change: &polynic_net::Change, why: &KernelError) -> bool {
+    let refusals = [Errno::EROFS, Errno::EACCES, Errno::EPERM];
+    matches!(change.object, polynic_net::Object::Sysctl(_))
+        && why.errno().is_some_and(|errno| refusals.contains(&errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use polynic_net::{Change, IfName, Place, Sysctl, SysctlKey};
+
+    use super::*;
+
+    #[test]
+    fn a_sysctl_that_cannot_be_written_stops_nothing_else_does() {
+        let refused = |errno| KernelError::Refused { what: "x".into(), errno, detail: None };
+        let name = IfName::loopback();
+        let sysctl = Sysctl { key: SysctlKey::conf("ipv6", &name, "accept_ra"), value: "1".into() };
+        let sysctl = Change::sysctl(Place::Host, sysctl, "0");
+        assert!(is_beyond_us(&sysctl, &refused(Errno::EROFS)));
+        assert!(!is_beyond_us(&sysctl, &refused(Errno::EINVAL)));
+        assert!(!is_beyond_us(&Change::up(Place::Host, &name), &refused(Errno::EPERM)));
+    }
 }

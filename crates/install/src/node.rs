@@ -17,12 +17,21 @@ pub struct Node {
     pub programs: PathBuf,
     /// Of CNI configurations.
     pub configurations: PathBuf,
+    /// Those that manifests make; they go if nothing is in them.
+    pub made: Vec<PathBuf>,
 }
+
+/// Inner ones first. The socket's directory is empty once no daemon runs.
+const MADE: [&str; 3] = ["etc/cni/multus/net.d", "etc/cni/multus", "run/multus"];
 
 impl Node {
     /// The usual directories below a root, which is `/` on the node itself and `/host` in most manifests.
     pub fn below(root: &Path) -> Self {
-        Self { programs: root.join("opt/cni/bin"), configurations: root.join("etc/cni/net.d") }
+        Self {
+            programs: root.join("opt/cni/bin"),
+            configurations: root.join("etc/cni/net.d"),
+            made: MADE.map(|path| root.join(path)).to_vec(),
+        }
     }
 
     /// Takes everything off. The configuration goes first: from then on the runtime uses the default network's own.
@@ -34,6 +43,9 @@ impl Node {
         let [first, second] = configured;
         let credentials = self.remove_credentials();
         let programs = Programs::new(&self.programs).uninstall();
+        for directory in &self.made {
+            let _ = fs::remove_dir(directory);
+        }
         first.and(second).and(credentials).and(programs)
     }
 
@@ -107,6 +119,7 @@ mod tests {
         let node = node_of_others(&host);
         let before = contents(&host);
         run_thin(&node, root.path());
+        node.made.iter().for_each(|directory| fs::create_dir_all(directory).unwrap());
         let names = ["multus", "spiderpool", "coordinator", "ifacer", "router"];
         Programs::new(&node.programs).install(&root.path().join("polynic"), names).unwrap();
         assert_eq!(fs::read(node.programs.join("spiderpool")).unwrap(), b"polynic");
@@ -115,6 +128,7 @@ mod tests {
         node.uninstall().unwrap();
         assert_eq!(contents(&host), before);
         assert!(!node.configurations.join("multus.d").exists());
+        assert!(node.made.iter().all(|directory| !directory.exists()));
         node.uninstall().unwrap();
         assert_eq!(contents(&host), before);
     }
@@ -126,6 +140,8 @@ mod tests {
         fs::create_dir_all(node.configurations.join("multus.d")).unwrap();
         fs::write(node.configurations.join("multus.d/daemon-config.json"), "{}").unwrap();
         fs::write(node.configurations.join("00-multus.conf"), r#"{"type":"somebody-elses"}"#).unwrap();
+        fs::create_dir_all(root.path().join("etc/cni/multus/net.d")).unwrap();
+        fs::write(root.path().join("etc/cni/multus/net.d/lan.conf"), "{}").unwrap();
         let before = contents(root.path());
         node.uninstall().unwrap();
         assert_eq!(contents(root.path()), before);

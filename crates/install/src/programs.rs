@@ -1,7 +1,7 @@
 //! Programs in a directory of CNI plugins: one file under many names, and what was there before comes back when they are removed.
 //!
 //! Beside the plugins stands `.polynic/`, where no runtime looks: `programs/` holds our file under its digest, `replaced/` what had a name
-//! before us, `names` what we have installed. A file is ours if it is a link to one in `programs/`. So an installation that was cut short at
+//! before us, `names` what we have installed. A file is ours if it is a link to one in `programs/`, or a copy where files have one name. So an installation that was cut short at
 //! any point is understood by the next one, and one that is already there writes nothing. The name `polynic` is always among the names: by it
 //! an agent in a container knows which plugins of the directory are its own.
 
@@ -18,15 +18,33 @@ use crate::files::{self, FileError};
 /// The name that is always installed.
 const PROGRAM: &str = "polynic";
 
+/// Gives a file another name.
+type Linker = fn(&Path, &Path) -> io::Result<()>;
+
 /// A directory of CNI plugins.
 pub struct Programs {
     directory: PathBuf,
+    hard_link: Linker,
+}
+
+/// What in the directory is ours: links to one of our files, or copies where a file can have one name only.
+struct Ours {
+    files: BTreeSet<(u64, u64)>,
+    /// Paths of our files.
+    stored: Vec<PathBuf>,
+}
+
+impl Ours {
+    fn has(&self, path: &Path) -> bool {
+        let Some(found) = identity(path) else { return false };
+        self.files.contains(&found) || self.stored.iter().any(|stored| is_copy(stored, path))
+    }
 }
 
 impl Programs {
     /// The plugins in this directory.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into() }
+        Self { directory: directory.into(), hard_link: |from, to| fs::hard_link(from, to) }
     }
 
     /// Installs a program under names. Each is complete at every instant, and a program that runs keeps running.
@@ -50,7 +68,7 @@ impl Programs {
             self.keep_aside(name, &ours)?;
             self.link(&stored, &self.directory.join(name))?;
         }
-        self.forget_unused(&stored);
+        self.forget_unused(&stored, &all);
         Ok(())
     }
 
@@ -63,7 +81,7 @@ impl Programs {
         let mut outcome = Ok(());
         for name in self.names()? {
             let path = self.directory.join(&name);
-            if identity(&path).is_some_and(|file| ours.contains(&file)) {
+            if ours.has(&path) {
                 outcome = outcome.and(self.give_back(&name, &path));
             }
         }
@@ -105,18 +123,23 @@ impl Programs {
         Ok(stored)
     }
 
-    fn ours(&self) -> BTreeSet<(u64, u64)> {
+    fn ours(&self) -> Ours {
+        let stored = self.stored();
+        Ours { files: stored.iter().filter_map(|program| identity(program)).collect(), stored }
+    }
+
+    fn stored(&self) -> Vec<PathBuf> {
         let programs = fs::read_dir(self.own("programs")).into_iter().flatten().flatten();
-        programs.filter_map(|program| identity(&program.path())).collect()
+        programs.map(|program| program.path()).collect()
     }
 
     /// Keeps what has this name and is not ours.
-    fn keep_aside(&self, name: &str, ours: &BTreeSet<(u64, u64)>) -> Result<(), FileError> {
+    fn keep_aside(&self, name: &str, ours: &Ours) -> Result<(), FileError> {
         let (path, aside) = (self.directory.join(name), self.own("replaced").join(name));
-        match identity(&path) {
-            Some(file) if !ours.contains(&file) => self.link(&path, &aside),
-            _ => Ok(()),
+        if identity(&path).is_none() || ours.has(&path) {
+            return Ok(());
         }
+        self.link(&path, &aside)
     }
 
     fn give_back(&self, name: &str, path: &Path) -> Result<(), FileError> {
@@ -124,26 +147,63 @@ impl Programs {
         if identity(&aside).is_none() {
             return files::remove(path);
         }
-        fs::rename(&aside, path).map_err(|source| FileError::Write { path: path.to_owned(), source })
+        match fs::rename(&aside, path) {
+            Err(why) if has_no_links(&why) => {
+                self.copy(&aside, path)?;
+                files::remove(&aside)
+            }
+            given => given.map_err(|source| FileError::Write { path: path.to_owned(), source }),
+        }
     }
 
     fn link(&self, from: &Path, to: &Path) -> Result<(), FileError> {
         if identity(from) == identity(to) {
             return Ok(());
         }
-        let linked = files::beside(to, |new| fs::hard_link(from, new));
-        linked.map_err(|source| FileError::Write { path: to.to_owned(), source })
+        match files::beside(to, |new| (self.hard_link)(from, new)) {
+            Err(why) if has_no_links(&why) => self.copy(from, to),
+            linked => linked.map_err(|source| FileError::Write { path: to.to_owned(), source }),
+        }
+    }
+
+    /// Where a file cannot have two names. A symbolic link stays one.
+    fn copy(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        if is_copy(from, to) {
+            return Ok(());
+        }
+        let Ok(target) = fs::read_link(from) else { return files::copy(from, to) };
+        let made = files::beside(to, |new| std::os::unix::fs::symlink(&target, new));
+        made.map_err(|source| FileError::Write { path: to.to_owned(), source })
     }
 
     /// Programs of earlier versions to which no name leads any more. They cost space only.
-    fn forget_unused(&self, stored: &Path) {
-        let programs = fs::read_dir(self.own("programs")).into_iter().flatten().flatten();
-        for program in programs.map(|program| program.path()).filter(|program| program != stored) {
-            if program.metadata().is_ok_and(|meta| meta.nlink() == 1) {
+    fn forget_unused(&self, stored: &Path, names: &BTreeSet<String>) {
+        for program in self.stored().iter().filter(|program| *program != stored) {
+            let has_copy = || names.iter().any(|name| is_copy(program, &self.directory.join(name)));
+            if program.metadata().is_ok_and(|meta| meta.nlink() == 1) && !has_copy() {
                 let _ = fs::remove_file(program);
             }
         }
     }
+}
+
+/// Whether a file system refuses another name for a file: between mounts, by its kind, or for want of further links.
+fn has_no_links(why: &io::Error) -> bool {
+    matches!(
+        why.kind(),
+        io::ErrorKind::CrossesDevices
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::TooManyLinks
+            | io::ErrorKind::Unsupported
+    )
+}
+
+/// Whether two regular files have the same content.
+fn is_copy(one: &Path, other: &Path) -> bool {
+    let length =
+        |path: &Path| path.symlink_metadata().ok().filter(fs::Metadata::is_file).map(|meta| meta.len());
+    let (Some(first), Some(second)) = (length(one), length(other)) else { return false };
+    first == second && matches!((digest(one), digest(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Device and inode, of a link itself.
@@ -188,6 +248,17 @@ mod tests {
             fs::create_dir(root.path().join("bin")).unwrap();
             let programs = Programs::new(root.path().join("bin"));
             Self { root, programs }
+        }
+
+        /// On a file system where a file has one name.
+        fn without_links(kind: io::ErrorKind) -> Self {
+            let hard_link: Linker = match kind {
+                io::ErrorKind::CrossesDevices => |_, _| Err(io::ErrorKind::CrossesDevices.into()),
+                io::ErrorKind::TooManyLinks => |_, _| Err(io::ErrorKind::TooManyLinks.into()),
+                _ => |_, _| Err(io::ErrorKind::PermissionDenied.into()),
+            };
+            let bench = Self::new();
+            Self { programs: Programs { hard_link, ..bench.programs }, ..bench }
         }
 
         fn program(&self, text: &str) -> PathBuf {
@@ -243,6 +314,33 @@ mod tests {
         assert!(bench.bin("coordinator").is_symlink() && !bench.bin(".polynic").exists());
         bench.programs.uninstall().unwrap();
         assert_eq!(contents(&bench.programs.directory), before);
+    }
+
+    #[test]
+    fn where_a_file_has_one_name_only_it_is_copied() {
+        use io::ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks};
+        for kind in [CrossesDevices, PermissionDenied, TooManyLinks] {
+            let bench = Bench::without_links(kind);
+            fs::write(bench.bin("multus"), "upstream's").unwrap();
+            std::os::unix::fs::symlink("multus", bench.bin("coordinator")).unwrap();
+            let before = contents(&bench.programs.directory);
+            bench.install("one", &["multus", "coordinator"]);
+            assert_eq!((bench.text("multus"), bench.text("coordinator")), ("one".into(), "one".into()));
+            assert_eq!(bench.bin("multus").metadata().unwrap().permissions().mode() & 0o777, 0o755);
+            let first = identity(&bench.bin("multus"));
+            bench.install("one", &["multus", "coordinator"]);
+            assert_eq!(identity(&bench.bin("multus")), first, "what is there is not written again");
+            bench.install("two", &["multus"]);
+            assert_eq!((bench.text("multus"), bench.text("coordinator")), ("two".into(), "one".into()));
+            assert_eq!(
+                fs::read_to_string(bench.programs.own("replaced/multus")).unwrap(),
+                "upstream's",
+                "our own copy is nobody else's"
+            );
+            bench.programs.uninstall().unwrap();
+            assert_eq!(contents(&bench.programs.directory), before);
+            assert!(bench.bin("coordinator").is_symlink());
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::{
-    Endpoint, FailureReason, Identity, Observed, ObservedPod, PodKey, ReleaseKind, ReleaseRequest, Settings,
+    Endpoint, EndpointInterface, FailureReason, Identity, Observed, ObservedPod, PodKey, ReleaseKind,
+    ReleaseRequest, Settings,
 };
 
 /// What has to be done for a release.
@@ -18,6 +19,8 @@ pub struct Release {
     pub endpoint: EndpointFate,
     /// Pools that hold records of this UID, as far as can be seen.
     pub pools: BTreeSet<String>,
+    /// Only these addresses go, each from its pool; otherwise all of the UID.
+    pub only: Option<Vec<(String, IpAddr)>>,
     /// Addresses that are not to be handed out for a while: they failed a probe.
     pub suspects: Vec<(String, IpAddr)>,
     /// The work is to end within so many milliseconds, because the pod has no more time.
@@ -31,6 +34,8 @@ pub enum EndpointFate {
     Remove,
     /// It stays, without interfaces. If there is none it is made, so that a creation still under way comes too late.
     Clear(Box<Identity>),
+    /// It stays, with these interfaces.
+    Reduce(Box<Identity>, Vec<EndpointInterface>),
 }
 
 /// Decides a release; `None`: there is nothing to do.
@@ -44,6 +49,7 @@ pub fn decide_release(
 ) -> Result<Option<Release>, FailureReason> {
     match request.kind {
         ReleaseKind::Pod => Ok(of_pod(settings, request, seen)),
+        ReleaseKind::Interface => Ok(of_interface(settings, request, seen)),
         ReleaseKind::Conflict if !settings.release_conflicts => Err(FailureReason::ConflictReleaseDisabled),
         ReleaseKind::Conflict if is_fixed(settings, seen) => Err(FailureReason::ConflictReleaseOfFixed),
         ReleaseKind::Conflict | ReleaseKind::Probe => Ok(after_probe(settings, request, seen)),
@@ -79,6 +85,28 @@ fn of_pod(settings: &Settings, request: &ReleaseRequest, seen: &Observed) -> Opt
     }
 }
 
+/// A living pod gives back what one of its interfaces had. Fixed addresses stay its own, for when the interface comes back; without a living
+/// pod it is a release like any other.
+fn of_interface(settings: &Settings, request: &ReleaseRequest, seen: &Observed) -> Option<Release> {
+    let is_same = |pod: &&ObservedPod| request.uid.is_empty() || request.uid == pod.pod.uid;
+    let Some(pod) = seen.pod.as_ref().filter(is_same).filter(|pod| pod.pod.is_alive()) else {
+        return of_pod(settings, request, seen);
+    };
+    if settings.fixed(&pod.pod).is_some() {
+        return None;
+    }
+    let identity = Identity::of(settings, pod);
+    let (key, uid) = (identity.key.clone(), identity.uid.clone());
+    let own = seen.endpoint.as_ref().filter(|endpoint| endpoint.uid == uid)?;
+    own.interface(&request.nic)?;
+    let detached = own.holdings().filter(|holding| holding.nic == request.nic);
+    let only: Vec<(String, IpAddr)> = detached.map(|holding| (holding.pool.to_owned(), holding.ip)).collect();
+    let pools = only.iter().map(|(pool, _)| pool.clone()).collect();
+    let left = own.interfaces.iter().filter(|other| other.nic != request.nic).cloned().collect();
+    let endpoint = EndpointFate::Reduce(Box::new(identity), left);
+    Some(Release { key, uid, endpoint, pools, only: Some(only), suspects: Vec::new(), limit_millis: None })
+}
+
 /// The pod is not there. What has an endpoint that outlives its pod is left to GC, which can ask the owner.
 fn of_gone_pod(request: &ReleaseRequest, seen: &Observed) -> Option<Release> {
     let own = seen.endpoint.as_ref().filter(|endpoint| endpoint.uid == request.uid);
@@ -97,7 +125,7 @@ fn release(request: &ReleaseRequest, seen: &Observed, key: PodKey, uid: String) 
     }
     let pools = pools_of(seen, own, &key, &uid);
     let endpoint = EndpointFate::Remove;
-    Some(Release { key, uid, endpoint, pools, suspects: Vec::new(), limit_millis: None })
+    Some(Release { key, uid, endpoint, pools, only: None, suspects: Vec::new(), limit_millis: None })
 }
 
 /// Pools that the endpoint names or that have records of the UID.
@@ -123,7 +151,7 @@ fn after_probe(settings: &Settings, request: &ReleaseRequest, seen: &Observed) -
     let suspects = probed.map(|holding| (holding.pool.to_owned(), holding.ip)).collect();
     let pools = pools_of(seen, own, &key, &uid);
     let endpoint = EndpointFate::Clear(Box::new(identity));
-    Some(Release { key, uid, endpoint, pools, suspects, limit_millis: None })
+    Some(Release { key, uid, endpoint, pools, only: None, suspects, limit_millis: None })
 }
 
 #[cfg(test)]

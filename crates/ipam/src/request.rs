@@ -55,6 +55,8 @@ pub struct AddRequest {
 pub enum ReleaseKind {
     /// `DELETE /v1/ipam/ip`: all of the pod, unless it lives or is to keep them (section 8).
     Pod,
+    /// The same for one interface, which goes while its pod lives: a network that is detached from it.
+    Interface,
     /// `DELETE /v1/ipam/ips` after a failed conflict or gateway probe: those recorded for the pod; the endpoint
     /// stays. The addresses are avoided for a while, so that the next attempt gets others.
     Probe,

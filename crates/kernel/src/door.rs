@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use polynic_net::{Change, Facts, FwEdit, FwInventory, FwTable, IfName, Mac, Needs, Place, Probe};
+use polynic_net::{Change, Facts, Flow, FwEdit, FwInventory, FwTable, IfName, Mac, Needs, Place, Probe};
 use serde::{Deserialize, Serialize};
 
 /// Opens namespaces. One value serves a whole process.
@@ -38,6 +38,17 @@ pub trait Kernel: Send {
     /// The names of what is in a table; nothing if there is no such table.
     fn inventory(&mut self, place: Place, table: &FwTable) -> Result<Option<FwInventory>, KernelError>;
 
+    /// Forgets the tracked connections of a place that are meant, so that the next packet of each is judged as a first one; answers how many.
+    /// Without connection tracking there are none.
+    ///
+    /// # Errors
+    /// They cannot be listed. One that is gone meanwhile is gone.
+    fn forget_connections(
+        &mut self,
+        place: Place,
+        is_meant: &mut dyn FnMut(&Flow) -> bool,
+    ) -> Result<usize, KernelError>;
+
     /// Asks all probes at the same time, from links of one place. Takes as long as the longest, less if one fails early.
     ///
     /// # Errors
@@ -69,6 +80,8 @@ pub struct NetnsId {
 pub struct Errno(pub i32);
 
 impl Errno {
+    /// Not allowed in this state, or not with these rights.
+    pub const EPERM: Self = Self(1);
     /// No such entry.
     pub const ENOENT: Self = Self(2);
     /// No such route or rule.
@@ -77,8 +90,6 @@ impl Errno {
     pub const EINTR: Self = Self(4);
     /// Not now.
     pub const EAGAIN: Self = Self(11);
-    /// Not allowed in this state, or not with these rights.
-    pub const EPERM: Self = Self(1);
     /// Forbidden: by a `prohibit` route, or IPv6 is switched off.
     pub const EACCES: Self = Self(13);
     /// In use.
@@ -89,6 +100,8 @@ impl Errno {
     pub const ENODEV: Self = Self(19);
     /// Not acceptable.
     pub const EINVAL: Self = Self(22);
+    /// On a file system that cannot be written.
+    pub const EROFS: Self = Self(30);
     /// The name is taken by something else (nf_tables: not a base chain; links: unsupported).
     pub const EOPNOTSUPP: Self = Self(95);
     /// No such address.

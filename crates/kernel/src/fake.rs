@@ -29,13 +29,14 @@ mod sysctl;
 mod tests;
 mod traffic;
 mod world;
+mod zone;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polynic_net::{
-    Announcement, Change, Facts, FwEdit, FwInventory, FwRuleset, FwTable, IfName, Mac, Needs, Object, Place,
-    Probe,
+    Announcement, Change, Facts, Flow, FwEdit, FwInventory, FwRuleset, FwTable, IfName, Mac, Needs, Object,
+    Place, Probe,
 };
 
 use crate::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
@@ -236,6 +237,15 @@ impl Kernel for FakeKernel {
         let what = || format!("read table {} in {place}", table.name);
         let space = world.space_at(self.pod, place).map_err(|refusal| refusal.explain(what()))?;
         Ok(world.space(space).and_then(|space| space.rulesets.inventory(table)))
+    }
+
+    /// Nobody sends packets here, so nothing is tracked.
+    fn forget_connections(
+        &mut self,
+        _place: Place,
+        _is_meant: &mut dyn FnMut(&Flow) -> bool,
+    ) -> Result<usize, KernelError> {
+        Ok(0)
     }
 
     fn probe(&mut self, place: Place, probes: &[Probe]) -> Result<(), KernelError> {

@@ -4,8 +4,10 @@
 //! changes. A transaction applies whole plans and takes them back. Nothing here knows what a CNI
 //! plugin, a pod or a policy is.
 
+mod bus;
 pub mod capture;
 mod door;
+mod events;
 pub mod fake;
 pub mod inherited;
 mod netlink;
@@ -23,6 +25,7 @@ mod udp_frames;
 
 pub use capture::Capture;
 pub use door::{Door, Errno, Kernel, KernelError, NetnsId, OpenError};
+pub use events::NetworkEvents;
 pub use fake::{FakeDoor, FakeKernel, Setup, Snapshot};
 pub use real::{RealDoor, RealKernel};
 pub use transaction::{Applied, ApplyError};

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// For how long a dump that changes underfoot is started anew. On a node that starts hundreds of pods at once, lists of links, routes and
 /// neighbours hardly ever hold still.
-const DUMP_PATIENCE: Duration = Duration::from_secs(10);
+const DUMP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest pause between two tries: pods come in bursts, and there are gaps.
 const DUMP_PAUSE: Duration = Duration::from_millis(20);

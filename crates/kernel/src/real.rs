@@ -9,6 +9,7 @@ mod facts;
 mod flows;
 mod forwarding;
 mod idle;
+mod legacy;
 mod neighbour;
 mod observe;
 mod port_vlan;
@@ -21,10 +22,14 @@ mod tap;
 mod traffic;
 mod vf;
 mod wait;
+mod zone;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use polynic_net::{Change, Diff, Facts, FwEdit, FwInventory, FwTable, IfName, Needs, Object, Place, Probe};
+use polynic_net::{
+    Change, Diff, Facts, Flow, FwEdit, FwInventory, FwTable, IfName, Needs, Object, Place, Probe,
+};
 
 use crate::netlink::Fault;
 use crate::netns::{self, Host, Netns, Pod};
@@ -36,9 +41,28 @@ pub(crate) use space::without_statistics;
 
 /// Opens namespaces of the machine. Its clones share the sockets that are worth keeping between attachments, so a daemon
 /// should make one and keep it.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct RealDoor {
     idle: Arc<Idle>,
+    bus: PathBuf,
+}
+
+impl Default for RealDoor {
+    fn default() -> Self {
+        Self { idle: Arc::default(), bus: zone::system_bus() }
+    }
+}
+
+impl RealDoor {
+    /// The same with the system's D-Bus elsewhere: an address in the form of `DBUS_SYSTEM_BUS_ADDRESS`. One that is no path of a
+    /// socket changes nothing.
+    #[must_use]
+    pub fn with_bus(self, address: &str) -> Self {
+        let path = address
+            .split(';')
+            .find_map(|a| a.strip_prefix("unix:")?.split(',').find_map(|p| p.strip_prefix("path=")));
+        Self { bus: path.map_or(self.bus, PathBuf::from), ..self }
+    }
 }
 
 impl Door for RealDoor {
@@ -47,6 +71,7 @@ impl Door for RealDoor {
         let pod = netns.map(|path| Ok((Netns::<Pod>::open(path)?, path))).transpose()?;
         let mut kernel = RealKernel::new(host, pod)?;
         kernel.host.borrow_from(&self.idle);
+        kernel.bus.clone_from(&self.bus);
         Ok(Box::new(kernel))
     }
 }
@@ -55,6 +80,7 @@ impl Door for RealDoor {
 pub struct RealKernel {
     host: Space,
     pod: Option<Space>,
+    bus: PathBuf,
 }
 
 impl RealKernel {
@@ -67,7 +93,7 @@ impl RealKernel {
         let pod = pod
             .map(|(netns, path)| Space::open(netns.anywhere()).map_err(|e| OpenError::refused(path, &e)))
             .transpose()?;
-        Ok(Self { host, pod })
+        Ok(Self { host, pod, bus: zone::system_bus() })
     }
 
     fn space(&mut self, place: Place) -> Result<&mut Space, Missing> {
@@ -84,6 +110,9 @@ impl RealKernel {
             Object::Firewall(_) => {
                 let socket = self.space(change.place)?.firewall()?;
                 nft::apply(socket, std::slice::from_ref(change)).map_err(|refusal| refusal.fault.into())
+            }
+            Object::ZoneSource(diff) => {
+                zone::change(&self.bus, diff).map_err(|e| Failure::Bus(e.to_string()))
             }
             Object::Probe(probe) => {
                 let asked = self.space(change.place)?.probe(change.place, std::slice::from_ref(probe));
@@ -103,6 +132,8 @@ enum Failure {
     Fault(Fault),
     Stale(String),
     Waited(String),
+    /// The system's bus, or who was called by it.
+    Bus(String),
     Unsupported,
     /// Named already.
     Done(KernelError),
@@ -127,6 +158,7 @@ impl Failure {
             Self::Fault(fault) => fault.about(what),
             Self::Stale(found) => KernelError::Stale { what: what.to_string(), found },
             Self::Waited(why) => KernelError::Waited(why),
+            Self::Bus(why) => KernelError::Talk { what: what.to_string(), why },
             Self::Done(error) => error,
             Self::Unsupported => KernelError::Unsupported { what: what.to_string() },
         }
@@ -135,7 +167,11 @@ impl Failure {
 
 impl Kernel for RealKernel {
     fn observe(&mut self, needs: &Needs) -> Result<Facts, KernelError> {
-        let host = self.host.observe(&needs.host).map_err(|f| f.about("observe host"))?;
+        let mut host = self.host.observe(&needs.host).map_err(|f| f.about("observe host"))?;
+        if let Some(asked) = &needs.host.zone_sources {
+            let seen = zone::observe(&self.bus, asked);
+            host.zone_sources = seen.map_err(|e| Failure::Bus(e.to_string()).about("ask firewalld"))?;
+        }
         let pod = self.pod.as_mut().map(|pod| pod.observe(&needs.pod).map_err(|f| f.about("observe pod")));
         Ok(Facts { host, pod: pod.transpose()? })
     }
@@ -178,6 +214,16 @@ impl Kernel for RealKernel {
         let space = self.space(place).map_err(|m| Failure::from(m).about(what()))?;
         let socket = space.firewall().map_err(|f| f.about(what()))?;
         nft::inventory(socket, table).map_err(|f| f.about(what()))
+    }
+
+    fn forget_connections(
+        &mut self,
+        place: Place,
+        is_meant: &mut dyn FnMut(&Flow) -> bool,
+    ) -> Result<usize, KernelError> {
+        let what = || format!("list tracked connections in {place}");
+        let space = self.space(place).map_err(|m| Failure::from(m).about(what()))?;
+        space.forget_connections(is_meant).map_err(|f| f.about(what()))
     }
 
     fn probe(&mut self, place: Place, probes: &[Probe]) -> Result<(), KernelError> {

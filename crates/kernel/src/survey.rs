@@ -66,8 +66,10 @@ impl Surveyor {
     pub fn routing(&mut self) -> Result<Stack, KernelError> {
         let named = |what: &'static str| move |fault: Fault| fault.about(what);
         let all = self.netns.run(conf::of_all).map_err(|e| Fault::io(&e).about("read settings"))?;
+        let links = self.links().map_err(named("list links"))?;
         Ok(Stack {
-            links: self.links().map_err(named("list links"))?,
+            forwarding: self.forwarding(&links).map_err(named("list forwarding entries"))?,
+            links,
             addresses: self.addresses().map_err(named("list addresses"))?,
             rules: self.rules().map_err(named("list rules"))?,
             routes: self.routes().map_err(named("list routes"))?,

@@ -23,7 +23,7 @@ use crate::registry::{self, Hosts};
 use crate::relay::Door;
 use crate::state::State;
 use crate::underlay::{Layout, Node, build, plan};
-use crate::{flannel, node, relay, spiderpool};
+use crate::{flannel, node, policies, relay, spiderpool};
 
 pub mod request;
 
@@ -102,6 +102,9 @@ impl Fleet {
         let mut daemons = vec![kubelet(node, holder)];
         if self.layout.shape().spiderpool {
             daemons.push(spiderpool::agent(&node.name(), holder));
+        }
+        if self.layout.shape().policies {
+            daemons.push(policies::agent(&node.name(), holder));
         }
         if self.layout.shape().flannel.is_some() {
             daemons.push(flannel::daemon(&node.name(), holder, self.layout.last_nic()?.as_str()));

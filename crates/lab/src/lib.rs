@@ -38,6 +38,7 @@ mod mounts;
 mod namespaces;
 mod node;
 mod notice;
+mod policies;
 mod process;
 mod progress;
 mod proxy;

@@ -49,7 +49,11 @@ pub fn prepare(state: &State, layout: &Layout, node: Node, kubeconfig: &str) -> 
     let primary = primary(layout.pod_networks(node), state.spec()?.strict_reverse_path);
     write_private(&conf.join("multus.d/multus.kubeconfig"), kubeconfig)?;
     write_json(&conf.join(PRIMARY), &primary)?;
-    write_json(&conf.join(MULTUS), &multus(&primary))
+    let mut multus = multus(&primary);
+    if layout.shape().policies {
+        multus["multiNetworkPolicy"] = json!(true);
+    }
+    write_json(&conf.join(MULTUS), &multus)
 }
 
 fn write_private(path: &Path, text: &str) -> Result<()> {

@@ -19,6 +19,7 @@ pub mod explained;
 pub mod mac_and_conflict;
 pub mod macvlan_overlay;
 pub mod macvlan_standalone;
+pub mod multi_networkpolicy;
 pub mod packet;
 mod pools;
 mod probe;
@@ -67,7 +68,7 @@ pub struct Story {
 }
 
 /// All stories that the lab can tell.
-pub const STORIES: [&Story; 7] = [
+pub const STORIES: [&Story; 8] = [
     &reachability::STORY,
     &quickstart::STORY,
     &macvlan_overlay::STORY,
@@ -75,6 +76,7 @@ pub const STORIES: [&Story; 7] = [
     &mac_and_conflict::STORY,
     &spiderpool_calico::STORY,
     &calico_flannel::STORY,
+    &multi_networkpolicy::STORY,
 ];
 
 /// The story of that name.

@@ -29,6 +29,9 @@ pub struct Shape {
     pub kubeadm_config: bool,
     /// Spiderpool is installed: its kinds, an agent on each node, the controller.
     pub spiderpool: bool,
+    /// Network policies on secondary networks are switched on: their kind, the service on each node, the key in Multus' configuration.
+    #[serde(default)]
+    pub policies: bool,
     /// flannel's daemon runs on each node over its last NIC, with this text as `net-conf.json`.
     #[serde(default)]
     pub flannel: Option<String>,
@@ -155,6 +158,7 @@ impl Default for Shape {
             hosts: vec![Host::new(crate::registry::OUTSIDE, OUTSIDE)],
             kubeadm_config: false,
             spiderpool: false,
+            policies: false,
             flannel: None,
         }
     }

@@ -73,7 +73,7 @@ pub fn controller(polynic: &Path, state: &State) -> Daemon {
 }
 
 /// A program in the namespaces of the process `holder`.
-fn daemon(name: &str, holder: u32, program: &[String], environment: &[(&str, &str)]) -> Daemon {
+pub(crate) fn daemon(name: &str, holder: u32, program: &[String], environment: &[(&str, &str)]) -> Daemon {
     let become_it = ["__become".to_owned(), holder.to_string(), "--".to_owned()];
     let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     Daemon {

@@ -21,7 +21,7 @@ use crate::registry::{self, Hosts, ROUTER};
 use crate::relay::Door;
 use crate::state::{Spec, State, write_whole};
 use crate::underlay::{Layout, build, plan};
-use crate::{api, controllers, flannel, fleet, node, relay, spiderpool};
+use crate::{api, controllers, flannel, fleet, node, policies, relay, spiderpool};
 
 /// How long nodes may take to become ready, on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -84,6 +84,10 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
     if let Some(conf) = &spec.shape.flannel {
         flannel::install(&state, conf)?;
         step("flannel: its daemon on each node".to_owned());
+    }
+    if spec.shape.policies {
+        policies::install(&client).await?;
+        step("MultiNetworkPolicy: its kind, and a service on each node".to_owned());
     }
     let start = Start { state, client: client.clone(), layout, hosts, plugins, server: server.addr() };
     let fleet = Fleet::start(start)?;

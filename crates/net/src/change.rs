@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Address, Announcement, Attr, Flows, Forwarding, FwObject, IfName, Link, LinkRef, Neighbour, Place,
-    PortVlan, Probe, Route, Rule, Sysctl, Traffic, TrafficObject,
+    PortVlan, Probe, Route, Rule, Sysctl, Traffic, TrafficObject, ZoneSource,
 };
 
 /// What an object is before and after a change. Its inverse is itself the other way round.
@@ -119,6 +119,8 @@ pub enum Object {
     Traffic(Diff<Traffic>),
     /// A firewall object.
     Firewall(Diff<FwObject>),
+    /// A source of a zone of firewalld.
+    ZoneSource(Diff<ZoneSource>),
     /// A step that changes nothing.
     Wait(Wait),
     /// A question to the network, whose answer may end the plan.
@@ -210,6 +212,11 @@ impl Change {
         Self { place, object: Object::Firewall(Diff::create(object)) }
     }
 
+    /// A zone of firewalld gets a source.
+    pub fn add_zone_source(source: ZoneSource) -> Self {
+        Self { place: Place::Host, object: Object::ZoneSource(Diff::create(source)) }
+    }
+
     /// Something is waited for.
     pub fn wait(place: Place, wait: Wait) -> Self {
         Self { place, object: Object::Wait(wait) }
@@ -281,6 +288,7 @@ impl Change {
             Object::PortVlan(d) => of(d),
             Object::Traffic(d) => of(d),
             Object::Firewall(d) => of(d),
+            Object::ZoneSource(d) => of(d),
             Object::Attr(_)
             | Object::Move(_)
             | Object::Wait(_)
@@ -309,6 +317,7 @@ impl Change {
             Object::PortVlan(d) => Object::PortVlan(d.inverse()),
             Object::Traffic(d) => Object::Traffic(d.inverse()),
             Object::Firewall(d) => Object::Firewall(d.inverse()),
+            Object::ZoneSource(d) => Object::ZoneSource(d.inverse()),
             Object::Wait(_) | Object::Probe(_) | Object::Announce(_) | Object::Forget(_) => return None,
         };
         Some(Self { place: self.place, object })
@@ -336,6 +345,7 @@ impl fmt::Display for Change {
             Object::PortVlan(d) => describe(f, d, "VLAN", |v| format!("{} on {}", v.vid, v.link))?,
             Object::Traffic(d) => describe(f, d, "traffic control", ToString::to_string)?,
             Object::Firewall(d) => describe(f, d, "nf_tables", firewall_text)?,
+            Object::ZoneSource(d) => describe(f, d, "source", ToString::to_string)?,
             Object::Wait(Wait::Dad { link }) => write!(f, "wait for duplicate address detection on {link}")?,
             Object::Wait(Wait::Carrier { link }) => write!(f, "wait for the carrier of {link}")?,
             Object::Wait(Wait::OperUp { link }) => write!(f, "wait for {link} to be operational")?,

@@ -61,6 +61,7 @@ fn leaves_something(object: &Object) -> bool {
         Object::PortVlan(d) => d.after.is_some(),
         Object::Traffic(d) => d.after.is_some(),
         Object::Firewall(d) => d.after.is_some(),
+        Object::ZoneSource(d) => d.after.is_some(),
         Object::Attr(_) | Object::Move(_) => true,
         Object::Wait(_) | Object::Probe(_) | Object::Announce(_) | Object::Forget(_) => false,
     }
@@ -88,6 +89,7 @@ fn superseded(old: &Change, new: &Change) -> bool {
         (Object::PortVlan(a), Object::PortVlan(b)) => a.after == b.before,
         (Object::Traffic(a), Object::Traffic(b)) => a.after == b.before,
         (Object::Firewall(a), Object::Firewall(b)) => a.after == b.before,
+        (Object::ZoneSource(a), Object::ZoneSource(b)) => a.after == b.before,
         (Object::Sysctl(a), Object::Sysctl(b)) => {
             a.after.as_ref().map(|s| &s.key) == b.after.as_ref().map(|s| &s.key)
         }
@@ -143,6 +145,7 @@ pub fn needs(promises: &[Change]) -> Needs {
             Object::Firewall(Diff { after: Some(o), .. }) if !at.firewall.contains(o.table()) => {
                 at.firewall.push(o.table().clone());
             }
+            Object::ZoneSource(Diff { after: Some(source), .. }) => at.zone_source(source),
             _ => {}
         }
     }
@@ -256,6 +259,11 @@ fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
             let want = d.after.as_ref()?;
             let held = ns.firewall.iter().any(|o| o.same_identity(want));
             (!held).then(|| "a firewall object of this attachment is missing".to_owned())
+        }
+        Object::ZoneSource(d) => {
+            let want = d.after.as_ref()?;
+            let held = ns.zone_sources.as_ref().is_some_and(|sources| sources.contains(want));
+            (!held).then(|| format!("{want} is missing"))
         }
         // VLAN membership has no observation yet; links are judged by their own function.
         Object::PortVlan(_)

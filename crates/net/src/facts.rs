@@ -1,13 +1,13 @@
 //! What was observed, and what a planner asks to have observed.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
 use crate::{
-    Forwarding, FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route, Rule,
-    SysctlKey, TrafficFact, VfFact,
+    Family, Forwarding, FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route,
+    Rule, SysctlKey, TrafficFact, VfFact, ZoneSource,
 };
 
 /// What was seen in both namespaces.
@@ -70,6 +70,10 @@ pub struct NsFacts {
     pub traffic: Vec<TrafficFact>,
     /// Objects of the firewall tables asked for. Rules carry their comment but no expressions.
     pub firewall: Vec<FwObject>,
+    /// Families of which the old iptables drops what passes through, unless one of its own rules accepts it.
+    pub legacy_forward_drops: Vec<Family>,
+    /// Those sources asked for that firewalld's zones have; absent if no firewalld runs.
+    pub zone_sources: Option<Vec<ZoneSource>>,
 }
 
 impl NsFacts {
@@ -107,6 +111,10 @@ impl NsFacts {
         self.sources.extend(later.sources);
         self.ways.extend(later.ways);
         self.sysctls.extend(later.sysctls);
+        extend_new(&mut self.legacy_forward_drops, later.legacy_forward_drops);
+        if let Some(later) = later.zone_sources {
+            extend_new(self.zone_sources.get_or_insert_default(), later);
+        }
     }
 
     /// The value of a setting that was asked for and exists.
@@ -162,6 +170,8 @@ pub struct LinkFact {
     pub vrf_table: Option<u32>,
     /// What a VXLAN link was made with.
     pub vxlan: Option<VxlanFact>,
+    /// The ends of a tunnel of IPv4 in IPv4.
+    pub ipip: Option<IpipFact>,
     /// VLAN filtering of a bridge.
     pub vlan_filtering: Option<bool>,
     /// Bridge port: hairpin.
@@ -196,6 +206,7 @@ impl LinkFact {
             vlan_id: None,
             vrf_table: None,
             vxlan: None,
+            ipip: None,
             vlan_filtering: None,
             hairpin: None,
             isolated: None,
@@ -222,6 +233,15 @@ pub struct VxlanFact {
     pub l2_miss: bool,
     /// Packets carry a group policy id.
     pub gbp: bool,
+}
+
+/// The ends of a tunnel of IPv4 in IPv4; absent is any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IpipFact {
+    /// Outer source address.
+    pub local: Option<Ipv4Addr>,
+    /// Outer destination address.
+    pub remote: Option<Ipv4Addr>,
 }
 
 /// The way that the kernel would take to a destination now (`ip route get`).
@@ -335,6 +355,10 @@ pub struct NsNeeds {
     pub traffic: Vec<IfName>,
     /// Everything in these firewall tables.
     pub firewall: Vec<FwTable>,
+    /// What the old iptables does with packets that pass through.
+    pub legacy_forward: bool,
+    /// Whether firewalld runs, and which of these sources its zones have. Of the node's namespace only.
+    pub zone_sources: Option<Vec<ZoneSource>>,
 }
 
 impl NsNeeds {
@@ -357,6 +381,11 @@ impl NsNeeds {
         }
     }
 
+    /// Asks for a source of a zone of firewalld.
+    pub fn zone_source(&mut self, source: &ZoneSource) {
+        extend_new(self.zone_sources.get_or_insert_default(), vec![source.clone()]);
+    }
+
     /// Asks for a setting.
     pub fn sysctl(&mut self, key: SysctlKey) {
         if !self.sysctls.contains(&key) {
@@ -371,6 +400,7 @@ impl NsNeeds {
         self.routes |= other.routes;
         self.rules |= other.rules;
         self.neighbours |= other.neighbours;
+        self.legacy_forward |= other.legacy_forward;
         self.all_addresses |= other.all_addresses;
         extend_new(&mut self.traffic, other.traffic);
         extend_new(&mut self.sources, other.sources);
@@ -378,6 +408,9 @@ impl NsNeeds {
         extend_new(&mut self.ways, other.ways);
         extend_new(&mut self.sysctls, other.sysctls);
         extend_new(&mut self.firewall, other.firewall);
+        if let Some(other) = other.zone_sources {
+            extend_new(self.zone_sources.get_or_insert_default(), other);
+        }
     }
 }
 

@@ -1,10 +1,24 @@
 //! Tracked connections that stand in the way of new rules.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Family;
+
+/// A tracked connection, as its first packet was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flow {
+    /// Who began it.
+    pub source: IpAddr,
+    /// With whom.
+    pub destination: IpAddr,
+    /// The protocol by its number (17 is UDP).
+    pub protocol: u8,
+    /// Destination port, or type of an ICMP message; 0 if there is neither.
+    pub port: u16,
+}
 
 /// Tracked connections to forget: those of a protocol whose first packet went to a port. Rules that rewrite addresses are asked
 /// about the first packet only, so a connection that began before a rule goes on as if the rule were not there. A failure is

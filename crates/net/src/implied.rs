@@ -36,6 +36,7 @@ pub(crate) fn dies_with(change: &Change, place: Place, name: &IfName) -> bool {
         | Object::Move(_)
         | Object::Rule(_)
         | Object::Firewall(_)
+        | Object::ZoneSource(_)
         | Object::Wait(_)
         | Object::Probe(_)
         | Object::Announce(_)

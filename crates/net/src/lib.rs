@@ -44,17 +44,20 @@ pub mod stack;
 mod sysctl;
 mod traffic;
 mod vf;
+mod zone;
 
 pub use address::Address;
 pub use bond::{Bond, BondNumber, BondOption};
 pub use change::{AttrChange, Change, Diff, Move, Object, Wait};
 pub use entropy::Entropy;
-pub use facts::{AddressFact, Facts, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds, OperState, VxlanFact, Way};
+pub use facts::{
+    AddressFact, Facts, IpipFact, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds, OperState, VxlanFact, Way,
+};
 pub use fdb::Forwarding;
 pub use firewall::{
     FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule, FwTable, FwVerdict,
 };
-pub use flow::Flows;
+pub use flow::{Flow, Flows};
 pub use interval::{IntervalSet, RangeTextError};
 pub use link::{
     Attr, Ipvlan, IpvlanMode, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, PortVlan, Tap, Veth, Vlan, Vxlan,
@@ -74,5 +77,6 @@ pub use traffic::{
     TrafficMatch, TrafficObject,
 };
 pub use vf::{VfAttr, VfFact, VfLinkState, VfRate, VfVlan, VlanProtocol};
+pub use zone::ZoneSource;
 
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

@@ -1,7 +1,7 @@
 //! Links as they should be made, and the attributes that can change on an existing one.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,11 @@ pub enum LinkKind {
     },
     /// An overlay tunnel.
     Vxlan(Vxlan),
+    /// A tunnel of IPv4 packets in IPv4 packets, to whatever the next hop is.
+    Ipip {
+        /// Outer source address.
+        local: Option<Ipv4Addr>,
+    },
     /// An intermediate functional block, for shaping. It has no queue of its own (length 0).
     Ifb,
     /// A persistent tap device.
@@ -94,6 +99,7 @@ impl LinkKind {
             Self::Dummy => "dummy",
             Self::Vrf { .. } => "vrf",
             Self::Vxlan(_) => "vxlan",
+            Self::Ipip { .. } => "ipip",
             Self::Ifb => "ifb",
             Self::Tap(_) => "tun",
             Self::Bond(_) => "bond",
@@ -111,6 +117,7 @@ impl LinkKind {
             | Self::Bridge { .. }
             | Self::Dummy
             | Self::Vrf { .. }
+            | Self::Ipip { .. }
             | Self::Ifb
             | Self::Tap(_)
             | Self::Bond(_) => None,

@@ -26,6 +26,8 @@ pub struct Stack {
     pub routes: Vec<FibRoute>,
     /// What is known about neighbours.
     pub neighbours: Vec<NeighbourState>,
+    /// Where VXLANs send frames for a hardware address, as far as somebody has set it.
+    pub forwarding: Vec<ForwardingState>,
     /// Settings that hold for all links (`net/ipv4/conf/all`, `net/ipv6/conf/all`).
     pub all: Conf,
     /// The firewall.
@@ -117,6 +119,17 @@ pub struct NeighbourState {
     pub nud: Nud,
     /// Not a neighbour, but an address that this stack answers for (`NTF_PROXY`).
     pub proxy: bool,
+}
+
+/// A permanent forwarding entry of a VXLAN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardingState {
+    /// The index of the VXLAN.
+    pub link: u32,
+    /// The hardware address.
+    pub mac: Mac,
+    /// Where its packets go.
+    pub dst: IpAddr,
 }
 
 /// States of a neighbour entry (include/uapi/linux/neighbour.h).

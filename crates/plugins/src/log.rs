@@ -16,6 +16,7 @@ use crate::Call;
 
 mod options;
 
+pub(crate) use options::Flat;
 pub use options::{Level, Options};
 
 /// An open log.

@@ -14,14 +14,14 @@ mod pod;
 mod policy;
 mod ports;
 mod render;
+mod verdict;
 
 pub use index::{Index, Options};
-pub use names::{TABLE, table};
+pub use names::{Direction, TABLE, table};
 pub use pod::{Attachment, ContainerPort, Pod, PodKey};
 pub use policy::{Policy, PolicyKey, Problem, version};
 pub use render::Rendered;
+pub use verdict::{Packet, passes};
 
 #[cfg(test)]
 mod reference;
-#[cfg(test)]
-mod verdict;

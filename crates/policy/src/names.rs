@@ -21,8 +21,10 @@ pub fn table() -> FwTable {
 
 /// Which way traffic goes, as the pod sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Direction {
+pub enum Direction {
+    /// Into the pod.
     Ingress,
+    /// Out of the pod.
     Egress,
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn print(to: BorrowedFd<'_>, mut text: &[u8]) {
 /// What plugins need of this process.
 pub(crate) fn host() -> Host {
     Host {
-        door: Box::<RealDoor>::default(),
+        door: Box::new(door()),
         state: PathBuf::from(STATE),
         executable: std::fs::metadata("/proc/self/exe").ok().map(|m| (m.dev(), m.ino())),
         addresses: Box::new(Ways { whereabouts: Direct::new(seed()) }),
@@ -57,6 +57,12 @@ pub(crate) fn host() -> Host {
             let _ = writeln!(io::stderr(), "{text}");
         }),
     }
+}
+
+/// The way to the kernel, and to firewalld where other programs find it as well.
+fn door() -> RealDoor {
+    let bus = std::env::var("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_default();
+    RealDoor::default().with_bus(&bus)
 }
 
 /// How a plugin process finds the node agent, and the API server itself where a plugin has credentials of its own.

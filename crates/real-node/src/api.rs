@@ -4,10 +4,12 @@ use std::path::Path;
 
 use kube::Client;
 use kube::core::Request;
-use kube::core::params::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::core::params::{DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams};
 use polynic_cluster::client_from;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
+
+use crate::manifests;
 
 /// A client for the network of the thread that made it, which alone may use it.
 pub struct Api {
@@ -34,6 +36,30 @@ impl Api {
         let body = object.to_string().into_bytes();
         let request = Request::new(path).create(&PostParams::default(), body).unwrap();
         self.runtime.block_on(self.client.request(request)).unwrap_or_else(|why| panic!("{path}: {why}"))
+    }
+
+    /// Makes an object what it is said to be, whoever else has a part in it.
+    ///
+    /// # Panics
+    /// The server refuses.
+    pub fn apply(&self, object: &Value) {
+        let (collection, name) = (manifests::collection(object), manifests::name(object));
+        let how = PatchParams::apply("polynic-test").force();
+        let request = Request::new(&collection).patch(name, &how, &Patch::Apply(object)).unwrap();
+        let answer = self.runtime.block_on(self.client.request::<Value>(request));
+        answer.unwrap_or_else(|why| panic!("{collection}/{name}: {why}"));
+    }
+
+    /// An object; `None` if there is none.
+    ///
+    /// # Panics
+    /// The server does not answer.
+    pub fn get(&self, path: &str, name: &str) -> Option<Value> {
+        let request = Request::new(path).get(name, &GetParams::default()).unwrap();
+        match self.runtime.block_on(self.client.request(request)) {
+            Err(kube::Error::Api(status)) if status.code == 404 => None,
+            answer => Some(answer.unwrap()),
+        }
     }
 
     /// All objects of a kind.

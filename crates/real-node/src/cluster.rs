@@ -1,7 +1,6 @@
 //! A control plane and nodes on one link, in machines of their own.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
 
 use polynic_api::{nad, spider};
 use polynic_control_plane::{ControlPlane, Controllers, NodePrograms, Programs};
@@ -15,6 +14,8 @@ use crate::wait;
 
 /// The control plane's address on the link.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 50, 1);
+
+const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
 
 /// A cluster; everything in it ends with it.
 pub struct Cluster {
@@ -34,9 +35,31 @@ impl Cluster {
     /// # Panics
     /// Something does not start; or something is missing while `POLYNIC_REQUIRE_TIERS` names the tier `node`.
     pub fn or_skip() -> Option<Self> {
+        let (plane, programs) = Self::programs_or_skip()?;
+        let cluster = Self::start(&plane, &programs, [Mode::Thin, Mode::Thick]);
+        define_kinds(&cluster.api);
+        Some(cluster)
+    }
+
+    /// The same with nothing of ours: no agent, no kinds, and the reference plugins on the nodes.
+    ///
+    /// # Panics
+    /// As [`Cluster::or_skip`].
+    pub fn without_us_or_skip() -> Option<Self> {
+        let (plane, programs) = Self::programs_or_skip()?;
+        if polynic_e2e::reference_plugins().is_none() {
+            skip(
+                "there are no reference plugins (Debian: containernetworking-plugins): run scripts/setup.sh test",
+            );
+            return None;
+        }
+        Some(Self::start(&plane, &programs, [Mode::Foreign; 2]))
+    }
+
+    fn programs_or_skip() -> Option<(Programs, NodePrograms)> {
         let _tools = Tools::or_skip()?;
         match Programs::find().and_then(|plane| Ok((plane, NodePrograms::find()?))) {
-            Ok((plane, programs)) => Some(Self::start(&plane, &programs)),
+            Ok(programs) => Some(programs),
             Err(why) => {
                 skip(&why);
                 None
@@ -44,7 +67,7 @@ impl Cluster {
         }
     }
 
-    fn start(programs: &Programs, node_programs: &NodePrograms) -> Self {
+    fn start(programs: &Programs, node_programs: &NodePrograms, modes: [Mode; 2]) -> Self {
         let space = Space::new("control-plane");
         space.ip(&format!(
             "link add link0 type bridge\naddress add {ADDRESS}/24 dev link0\nlink set link0 up"
@@ -54,11 +77,20 @@ impl Cluster {
         let controllers = Controllers::start(node_programs, &plane).unwrap();
         let kubeconfig = plane.kubeconfig_path();
         let api = Api::new(&kubeconfig);
-        define_kinds(&api);
-        let nodes = start_nodes(&node_programs.kubelet, &kubeconfig);
+        let plan = |nth, mode| Plan {
+            nth,
+            mode,
+            kubelet: &node_programs.kubelet,
+            kubeconfig: &kubeconfig,
+            server: plane.addr(),
+        };
+        let nodes = start_nodes([plan(1, modes[0]), plan(2, modes[1])]);
         let cluster = Self { nodes, api, _controllers: controllers, _plane: plane, _space: space };
         let ready = || cluster.are_nodes_ready().then_some(());
         wait::until("both nodes are ready", ready, || cluster.last_words());
+        // Pods are refused before.
+        let account = || cluster.api.get(ACCOUNTS, "default");
+        wait::until("there is a service account", account, String::new);
         cluster
     }
 
@@ -69,9 +101,37 @@ impl Cluster {
         ready.count() == self.nodes.len()
     }
 
+    /// Waits until a DaemonSet, a Deployment or a Job is where its author wants it: all pods are new and ready, or done.
+    ///
+    /// # Panics
+    /// It does not come to that.
+    pub fn settled(&self, collection: &str, name: &str) {
+        let look = || self.api.get(collection, name).filter(is_settled).map(drop);
+        let explain = || format!("{:#?}\n{}", self.api.get(collection, name), self.last_words());
+        wait::until(&format!("{name} settles"), look, explain);
+    }
+
     /// The end of all logs, for people.
     pub fn last_words(&self) -> String {
         self.nodes.iter().map(Node::last_words).collect()
+    }
+}
+
+fn is_settled(object: &Value) -> bool {
+    let status = |key: &str| object["status"][key].as_u64().unwrap_or_default();
+    let is_seen =
+        object["metadata"]["generation"].as_u64() == object["status"]["observedGeneration"].as_u64();
+    match object["kind"].as_str() {
+        Some("DaemonSet") => {
+            let wanted = status("desiredNumberScheduled");
+            let all = ["currentNumberScheduled", "updatedNumberScheduled", "numberReady"].map(status);
+            is_seen && wanted > 0 && all == [wanted; 3]
+        }
+        Some("Deployment") => {
+            let wanted = object["spec"]["replicas"].as_u64().unwrap_or(1);
+            is_seen && ["replicas", "updatedReplicas", "readyReplicas"].map(status) == [wanted; 3]
+        }
+        _ => status("succeeded") == object["spec"]["completions"].as_u64().unwrap_or(1),
     }
 }
 
@@ -94,9 +154,8 @@ fn define_kinds(api: &Api) {
 }
 
 /// Both know the way to the other's pods, as a default network would see to.
-fn start_nodes(kubelet: &Path, kubeconfig: &Path) -> Vec<Node> {
-    let modes = [(1, Mode::Thin), (2, Mode::Thick)];
-    let nodes = modes.map(|(nth, mode)| Node::start(Plan { nth, mode, kubelet, kubeconfig }));
+fn start_nodes(plans: [Plan<'_>; 2]) -> Vec<Node> {
+    let nodes = plans.map(Node::start);
     for (own, other) in [(0, 2), (1, 1)] {
         nodes[own].space.ip(&format!("route add 10.244.{other}.0/24 via {}", node::address(other)));
     }

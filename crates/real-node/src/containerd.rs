@@ -15,6 +15,16 @@ use crate::wait;
 pub struct Containerd {
     process: Process,
     directory: PathBuf,
+    conf_dir: PathBuf,
+}
+
+/// Where a runtime looks, as paths of its machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Places<'a> {
+    /// For plugins.
+    pub bin_dir: &'a Path,
+    /// For network configurations.
+    pub conf_dir: &'a Path,
 }
 
 impl Containerd {
@@ -24,17 +34,33 @@ impl Containerd {
     /// # Panics
     /// It does not start.
     pub fn start(space: &Space, bin_dir: &Path) -> Self {
+        let conf_dir = space.directory().join("net.d");
+        fs::create_dir_all(&conf_dir).unwrap();
+        Self::start_with(space, Places { bin_dir, conf_dir: &conf_dir })
+    }
+
+    /// The same with other directories, which are there.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn start_with(space: &Space, places: Places<'_>) -> Self {
         let directory = space.directory().to_owned();
-        fs::create_dir_all(directory.join("net.d")).unwrap();
-        fs::write(directory.join("containerd.toml"), config(&directory, bin_dir)).unwrap();
+        fs::write(directory.join("containerd.toml"), config(&directory, places)).unwrap();
         let process = spawn(space, &directory);
-        let this = Self { process, directory };
+        let this = Self { process, directory, conf_dir: places.conf_dir.to_owned() };
         this.wait_until_served();
-        let image = image::write(&this.directory);
-        let socket = this.socket();
-        let ctr = ["--address", text(&socket), "--namespace", "k8s.io", "images", "import", text(&image)];
-        space.run("ctr", &ctr);
+        this.load(space, &image::write(&this.directory));
         this
+    }
+
+    /// Gives it an image.
+    ///
+    /// # Panics
+    /// It does not take the file.
+    pub fn load(&self, space: &Space, image: &Path) {
+        let socket = self.socket();
+        let ctr = ["--address", text(&socket), "--namespace", "k8s.io", "images", "import", text(image)];
+        space.run("ctr", &ctr);
     }
 
     /// Kills containerd and starts it anew; containers go on running meanwhile.
@@ -47,9 +73,9 @@ impl Containerd {
         self.wait_until_served();
     }
 
-    /// Where containerd looks for network configurations.
+    /// Where containerd looks for network configurations, as a path of its machine.
     pub fn conf_dir(&self) -> PathBuf {
-        self.directory.join("net.d")
+        self.conf_dir.clone()
     }
 
     /// The socket it serves.
@@ -78,8 +104,9 @@ fn spawn(space: &Space, directory: &Path) -> Process {
     Process::start(command, &directory.join("containerd.log"))
 }
 
-fn config(directory: &Path, bin_dir: &Path) -> String {
-    let (directory, bin_dir) = (directory.display(), bin_dir.display());
+fn config(directory: &Path, places: Places<'_>) -> String {
+    let (directory, bin_dir, conf_dir) =
+        (directory.display(), places.bin_dir.display(), places.conf_dir.display());
     format!(
         r#"version = 2
 root = "/var/lib/containerd"
@@ -93,7 +120,7 @@ restrict_oom_score_adj = true
 disable_hugetlb_controller = true
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{bin_dir}"
-conf_dir = "{directory}/net.d"
+conf_dir = "{conf_dir}"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
 "#

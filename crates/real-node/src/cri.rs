@@ -82,6 +82,17 @@ impl Cri {
         }
     }
 
+    /// The names of the networks that the runtime has loaded, its own loopback among them.
+    ///
+    /// # Panics
+    /// The runtime does not answer, or says nothing of networks.
+    pub fn networks(&self) -> Vec<String> {
+        let answer: StatusResponse = self.call("Status", RuntimeStatusRequest { verbose: true }).unwrap();
+        let loaded: Value = serde_json::from_str(&answer.info["cniconfig"]).unwrap();
+        let networks = loaded["Networks"].as_array().into_iter().flatten();
+        networks.filter_map(|network| Some(network["Config"]["Name"].as_str()?.to_owned())).collect()
+    }
+
     /// Makes a sandbox and attaches it to its networks; answers its id.
     ///
     /// # Errors
@@ -280,6 +291,14 @@ struct ListItem {
 struct StatusResponse {
     #[prost(message, optional, tag = "1")]
     status: Option<RuntimeStatus>,
+    #[prost(map = "string, string", tag = "2")]
+    info: HashMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RuntimeStatusRequest {
+    #[prost(bool, tag = "1")]
+    verbose: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

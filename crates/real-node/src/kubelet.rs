@@ -1,7 +1,7 @@
 //! A real kubelet, on a machine that has a container runtime.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::containerd::Containerd;
 use crate::process::Process;
@@ -32,7 +32,9 @@ impl Kubelet {
     pub fn start(space: &Space, containerd: &Containerd, program: &Path, node: Identity<'_>) -> Self {
         let directory = space.directory();
         let config = directory.join("kubelet.yaml");
-        fs::write(&config, configuration(&containerd.socket())).unwrap();
+        let pods = static_pods(space);
+        fs::create_dir_all(&pods).unwrap();
+        fs::write(&config, configuration(&containerd.socket(), &pods)).unwrap();
         let mut command = space.command(program);
         command
             .arg(format!("--config={}", config.display()))
@@ -48,13 +50,20 @@ impl Kubelet {
     }
 }
 
+/// Where the kubelet of a machine looks for pods that are files.
+pub(crate) fn static_pods(space: &Space) -> PathBuf {
+    space.directory().join("static-pods")
+}
+
 /// What works in a machine made of namespaces, on either version of control groups. Nothing of the pods is measured or evicted, and no
 /// firewall rule is the kubelet's.
-fn configuration(socket: &Path) -> String {
+fn configuration(socket: &Path, static_pods: &Path) -> String {
     format!(
         "apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 containerRuntimeEndpoint: unix://{}
+staticPodPath: {}
+fileCheckFrequency: 1s
 failCgroupV1: false
 failSwapOn: false
 cgroupDriver: cgroupfs
@@ -71,6 +80,7 @@ kubeAPIBurst: 200
 authentication: {{anonymous: {{enabled: true}}, webhook: {{enabled: false}}}}
 authorization: {{mode: AlwaysAllow}}
 ",
-        socket.display()
+        socket.display(),
+        static_pods.display()
     )
 }

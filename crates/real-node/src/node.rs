@@ -1,14 +1,15 @@
 //! A Kubernetes node: a machine with containerd, kubelet and our node agent, with our plugins in its directory of plugins.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::containerd::Containerd;
+use crate::containerd::{Containerd, Places};
 use crate::cri::{Cri, Sandbox};
-use crate::kubelet::{Identity, Kubelet};
+use crate::kubelet::{self, Identity, Kubelet};
 use crate::process::Process;
 use crate::space::{Interfaces, Space};
 
@@ -19,6 +20,9 @@ pub enum Mode {
     Thin,
     /// By `multus-shim`, through the node agent, which also makes the runtime's configuration.
     Thick,
+    /// As a node on which nothing of ours is installed: the default network's own configuration and the reference plugins, in the usual
+    /// directories. Pods reach the API server by its service.
+    Foreign,
 }
 
 /// What a node is made of.
@@ -32,11 +36,18 @@ pub(crate) struct Plan<'a> {
     pub(crate) kubelet: &'a Path,
     /// Everybody's credentials.
     pub(crate) kubeconfig: &'a Path,
+    /// The API server.
+    pub(crate) server: SocketAddr,
 }
+
+/// Where a runtime looks by default.
+const USUAL: [&str; 2] = ["/opt/cni/bin", "/etc/cni/net.d"];
+/// What the default networks of a node without us need; containerd wants `loopback`.
+const REFERENCE_PLUGINS: [&str; 6] = ["bridge", "host-local", "loopback", "macvlan", "portmap", "ptp"];
 
 /// A node; everything on it ends with it.
 pub struct Node {
-    agent: Process,
+    agent: Option<Process>,
     kubelet: Kubelet,
     containerd: Containerd,
     kubeconfig: PathBuf,
@@ -59,12 +70,12 @@ impl Node {
         let space = Space::new(&name);
         plug(&space, plan.nth);
         space.ip(&format!("address add {address}/24 dev eth0\nlink set eth0 up"));
-        let containerd = Containerd::start(&space, Path::new(polynic_e2e::plugins()));
+        let containerd = start_containerd(&space, plan);
         let cri = Cri::new(&containerd.socket());
-        configure(&containerd.conf_dir(), plan);
         let identity = Identity { name: &name, address: &address, kubeconfig: plan.kubeconfig };
         let kubelet = Kubelet::start(&space, &containerd, plan.kubelet, identity);
-        let agent = Process::start(agent(&space, &name, plan.mode, plan.kubeconfig), &agent_log(&space));
+        let agent = (plan.mode != Mode::Foreign)
+            .then(|| Process::start(agent(&space, &name, plan.mode, plan.kubeconfig), &agent_log(&space)));
         let kubeconfig = plan.kubeconfig.to_owned();
         Self { agent, kubelet, containerd, kubeconfig, name, mode: plan.mode, cri, space }
     }
@@ -79,9 +90,23 @@ impl Node {
     /// # Panics
     /// It cannot be started.
     pub fn restart_agent(&mut self) {
-        self.agent.kill();
+        let agent_before = self.agent.as_mut().expect("there is an agent that is no pod");
+        agent_before.kill();
         let command = agent(&self.space, &self.name, self.mode, &self.kubeconfig);
-        self.agent = Process::start(command, &agent_log(&self.space));
+        *agent_before = Process::start(command, &agent_log(&self.space));
+    }
+
+    /// Where its kubelet looks for pods that are files.
+    pub fn static_pods(&self) -> PathBuf {
+        kubelet::static_pods(&self.space)
+    }
+
+    /// Gives the node's runtime an image.
+    ///
+    /// # Panics
+    /// It does not take the file.
+    pub fn load(&self, image: &Path) {
+        self.containerd.load(&self.space, image);
     }
 
     /// What each sandbox that runs has, by the path of its network namespace.
@@ -95,7 +120,8 @@ impl Node {
 
     /// The end of all logs, for people.
     pub fn last_words(&self) -> String {
-        let (name, agent) = (&self.name, self.agent.last_words());
+        let name = &self.name;
+        let agent = self.agent.as_ref().map_or_else(|| pod_logs(&self.space), Process::last_words);
         let (kubelet, containerd) = (self.kubelet.last_words(), self.containerd.last_words());
         format!("{name}: agent:\n{agent}\nkubelet:\n{kubelet}\ncontainerd:\n{containerd}\n")
     }
@@ -120,14 +146,46 @@ fn ip(args: &[&str]) {
     assert!(output.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// What our pods and others have said.
+fn pod_logs(space: &Space) -> String {
+    let script = "for log in /var/log/pods/*/*/*.log; do echo $log; tail -n 12 $log; done 2> /dev/null; true";
+    space.run("bash", &["-c", script])
+}
+
+fn start_containerd(space: &Space, plan: Plan<'_>) -> Containerd {
+    let (file, content) = configuration(plan);
+    if plan.mode == Mode::Foreign {
+        let [bin_dir, conf_dir] = USUAL.map(Path::new);
+        space.run("mkdir", &["-p", USUAL[0], USUAL[1]]);
+        for plugin in REFERENCE_PLUGINS {
+            let file = Path::new(polynic_e2e::reference_plugins().expect("looked for before")).join(plugin);
+            space.run("cp", &[file.to_str().unwrap(), USUAL[0]]);
+        }
+        fs::write(space.outside(USUAL[1]).join(file), content.to_string()).unwrap();
+        carry_service(space, plan.server);
+        return Containerd::start_with(space, Places { bin_dir, conf_dir });
+    }
+    let containerd = Containerd::start(space, Path::new(polynic_e2e::plugins()));
+    fs::write(containerd.conf_dir().join(file), content.to_string()).unwrap();
+    containerd
+}
+
+/// What kube-proxy does for the one service that our pods use.
+fn carry_service(space: &Space, server: SocketAddr) {
+    space.ip(&format!("route add default via {}", server.ip()));
+    let to_server = format!("ip daddr 10.96.0.1 tcp dport 443 dnat to {server}");
+    let chain = |hook| format!("chain {hook} {{ type nat hook {hook} priority -100; {to_server}; }}");
+    let table = format!("table ip services {{\n{}\n{}\n}}", chain("output"), chain("prerouting"));
+    space.run("nft", &[&table]);
+}
+
 /// Thin `multus` is told everything; for the agent the default network's own configuration is enough.
-fn configure(directory: &Path, plan: Plan<'_>) {
+fn configuration(plan: Plan<'_>) -> (&'static str, Value) {
     let default = default_network(plan.nth);
-    let (file, content) = match plan.mode {
+    match plan.mode {
         Mode::Thin => ("00-multus.conf", multus(&default, plan.kubeconfig)),
-        Mode::Thick => ("10-pod-fabric.conflist", default),
-    };
-    fs::write(directory.join(file), content.to_string()).unwrap();
+        Mode::Thick | Mode::Foreign => ("10-pod-fabric.conflist", default),
+    }
 }
 
 /// containerd 1.6 knows no version newer than 1.0.0.

@@ -12,17 +12,11 @@ use tempfile::TempDir;
 
 use crate::process::children;
 
-/// Directories that a node writes to and that must not be the host's.
-const PRIVATE: [&str; 8] = [
-    "/run",
-    "/opt",
-    "/etc/cni",
-    "/var/lib/cni",
-    "/var/lib/containerd",
-    "/var/lib/kubelet",
-    "/var/log/pods",
-    "/var/log/containers",
-];
+/// The host's directories to which a node writes: what it writes stays in the machine.
+const COVERED: [&str; 3] = ["/etc", "/var/lib", "/var/log"];
+
+/// Directories that are empty in a new machine.
+const PRIVATE: [&str; 5] = ["/opt", "/etc/cni", "/var/lib/cni", "/var/lib/containerd", "/var/lib/kubelet"];
 
 /// Settings of the one kernel that all machines share, which a kubelet changes: it gets copies.
 const KERNEL: [&str; 6] = [
@@ -153,17 +147,25 @@ fn interface(link: &Value) -> (String, Vec<String>) {
     (link["ifname"].as_str().unwrap().to_owned(), addresses.map(text).collect())
 }
 
-/// `/etc` stays the host's, so a directory below it that the host lacks cannot be covered; containerd is told where to look instead.
+/// What is mounted later is seen by containers that ask for it, so mounts are shared in the end, among the machine's own.
 fn script(name: &str) -> String {
+    let overlays = COVERED.map(|directory| {
+        let [upper, work] = ["upper", "work"].map(|what| format!("/run/machine/{what}{directory}"));
+        format!(
+            "mkdir -p {upper} {work}\n\
+             mount -t overlay -o lowerdir={directory},upperdir={upper},workdir={work} overlay {directory}\n"
+        )
+    });
     let mounts =
-        PRIVATE.map(|directory| format!("[ ! -d {directory} ] || mount -t tmpfs tmpfs {directory}\n"));
+        PRIVATE.map(|directory| format!("mkdir -p {directory} && mount -t tmpfs tmpfs {directory}\n"));
     let covers = KERNEL.map(|setting| {
         let copy = format!("/run/settings/{}", setting.replace('/', "."));
         format!("cat /proc/sys/{setting} > {copy}\nmount --bind {copy} /proc/sys/{setting}\n")
     });
     format!(
-        "set -e\n{}mkdir -p /run/settings\n{}hostname {name}\nip link set lo up\nmkdir -p /run/netns /run/lock\necho 1 > /proc/sys/net/ipv4/ip_forward\necho ready\nexec > /dev/null\n\
+        "set -e\nmount -t tmpfs tmpfs /run\n{}{}mkdir -p /run/settings\n{}mount --make-rshared /\nhostname {name}\nip link set lo up\nmkdir -p /run/netns /run/lock\necho 1 > /proc/sys/net/ipv4/ip_forward\necho ready\nexec > /dev/null\n\
          while :; do sleep 3600 & wait $!; done",
+        overlays.concat(),
         mounts.concat(),
         covers.concat()
     )

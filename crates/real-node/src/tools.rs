@@ -7,7 +7,7 @@ use std::{fs, process};
 use polynic_kernel::testing::say_skipped;
 
 /// Programs of the system that a node needs.
-const NEEDED: [&str; 6] = ["containerd", "ctr", "runc", "ip", "unshare", "nsenter"];
+const NEEDED: [&str; 7] = ["containerd", "ctr", "runc", "ip", "nft", "unshare", "nsenter"];
 
 /// Proof that a node can be made here.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +42,13 @@ impl Tools {
 
 /// Says that the calling test cannot run, or fails where the tier is required.
 pub(crate) fn skip(why: &str) {
+    skip_tier("node", why);
+}
+
+/// The same for another tier.
+pub(crate) fn skip_tier(tier: &str, why: &str) {
     let required = env::var("POLYNIC_REQUIRE_TIERS").unwrap_or_default();
-    assert!(!required.split(',').any(|tier| tier.trim() == "node"), "the tier node must run: {why}");
+    assert!(!required.split(',').any(|named| named.trim() == tier), "the tier {tier} must run: {why}");
     say_skipped(why);
 }
 
@@ -62,7 +67,9 @@ fn missing() -> Option<String> {
         return Some("there are no control groups in /sys/fs/cgroup".to_owned());
     }
     let absent = NEEDED.iter().find(|program| find(program).is_none())?;
-    Some(format!("there is no {absent} (Debian: containerd, runc, iproute2): run scripts/setup.sh test"))
+    Some(format!(
+        "there is no {absent} (Debian: containerd, runc, iproute2, nftables): run scripts/setup.sh test"
+    ))
 }
 
 /// Root, and every user id is mapped to itself.

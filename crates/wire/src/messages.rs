@@ -141,7 +141,13 @@ pub struct DelRequest {
     /// The pod's UID as the runtime knows it; may be empty.
     #[serde(rename = "podUID")]
     pub pod_uid: String,
+    /// The interface goes while its pod lives: only its own addresses are given back. No agent but ours knows it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_detached: bool,
 }
+
+/// In `CNI_ARGS` of a DEL with the value `true`: the interface is detached from a pod that lives on. [`DelRequest::is_detached`] repeats it.
+pub const DETACHED: &str = "POLYNIC_DETACHED";
 
 /// Body of `DELETE /ipam/ips`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

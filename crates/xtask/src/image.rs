@@ -25,11 +25,34 @@ pub struct Shipped {
     pub left_out: Vec<&'static str>,
 }
 
+/// What is packed, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Recipe<'r> {
+    /// The program.
+    pub program: &'r Path,
+    /// Its version, which is the image's tag.
+    pub version: &'r str,
+    /// Paths, without a leading slash, and contents of files that a program needs which is not static. What is shipped needs none.
+    pub beside: &'r [(String, Vec<u8>)],
+    /// How the image's layer is packed.
+    pub packing: Packing,
+}
+
+/// How a layer is packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// For the way through a network.
+    Compressed,
+    /// For those who unpack it at once.
+    Plain,
+}
+
 /// Writes image and archive of a program into a directory.
 ///
 /// # Errors
 /// The program cannot be run or is for an unknown machine, or files cannot be read or written.
-pub fn ship(program: &Path, directory: &Path, version: &str) -> Result<Shipped> {
+pub fn ship(recipe: &Recipe<'_>, directory: &Path) -> Result<Shipped> {
+    let Recipe { program, version, beside, packing } = *recipe;
     let known = listed(program, "names")?;
     let answers = |path: &&str| known.contains(base(path));
     let (links, left_out): (Vec<_>, Vec<_>) = contents::links().partition(answers);
@@ -42,11 +65,14 @@ pub fn ship(program: &Path, directory: &Path, version: &str) -> Result<Shipped> 
         node: stem("node-").with_added_extension("tar.gz"),
         left_out,
     };
-    let image = layout::image(&contents::image(&bytes, &links), version, architecture)?;
+    let image = layout::image(
+        &contents::image(&bytes, &links, beside),
+        layout::About { version, architecture, packing },
+    )?;
     std::fs::write(&shipped.image, image).with_context(|| format!("writing {}", shipped.image.display()))?;
     let plugins = listed(program, "plugins")?;
     let plugins: Vec<&str> = plugins.iter().map(String::as_str).collect();
-    let node = layer::compressed(&contents::node(&bytes, &plugins))?;
+    let node = layer::compressed(&contents::node(&bytes, &plugins), packing)?;
     std::fs::write(&shipped.node, node).with_context(|| format!("writing {}", shipped.node.display()))?;
     Ok(shipped)
 }

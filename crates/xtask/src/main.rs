@@ -5,7 +5,6 @@
 //! It needs nothing installed but cargo, and has no dependency that a plain build would not have anyway.
 
 mod elf;
-mod image;
 mod openapi_facts;
 mod tidy;
 
@@ -14,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
+use polynic_xtask::image::{self, Packing, Recipe};
 
 const USAGE: &str = "\
 cargo xtask <task>
@@ -62,7 +62,13 @@ fn static_check(binaries: &[&str]) -> Result<()> {
 }
 
 fn ship(program: &str, directory: &str) -> Result<()> {
-    let shipped = image::ship(Path::new(program), Path::new(directory), env!("CARGO_PKG_VERSION"))?;
+    let recipe = Recipe {
+        program: Path::new(program),
+        version: env!("CARGO_PKG_VERSION"),
+        beside: &[],
+        packing: Packing::Compressed,
+    };
+    let shipped = image::ship(&recipe, Path::new(directory))?;
     for path in &shipped.left_out {
         eprintln!("left out of the image: /{path}, because this program does not answer to that name");
     }

@@ -142,7 +142,8 @@ impl Service {
     /// Gives a pod's addresses back. What cannot be done now is written down, and will be done.
     pub async fn release(&self, request: &DelRequest) -> Result<(), Refused> {
         let Err(failure) = self.try_release(request).await else { return Ok(()) };
-        if matches!(failure.why, FailureReason::WrongInput(_)) {
+        // The interface may be there again by the time of a replay: whoever detaches it tries again.
+        if request.is_detached || matches!(failure.why, FailureReason::WrongInput(_)) {
             return Err(refused(&failure));
         }
         let unwritten = |why| Refused::internal(format!("{failure}, and it cannot be written down: {why}"));

@@ -32,7 +32,7 @@ pub(crate) fn release_request(request: &messages::DelRequest) -> ReleaseRequest 
         uid: request.pod_uid.clone(),
         container_id: request.container_id.clone(),
         nic: request.if_name.clone(),
-        kind: ReleaseKind::Pod,
+        kind: if request.is_detached { ReleaseKind::Interface } else { ReleaseKind::Pod },
         deadline: Millis::default(),
     }
 }

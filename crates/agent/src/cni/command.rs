@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use polynic_cni::cause::chain;
 
+use super::certificate;
 use super::config::DEFAULT_PATH;
-use super::daemon::{self, Around, DRAIN};
+use super::daemon::{self, Around, DRAIN, exit};
 use super::{Config, ConfigError};
 use crate::command::{CommandError, Environment};
 use crate::compose::{Failure, Part, Stage, Surroundings};
@@ -45,14 +46,22 @@ pub fn part(words: &[String], environment: Environment<'_>) -> Result<Part, Comm
 }
 
 async fn run(config: Config, surroundings: Surroundings) -> Result<(), Failure> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Failure::new(NAME, "must be run as root: plugins change network namespaces"));
-    }
-    if config.certificates.is_some() {
-        tracing::warn!("perNodeCertificate is not supported yet: the pod's own credentials are used");
-    }
+    check_user(rustix::process::geteuid().as_raw())?;
     let Surroundings { client, shutdown, seed, links } = surroundings;
+    let client = match &config.certificates {
+        Some(certificate) => Some(certificate::client(&config, certificate, &shutdown).await?),
+        None => client,
+    };
     daemon::run(config, Around { client, seed, links, drain: DRAIN }, shutdown).await
+}
+
+/// Plugins change network namespaces. Ends as the replaced daemon does.
+fn check_user(uid: u32) -> Result<(), Failure> {
+    if uid == 0 {
+        return Ok(());
+    }
+    let why = format!("must be run as root, is run by user {uid}");
+    Err(Failure { service: NAME, why, code: exit::CANNOT_SERVE })
 }
 
 impl Arguments {
@@ -82,6 +91,16 @@ mod tests {
     fn read(words: &[&str]) -> Result<Arguments, String> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         Arguments::read(&words).map_err(|why| why.to_string())
+    }
+
+    #[test]
+    fn others_than_root_are_refused_with_the_replaced_daemons_code() {
+        assert_eq!(check_user(0), Ok(()));
+        let refused = check_user(1000).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.to_string().as_str()),
+            (3, "multus-daemon: must be run as root, is run by user 1000")
+        );
     }
 
     #[test]

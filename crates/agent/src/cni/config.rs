@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use polynic_cluster::Limits;
 use polynic_cni::JsonMap;
 use polynic_cni::json::{self, JsonError};
 use polynic_install::generate::{Settings, SettingsError};
@@ -54,13 +55,13 @@ pub enum ConfigError {
 pub struct Config {
     /// Directory of the socket.
     pub socket_dir: PathBuf,
-    /// Root directory for plugins that are not built in, unless it is ours.
+    /// Root directory of the node for plugins, unless it is ours.
     pub chroot_dir: Option<PathBuf>,
     /// Level of the daemon's own log, by the replaced daemon's names.
     pub log_level: String,
     /// Port of the metrics on all addresses; none is no metrics.
     pub metrics_port: Option<u16>,
-    /// Calls that are served at the same time, the others wait in the order in which they came; none is no limit.
+    /// Calls that are served at the same time, the others wait; none is no other limit than `workers`.
     pub connection_limit: Option<usize>,
     /// Threads for calls.
     pub workers: usize,
@@ -74,7 +75,9 @@ pub struct Config {
     pub hot_plug: bool,
     /// Where deletions wait that could not be completed.
     pub deletions: PathBuf,
-    /// Directory of volatile state: records of attachments and locks.
+    /// How long an attachment waits for the API server.
+    pub patience: Limits,
+    /// Directory of volatile state, records of attachments and locks, as plugins see it.
     pub state: PathBuf,
     /// What goes over the configuration that a shim sends.
     pub overlay: JsonMap,
@@ -122,6 +125,10 @@ impl Config {
         let failed = |source| ConfigError::File { path: path.to_owned(), source };
         let text = std::fs::read(path).map_err(failed)?;
         let config = Self::read(&text, environment)?;
+        if let Some(root) = config.chroot_dir.as_ref().filter(|root| !root.is_dir()) {
+            let why = format!("{} is no directory here; is the node's file system mounted?", root.display());
+            return Err(ConfigError::Value { key: "chrootDir", why });
+        }
         Ok(Self { generator: Some(Settings::read(&text)?), ..config })
     }
 
@@ -134,9 +141,11 @@ impl Config {
         let written: Written = json::from_map(&map).map_err(ConfigError::Json)?;
         let connection_limit = written.connection_limit.map(limit).transpose()?;
         let path = |text: String| Some(text).filter(|text| !text.is_empty()).map(PathBuf::from);
+        let chroot_dir = path(written.chroot_dir).filter(|root| root != Path::new("/"));
         Ok(Self {
             socket_dir: path(written.socket_dir).unwrap_or_else(|| SOCKET_DIR.into()),
-            chroot_dir: path(written.chroot_dir),
+            deletions: of_node(chroot_dir.as_deref(), deletions::DIRECTORY.as_ref()),
+            chroot_dir,
             log_level: written.log_level,
             metrics_port: written.metrics_port,
             connection_limit,
@@ -145,7 +154,7 @@ impl Config {
             generator: None,
             certificates: certificates(written.per_node_certificate)?,
             hot_plug: written.hot_plug.unwrap_or(true),
-            deletions: deletions::DIRECTORY.into(),
+            patience: Limits::PATIENT,
             state: "/run/polynic".into(),
             overlay: overlay(map),
         })
@@ -154,6 +163,16 @@ impl Config {
     /// The socket.
     pub fn socket(&self) -> PathBuf {
         self.socket_dir.join(SOCKET_NAME)
+    }
+
+    /// Calls that run at the same time; a pod has one of these turns at most, and pods take turns.
+    pub(crate) fn at_once(&self) -> usize {
+        self.connection_limit.map_or(self.workers, |limit| limit.min(self.workers))
+    }
+
+    /// Where the endpoint itself keeps what a restart must not lose.
+    pub(crate) fn own_state(&self) -> PathBuf {
+        of_node(self.chroot_dir.as_deref(), &self.state)
     }
 
     /// The level of the daemon's log by the names of our logs.
@@ -175,6 +194,14 @@ impl Config {
             sent.insert(key.clone(), value.clone());
         }
         sent
+    }
+}
+
+/// A path of the node as it is seen here.
+fn of_node(root: Option<&Path>, path: &Path) -> PathBuf {
+    match root {
+        Some(root) => root.join(path.strip_prefix("/").unwrap_or(path)),
+        None => path.to_owned(),
     }
 }
 
@@ -249,8 +276,11 @@ mod tests {
     fn defaults_are_those_of_the_replaced_daemon() {
         let config = read(&json!({})).unwrap();
         assert_eq!(config.socket(), Path::new("/run/multus/multus.sock"));
-        assert_eq!((config.chroot_dir, config.metrics_port, config.connection_limit), (None, None, None));
-        assert_eq!((config.node.as_deref(), config.generator), (Some("n1"), None));
+        let unset = (&config.chroot_dir, config.metrics_port, config.connection_limit);
+        assert_eq!(unset, (&None, None, None));
+        assert_eq!(config.own_state(), Path::new("/run/polynic"));
+        assert_eq!((config.node.as_deref(), config.generator.is_none()), (Some("n1"), true));
+        assert_eq!(config.deletions, Path::new("/var/lib/polynic/deletions"));
         assert_eq!(config.overlay, *json!({"logToStderr": false}).as_object().unwrap());
     }
 
@@ -263,7 +293,9 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(config.socket(), Path::new("/host/run/multus/multus.sock"));
-        assert_eq!(config.chroot_dir, Some("/hostroot".into()));
+        assert_eq!(config.chroot_dir.as_deref(), Some(Path::new("/hostroot")));
+        assert_eq!(config.deletions, Path::new("/hostroot/var/lib/polynic/deletions"));
+        assert_eq!(config.own_state(), Path::new("/hostroot/run/polynic"));
         assert_eq!((config.metrics_port, config.connection_limit, config.workers), (Some(9091), Some(7), 3));
         assert_eq!((config.own_log_level(), config.hot_plug), ("info", false));
         let certificates = config.certificates.unwrap();
@@ -308,5 +340,8 @@ mod tests {
         };
         assert!(load("{}").unwrap_err().contains("cniVersion"));
         assert!(load(r#"{"cniVersion":"0.3.1"}"#).unwrap().generator.is_some());
+        let nowhere = load(r#"{"cniVersion":"0.3.1","chrootDir":"/nonexistent/root"}"#).unwrap_err();
+        assert!(nowhere.starts_with("chrootDir: /nonexistent/root is no directory here"), "{nowhere}");
+        assert_eq!(load(r#"{"cniVersion":"0.3.1","chrootDir":"/"}"#).unwrap().chroot_dir, None);
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use polynic_cluster::NodeCache;
 use polynic_cluster::whereabouts::Direct;
-use polynic_cni::Exec;
+use polynic_cni::Delegate;
 use polynic_cni::cause::chain;
 use polynic_install::generate::{GenerateError, Generator, Settings};
 use polynic_install::watch::{self, Stop};
@@ -30,7 +30,7 @@ use tokio::time::{sleep, timeout};
 use super::api::Api;
 use super::command::NAME;
 use super::endpoint::{Endpoint, Surroundings};
-use super::foreign::Foreign;
+use super::rooted::Rooted;
 use super::{Config, hot_plug, replay};
 use crate::compose::{Failure, Links};
 
@@ -42,9 +42,9 @@ const SELF_CHECK: Duration = Duration::from_secs(60);
 pub const DRAIN: Duration = Duration::from_secs(10);
 
 /// Codes with which the replaced daemon ends (13.3).
-mod exit {
-    pub(super) const NOT_READY: u8 = 1;
-    pub(super) const CANNOT_SERVE: u8 = 3;
+pub(super) mod exit {
+    pub(in crate::cni) const NOT_READY: u8 = 1;
+    pub(in crate::cni) const CANNOT_SERVE: u8 = 3;
 }
 
 /// What the daemon runs with.
@@ -123,7 +123,8 @@ impl Daemon {
         let cannot = |why: String| Failure { service: NAME, why, code: exit::CANNOT_SERVE };
         make_socket_dir(&config.socket_dir)
             .map_err(|why| cannot(format!("{}: {why}", config.socket_dir.display())))?;
-        let cluster = around.client.clone().map(|client| NodeCache::start(client, config.node.as_deref()));
+        let cluster = around.client.clone();
+        let cluster = cluster.map(|client| NodeCache::start(client, config.node.as_deref(), config.patience));
         if let Some(cluster) = &cluster
             && timeout(SYNC, cluster.synced()).await.is_err()
         {
@@ -206,12 +207,19 @@ async fn on_all_addresses(port: u16) -> Result<Listener, http::ListenError> {
 }
 
 fn surroundings(config: &Config, around: &Around, cluster: Option<Arc<NodeCache>>) -> Surroundings {
-    let foreign = Foreign { root: config.chroot_dir.clone(), exec: Exec::default() };
     Surroundings {
-        delegate: Box::new(Registry::with_foreign(host(config, around), Box::new(foreign))),
+        delegate: delegate(config, Registry::new(host(config, around))),
         door: Box::new(RealDoor::default()),
         cluster,
         env: std::env::vars_os().collect(),
+    }
+}
+
+/// Plugins work with the node's root directory where that is not ours.
+fn delegate(config: &Config, registry: Registry) -> Box<dyn Delegate> {
+    match config.chroot_dir.clone() {
+        Some(root) => Box::new(Rooted { root, inner: Box::new(registry) }),
+        None => Box::new(registry),
     }
 }
 
@@ -273,6 +281,19 @@ mod tests {
         let left: Vec<_> = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(left, ["kept"]);
         assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_cannot_be_listened_on_ends_with_code_3() {
+        let node = tempfile::tempdir().unwrap();
+        fs::write(node.path().join("file"), "").unwrap();
+        let text = serde_json::json!({"socketDir": node.path().join("file/multus")}).to_string();
+        let config = Config::read(text.as_bytes(), &|_| None).unwrap();
+        let config = Config { state: node.path().into(), deletions: node.path().into(), ..config };
+        let around = Around { client: None, seed: 1, links: Arc::default(), drain: Duration::ZERO };
+        let failure = run(config, around, Shutdown::default()).await.unwrap_err();
+        assert_eq!(failure.code, 3);
+        assert!(failure.why.contains("file/multus"), "{failure}");
     }
 
     #[tokio::test]

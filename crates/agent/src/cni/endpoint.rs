@@ -15,7 +15,7 @@ use polynic_wire::multus::CniRequest;
 use polynic_wire::multus::deletions::Deletions;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use super::Config;
 use super::desk::Desk;
@@ -44,7 +44,6 @@ pub struct Endpoint {
     around: Surroundings,
     own: Surrounding,
     desk: Desk,
-    turns: Option<Arc<Semaphore>>,
     metrics: Arc<CniMetrics>,
     deletions: Deletions,
     sandboxes: Sandboxes,
@@ -62,16 +61,22 @@ pub enum Refusal {
     Defect(String),
 }
 
+/// What becomes of work that nobody waits for any more when its turn comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Abandoned {
+    Done,
+    Dropped,
+}
+
 impl Endpoint {
     /// An endpoint; nobody listens yet.
     pub fn new(config: Config, around: Surroundings) -> Arc<Self> {
         Arc::new(Self {
             own: Surrounding { env: around.env.clone() },
-            desk: Desk::new(config.workers),
-            turns: config.connection_limit.map(|limit| Arc::new(Semaphore::new(limit))),
+            desk: Desk::new(config.at_once()),
             metrics: Arc::default(),
             deletions: Deletions::new(&config.deletions),
-            sandboxes: Sandboxes::new(config.state.join("multus-shim.conf")),
+            sandboxes: Sandboxes::new(config.own_state().join("multus-shim.conf")),
             has_attached: Notify::new(),
             config,
             around,
@@ -133,10 +138,12 @@ impl Endpoint {
         key: &str,
         work: impl FnOnce() -> Result<T, (Refusal, &'static str)> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let started = Instant::now();
-        self.metrics.begun();
-        let outcome = self.queued(key, work).await;
-        self.metrics.ended(verb, started.elapsed(), outcome.as_ref().err().map(|(_, cause)| *cause));
+        let counted = self.metrics.begin(verb);
+        // What takes away is done whoever still waits; nobody is attached for a shim that has given up, its runtime deletes the pod.
+        let abandoned =
+            if matches!(verb, Verb::Del | Verb::Gc) { Abandoned::Done } else { Abandoned::Dropped };
+        let outcome = self.queued(key, abandoned, work).await;
+        counted.end(outcome.as_ref().err().map(|(_, cause)| *cause));
         outcome.map_err(|(refusal, _)| refusal)
     }
 
@@ -144,15 +151,16 @@ impl Endpoint {
     pub(crate) async fn queued<T: Send + 'static>(
         self: &Arc<Self>,
         key: &str,
+        abandoned: Abandoned,
         work: impl FnOnce() -> Result<T, (Refusal, &'static str)> + Send + 'static,
     ) -> Result<T, (Refusal, &'static str)> {
-        // First come, first served: the semaphore is fair, and whoever has a turn waits for earlier calls of its pod only.
-        let _turn = match &self.turns {
-            Some(turns) => turns.clone().acquire_owned().await.ok(),
-            None => None,
-        };
         let (reply, answer) = oneshot::channel();
-        let submitted = self.desk.submit(key, move || drop(reply.send(work())));
+        let job = move || {
+            if abandoned == Abandoned::Done || !reply.is_closed() {
+                drop(reply.send(work()));
+            }
+        };
+        let submitted = self.desk.submit(key, job);
         submitted.map_err(|why| (Refusal::Defect(format!("cannot start a thread: {why}")), "thread"))?;
         let panicked = "the call panicked; this is a defect, its message is in the log".to_owned();
         answer.await.unwrap_or(Err((Refusal::Defect(panicked), "panic")))

@@ -12,6 +12,7 @@ use polynic_runtime::Shutdown;
 use tokio::time::{Instant, sleep_until};
 
 use super::Endpoint;
+use super::host_network::HostNetwork;
 
 /// The first pause after something did not work; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -31,13 +32,18 @@ struct Seen {
 pub(crate) async fn run(endpoint: Arc<Endpoint>, cache: Arc<NodeCache>, shutdown: Shutdown) {
     let mut changes = cache.pod_changes();
     let mut seen = HashMap::new();
+    let mut host_network = HostNetwork::default();
     if shutdown.unless(cache.synced()).await.is_none() {
         return;
     }
     loop {
         changes.mark_unchanged();
         round(&endpoint, &cache, &mut seen).await;
-        let next = seen.values().filter_map(|seen: &Seen| Some(seen.again?.0)).min();
+        let has_none = |pod: &Arc<NodePod>| endpoint.sandbox_of(&name(pod)).is_none();
+        let unattached: Vec<Arc<NodePod>> = cache.pods().into_iter().filter(has_none).collect();
+        host_network.round(&cache, &unattached).await;
+        let again = seen.values().filter_map(|seen: &Seen| Some(seen.again?.0));
+        let next = again.chain(host_network.next()).min();
         let next = next.unwrap_or_else(|| Instant::now() + FAR);
         tokio::select! {
             () = shutdown.triggered() => return,
@@ -96,11 +102,11 @@ fn noted(
     Some(Seen { sandbox, networks, again: try_again.then(|| (Instant::now() + pause, pause)) })
 }
 
-fn name(pod: &NodePod) -> String {
+pub(super) fn name(pod: &NodePod) -> String {
     format!("{}/{}", pod.info.namespace, pod.info.name)
 }
 
-fn networks(pod: &NodePod) -> &str {
+pub(super) fn networks(pod: &NodePod) -> &str {
     pod.info.annotations.get(annotation::NETWORKS).map_or("", String::as_str)
 }
 

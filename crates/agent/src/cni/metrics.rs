@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polynic_cni::Verb;
 use polynic_runtime::metrics::Metrics;
@@ -16,6 +16,8 @@ const DAEMON: &str = "multus-daemon";
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 3.0, 10.0, 60.0];
 /// Networks with series of their own. Users make networks, and every series costs memory.
 const MAX_NETWORKS: usize = 200;
+/// The cause of failure of a call whose caller went away.
+const ABANDONED: &str = "abandoned";
 /// What further networks are counted as.
 const OTHERS: &str = "(others)";
 
@@ -92,13 +94,13 @@ impl CniMetrics {
         self.requests.get_or_create(&labels).inc();
     }
 
-    /// A call came in.
-    pub(crate) fn begun(&self) {
+    /// A call came in. It is in flight until it has ended, or is dropped because nobody waits for it any more.
+    pub(crate) fn begin(&self, verb: Verb) -> Counted<'_> {
         self.in_flight.inc();
+        Counted { metrics: self, verb, started: Instant::now(), failure: Some(ABANDONED) }
     }
 
-    /// A call has ended; the cause of its failure, if it failed.
-    pub(crate) fn ended(&self, verb: Verb, took: Duration, failure: Option<&'static str>) {
+    fn ended(&self, verb: Verb, took: Duration, failure: Option<&'static str>) {
         self.in_flight.dec();
         let outcome = if failure.is_some() { "failure" } else { "success" };
         let labels = vec![("command", verb.to_string()), ("outcome", outcome.to_owned())];
@@ -129,6 +131,27 @@ impl CniMetrics {
     }
 }
 
+/// A call in flight.
+pub(crate) struct Counted<'a> {
+    metrics: &'a CniMetrics,
+    verb: Verb,
+    started: Instant,
+    failure: Option<&'static str>,
+}
+
+impl Counted<'_> {
+    /// The call has ended; the cause of its failure, if it failed.
+    pub(crate) fn end(mut self, failure: Option<&'static str>) {
+        self.failure = failure;
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.metrics.ended(self.verb, self.started.elapsed(), self.failure);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,15 +160,18 @@ mod tests {
     fn the_replaced_daemons_counter_and_our_own_series_are_there() {
         let metrics = CniMetrics::default();
         metrics.answered("/cni", 200, "POST");
-        metrics.begun();
-        metrics.begun();
-        metrics.ended(Verb::Add, Duration::from_millis(4), Some("plugin"));
+        let _running = metrics.begin(Verb::Del);
+        metrics.begin(Verb::Add).end(Some("plugin"));
+        metrics.begin(Verb::Add).end(None);
+        drop(metrics.begin(Verb::Check));
         metrics.plugin(Verb::Add, "lan", "macvlan", Duration::from_millis(2));
         let text = metrics.page().text();
         for line in [
             "multus_server_request_total{handler=\"/cni\",code=\"200\",method=\"post\"} 1",
             "polynic_cni_failures_total{command=\"ADD\",cause=\"plugin\"} 1",
+            "polynic_cni_failures_total{command=\"CHECK\",cause=\"abandoned\"} 1",
             "polynic_cni_in_flight 1",
+            "polynic_cni_call_duration_seconds_count{command=\"ADD\",outcome=\"success\"} 1",
             "polynic_cni_call_duration_seconds_count{command=\"ADD\",outcome=\"failure\"} 1",
             "polynic_cni_plugin_duration_seconds_count{command=\"ADD\",network=\"lan\",plugin=\"macvlan\"} 1",
         ] {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use polynic_attach::Config as AttachConfig;
 use polynic_cni::cache::{Cache, Entry};
@@ -40,7 +40,7 @@ impl Sandboxes {
 
     /// Reads what the result cache says of sandboxes that are not known yet, and removes what a killed agent left beside it.
     pub(crate) fn load(&self, config: &AttachConfig) {
-        polynic_attach::sweep_locks(&config.cni_dir);
+        polynic_attach::sweep(&config.cni_dir, SystemTime::now());
         let entries = Cache::new(&config.cni_dir).list(None).unwrap_or_default();
         let mut known = self.lock();
         for entry in entries.iter().filter(|entry| fs::exists(&entry.netns).unwrap_or_default()) {
@@ -69,7 +69,9 @@ impl Sandboxes {
             return;
         }
         let new = self.file.with_extension("new");
-        let kept = fs::write(&new, &config).and_then(|()| fs::rename(&new, &self.file));
+        let directory = self.file.parent().map_or(Ok(()), fs::create_dir_all);
+        let kept =
+            directory.and_then(|()| fs::write(&new, &config)).and_then(|()| fs::rename(&new, &self.file));
         if let Err(why) = kept {
             tracing::warn!(%why, "the shim's configuration cannot be kept: hot-plug needs a call of the shim after a restart");
         }

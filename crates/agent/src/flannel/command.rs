@@ -190,6 +190,8 @@ fn settings(flags: &Flags, conf: NetConf) -> Result<Settings, ReadError> {
 }
 
 #[cfg(test)]
+mod manifest;
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -14,6 +14,7 @@ use polynic_kernel::{Door, Kernel, KernelError, NetnsId};
 use polynic_net::{FwEdit, FwInventory, FwRuleset, Place};
 use polynic_policy::{PodKey, table};
 
+use super::connections;
 use super::sandboxes::Sandboxes;
 
 /// Closing a socket can wait for the kernel's clean-up: several pods wait at the same time.
@@ -126,23 +127,35 @@ impl Worker {
         let known = self.applied.remove(&namespace);
         let wanted = job.wanted.as_ref();
         let edited = match &known {
-            Some(applied) if !job.look => edit(kernel.as_mut(), &changed(applied.as_ref(), wanted)),
+            Some(applied) if !job.look => edit(kernel.as_mut(), changed(applied.as_ref(), wanted)),
             known => converge(kernel.as_mut(), known.as_ref().and_then(Option::as_ref), wanted),
         };
         // What we knew may not have been so: look, and try once more.
         let edited = edited.or_else(|_| converge(kernel.as_mut(), None, wanted));
-        edited.map_err(|why| why.to_string())?;
+        let edits = edited.map_err(|why| why.to_string())?;
         self.applied.insert(namespace, job.wanted.clone());
+        if let Some(wanted) = wanted.filter(|_| connections::may_tighten(&edits)) {
+            cut_connections(kernel.as_mut(), &job.pod, wanted);
+        }
         Ok(())
     }
 }
 
-/// Looks what is there and makes it what it should be. `last` is what we made of it, if we did.
+/// The table is in force whatever becomes of this.
+fn cut_connections(kernel: &mut dyn Kernel, pod: &PodKey, wanted: &FwRuleset) {
+    match connections::cut(kernel, wanted) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(%pod, count, "connections that policies no longer allow are cut"),
+        Err(why) => tracing::warn!(%pod, error = %why, "connections that policies no longer allow may go on"),
+    }
+}
+
+/// Looks what is there and makes it what it should be; answers what it did. `last` is what we made of it, if we did.
 fn converge(
     kernel: &mut dyn Kernel,
     last: Option<&FwRuleset>,
     wanted: Option<&FwRuleset>,
-) -> Result<(), KernelError> {
+) -> Result<Vec<FwEdit>, KernelError> {
     let there = kernel.inventory(Place::Pod, &table())?;
     let edits = match (&there, wanted) {
         (None, None) => Vec::new(),
@@ -151,7 +164,7 @@ fn converge(
         (Some(there), Some(wanted)) if last == Some(wanted) && has_the_names(there, wanted) => Vec::new(),
         (Some(there), Some(wanted)) => wanted.replacement(there),
     };
-    edit(kernel, &edits)
+    edit(kernel, edits)
 }
 
 /// Whether a table has the objects that the wanted one has, by their names.
@@ -169,8 +182,9 @@ fn changed(old: Option<&FwRuleset>, new: Option<&FwRuleset>) -> Vec<FwEdit> {
     }
 }
 
-fn edit(kernel: &mut dyn Kernel, edits: &[FwEdit]) -> Result<(), KernelError> {
-    kernel.edit_table(Place::Pod, &table(), edits)
+fn edit(kernel: &mut dyn Kernel, edits: Vec<FwEdit>) -> Result<Vec<FwEdit>, KernelError> {
+    kernel.edit_table(Place::Pod, &table(), &edits)?;
+    Ok(edits)
 }
 
 #[cfg(test)]

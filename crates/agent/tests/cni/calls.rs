@@ -1,13 +1,14 @@
 //! Calls of a runtime, from the shim to the kernel and back.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use polynic_attach::shim::Patience;
 use polynic_cni::{Answer, Error, Verb};
 use polynic_wire::multus::{CniRequest, Endpoint, InterfaceAttributes, MultusSocket};
 use serde_json::json;
 
 use crate::api::{PODS, soon, until};
-use crate::node::{NADS, PATIENCE, node};
+use crate::node::{Agent, NADS, PATIENCE, node};
 
 #[test]
 fn a_pod_gets_its_networks_through_shim_and_agent_and_gives_them_back() {
@@ -61,7 +62,7 @@ fn without_agent_a_pod_is_deleted_by_the_shim() {
     let pod = node.pod("web", "a");
     pod.add();
     drop(agent);
-    let patience = polynic_attach::shim::Patience { ready: PATIENCE.brief, ..PATIENCE };
+    let patience = Patience { ready: PATIENCE.brief, ..PATIENCE };
     let answer = node.pod("late", "").call_with(Verb::Add, &node.conf(), patience);
     let error = Error::from_json(answer.stdout.as_bytes()).unwrap();
     assert_eq!(error.code, 11, "{error}");
@@ -69,6 +70,25 @@ fn without_agent_a_pod_is_deleted_by_the_shim() {
     pod.del();
     assert_eq!((pod.names().len(), node.host_links()), (0, 0));
     assert_eq!(node.leftovers(), [""; 0]);
+}
+
+#[test]
+fn an_agent_that_ends_sends_new_pods_away_and_serves_deletions() {
+    let Some(node) = node() else { return };
+    let agent = Agent::with_drain(node.config(&json!({})), node.world.kubeconfig(), Duration::from_secs(600));
+    let (pod, late) = (node.pod("web", "a"), node.pod("late", "a"));
+    pod.add();
+    agent.end();
+    let socket = MultusSocket::in_directory(&node.path("run"));
+    until("it is not ready any more", || socket.post("/readyz", b"", soon()).unwrap().status == 500);
+    let patience = Patience { ready: PATIENCE.brief, ..PATIENCE };
+    let answer = late.call_with(Verb::Add, &node.conf(), patience);
+    assert_eq!(Error::from_json(answer.stdout.as_bytes()).unwrap().code, 11, "{}", answer.stdout);
+    pod.del();
+    assert_eq!((pod.names().len(), node.leftovers()), (0, Vec::new()));
+    let served = "multus_server_request_total{handler=\"/cni\",code=\"200\",method=\"post\"} 2";
+    assert!(agent.counts(served), "the ADD and the DEL: {}", agent.endpoint.metrics().page().text());
+    agent.leave();
 }
 
 #[test]
@@ -141,6 +161,21 @@ fn the_socket_answers_probes_and_refuses_what_is_no_call() {
         ask("/cni", br#"{"env":{"CNI_COMMAND":"JUMP"},"config":"e30="}"#),
         (400, "unknown cmd type: JUMP\n".to_owned())
     );
+    for (method, path, status) in [
+        ("GET", "/cni", "405 Method Not Allowed"),
+        ("PUT", "/cni", "405 Method Not Allowed"),
+        ("GET", "/delegate", "405 Method Not Allowed"),
+        ("DELETE", "/healthz", "405 Method Not Allowed"),
+        ("PATCH", "/readyz", "405 Method Not Allowed"),
+        ("GET", "/healthz", "200 OK"),
+        ("GET", "/readyz", "200 OK"),
+        ("GET", "/", "404 Not Found"),
+    ] {
+        let answer = raw(&node.path("run/multus.sock"), method, path);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{method} {path}: {answer}");
+        let body = if status.starts_with("405") { "\r\n\r\nMethod not allowed\n" } else { "\r\n\r\n" };
+        assert!(answer.ends_with(body), "{method} {path}: {answer}");
+    }
     let mode = std::os::unix::fs::PermissionsExt::mode(
         &std::fs::metadata(node.path("run/multus.sock")).unwrap().permissions(),
     );
@@ -150,6 +185,16 @@ fn the_socket_answers_probes_and_refuses_what_is_no_call() {
         page.contains("multus_server_request_total{handler=\"/cni\",code=\"400\",method=\"post\"} 2"),
         "{page}"
     );
+}
+
+/// A request without a body by any method, and the whole answer.
+fn raw(socket: &std::path::Path, method: &str, path: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 #[test]

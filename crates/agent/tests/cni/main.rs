@@ -6,15 +6,18 @@
 #[allow(dead_code, reason = "the other test binary uses the rest")]
 mod api;
 mod calls;
+mod crowd;
 mod kill;
 mod node;
 mod plug;
+mod pools;
+mod proxy;
 mod trouble;
 
 /// Namespaces of our own for all tests. The agent as a process of its own stays in those of the test that starts it.
 #[ctor::ctor(unsafe)]
 fn private_namespaces() {
-    if std::env::var_os(kill::CHILD).is_none() {
+    if std::env::var_os(node::CHILD).is_none() {
         polynic_kernel::testing::enter_before_main();
     }
 }

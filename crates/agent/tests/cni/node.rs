@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polynic_agent::cni::Config;
-use polynic_agent::cni::daemon::{Around, Daemon};
+use polynic_agent::cni::daemon::{self, Around, Daemon};
 use polynic_attach::shim::Patience;
 use polynic_attach::{DoorNetns, Shim, Thin};
 use polynic_cluster::client_from;
@@ -50,8 +51,8 @@ pub fn node() -> Option<Node> {
     until("the NADs are served", || node.world.try_create(NADS, &node.nad("probe")));
     node.nads(&["a", "b", "c"]);
     std::fs::create_dir_all(node.path("bin")).unwrap();
-    let list = json!({"cniVersion": "1.0.0", "name": "fabric", "plugins": [node.bridge("fabric", 100)]});
-    std::fs::write(node.path("10-fabric.conflist"), list.to_string()).unwrap();
+    std::fs::create_dir_all(node.path("net.d")).unwrap();
+    std::fs::write(node.primary(), node.fabric(&json!({})).to_string()).unwrap();
     Some(node)
 }
 
@@ -82,8 +83,25 @@ impl Node {
                "metadata": {"name": name, "namespace": "default"}, "spec": {"config": config.to_string()}})
     }
 
+    /// The default network's configuration, whose only plugin has these capabilities.
+    pub fn fabric(&self, capabilities: &Value) -> Value {
+        let mut plugin = self.bridge("fabric", 100);
+        plugin["capabilities"] = capabilities.clone();
+        json!({"cniVersion": "1.0.0", "name": "fabric", "plugins": [plugin]})
+    }
+
+    /// Where it is.
+    pub fn primary(&self) -> PathBuf {
+        self.path("net.d/10-fabric.conflist")
+    }
+
+    /// A bridge of this node, whose ports are counted.
+    pub fn bridge_name(&self, name: &str) -> String {
+        format!("t{}-{name}", self.number)
+    }
+
     fn bridge(&self, name: &str, net: u32) -> Value {
-        json!({"type": "bridge", "bridge": format!("t{}-{name}", self.number),
+        json!({"type": "bridge", "bridge": self.bridge_name(name),
                "ipam": {"type": "host-local", "dataDir": self.text("addresses"),
                         "ranges": [[{"subnet": format!("10.{net}.0.0/16")}]]}})
     }
@@ -91,7 +109,7 @@ impl Node {
     /// What the node's runtime gives the shim.
     pub fn conf(&self) -> Value {
         json!({"cniVersion": "1.1.0", "name": "multus-cni-network", "type": "multus-shim",
-               "clusterNetwork": self.text("10-fabric.conflist"), "daemonSocketDir": self.text("run"),
+               "clusterNetwork": self.primary(), "daemonSocketDir": self.text("run"),
                "cniDir": self.text("cache"), "binDir": self.text("bin")})
     }
 
@@ -107,7 +125,12 @@ impl Node {
     }
 
     pub fn agent(&self) -> Agent {
-        Agent::start(self.config(&json!({})), self.world.kubeconfig())
+        self.agent_with(&json!({}))
+    }
+
+    /// An agent with further keys of `daemon-config.json`.
+    pub fn agent_with(&self, keys: &Value) -> Agent {
+        Agent::start(self.config(keys), self.world.kubeconfig())
     }
 
     /// A pod with networks, and the namespace that a runtime has made for it.
@@ -118,12 +141,11 @@ impl Node {
     }
 
     pub fn sandbox(&self, name: &str, uid: &str) -> Pod<'_> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let number = number();
         let path = PathBuf::from(format!("/run/netns/pod-{number}"));
-        let _netns = netns::create_pinned(&path).unwrap();
+        let netns = Some(netns::create_pinned(&path).unwrap());
         let container = format!("c{number}-{name}");
-        Pod { node: self, name: name.to_owned(), uid: uid.to_owned(), container, path, _netns }
+        Pod { node: self, name: name.to_owned(), uid: uid.to_owned(), container, path, netns }
     }
 
     pub fn edit(&self, pod: &str, networks: &str) {
@@ -181,6 +203,11 @@ impl Node {
     }
 }
 
+fn number() -> u32 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
 fn files(path: &Path) -> Vec<String> {
     match std::fs::read_dir(path) {
         Ok(below) => below.flatten().flat_map(|entry| files(&entry.path())).collect(),
@@ -195,13 +222,15 @@ pub struct Pod<'a> {
     pub uid: String,
     pub container: String,
     path: PathBuf,
-    /// Keeps the namespace.
-    _netns: Netns<PodPlace>,
+    /// Keeps the namespace, if it is the pod's own.
+    netns: Option<Netns<PodPlace>>,
 }
 
 impl Drop for Pod<'_> {
     fn drop(&mut self) {
-        let _ = netns::unpin(&self.path);
+        if self.netns.take().is_some() {
+            let _ = netns::unpin(&self.path);
+        }
     }
 }
 
@@ -212,7 +241,14 @@ pub const PATIENCE: Patience = Patience {
     total: Duration::from_secs(100),
 };
 
-impl Pod<'_> {
+impl<'n> Pod<'n> {
+    /// A further container of a pod of this name, in the same namespace: for networks that put nothing there.
+    pub fn beside(&self, name: &str, uid: &str) -> Pod<'n> {
+        let container = format!("c{}-{name}", number());
+        let (name, uid) = (name.to_owned(), uid.to_owned());
+        Pod { node: self.node, name, uid, container, path: self.path.clone(), netns: None }
+    }
+
     pub fn call(&self, verb: Verb) -> Answer {
         self.call_with(verb, &self.node.conf(), PATIENCE)
     }
@@ -306,6 +342,88 @@ pub fn shim(node: &Node, patience: Patience, vars: Vec<(OsString, OsString)>, co
     shim.answer(vars, &mut conf.to_string().as_bytes())
 }
 
+/// The variable that makes the test binary an agent.
+pub const CHILD: &str = "POLYNIC_TEST_CNI_AGENT";
+
+/// No test, but the agent as a process of its own, when a test starts it.
+#[test]
+fn the_agent_as_a_process() {
+    let Ok(arguments) = std::env::var(CHILD) else { return };
+    let [file, directory, kubeconfig] = arguments.split('|').collect::<Vec<_>>()[..] else {
+        panic!("{arguments}")
+    };
+    let node = |name: &str| (name == "MULTUS_NODE_NAME").then(|| "n1".to_owned());
+    let directory = PathBuf::from(directory);
+    let config = Config::load(file.as_ref(), &node).unwrap();
+    let config = Config { deletions: directory.join("deletions"), state: directory.join("state"), ..config };
+    runtime().block_on(async {
+        let client = client_from(Some(kubeconfig.as_ref())).await.unwrap();
+        let seed = u64::from(std::process::id());
+        let around = Around { client, seed, links: Arc::default(), drain: Duration::ZERO };
+        daemon::run(config, around, Shutdown::default()).await.unwrap();
+    });
+}
+
+/// An agent as a process, which generates `00-multus.conf` as well. It does not outlive its test.
+pub struct Process {
+    child: Child,
+    arguments: String,
+}
+
+impl Process {
+    pub fn start(node: &Node) -> Self {
+        let keys = json!({"cniVersion": "1.0.0", "cniConfigDir": node.text("net.d"), "daemonSocketDir": node.text("run"),
+                          "multusAutoconfigDir": node.text("net.d")});
+        let config = Value::Object(node.config(&keys).overlay);
+        let file = node.path("daemon-config.json");
+        std::fs::write(&file, config.to_string()).unwrap();
+        let directory = node.world.directory.path().display();
+        let arguments = format!("{}|{directory}|{}", file.display(), node.world.kubeconfig().display());
+        let started = Self { child: spawned(&arguments), arguments };
+        started.ready(node);
+        started
+    }
+
+    pub fn ready(&self, node: &Node) {
+        let socket = MultusSocket::in_directory(&node.path("run"));
+        let ready = || socket.post("/readyz", b"", Instant::now() + Duration::from_secs(1));
+        until("the agent is ready", || ready().is_ok_and(|reply| reply.status == 200));
+    }
+
+    /// Kills it, and starts the next one at once.
+    pub fn replace(&mut self) {
+        self.kill();
+        self.child = spawned(&self.arguments);
+    }
+
+    /// A field of its status in `/proc`, in KiB.
+    pub fn memory(&self, field: &str) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawned(arguments: &str) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "node::the_agent_as_a_process", "--nocapture"])
+        .env(CHILD, arguments)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 /// An agent on a thread of its own.
 pub struct Agent {
     shutdown: Shutdown,
@@ -315,12 +433,17 @@ pub struct Agent {
 
 impl Agent {
     pub fn start(config: Config, kubeconfig: PathBuf) -> Self {
+        Self::with_drain(config, kubeconfig, Duration::ZERO)
+    }
+
+    /// One that serves calls so long after its end has come.
+    pub fn with_drain(config: Config, kubeconfig: PathBuf, drain: Duration) -> Self {
         let (shutdown, (started, endpoint)) = (Shutdown::default(), std::sync::mpsc::channel());
         let ending = shutdown.clone();
         let thread = thread::spawn(move || {
             runtime().block_on(async move {
                 let client = client_from(Some(&kubeconfig)).await.unwrap();
-                let around = Around { client, seed: 7, links: Arc::default(), drain: Duration::ZERO };
+                let around = Around { client, seed: 7, links: Arc::default(), drain };
                 let daemon = Daemon::start(config, around, ending.clone()).await.unwrap();
                 daemon.check_itself().await.unwrap();
                 started.send(daemon.endpoint().clone()).unwrap();
@@ -328,6 +451,23 @@ impl Agent {
             });
         });
         Self { shutdown, thread: Some(thread), endpoint: endpoint.recv().unwrap() }
+    }
+}
+
+impl Agent {
+    /// Its end has come.
+    pub fn end(&self) {
+        self.shutdown.trigger();
+    }
+
+    /// Leaves it to the end of the test's process.
+    pub fn leave(mut self) {
+        self.thread = None;
+    }
+
+    /// A line of the metrics' page.
+    pub fn counts(&self, line: &str) -> bool {
+        self.endpoint.metrics().page().text().lines().any(|known| known == line)
     }
 }
 

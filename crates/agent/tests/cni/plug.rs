@@ -1,7 +1,9 @@
 //! Networks of running pods follow their annotation.
 
-use crate::api::until;
-use crate::node::node;
+use serde_json::json;
+
+use crate::api::{PODS, until};
+use crate::node::{NETWORKS, node};
 
 #[test]
 fn networks_of_a_running_pod_follow_its_annotation() {
@@ -30,6 +32,24 @@ fn networks_of_a_running_pod_follow_its_annotation() {
     pod.del();
     assert_eq!((pod.names().len(), node.host_links()), (0, 0));
     assert_eq!(node.leftovers(), [""; 0]);
+}
+
+#[test]
+fn a_pod_on_the_nodes_own_network_is_told_that_it_gets_none() {
+    let Some(node) = node() else { return };
+    let _agent = node.agent();
+    let spec = json!({"nodeName": "n1", "hostNetwork": true, "containers": [{"name": "c", "image": "i"}]});
+    let metadata = json!({"name": "host", "annotations": {NETWORKS: "a"}});
+    node.world.create(PODS, &json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}));
+    // One that only waits for its sandbox is not.
+    let late = node.pod("late", "a");
+    until("it is told", || !node.events("host").is_empty());
+    let (reason, text) = node.events("host").remove(0);
+    assert_eq!(reason, "InterfaceAddRejected");
+    assert!(text.contains("default/host") && text.contains("the node's own network"), "{text}");
+    late.add();
+    assert!(node.events("late").iter().all(|(reason, _)| reason == "AddedInterface"));
+    late.del();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use polynic_net::Place;
 use polynic_policy::table;
 use serde_json::{Value, json};
 
-use crate::lan::{Lan, bound, until};
+use crate::lan::{Connection, Lan, bound, until};
 use crate::world::World;
 
 fn has_table(lan: &Lan, number: usize) -> bool {
@@ -146,4 +146,31 @@ fn a_failed_add_leaves_no_table_and_a_pod_that_is_not_there_is_an_error() {
     service.protect(&lan, 1).unwrap();
     service.release(&lan, 1);
     assert!(has_table(&lan, 1), "an attachment that is in the status keeps its rules");
+}
+
+#[test]
+fn connections_that_a_changed_policy_forbids_are_cut_and_no_others() {
+    let Some(lan) = Lan::new(3) else { return };
+    let world = World::new();
+    for number in 1..=3 {
+        world.pod(number);
+        world.attached(number);
+    }
+    let service = world.service();
+    service.protect(&lan, 1).unwrap();
+    let both = json!({"podSelector": {"matchLabels": {"number": "1"}}, "ingress": [{"from": [
+        {"podSelector": {"matchLabels": {"number": "2"}}}, {"podSelector": {"matchLabels": {"number": "3"}}}]}]});
+    world.policy("p", &both);
+    until("the policy is in force", || has_table(&lan, 1) && lan.udp(2, 1, "10.60.0.1:5000"));
+    until("both are peers", || lan.udp(3, 1, "[fd60::1]:5000"));
+    let mut lost = ["10.60.0.1:7001", "[fd60::1]:7001"].map(|target| lan.connection(2, 1, target));
+    let mut kept = ["10.60.0.1:7002", "[fd60::1]:7002"].map(|target| lan.connection(3, 1, target));
+    // One that the pod itself began: the policy says nothing about it.
+    let mut own = lan.connection(1, 2, "10.60.0.2:7003");
+    assert!(lost.iter_mut().chain(&mut kept).chain([&mut own]).all(Connection::works));
+    world.change_policy("p", &allow(3));
+    for connection in &mut lost {
+        until("the connection is cut", || !connection.works_soon());
+    }
+    assert!(kept.iter_mut().chain([&mut own]).all(Connection::works));
 }

@@ -349,6 +349,36 @@ fn delegates_get_path_args_and_what_the_pod_asks_for() {
 }
 
 #[test]
+fn guids_ports_and_rates_of_an_element_reach_its_plugin_over_the_runtimes() {
+    let mut world = world();
+    world.conf["runtimeConfig"] = json!({"portMappings": [{"hostPort": 1, "containerPort": 1}],
+                                         "bandwidth": {"ingressRate": 1, "ingressBurst": 1}});
+    let capabilities = json!({"infinibandGUID": true, "portMappings": true, "bandwidth": true});
+    world.nad("ib", json!({"cniVersion": "1.0.0", "type": "ib", "capabilities": capabilities}));
+    world.pod(
+        r#"[{"name":"ib","infiniband-guid":"c2:11:22:33:44:55:66:77","portMappings":[{"hostPort":8080,"containerPort":80,"protocol":"tcp"}],
+             "bandwidth":{"egressRate":2000,"egressBurst":4000}},{"name":"ib"}]"#,
+    );
+    world.add().unwrap();
+    let wanted = json!({"infinibandGUID": "c2:11:22:33:44:55:66:77",
+                        "portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}],
+                        "bandwidth": {"egressRate": 2000, "egressBurst": 4000}});
+    let got = world.plugin.stdin(1)["runtimeConfig"].clone();
+    for key in ["infinibandGUID", "portMappings"] {
+        assert_eq!(got[key], wanted[key], "{got}");
+    }
+    for key in ["egressRate", "egressBurst"] {
+        assert_eq!(got["bandwidth"][key], wanted["bandwidth"][key], "{got}");
+    }
+    let other = world.plugin.stdin(2)["runtimeConfig"].clone();
+    assert_eq!(
+        other["portMappings"], world.conf["runtimeConfig"]["portMappings"],
+        "an element that asks for nothing"
+    );
+    assert_eq!(other["infinibandGUID"], Value::Null);
+}
+
+#[test]
 fn a_missing_capability_is_a_warning_or_with_strictness_an_error() {
     let mut world = world();
     world.pod(r#"[{"name":"macvlan-conf","mac":"02:00:00:00:00:aa"}]"#);

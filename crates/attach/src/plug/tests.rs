@@ -4,9 +4,15 @@ use serde_json::json;
 use super::*;
 use crate::fake::World;
 
+fn fabric() -> World {
+    World::new(json!({"delegates": [{"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"}]}))
+}
+
 fn world(networks: &str) -> World {
-    let world =
-        World::new(json!({"delegates": [{"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"}]}));
+    attached(fabric(), networks)
+}
+
+fn attached(world: World, networks: &str) -> World {
     world.pod(networks);
     for name in ["a", "b", "c"] {
         world.nad(name, json!({"cniVersion": "1.0.0", "type": name}));
@@ -62,6 +68,9 @@ fn networks_come_and_go_by_the_annotation() {
     assert_eq!(status_of(&world), ["fabric eth0", "blue/a net1", "blue/b lan0"]);
     assert_eq!(edit(&world, "b@lan0,c"), DONE);
     assert_eq!(world.plugin.calls(), ["ADD b lan0", "DEL a net1", "ADD c net1"]);
+    let told: Vec<bool> =
+        (0..3).map(|nth| world.plugin.invocation(nth).args.contains("POLYNIC_DETACHED=true")).collect();
+    assert_eq!(told, [false, true, false], "who is deleted with its pod is not");
     assert_eq!(status_of(&world), ["fabric eth0", "blue/b lan0", "blue/c net1"]);
     assert_eq!(reasons(&world), ["AddedInterface", "RemovedInterface", "AddedInterface"]);
     assert_eq!(edit(&world, "[]"), DONE);
@@ -173,4 +182,95 @@ fn a_pod_that_was_never_attached_is_not_followed() {
     let world = world("a");
     world.del().unwrap();
     assert_eq!(edit(&world, "a,b"), Followed::default());
+}
+
+#[test]
+fn policies_of_a_running_pod_are_in_force_before_a_network_is_plugged_and_go_on_without_it() {
+    let world = attached(fabric().guarded(), "a");
+    assert_eq!(edit(&world, "a,b"), DONE);
+    let calls = world.guard_calls();
+    // The pod has eth0 and net1 by then: net2 is told before its link is there.
+    let plugged = calls.last().unwrap();
+    assert!(plugged.contains("with 2 links: blue/a@net1 blue/b@net2"), "{calls:?}");
+    assert_eq!(edit(&world, "b@net2"), DONE);
+    let calls = world.guard_calls();
+    assert!(calls.last().unwrap().ends_with("links: blue/b@net2"), "{calls:?}");
+}
+
+#[test]
+fn without_its_policies_a_network_is_not_plugged_and_tried_again() {
+    let world = attached(fabric().guarded(), "a");
+    let asked = world.guard_calls().len();
+    world.guard.as_ref().unwrap().fail_nth.set(Some(asked));
+    assert_eq!(edit(&world, "a,b"), AGAIN);
+    assert_eq!(status_of(&world), ["fabric eth0", "blue/a net1"]);
+    assert!(!world.plugin.calls().contains(&"ADD b net2".to_owned()), "{:?}", world.plugin.calls());
+    assert_eq!(again(&world), DONE);
+    assert_eq!(status_of(&world), ["fabric eth0", "blue/a net1", "blue/b net2"]);
+}
+
+/// Networks of one resource, and the devices that the pod was started with.
+fn with_devices(world: &World, ids: &[&'static str]) {
+    for name in ["a", "b"] {
+        let config = json!({"cniVersion": "1.0.0", "type": name, "capabilities": {"deviceID": true}});
+        let annotations = json!({"k8s.v1.cni.cncf.io/resourceName": "vendor/nic"});
+        world.raw_nad(&json!({"metadata": {"name": name, "namespace": "blue", "annotations": annotations},
+                              "spec": {"config": config.to_string()}}));
+    }
+    *world.cluster.devices.borrow_mut() = Some(ids.iter().map(|id| ("vendor/nic", *id)).collect());
+}
+
+#[test]
+fn a_network_that_is_plugged_in_takes_a_device_that_the_pod_has_left() {
+    let world = world("");
+    with_devices(&world, &["0000:01:00.0", "0000:01:00.1"]);
+    let device = |at: usize| {
+        Scratch::new(&world.config().cni_dir, "c7").read().unwrap().unwrap()[at].request.device_id.clone()
+    };
+    assert_eq!(edit(&world, "a"), DONE);
+    assert_eq!(edit(&world, "a,b"), DONE);
+    assert_eq!((device(1), device(2)), ("0000:01:00.0".to_owned(), "0000:01:00.1".to_owned()));
+    assert_eq!(edit(&world, "a,b,b@hot0"), DONE, "nothing to try again: the pod would have to be made anew");
+    let (reason, text) = world.events().pop().unwrap();
+    assert_eq!(reason, "InterfaceAddRejected");
+    assert!(text.contains("no further device of resource vendor/nic"), "{text}");
+    // What is given back is free for the next.
+    assert_eq!(edit(&world, "b@hot1,b"), DONE);
+    assert_eq!(status_of(&world), ["fabric eth0", "blue/b hot1", "blue/b net2"]);
+    assert_eq!((device(1), device(2)), ("0000:01:00.1".to_owned(), "0000:01:00.0".to_owned()));
+}
+
+#[test]
+fn devices_that_nobody_tells_of_are_asked_for_again() {
+    let world = world("");
+    with_devices(&world, &[]);
+    *world.cluster.devices.borrow_mut() = None;
+    assert_eq!(edit(&world, "a"), AGAIN);
+    let (reason, text) = world.events().pop().unwrap();
+    assert_eq!(reason, "FailedAddingInterface");
+    assert!(text.contains("kubelet is busy"), "{text}");
+    with_devices(&world, &["0000:01:00.0"]);
+    assert_eq!(again(&world), DONE);
+}
+
+#[test]
+fn what_is_asked_of_an_interface_that_is_there_changes_nothing() {
+    let world = world("a");
+    assert_eq!(
+        edit(&world, r#"[{"name":"a","mac":"02:00:00:00:00:07","ips":["10.9.9.9/24"],"cni-args":{"x":1}}]"#),
+        DONE
+    );
+    assert!(world.plugin.calls().is_empty());
+    assert!(world.events().is_empty(), "{:?}", world.events());
+}
+
+#[test]
+fn a_pod_is_not_made_what_another_of_its_name_asked_for() {
+    let world = world("a");
+    let mut old = world.cluster.pod.borrow().clone().unwrap();
+    old.uid = "uid-of-the-old-one".into();
+    old.annotations.insert(annotation::NETWORKS.to_owned(), "b".to_owned());
+    let followed = follow(&world.context(), &world.invocation(), &world.config(), &old).unwrap();
+    assert_eq!(followed, Followed::default());
+    assert!(world.plugin.calls().is_empty());
 }

@@ -87,10 +87,14 @@ impl Objects {
     }
 
     async fn create(&self, kind: Kind, name: &str, spec: Value) -> Result<Value, Problem> {
+        self.create_whole(kind, name, json!({"metadata": {"name": name}, "spec": spec})).await
+    }
+
+    async fn create_whole(&self, kind: Kind, name: &str, mut object: Value) -> Result<Value, Problem> {
         request::check_names(&[&self.namespace, name]).map_err(Problem::Other)?;
-        let metadata = json!({"name": name, "namespace": self.namespace});
-        let object =
-            json!({"apiVersion": API_VERSION, "kind": kind.kind, "metadata": metadata, "spec": spec});
+        object["apiVersion"] = json!(API_VERSION);
+        object["kind"] = json!(kind.kind);
+        object["metadata"]["namespace"] = json!(self.namespace);
         ask(LIMITS, async || {
             let request =
                 Request::new(self.path(kind)).create(&PostParams::default(), object.to_string().into_bytes());
@@ -100,8 +104,13 @@ impl Objects {
     }
 
     pub(super) async fn list(&self, kind: Kind) -> Result<Vec<Value>, Problem> {
+        self.list_at(&self.path(kind)).await
+    }
+
+    /// What is listed at a path of anybody's.
+    pub(super) async fn list_at(&self, path: &str) -> Result<Vec<Value>, Problem> {
         let list: Value = ask(LIMITS, async || {
-            let request = Request::new(self.path(kind)).list(&ListParams::default());
+            let request = Request::new(path).list(&ListParams::default());
             self.client.request(request.map_err(kube::Error::BuildRequest)?).await
         })
         .await?;
@@ -170,10 +179,14 @@ impl Objects {
 
     /// Deletes a reservation as it was read; one that is gone or somebody else's by now stays as it is.
     pub(super) async fn unreserve(&self, name: &str, reserved: &Reserved) -> Result<(), Problem> {
-        let preconditions = Preconditions { resource_version: Some(reserved.version.clone()), uid: None };
+        self.delete(RESERVATION, name, reserved.version.clone()).await
+    }
+
+    async fn delete(&self, kind: Kind, name: &str, version: String) -> Result<(), Problem> {
+        let preconditions = Preconditions { resource_version: Some(version), uid: None };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let deleted = ask(LIMITS, async || {
-            let request = Request::new(self.path(RESERVATION)).delete(name, &params);
+            let request = Request::new(self.path(kind)).delete(name, &params);
             self.client.request_text(request.map_err(kube::Error::BuildRequest)?).await
         })
         .await;
@@ -181,6 +194,52 @@ impl Objects {
             Ok(_) | Err(Problem::NotFound(_) | Problem::Conflict(_)) => Ok(()),
             Err(problem) => Err(problem),
         }
+    }
+
+    /// Makes or writes an object together with its status, in the version that was read. Where the status is a part of its own, that
+    /// takes a second request.
+    pub(super) async fn put_with_status(
+        &self,
+        kind: Kind,
+        name: &str,
+        object: &Value,
+        exists: bool,
+    ) -> Result<(), Problem> {
+        let mut written = match exists {
+            true => self.replace(kind, name, object, None).await?,
+            false => self.create_whole(kind, name, object.clone()).await?,
+        };
+        if written["status"] != object["status"] {
+            written["status"] = object["status"].clone();
+            self.replace(kind, name, &written, Some("status")).await?;
+        }
+        Ok(())
+    }
+
+    async fn replace(
+        &self,
+        kind: Kind,
+        name: &str,
+        object: &Value,
+        part: Option<&str>,
+    ) -> Result<Value, Problem> {
+        request::check_names(&[&self.namespace, name]).map_err(Problem::Other)?;
+        let body = object.to_string().into_bytes();
+        ask(LIMITS, async || {
+            let (path, params) = (Request::new(self.path(kind)), PostParams::default());
+            let request = match part {
+                None => path.replace(name, &params, body.clone()),
+                Some(part) => path.replace_subresource(part, name, &params, body.clone()),
+            };
+            self.client.request(request.map_err(kube::Error::BuildRequest)?).await
+        })
+        .await
+    }
+
+    /// Deletes an object as it was read; one that is gone or was written since stays as it is.
+    pub(super) async fn remove(&self, kind: Kind, object: &Value) -> Result<(), Problem> {
+        let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
+        self.delete(kind, &text("name"), text("resourceVersion")).await
     }
 
     /// The slice of a node.

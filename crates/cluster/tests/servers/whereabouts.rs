@@ -11,7 +11,7 @@ use kube::core::Request;
 use kube::core::params::{DeleteParams, GetParams, ListParams, PostParams};
 use polynic_api::whereabouts::{API_VERSION, IP_POOL, NODE_SLICE_POOL, RESERVATION};
 use polynic_cluster::client_from;
-use polynic_cluster::whereabouts::{Direct, collect};
+use polynic_cluster::whereabouts::{Direct, Sliced, collect, slice};
 use polynic_wire::whereabouts::{Whereabouts, WhereaboutsRange, WhereaboutsRequest, WhereaboutsSlice};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -21,6 +21,8 @@ const POOLS: &str = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-syst
 const RESERVATIONS: &str =
     "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/overlappingrangeipreservations";
 const SLICES: &str = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/nodeslicepools";
+const NADS: &str = "/apis/k8s.cni.cncf.io/v1/namespaces/kube-system/network-attachment-definitions";
+const NODES: &str = "/api/v1/nodes";
 const PODS: &str = "/api/v1/namespaces/blue/pods";
 
 struct World {
@@ -40,6 +42,7 @@ pub(super) fn all(kubeconfig: &Path) {
     world.an_old_del_takes_nothing_away();
     world.processes_at_once_give_no_address_twice_and_use_all();
     world.what_pods_left_is_collected();
+    world.ranges_are_cut_into_slices();
 }
 
 #[test]
@@ -303,5 +306,92 @@ impl World {
         let _: Value = self.runtime.block_on(self.client.request(request.unwrap())).unwrap();
         self.runtime.block_on(collect(self.client.clone(), NAMESPACE)).unwrap();
         assert!(self.allocations("10.28.0.0-24").is_empty());
+    }
+
+    fn remove(&self, path: &str, name: &str) {
+        let request = Request::new(path).delete(name, &DeleteParams::default()).unwrap();
+        self.runtime.block_on(self.client.request_text(request)).unwrap();
+    }
+
+    fn cut(&self) -> Sliced {
+        let sliced = self.runtime.block_on(slice(self.client.clone(), NAMESPACE)).unwrap();
+        assert_eq!(
+            self.runtime.block_on(slice(self.client.clone(), NAMESPACE)).unwrap().changed,
+            [""; 0],
+            "a second look"
+        );
+        sliced
+    }
+
+    fn look_until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let end = soon();
+        while !is_so() {
+            assert!(Instant::now() < end, "never {what}");
+            self.runtime.block_on(slice(self.client.clone(), NAMESPACE)).unwrap();
+        }
+    }
+
+    /// Nodes and their slices.
+    fn slices(&self, pool: &str) -> BTreeMap<String, String> {
+        let Some(pool) = self.get(SLICES, pool) else { return BTreeMap::new() };
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let slices = pool["status"]["allocations"].as_array().unwrap().iter();
+        let taken = slices
+            .map(|s| (text(&s["nodeName"]), text(&s["sliceRange"])))
+            .filter(|(node, _)| !node.is_empty());
+        taken.collect()
+    }
+
+    fn network(&self, name: &str, range: &str, size: &str) {
+        let ipam = json!({"type": "whereabouts", "range": range, "node_slice_size": size});
+        let config = json!({"cniVersion": "1.0.0", "name": "cut", "type": "macvlan", "ipam": ipam});
+        self.create(
+            NADS,
+            &json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
+                "metadata": {"name": name, "namespace": NAMESPACE}, "spec": {"config": config.to_string()}}),
+        );
+    }
+
+    fn ranges_are_cut_into_slices(&self) {
+        let crd: Value = serde_saphyr::from_str(polynic_api::nad::CRD).unwrap();
+        // Another test of the same server may have made it.
+        let _ = self.try_create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd);
+        let end = soon();
+        while self.list(NADS).is_err() {
+            assert!(Instant::now() < end, "networks are not served");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let node = |name: &str| {
+            self.create(NODES, &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}));
+        };
+        // The slices below are those of the only nodes.
+        for left in self.list(NODES).unwrap() {
+            self.remove(NODES, left["metadata"]["name"].as_str().unwrap());
+        }
+        ["a", "b"].iter().for_each(|name| node(name));
+        self.network("one", "10.90.0.0/24", "/26");
+        self.network("two", "10.90.0.0/24", "/26");
+        assert_eq!(self.cut(), Sliced { changed: vec!["cut".into()], problems: Vec::new() });
+        let slices = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(node, range)| ((*node).to_owned(), (*range).to_owned())).collect()
+        };
+        assert_eq!(self.slices("cut"), slices(&[("a", "10.90.0.0/26"), ("b", "10.90.0.64/26")]));
+        let on = |node: &str| {
+            let slice = Some(WhereaboutsSlice { pool: "cut".into(), node: node.into() });
+            WhereaboutsRequest { slice, ..request("cut", "net1", "10.90.0.0/24") }
+        };
+        assert_eq!(self.add(&Direct::new(9), on("b")), Ok("10.90.0.65".parse().unwrap()));
+        self.remove(NODES, "a");
+        node("c");
+        self.cut();
+        assert_eq!(self.slices("cut"), slices(&[("b", "10.90.0.64/26"), ("c", "10.90.0.0/26")]));
+        self.remove(NADS, "two");
+        self.network("two", "10.90.0.0/24", "/27");
+        assert!(self.cut().problems[0].contains("have different ranges or sizes"));
+        // The server may collect it before we do.
+        ["one", "two"].iter().for_each(|name| self.remove(NADS, name));
+        self.look_until("gone", || self.get(SLICES, "cut").is_none());
+        assert!(self.get(SLICES, "lan").is_some(), "what somebody made by hand stays");
+        ["b", "c"].iter().for_each(|name| self.remove(NODES, name));
     }
 }

@@ -68,8 +68,9 @@ fn a_lease_is_renewed_ends_with_its_server_and_comes_back() {
     let first = world.attach().ips[0].address.to_string();
     let began = || world.kept().map_or(0, |kept| kept["since_ms"].as_u64().unwrap());
     let start = began();
-    eventually("it is renewed", || began() > start + 1000);
-    assert_eq!(world.addresses(), std::slice::from_ref(&first));
+    eventually("it is renewed", || {
+        began() > start + 1000 && world.addresses() == std::slice::from_ref(&first)
+    });
     drop(server);
     eventually("the address goes with the lease", || world.addresses().is_empty());
     assert_eq!(world.gateways(), Vec::<String>::new());
@@ -77,6 +78,30 @@ fn a_lease_is_renewed_ends_with_its_server_and_comes_back() {
     eventually("the address is back", || {
         world.addresses() == std::slice::from_ref(&first) && world.gateways() == ["10.77.0.1"]
     });
+}
+
+/// The server that gave the lease is gone, and another one answers who asks all of them: the lease goes on there, and so does the
+/// interface with it.
+#[test]
+fn a_lease_goes_on_with_another_server() {
+    let Some(mut world) = World::new(&["dnsmasq"]) else { return };
+    world.start();
+    let times = ["--dhcp-option=option:T1,2s", "--dhcp-option=option:T2,4s"];
+    let range = "--dhcp-range=10.77.0.10,10.77.0.19,255.255.255.0,10m";
+    let first = world.dnsmasq(&[range, times[0], times[1]]);
+    let address = world.attach().ips[0].address.to_string();
+    let server = || world.kept().map_or_else(String::new, |kept| kept["lease"]["server"].to_string());
+    assert!(server().contains("10.77.0.1"), "{:?}", world.kept());
+    drop(first);
+    std::fs::remove_file(world.path("dnsmasq.leases")).unwrap();
+    world.server_ip("address del 10.77.0.1/16 dev srv");
+    world.server_ip("address add 10.77.0.2/16 dev srv");
+    let _second = world.dnsmasq(&[range, times[0], times[1]]);
+    eventually("the other server has taken it on", || server().contains("10.77.0.2"));
+    assert_eq!(world.addresses(), [address]);
+    // Its router is the new server: the route follows.
+    eventually("the route follows", || world.gateways() == ["10.77.0.2"]);
+    assert!(text(&world.path("dnsmasq.leases")).contains("10.77.0.1"), "the second server knows the lease");
 }
 
 /// The server has other addresses after a restart, and refuses the old one.

@@ -75,6 +75,11 @@ impl World {
         run("ip", words);
     }
 
+    /// `ip` where the servers are.
+    pub(crate) fn server_ip(&self, words: &str) {
+        self.ip(&format!("-n {} {words}", name(self.server_path.to_str().unwrap())));
+    }
+
     /// `ip` in the pod.
     pub(crate) fn pod_ip(&self, words: &str) {
         self.ip(&format!("-n {} {words}", name(&self.scratch.path)));

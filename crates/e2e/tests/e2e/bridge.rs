@@ -128,6 +128,54 @@ fn the_spoof_check_drops_a_foreign_mac() {
 }
 
 #[test]
+fn ipv6_is_switched_on_for_the_interface_where_pods_have_it_off() {
+    let Some(node) = Node::new() else { return };
+    let pod = Pod::new();
+    let off = |link: &str| format!("/proc/sys/net/ipv6/conf/{link}/disable_ipv6");
+    let files = ["all", "default", "lo"].map(off);
+    pod.netns.run(move || files.iter().for_each(|file| std::fs::write(file, "1").unwrap())).unwrap();
+    let call =
+        Call::new(&pod, bridge(&node, json!({"isGateway": true, "ipam": host_local(&node, &SUBNETS)})));
+    let result = call.add();
+    for link in ["lo", "net1"] {
+        assert!(pod.state().has(&format!("sysctl ipv6/conf/{link}/disable_ipv6=0")), "{:?}", pod.state());
+    }
+    assert!(reaches(&pod.netns, node.netns(), "fd00:5::1"));
+    assert_eq!(call.check(&result).silent(), "");
+    call.del();
+}
+
+/// One network twice in one pod: masquerade and the check of MACs are each interface's own.
+#[test]
+fn two_attachments_of_one_network_are_independent() {
+    let Some(node) = Node::new() else { return };
+    let pod = Pod::new();
+    let keys = json!({"isGateway": true, "ipMasq": true, "macspoofchk": true});
+    let first = Call::new(&pod, bridge(&node, keys));
+    let second = first.clone().with("CNI_IFNAME", "net2");
+    let results = [first.add(), second.add()];
+    let from = |at: usize| address(&results[at], 0);
+    let of =
+        |ip: &str| node.state().lines().iter().filter(|l| l.starts_with("nft ") && l.contains(ip)).count();
+    let checked = |ifname: &str| {
+        let chain = format!("cni-br-iface-{}-{ifname}", pod.id);
+        node.state().lines().iter().filter(|l| l.contains(&chain)).count()
+    };
+    assert!(checked("net1") > 0 && checked("net2") > 0, "{:?}", node.state());
+    assert_eq!((of(&from(0)), of(&from(1))), (1, 1), "{:?}", node.state());
+    first.del();
+    assert_eq!((checked("net1"), of(&from(0)), of(&from(1))), (0, 0, 1), "{:?}", node.state());
+    assert_eq!(second.check(&results[1]).silent(), "");
+    pod.ip("route add default via 10.5.0.1");
+    let seen = source_seen(&pod.netns, &node.wire().netns, "198.51.100.7");
+    assert_eq!(seen, Some("192.168.1.10".parse().unwrap()));
+    pod.ip("link set net2 address 02:00:00:00:00:66");
+    assert!(is_cut_off(&pod.netns, node.netns(), "10.5.0.1"), "a foreign MAC");
+    second.del();
+    assert_eq!((checked("net2"), of(&from(1))), (0, 0));
+}
+
+#[test]
 fn isolated_ports_reach_the_gateway_but_not_each_other() {
     let Some(node) = Node::new() else { return };
     let (a, b) = (Pod::new(), Pod::new());

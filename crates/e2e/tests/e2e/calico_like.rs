@@ -126,3 +126,43 @@ fn a_name_that_the_previous_sandbox_still_holds_means_try_again() {
     second.add();
     second.del();
 }
+
+/// Beginnings of names that the default network passes over when it looks for the node's own address (spec/calico-like-default-network.md 3,
+/// `first-found`).
+const PASSED_OVER: [&str; 14] = [
+    "docker",
+    "cbr",
+    "dummy",
+    "podman",
+    "virbr",
+    "lxcbr",
+    "veth",
+    "lo",
+    "br-",
+    "cali",
+    "tunl",
+    "flannel",
+    "cni",
+    "nodelocaldns",
+];
+
+#[test]
+fn links_that_plugins_make_on_the_node_are_none_that_the_default_network_would_take_for_its_own() {
+    let Some(node) = Node::new() else { return };
+    let before: Vec<String> = node.state().link_names().into_iter().map(str::to_owned).collect();
+    let (one, two) = (Pod::new(), Pod::new());
+    let bridge = conf("bridge", json!({"isGateway": true, "ipam": host_local(&node, &["10.77.0.0/24"])}));
+    let ptp = conf("ptp", json!({"ipam": host_local(&node, &["10.78.0.0/24"])}));
+    let calls = [Call::new(&one, bridge), Call::new(&two, ptp)];
+    calls.iter().for_each(|call| drop(call.add()));
+    let state = node.state();
+    let made: Vec<&str> =
+        state.link_names().into_iter().filter(|name| !before.iter().any(|b| b == name)).collect();
+    assert!(made.len() >= 3, "{made:?}");
+    for name in made {
+        let has_address = !state.starting(&format!("addr {name} ")).is_empty();
+        assert!(!has_address || PASSED_OVER.iter().any(|start| name.starts_with(start)), "{name}");
+    }
+    assert!(!state.starting("addr cni0 ").is_empty());
+    calls.iter().for_each(Call::del);
+}

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use polynic_e2e::{Node, lacks};
+use polynic_e2e::{Node, left_to_vm};
 
 /// The number of the function that is used.
 const NUMBER: u32 = 2;
@@ -32,7 +32,7 @@ impl Card {
         // Shows the node's links, where the machine allows it.
         mount("sysfs", sysfs.to_str().unwrap());
         if !sysfs.join("bus/netdevsim/new_device").exists() {
-            lacks("netdevsim");
+            left_to_vm("netdevsim");
             return None;
         }
         hide_machine();

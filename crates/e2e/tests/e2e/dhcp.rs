@@ -112,6 +112,30 @@ fn a_lease_lives_through_a_killed_daemon_and_ends_without_one() {
     assert!(!pod.state().link_names().contains(&"net1"));
 }
 
+/// An ipvlan has its parent's hardware address, so a server's answer to that address would not get to it.
+#[test]
+fn an_ipvlan_gets_its_lease_by_broadcast() {
+    let Some((node, _server)) = node() else { return };
+    if !node.offers(&["link eth0 type ipvlan"]) {
+        return;
+    }
+    let _daemon = daemon(&node);
+    let pods = [Pod::new(), Pod::new()];
+    let calls = pods.each_ref().map(|pod| {
+        let mut conf = conf(&node);
+        conf["type"] = json!("ipvlan");
+        Call::new(pod, conf)
+    });
+    let results = calls.each_ref().map(Call::add);
+    assert_ne!(results[0]["ips"][0]["address"], results[1]["ips"][0]["address"]);
+    for ((pod, call), result) in pods.iter().zip(&calls).zip(&results) {
+        assert!(polynic_e2e::reaches(&pod.netns, &node.wire().netns, "198.51.100.7"));
+        assert_eq!(call.check(result).silent(), "");
+        call.del();
+    }
+    eventually("the server has the addresses back", || leases(&node).is_empty());
+}
+
 #[test]
 fn a_daemon_ends_by_a_signal_and_takes_its_files_along() {
     let Some((node, _server)) = node() else { return };

@@ -1,5 +1,7 @@
 //! firewall (spec/plugins.md 3.4), with packets.
 
+mod firewalld;
+
 use std::process::Command;
 
 use polynic_e2e::{Call, Node, Pod, is_cut_off, reaches};
@@ -7,6 +9,7 @@ use polynic_kernel::testing::say_skipped;
 use serde_json::{Value, json};
 
 use crate::life::{conf, host_local, records};
+use firewalld::{BusDaemon, Firewalld};
 
 /// A pod on a bridge that is its gateway, and the result to chain on.
 fn attached(node: &Node, pod: &Pod, bridge: &str, subnets: &[&str]) -> Value {
@@ -134,6 +137,119 @@ fn bridges_are_kept_apart_as_asked() {
     calls.iter().for_each(Call::del);
 }
 
+/// Within a bridge too, where the machine shows bridged packets to its firewall.
+#[test]
+fn pods_of_an_isolated_bridge_reach_the_world_and_nobody_else() {
+    let Some(node) = Node::new() else { return };
+    let (a, b, c) = (Pod::new(), Pod::new(), Pod::new());
+    let prev_a = attached(&node, &a, "br6", &["10.6.0.0/24", "fd00:6::/64"]);
+    let prev_b = attached(&node, &b, "br7", &["10.7.0.0/24", "fd00:7::/64"]);
+    let prev_c = attached(&node, &c, "br6", &["10.6.0.0/24", "fd00:6::/64"]);
+    node.wire().ip("route add 10.0.0.0/8 via 192.168.1.10\nroute add fd00::/16 via fd00:1::10");
+    for at in [0, 1] {
+        assert!(reaches(&a.netns, &b.netns, &address(&prev_b, at)));
+        assert!(reaches(&a.netns, &c.netns, &address(&prev_c, at)));
+    }
+    let isolated = json!({"backend": "iptables", "ingressPolicy": "isolated"});
+    let calls = [(&a, &prev_a), (&b, &prev_b), (&c, &prev_c)]
+        .map(|(pod, prev)| firewall(pod, isolated.clone(), prev));
+    for call in &calls {
+        let result = call.add();
+        assert_eq!(call.check(&result).silent(), "");
+    }
+    let bridged = |file: &'static str| {
+        let path = format!("/proc/sys/net/bridge/{file}");
+        node.netns().run(move || std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")).unwrap()
+    };
+    let shown = ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"].map(bridged);
+    for (at, shown) in [0, 1].into_iter().zip(shown) {
+        assert!(is_cut_off(&a.netns, &b.netns, &address(&prev_b, at)), "another bridge, {at}");
+        if shown {
+            assert!(is_cut_off(&a.netns, &c.netns, &address(&prev_c, at)), "the same bridge, {at}");
+        } else {
+            say_skipped(
+                "packets between ports of a bridge do not pass this machine's firewall (br_netfilter)",
+            );
+        }
+    }
+    assert!(reaches(&a.netns, &node.wire().netns, "198.51.100.7"));
+    assert!(reaches(&a.netns, &node.wire().netns, "2001:db8::7"));
+    assert!(reaches(&node.wire().netns, &a.netns, &address(&prev_a, 0)), "the world may come in");
+    calls.iter().for_each(Call::del);
+}
+
+/// Whether a program of the old iptables did that; not every kernel has what it takes.
+fn with_legacy(node: &Node, program: &'static str, policy: &'static str) -> bool {
+    let words = ["-P", "FORWARD", policy];
+    let ran = node.netns().run(move || Command::new(program).args(words).output()).unwrap();
+    ran.is_ok_and(|output| output.status.success())
+}
+
+#[test]
+fn what_the_old_iptables_drops_is_said_by_name() {
+    let Some(node) = Node::new() else { return };
+    let pod = Pod::new();
+    let prev = attached(&node, &pod, "br6", &["10.6.0.0/24", "fd00:6::/64"]);
+    let call = firewall(&pod, json!({}), &prev);
+    for program in ["iptables-legacy", "ip6tables-legacy"] {
+        if !with_legacy(&node, program, "DROP") {
+            return say_skipped(&format!("`{program}` (Debian: iptables) does not work here"));
+        }
+        let before = node.state();
+        let error = call.run("ADD").error().1;
+        assert!(error.starts_with(&format!("{program} drops what passes through this node")), "{error}");
+        node.state().assert_same(&before, "nothing was done");
+        assert!(with_legacy(&node, program, "ACCEPT"));
+        let result = call.add();
+        assert_eq!(call.check(&result).silent(), "");
+        call.del();
+    }
+}
+
+#[test]
+fn firewalld_is_told_whom_to_trust() {
+    let Some(node) = Node::new() else { return };
+    let Some(bus) = BusDaemon::start(node.directory()) else { return };
+    let pod = Pod::new();
+    let prev = attached(&node, &pod, "br6", &["10.6.0.0/24", "fd00:6::/64"]);
+    let before = node.state();
+    let over_bus = |keys: Value| firewall(&pod, keys, &prev).with("DBUS_SYSTEM_BUS_ADDRESS", &bus.address);
+    let error = over_bus(json!({"backend": "firewalld"})).run("ADD").error().1;
+    assert!(error.contains("nobody has its name"), "{error}");
+    let firewalld = Firewalld::start(&bus);
+    for (keys, zone) in
+        [(json!({}), "trusted"), (json!({"backend": "firewalld", "firewalldZone": "pods"}), "pods")]
+    {
+        let call = over_bus(keys);
+        let sources = [0, 1].map(|at| format!("{zone} {}/{}", address(&prev, at), [32, 128][at]));
+        let result = call.add();
+        assert_eq!(result, prev);
+        assert_eq!(firewalld.sources(), sources);
+        node.state().assert_same(&before, "no rule of ours");
+        assert_eq!(call.check(&result).silent(), "");
+        // As a reload of firewalld does.
+        firewalld.sources.lock().unwrap().clear();
+        let error = call.check(&result).error().1;
+        assert!(error.contains(&format!("to firewalld's zone {zone} is missing")), "{error}");
+        call.add();
+        assert_eq!(firewalld.sources(), sources);
+        call.del();
+        assert_eq!(firewalld.sources(), [""; 0]);
+        call.del();
+        // What the replaced plugin told it is known from the previous result.
+        firewalld.sources.lock().unwrap().extend(sources);
+        call.del();
+        assert_eq!(firewalld.sources(), [""; 0]);
+    }
+    let error = over_bus(json!({"firewalldZone": "nowhere"})).run("ADD").error().1;
+    assert!(error.contains("INVALID_ZONE: nowhere"), "{error}");
+    let call = over_bus(json!({}));
+    call.add();
+    drop(firewalld);
+    call.del();
+    node.state().assert_same(&before, "after all");
+}
+
 #[test]
 fn what_cannot_be_is_refused_by_name() {
     let Some(node) = Node::new() else { return };
@@ -143,7 +259,7 @@ fn what_cannot_be_is_refused_by_name() {
     let bare = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.6.0.9/24"}]});
     for (keys, prev, text) in [
         (json!({"ingressPolicy": "closed"}), &prev, "unknown ingress policy: \"closed\""),
-        (json!({"backend": "firewalld"}), &prev, "backend \"firewalld\" is not supported"),
+        (json!({"backend": "firewalld"}), &prev, "nobody has its name on the system's bus"),
         (
             json!({"ingressPolicy": "isolated"}),
             &bare,

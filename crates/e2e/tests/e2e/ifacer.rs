@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::life::conf;
 
-fn ifacer(keys: Value) -> Call {
-    Call::new(&Pod::new(), conf("ifacer", keys))
+fn ifacer(pod: &Pod, keys: Value) -> Call {
+    Call::new(pod, conf("ifacer", keys))
 }
 
 /// A pod with an address on a link of the node.
@@ -51,7 +51,8 @@ fn a_vlan_link_carries_a_pod() {
         return;
     }
     two_wires(&node);
-    let call = ifacer(json!({"interfaces": ["p1"], "vlanID": 7}));
+    let first = Pod::new();
+    let call = ifacer(&first, json!({"interfaces": ["p1"], "vlanID": 7}));
     let result = call.add();
     assert!(result.get("interfaces").is_none() && result.get("ips").is_none(), "{result}");
     let (pod, macvlan) = on("p1.7", "10.77.0.5/24");
@@ -61,7 +62,7 @@ fn a_vlan_link_carries_a_pod() {
     call.del();
     assert_eq!(call.run("CHECK").silent(), "");
     node.state().assert_same(&before, "ADD again, DEL, CHECK");
-    let other = ifacer(json!({"interfaces": ["p2"], "vlanID": 7}));
+    let other = ifacer(&first, json!({"interfaces": ["p2"], "vlanID": 7}));
     let (_, msg) = other.run("ADD").error();
     assert!(msg.contains("interface p1.7 of the node has VLAN 7 already"), "{msg}");
     node.state().assert_same(&before, "a refused ADD");
@@ -75,9 +76,10 @@ fn a_bond_survives_the_loss_of_a_wire() {
         return;
     }
     two_wires(&node);
+    let first = Pod::new();
     let options = "miimon=20;primary=p2;unknown=7;up_delay=0";
     let bond_keys = json!({"name": "b0", "mode": 1, "options": options});
-    let call = ifacer(json!({"interfaces": ["p1", "p2"], "vlanID": 7, "bond": bond_keys}));
+    let call = ifacer(&first, json!({"interfaces": ["p1", "p2"], "vlanID": 7, "bond": bond_keys}));
     call.add();
     let told = bond("b0");
     assert_eq!(told["Bonding Mode"], "fault-tolerance (active-backup)");
@@ -101,9 +103,10 @@ fn a_bonds_options_are_the_kernels() {
         return;
     }
     two_wires(&node);
+    let first = Pod::new();
     let make = |name: &str, mode: u8, options: &str| {
         let keys = json!({"name": name, "mode": mode, "options": options});
-        ifacer(json!({"interfaces": ["p1", "p2"], "bond": keys})).run("ADD")
+        ifacer(&first, json!({"interfaces": ["p1", "p2"], "bond": keys})).run("ADD")
     };
     make("b4", 4, "lacp_rate=fast;xmit_hash_policy=layer3+4;ad_select=2;min_links=2;miimon=50").result();
     let told = bond("b4");

@@ -34,6 +34,71 @@ fn it_lives_in_every_mode() {
     }
 }
 
+/// What `ip` shows of the pod's routes, without blanks at the ends of lines.
+fn routes(pod: &Pod) -> Vec<String> {
+    let show = |family: &'static str| {
+        let words = [family, "route", "show", "table", "all"];
+        std::process::Command::new("ip").args(words).output().unwrap().stdout
+    };
+    let text = pod.netns.run(move || [show("-4"), show("-6")].concat()).unwrap();
+    let lines: Vec<String> = String::from_utf8(text).unwrap().lines().map(|l| l.trim().to_owned()).collect();
+    // Next hops of a route have lines of their own.
+    lines.iter().map(|line| line.trim_end_matches(" pref medium").to_owned()).collect()
+}
+
+#[test]
+fn routes_have_what_is_said_of_them_and_check_insists() {
+    let Some(_node) = Node::new() else { return };
+    let pod = Pod::new();
+    let ipam = json!({"type": "static", "addresses": [{"address": "10.10.0.1/24"}, {"address": "fd10::1/64"}], "routes": [
+        {"dst": "0.0.0.0/0", "gw": "10.10.0.254", "mtu": 1300, "advmss": 1200, "priority": 50},
+        {"dst": "172.16.0.0/12", "gw": "10.10.0.5", "table": 100},
+        {"dst": "10.20.0.0/16", "scope": 253},
+        {"dst": "fd20::/64", "gw": "fd10::5", "mtu": 1290, "priority": 77},
+        {"dst": "fd20::/64", "gw": "fd10::6", "priority": 77}]});
+    let call =
+        Call::new(&pod, conf("macvlan", json!({"cniVersion": "1.1.0", "master": "eth0", "ipam": ipam})));
+    let result = call.add();
+    let shown = routes(&pod);
+    for line in [
+        "default via 10.10.0.254 dev net1 metric 50 mtu 1300 advmss 1200",
+        "172.16.0.0/12 via 10.10.0.5 dev net1 table 100",
+        "10.20.0.0/16 dev net1 scope link",
+        "fd20::/64 metric 77 mtu 1290",
+        "nexthop via fd10::5 dev net1 weight 1",
+        "nexthop via fd10::6 dev net1 weight 1",
+    ] {
+        assert!(shown.iter().any(|l| l == line), "{line} in {shown:#?}");
+    }
+    assert_eq!(result["routes"].as_array().unwrap().len(), 5);
+    assert_eq!(call.check(&result).silent(), "");
+    for (broken, mended, text) in [
+        (
+            "route replace default via 10.10.0.254 dev net1 metric 50 mtu 1300",
+            "route replace default via 10.10.0.254 dev net1 metric 50 mtu 1300 advmss 1200",
+            "default via 10.10.0.254",
+        ),
+        (
+            "route del 172.16.0.0/12 table 100",
+            "route add 172.16.0.0/12 via 10.10.0.5 dev net1 table 100",
+            "172.16.0.0/12",
+        ),
+        ("route del 10.20.0.0/16", "route add 10.20.0.0/16 dev net1 scope link", "10.20.0.0/16"),
+        (
+            "route del fd20::/64 via fd10::6 metric 77",
+            "route append fd20::/64 via fd10::6 dev net1 metric 77",
+            "fd20::/64",
+        ),
+    ] {
+        pod.ip(broken);
+        let (_, said) = call.check(&result).error();
+        assert!(said.contains(text), "{broken}: {said}");
+        pod.ip(mended);
+        assert_eq!(call.check(&result).silent(), "", "{mended}");
+    }
+    call.del();
+}
+
 #[test]
 fn it_is_what_the_contract_says() {
     let Some(node) = Node::new() else { return };

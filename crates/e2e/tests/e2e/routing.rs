@@ -80,6 +80,7 @@ impl<'a> Trial<'a> {
             let made = self.site.attach(&self.pod, nic, &self.case.plugin);
             self.calls.push(made);
         }
+        self.site.police(&[OWN_OVERLAY, OVERLAY].concat());
         for (call, result) in &self.calls {
             assert_eq!(call.check(result).silent(), "", "{label}: CHECK of {}", call.conf);
         }
@@ -159,6 +160,21 @@ impl<'a> Trial<'a> {
                 self.expect(format!("{what} to {nic} {address}: reply"), outcome, link);
             }
         }
+    }
+}
+
+/// The routes that the node has for a pod's other addresses are in tables of their own, which nobody else looks after, and the strict check of
+/// sources goes by them.
+#[test]
+fn a_default_network_that_polices_its_links_disturbs_nobody() {
+    for make in [
+        || case(router(), &[NET1_A], "net1"),
+        || Case { detour: Some("net1"), ..case(router(), &[NET1_A, NET2_B], "net2") },
+        || case(coordinator(""), &[NET1_A, NET2_B], "eth0"),
+        || case(coordinator("net1"), &[NET1_A], "net1"),
+    ] {
+        let Some(site) = Site::policed() else { return };
+        Trial::new(&site, make()).run("policed");
     }
 }
 

@@ -202,7 +202,37 @@ fn a_bridge_keeps_vlans_apart_and_carries_trunks() {
     }
 }
 
+/// Pods of a VLAN have their gateway on a port of the bridge that is in that VLAN only.
+#[test]
+fn a_bridge_has_a_gateway_in_each_vlan() {
+    let Some(node) = Node::new() else { return };
+    if !node.offers(&["type bridge vlan_filtering 1"]) {
+        return;
+    }
+    node.wire().ip("route add 10.5.0.0/16 via 192.168.1.10");
+    let attach = |vlan: u16| {
+        let pod = Pod::new();
+        let mut ipam = host_local(&node, &[&format!("10.5.{vlan}.0/24")]);
+        ipam["routes"] = json!([{"dst": "0.0.0.0/0"}]);
+        let keys = json!({"name": format!("net{vlan}"), "bridge": "br0", "isGateway": true, "vlan": vlan, "ipam": ipam});
+        let call = Call::new(&pod, conf("bridge", keys));
+        let result = call.add();
+        assert_eq!(call.check(&result).silent(), "");
+        assert_eq!(result["interfaces"][3]["name"], json!(format!("br0.{vlan}")), "{result}");
+        (pod, call)
+    };
+    let (red, red_call) = attach(100);
+    let (blue, blue_call) = attach(200);
+    for (pod, gateway) in [(&red, "10.5.100.1"), (&blue, "10.5.200.1")] {
+        assert!(reaches(&pod.netns, node.netns(), gateway));
+        assert!(reaches(&pod.netns, &node.wire().netns, "198.51.100.7"));
+    }
+    for call in [red_call, blue_call] {
+        call.del();
+    }
+}
+
 #[test]
 fn what_this_kernel_lacks_is_tested_in_one_that_has_it() {
-    run_in_vm(&["stations::a"]);
+    run_in_vm(&["stations::a", "dhcp::an_ipvlan"]);
 }

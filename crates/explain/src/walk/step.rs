@@ -84,6 +84,26 @@ pub enum What {
         #[serde(skip_serializing_if = "Option::is_none")]
         mac: Option<String>,
     },
+    /// A VXLAN puts it into a packet of UDP.
+    Wraps {
+        /// The VXLAN.
+        link: String,
+        /// Its number.
+        vni: u32,
+        /// The UDP port.
+        port: u16,
+        /// The outer packet's source.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<IpAddr>,
+        /// The outer packet's destination: who unwraps it.
+        to: IpAddr,
+        /// The link by which the outer packet leaves.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+        /// The next hop of the outer packet.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_hop: Option<IpAddr>,
+    },
     /// It goes over a wire.
     Crosses {
         /// From this link.
@@ -126,6 +146,17 @@ impl fmt::Display for What {
             Self::Neighbour { link, ip, mac: Some(mac) } => write!(f, "{ip} on {link} is at {mac}"),
             Self::Neighbour { link, ip, mac: None } => {
                 write!(f, "{ip} on {link}: the kernel asks for its hardware address")
+            }
+            Self::Wraps { link, vni, port, from, to, by, next_hop } => {
+                write!(f, "{link} wraps it: VNI {vni}, UDP port {port}")?;
+                if let Some(from) = from {
+                    write!(f, ", from {from}")?;
+                }
+                write!(f, " to {to}")?;
+                if let Some(by) = by {
+                    write!(f, " by {by}")?;
+                }
+                next_hop.map_or(Ok(()), |hop| write!(f, " via {hop}"))
             }
             Self::Crosses { from, to } => write!(f, "{from} -> {to}"),
             Self::Leaves { link } => write!(f, "leaves by {link}; beyond that nobody looked"),

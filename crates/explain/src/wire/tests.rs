@@ -110,3 +110,55 @@ fn a_link_that_is_down_leads_nowhere() {
     let answer = ask(&scene, 1, "10.0.0.77");
     assert!(answer.findings[0].what.contains("a link there is down"), "{answer}");
 }
+
+/// Two nodes with a tunnel each, as flannel makes them; `dst` is what the first one's entry says.
+fn tunnels(dst: &str) -> Scene {
+    let node = |number: u8, mac: u8, entry: Option<(u8, &str)>| {
+        let mut vxlan = link(3, "flannel.1", "vxlan");
+        vxlan.fact.mac = Some(polynic_net::Mac([2, 0, 0, 0, 0, mac]));
+        let local = Some(ip(&format!("192.168.10.{number}")));
+        vxlan.fact.vxlan = Some(polynic_net::VxlanFact { vni: 1, port: 8472, local, ..Default::default() });
+        let nic = (link(2, "eth1", ""), format!("192.168.10.{number}/24"));
+        let own = (vxlan, format!("10.233.{number}.0/32"));
+        let mut stack = stack(vec![(nic.0, nic.1.as_str()), (own.0, own.1.as_str())]);
+        let other = 3 - number;
+        let mut way = crate::testing::route(
+            format!("10.233.{other}.0/24").parse().unwrap(),
+            polynic_net::TABLE_MAIN,
+            3,
+        );
+        way.hops[0].via = Some(ip(&format!("10.233.{other}.0")));
+        stack.routes.push(way);
+        if let Some((mac, dst)) = entry {
+            let mac = polynic_net::Mac([2, 0, 0, 0, 0, mac]);
+            let base = ip(&format!("10.233.{other}.0"));
+            stack.neighbours.push(polynic_net::stack::NeighbourState {
+                link: 3,
+                ip: base,
+                mac: Some(mac),
+                nud: polynic_net::stack::Nud::Permanent,
+                proxy: false,
+            });
+            if !dst.is_empty() {
+                stack.forwarding.push(polynic_net::stack::ForwardingState { link: 3, mac, dst: ip(dst) });
+            }
+        }
+        stack
+    };
+    scene(vec![site("one", node(1, 1, Some((2, dst)))), site("two", node(2, 2, Some((1, "192.168.10.1"))))])
+}
+
+#[test]
+fn a_tunnel_says_what_it_wraps_a_packet_in_and_where_that_comes_out() {
+    let good = ask(&tunnels("192.168.10.2"), 0, "10.233.2.0");
+    assert_eq!(good.works, Works::Yes, "{good}");
+    let line = "flannel.1 wraps it: VNI 1, UDP port 8472, from 192.168.10.1 to 192.168.10.2 by eth1";
+    assert!(good.to_string().contains(line), "{good}");
+    // The entry names a host that nobody looked at: it does not come out at the node of the same tunnel.
+    let elsewhere = ask(&tunnels("192.168.10.77"), 0, "10.233.2.0");
+    assert_eq!(elsewhere.works, Works::AsFarAsSeen, "{elsewhere}");
+    let nowhere = ask(&tunnels(""), 0, "10.233.2.0");
+    assert!(nowhere.findings[0].what.contains("does not know behind which host"), "{nowhere}");
+    let no_way = ask(&tunnels("203.0.113.9"), 0, "10.233.2.0");
+    assert!(no_way.findings[0].what.contains("no route to 203.0.113.9"), "{no_way}");
+}

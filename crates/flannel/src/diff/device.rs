@@ -1,8 +1,8 @@
 //! A tunnel: kept, adjusted, or made anew (spec/flannel.md 7).
 
 use polynic_net::{
-    Address, Attr, Change, Diff, Family, IfName, IpNet, LinkFact, NsFacts, Object, Place, Sysctl, SysctlKey,
-    Vxlan, VxlanFact,
+    Address, Attr, Change, Diff, Family, IfName, IpNet, LinkFact, LinkKind, NsFacts, Object, Place, Sysctl,
+    SysctlKey, Vxlan, VxlanFact,
 };
 
 use super::HOST;
@@ -11,13 +11,15 @@ use crate::desired::Device;
 /// A link that has a tunnel's name and is none (spec/flannel.md 12.9).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "link {name} is of kind {kind:?}, not vxlan: it is somebody else's and stays as it is; rename it or choose another VNI"
+    "link {name} is of kind {kind:?}, not {wanted}: it is somebody else's and stays as it is; rename it or choose another VNI or backend"
 )]
 pub struct ForeignDevice {
     /// Its name.
     pub name: IfName,
     /// Its kind.
     pub kind: String,
+    /// The kind that it should be.
+    pub wanted: &'static str,
 }
 
 /// What has to be done about a tunnel.
@@ -31,10 +33,11 @@ pub(super) fn compare(device: &Device, facts: &NsFacts) -> Result<Verdict, Forei
     let Some(there) = facts.link(&device.link.name) else {
         return Ok(Verdict { changes: make(device), kept: false });
     };
-    let (Some(have), "vxlan") = (&there.vxlan, there.kind.as_str()) else {
-        return Err(ForeignDevice { name: there.name.clone(), kind: there.kind.clone() });
-    };
-    if device.vxlan().is_some_and(|want| is_compatible(want, device.parent, have)) {
+    let wanted = device.link.kind.as_str();
+    if there.kind != wanted {
+        return Err(ForeignDevice { name: there.name.clone(), kind: there.kind.clone(), wanted });
+    }
+    if can_stay(device, there) {
         return Ok(Verdict { changes: adjust(device, there, facts), kept: true });
     }
     // The MAC that peers know stays the same, unless another one is wanted.
@@ -45,6 +48,14 @@ pub(super) fn compare(device: &Device, facts: &NsFacts) -> Result<Verdict, Forei
 }
 
 /// Whether a tunnel can stay: what cannot be changed on it is as wanted.
+fn can_stay(device: &Device, there: &LinkFact) -> bool {
+    match (&device.link.kind, &there.vxlan, &there.ipip) {
+        (LinkKind::Vxlan(want), Some(have), _) => is_compatible(want, device.parent, have),
+        (LinkKind::Ipip { local }, _, Some(have)) => have.local == *local && have.remote.is_none(),
+        _ => false,
+    }
+}
+
 fn is_compatible(want: &Vxlan, parent: u32, have: &VxlanFact) -> bool {
     have.vni == want.vni
         && have.parent == Some(parent)

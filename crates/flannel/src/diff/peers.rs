@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use polynic_net::{
-    Change, Diff, Forwarding, IfName, IpNet, Mac, Neighbour, NsFacts, Object, Route, TABLE_MAIN, check,
+    Change, Diff, Forwarding, IfName, IpNet, LinkKind, Mac, Neighbour, NsFacts, Object, Route, TABLE_MAIN,
+    check,
 };
 
 use super::{Changes, HOST, Memory};
@@ -121,14 +122,20 @@ fn stale(desired: &Desired, seen: &Seen<'_>, memory: &Memory) -> Vec<Change> {
     changes
 }
 
-/// On a tunnel: through the base of its own destination, as nobody else writes routes. Elsewhere: what was made before.
+/// On a VXLAN: through the base of its own destination, as nobody else writes routes. On a tunnel of IP in IP: through a next hop that is none
+/// of its own. Elsewhere: what was made before.
 fn is_ours(route: &Route, desired: &Desired, memory: &Memory) -> bool {
     if route.protocol == BY_KERNEL {
         return false;
     }
     let device = desired.devices.iter().find(|device| Some(&device.link.name) == route.link.as_ref());
     match device {
-        Some(device) => device.network.contains(&route.dst) && route.gw == Some(route.dst.network()),
+        Some(device) => {
+            let by_vxlan = route.gw == Some(route.dst.network());
+            let by_ipip =
+                matches!(device.link.kind, LinkKind::Ipip { .. }) && route.onlink && route.gw.is_some();
+            device.network.contains(&route.dst) && (by_vxlan || by_ipip)
+        }
         None => memory.made(route),
     }
 }

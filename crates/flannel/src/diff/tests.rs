@@ -123,3 +123,35 @@ fn memory_survives_its_file() {
     assert_eq!(Memory::parse(text).render(), text);
     assert_eq!(Memory::parse("nonsense\n10.0.0.0/8 via\n"), Memory::default());
 }
+
+#[test]
+fn ipip_has_one_tunnel_and_routes_through_the_peers_addresses() {
+    let conf = br#"{"Network": "10.233.0.0/16", "Backend": {"Type": "ipip"}}"#;
+    let settings = Settings { conf: NetConf::parse(conf).unwrap(), ..settings() };
+    let object = |number: u8| {
+        let mut node = node(number);
+        node.annotations.insert(format!("{DEFAULT_PREFIX}/backend-type"), "ipip".to_owned());
+        node
+    };
+    let own = Own::of(&object(1), &settings.keys, &settings.conf).unwrap();
+    let lease = |number| Lease::of(&object(number), &settings.keys, &settings.conf).0.unwrap();
+    let door = machine();
+    let mut kernel = door.open(None).unwrap();
+    let mut instance = Instance::new(settings.clone(), Memory::default());
+    let mut pass = |instance: &mut Instance, leases: &[Lease]| {
+        instance.pass(kernel.as_mut(), &own, leases, &mut Entropy::new(1)).unwrap()
+    };
+    let outcome = pass(&mut instance, &[lease(2), lease(3)]);
+    assert_eq!((outcome.problems, outcome.mtu), (vec![], 1480));
+    assert_eq!(pass(&mut instance, &[lease(2), lease(3)]).made, 0);
+    // The next process knows its own routes by their shape.
+    let mut next = Instance::new(settings.clone(), Memory::default());
+    assert_eq!(pass(&mut next, &[lease(2)]).made, 1);
+    let needs = polynic_net::NsNeeds { routes: true, ..Default::default() };
+    let facts =
+        door.open(None).unwrap().observe(&polynic_net::Needs { host: needs, ..Default::default() }).unwrap();
+    let by_tunnel =
+        facts.host.routes.iter().filter(|r| r.link.as_ref().is_some_and(|l| l.as_str() == "flannel.ipip"));
+    let left: Vec<String> = by_tunnel.filter(|r| r.gw.is_some()).map(ToString::to_string).collect();
+    assert_eq!(left, ["10.233.2.0/24 via 192.168.10.2 dev flannel.ipip"]);
+}

@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail like the test")]
 
 mod churn;
+mod ipip;
 mod life;
+mod mtu;
 mod packets;
 mod site;
 

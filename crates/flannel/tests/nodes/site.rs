@@ -175,12 +175,7 @@ impl SiteNode {
     }
 
     pub fn sysctl(&mut self, key: &str, value: &str) {
-        let key = SysctlKey::new(key).unwrap();
-        let mut needs = Needs::default();
-        needs.host.sysctl(key.clone());
-        let before = self.kernel.observe(&needs).unwrap().host.sysctl(&key).unwrap().to_owned();
-        let before = Sysctl { key, value: before };
-        self.kernel.apply(&Change::sysctl(Place::Host, before, value)).unwrap();
+        set_sysctl(&mut self.kernel, key, value);
     }
 
     /// An address of the node's subnet, on a bridge as pods have it: the far end of a packet.
@@ -223,6 +218,16 @@ impl SiteNode {
             if ipv6 { format!("fd60:0:0:{}::2", self.number) } else { format!("10.233.{}.2", self.number) };
         text.parse().unwrap()
     }
+}
+
+/// Sets a sysctl of a namespace, whatever it was.
+pub fn set_sysctl(kernel: &mut RealKernel, key: &str, value: &str) {
+    let key = SysctlKey::new(key).unwrap();
+    let mut needs = Needs::default();
+    needs.host.sysctl(key.clone());
+    let before = kernel.observe(&needs).unwrap().host.sysctl(&key).unwrap().to_owned();
+    let before = Sysctl { key, value: before };
+    kernel.apply(&Change::sysctl(Place::Host, before, value)).unwrap();
 }
 
 /// Sends a datagram from one node's pod address to another's, and hears who sent it; `None` if nothing comes.

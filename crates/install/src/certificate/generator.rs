@@ -149,6 +149,17 @@ async fn connect(kubeconfig: &Path) -> Result<Client, GeneratorError> {
     client.ok_or_else(|| GeneratorError::NoServer(kubeconfig.to_owned()))
 }
 
+/// A client by the certificate of a store, for the server of the bootstrap configuration.
+///
+/// # Errors
+/// Either cannot be read.
+pub async fn client_by(bootstrap: &Path, store: &Store) -> Result<Client, GeneratorError> {
+    let wrong = |source| GeneratorError::Bootstrap { path: bootstrap.to_owned(), source };
+    let text = kubeconfig(bootstrap, &store.current())?;
+    let config = Kubeconfig::from_yaml(&text).map_err(wrong)?;
+    Ok(polynic_cluster::client_of(config, bootstrap).await?)
+}
+
 /// The kubeconfig: the bootstrap configuration's server, and the certificate in place of its credentials.
 fn kubeconfig(bootstrap: &Path, certificate: &Path) -> Result<String, GeneratorError> {
     let wrong = |source| GeneratorError::Bootstrap { path: bootstrap.to_owned(), source };

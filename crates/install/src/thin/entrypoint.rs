@@ -105,7 +105,11 @@ impl Entrypoint {
             self.clean_up(master)?;
         }
         let (programs, configurations) = (self.options.bin_dir.clone(), self.options.conf_dir.clone());
-        if self.options.uninstall { Ok(Node { programs, configurations }.uninstall()?) } else { Ok(()) }
+        if self.options.uninstall {
+            Ok(Node { programs, configurations, made: Vec::new() }.uninstall()?)
+        } else {
+            Ok(())
+        }
     }
 
     fn user_file(&self) -> Option<&Path> {

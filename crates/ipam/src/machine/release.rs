@@ -1,6 +1,7 @@
 //! Carries out a release: the endpoint first, so that nobody takes its addresses over any more, then the records.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::endpoint::{Change, EndpointJob};
 use super::pool::{Verdict, Waiting};
@@ -45,6 +46,7 @@ impl Allocator {
         let change = match &release.endpoint {
             EndpointFate::Remove => Change::Remove(release.uid.clone()),
             EndpointFate::Clear(identity) => Change::Put(identity.clone(), Vec::new()),
+            EndpointFate::Reduce(identity, left) => Change::Put(identity.clone(), left.clone()),
         };
         let limit = release.limit_millis.map(|millis| self.now.plus(millis));
         let job =
@@ -52,7 +54,7 @@ impl Allocator {
         if let Some(own) = self.requests.get_mut(&id) {
             own.deadline = limit.map_or(own.deadline, |limit| limit.min(own.deadline));
             own.obstacle = "the endpoint is being written".to_owned();
-            own.stage = Stage::Releasing(ReleaseWork { release, pending: BTreeSet::new() });
+            own.stage = Stage::Releasing(Box::new(ReleaseWork { release, pending: BTreeSet::new() }));
             let deadline = own.deadline;
             self.emit(Effect::WakeAt(deadline));
         }
@@ -63,15 +65,19 @@ impl Allocator {
     pub(super) fn release_pools(&mut self, id: RequestId) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         let Stage::Releasing(work) = &mut request.stage else { return };
-        work.pending = (0..work.release.pools.len()).collect();
+        let Release { key, uid, pools, only, .. } = work.release.clone();
+        let parts: Vec<(String, Option<IpAddr>)> = match only {
+            Some(only) => only.into_iter().map(|(pool, ip)| (pool, Some(ip))).collect(),
+            None => pools.into_iter().map(|pool| (pool, None)).collect(),
+        };
+        work.pending = (0..parts.len()).collect();
         request.obstacle = "the pools are being written".to_owned();
-        let Release { key, uid, pools, .. } = work.release.clone();
-        for (part, pool) in pools.iter().enumerate() {
-            let want = Want { pod: key.clone(), uid: uid.clone(), nic: None, ask: Ask::Release(None) };
+        for (part, (pool, ip)) in parts.iter().enumerate() {
+            let want = Want { pod: key.clone(), uid: uid.clone(), nic: None, ask: Ask::Release(*ip) };
             let ticket = self.ticket(id, part);
             self.want(pool, Waiting { ticket, want });
         }
-        if pools.is_empty() {
+        if parts.is_empty() {
             self.done(id, Answer::Released);
         }
     }

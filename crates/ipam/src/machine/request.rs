@@ -43,7 +43,7 @@ pub(super) enum Stage {
     /// Pools are at work.
     Allocating(Box<AddWork>),
     /// Endpoint or pools are at work.
-    Releasing(ReleaseWork),
+    Releasing(Box<ReleaseWork>),
     /// It is answered; some of its wants are in writes whose outcome is not known yet.
     Answered(Box<AddWork>),
 }

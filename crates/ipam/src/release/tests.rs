@@ -134,3 +134,24 @@ fn releases_of_conflicts_can_be_forbidden() {
     let seen = fixed.observe(&settings, &request.pod, Vec::new());
     assert_eq!(decide_release(&settings, &request, &seen), Err(FailureReason::ConflictReleaseDisabled));
 }
+
+#[test]
+fn a_detached_interface_of_a_living_pod_gives_back_its_own_addresses_alone() {
+    let detached = |nic: &str| ReleaseRequest { nic: nic.to_owned(), ..request("u", ReleaseKind::Interface) };
+    let mut api = cluster(|pod| pod.deletion = None);
+    let other = EndpointInterface { nic: "net1".to_owned(), ..EndpointInterface::default() };
+    api.endpoints.get_mut(&PodKey::new("a", "db-0")).unwrap().interfaces.push(other.clone());
+    let release = decide(&api, &detached("eth0")).unwrap().unwrap();
+    assert_eq!(release.only, Some(vec![("p".to_owned(), "10.0.0.5".parse().unwrap())]));
+    let EndpointFate::Reduce(_, left) = release.endpoint else { panic!("the endpoint stays") };
+    assert_eq!(left, [other]);
+    assert_eq!(decide(&api, &detached("net7")), Ok(None));
+    let fixed = cluster(|pod| {
+        pod.deletion = None;
+        stateful(pod);
+    });
+    assert_eq!(decide(&fixed, &detached("eth0")), Ok(None), "a fixed address waits for its interface");
+    // Without a living pod it is a release like any other.
+    let dying = decide(&cluster(|_| {}), &detached("eth0")).unwrap().unwrap();
+    assert_eq!((dying.only, dying.endpoint), (None, EndpointFate::Remove));
+}

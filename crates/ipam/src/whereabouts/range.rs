@@ -105,6 +105,11 @@ impl Range {
     }
 }
 
+/// The prefix of a range, without host bits.
+pub(super) fn net(text: &str) -> Result<IpNet, RangeError> {
+    prefix(text).map(|(net, _)| net)
+}
+
 /// The prefix, and first and last address of the dashed form.
 fn prefix(text: &str) -> Result<(IpNet, Option<(IpAddr, IpAddr)>), RangeError> {
     let syntax = || RangeError::Syntax(text.to_owned());

@@ -53,6 +53,9 @@ pub(super) enum Wire {
         parent: Option<End>,
         options: VxlanFact,
     },
+    Ipip {
+        local: Option<std::net::Ipv4Addr>,
+    },
     Dummy,
     Vrf {
         table: u32,
@@ -74,6 +77,7 @@ impl Wire {
             Self::Ipvlan { .. } => "ipvlan",
             Self::Vlan { .. } => "vlan",
             Self::Vxlan { .. } => "vxlan",
+            Self::Ipip { .. } => "ipip",
             Self::Dummy => "dummy",
             Self::Vrf { .. } => "vrf",
             Self::Ifb => "ifb",
@@ -273,6 +277,10 @@ impl World {
                 self.check_vxlan(space, &options)?;
                 Wire::Vxlan { parent, options }
             }
+            LinkKind::Ipip { local } => {
+                self.check_ipip(space, *local)?;
+                Wire::Ipip { local: *local }
+            }
             LinkKind::Ifb => Wire::Ifb,
             LinkKind::Tap(_) => Wire::Tap,
             LinkKind::Bond(_) => Wire::Bond,
@@ -324,6 +332,13 @@ impl World {
     }
 
     /// Two tunnels of one network, port and family in one namespace are refused (`vxlan_config_validate`).
+    /// Two tunnels of one namespace must differ in their ends.
+    fn check_ipip(&self, space: u32, new: Option<std::net::Ipv4Addr>) -> Result<(), Refusal> {
+        let taken = |link: &FakeLink| matches!(link.wire, Wire::Ipip { local } if local == new);
+        let mut links = self.space(space).ok_or(Refusal::NoPod)?.links.values();
+        if links.any(taken) { Err(Errno::EEXIST.into()) } else { Ok(()) }
+    }
+
     fn check_vxlan(&self, space: u32, new: &VxlanFact) -> Result<(), Refusal> {
         let family = |fact: &VxlanFact| fact.local.or(fact.remote).is_some_and(|ip| ip.is_ipv6());
         let links = self.space(space).ok_or(Refusal::NoPod)?.links.values();

@@ -43,6 +43,14 @@ impl<'a> Setup<'a> {
         })
     }
 
+    /// Starts firewalld, whose zones have no sources yet.
+    pub fn firewalld(&mut self) -> &mut Self {
+        self.must("firewalld", |world, space| {
+            world.space_mut(space)?.zone_sources = Some(Vec::new());
+            Ok(())
+        })
+    }
+
     /// Brings a link up.
     #[track_caller]
     pub fn up(&mut self, link: &str) -> &mut Self {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use polynic_net::{
     Family, Forwarding, IfName, Neighbour, Route, Rule, SysctlKey, TABLE_LOCAL, TABLE_MAIN, Traffic,
+    ZoneSource,
 };
 
 use super::address::FakeAddress;
@@ -23,6 +24,8 @@ pub(super) struct Space {
     pub(super) routes: Vec<Route>,
     pub(super) rules: Vec<Rule>,
     pub(super) neighbours: Vec<Neighbour>,
+    /// Sources of firewalld's zones, if it runs.
+    pub(super) zone_sources: Option<Vec<ZoneSource>>,
     pub(super) forwarding: Vec<Forwarding>,
     pub(super) sysctls: BTreeMap<SysctlKey, String>,
     pub(super) traffic: Vec<Traffic>,
@@ -39,6 +42,7 @@ impl Space {
             routes: Vec::new(),
             rules: kernel_rules(),
             neighbours: Vec::new(),
+            zone_sources: None,
             forwarding: Vec::new(),
             sysctls: sysctl::of_new_space(),
             traffic: Vec::new(),

@@ -159,6 +159,9 @@ impl World {
             Object::PortVlan(diff) => in_turn(space, diff, Space::delete_vlan, Space::add_vlan),
             Object::Sysctl(diff) => space.change_sysctl(diff),
             Object::Traffic(diff) => in_turn(space, diff, Space::delete_traffic, Space::add_traffic),
+            Object::ZoneSource(diff) => {
+                in_turn(space, diff, Space::delete_zone_source, Space::add_zone_source)
+            }
             Object::Firewall(diff) => space.firewall.batch(&[diff]),
             Object::Link(_)
             | Object::Attr(_)

@@ -6,8 +6,8 @@ use std::os::fd::RawFd;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, InfoIpVlan, InfoKind, InfoMacVlan, InfoMacVtap, InfoVeth, InfoVlan, InfoVrf,
-    InfoVxlan, IpVlanMode, LinkAttribute, LinkInfo, LinkMessage, MacVlanMode,
+    InfoBridge, InfoData, InfoIpTunnel, InfoIpVlan, InfoKind, InfoMacVlan, InfoMacVtap, InfoVeth, InfoVlan,
+    InfoVrf, InfoVxlan, IpVlanMode, LinkAttribute, LinkInfo, LinkMessage, MacVlanMode,
 };
 use polynic_net::{
     BondOption, Diff, Entropy, IfName, IpvlanMode, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, Move,
@@ -185,6 +185,10 @@ fn new_link(link: &Link, parent: Option<u32>, netns: Option<RawFd>) -> LinkMessa
         LinkKind::Dummy => info(InfoKind::Dummy, None),
         LinkKind::Vrf { table } => info(InfoKind::Vrf, Some(InfoData::Vrf(vec![InfoVrf::TableId(*table)]))),
         LinkKind::Vxlan(v) => info(InfoKind::Vxlan, Some(InfoData::Vxlan(vxlan(v, parent)))),
+        LinkKind::Ipip { local } => {
+            let local = local.map(|ip| InfoIpTunnel::Local(ip.into()));
+            info(InfoKind::IpIp, Some(InfoData::IpTunnel(local.into_iter().collect())))
+        }
         LinkKind::Ifb => {
             message.attributes.push(LinkAttribute::TxQueueLen(0));
             info(InfoKind::Ifb, None)

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use polynic_net::{
-    Family, IfName, IpNet, IpvlanMode, LinkFact, Mac, MacvlanMode, OperState, Route, RouteKind, Rule,
-    VxlanFact,
+    Family, IfName, IpNet, IpipFact, IpvlanMode, LinkFact, Mac, MacvlanMode, OperState, Route, RouteKind,
+    Rule, VxlanFact,
 };
 
 use crate::netlink::attrs::{self, Attrs};
@@ -57,6 +57,12 @@ mod vxlan {
     pub const GBP: u16 = 23;
 }
 
+/// Attributes of a tunnel of IPv4 in IPv4 (include/uapi/linux/if_tunnel.h).
+mod iptun {
+    pub const LOCAL: u16 = 2;
+    pub const REMOTE: u16 = 3;
+}
+
 /// A link. Links whose name is no valid name cannot be spoken of and are left out.
 pub(crate) fn link(payload: &[u8]) -> Option<LinkFact> {
     let index = attrs::u32(payload.get(4..)?)?;
@@ -106,6 +112,7 @@ fn link_info(fact: &mut LinkFact, info: Attrs<'_>) {
         }
         "vlan" => fact.vlan_id = data.get(ifla::VLAN_ID).and_then(attrs::u16),
         "vxlan" => fact.vxlan = Some(vxlan(data)),
+        "ipip" => fact.ipip = Some(ipip(data)),
         "vrf" => fact.vrf_table = data.get(ifla::VRF_TABLE).and_then(attrs::u32),
         "bridge" => fact.vlan_filtering = data.get(ifla::BR_VLAN_FILTERING).and_then(attrs::flag),
         _ => {}
@@ -131,6 +138,14 @@ fn vxlan(data: Attrs<'_>) -> VxlanFact {
         // A flag that is there is set; it has no value.
         gbp: data.get(vxlan::GBP).is_some(),
     }
+}
+
+fn ipip(data: Attrs<'_>) -> IpipFact {
+    let ip = |kind| match data.get(kind).and_then(attrs::ip) {
+        Some(IpAddr::V4(ip)) if !ip.is_unspecified() => Some(ip),
+        _ => None,
+    };
+    IpipFact { local: ip(iptun::LOCAL), remote: ip(iptun::REMOTE) }
 }
 
 /// The numbers of RFC 2863 as in include/uapi/linux/if.h.

@@ -1,6 +1,8 @@
 //! Forgetting tracked connections (net/netfilter/nf_conntrack_netlink.c).
 
-use polynic_net::{Family, Flows};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use polynic_net::{Family, Flow, Flows};
 
 use super::space::Space;
 use crate::netlink::attrs::Attrs;
@@ -16,9 +18,16 @@ const HEADER: usize = 4;
 /// Attributes of include/uapi/linux/netfilter/nfnetlink_conntrack.h.
 mod cta {
     pub const TUPLE_ORIG: u16 = 1;
+    pub const TUPLE_IP: u16 = 1;
     pub const TUPLE_PROTO: u16 = 2;
+    pub const IP_V4_SRC: u16 = 1;
+    pub const IP_V4_DST: u16 = 2;
+    pub const IP_V6_SRC: u16 = 3;
+    pub const IP_V6_DST: u16 = 4;
     pub const PROTO_NUM: u16 = 1;
     pub const PROTO_DST_PORT: u16 = 3;
+    pub const PROTO_ICMP_TYPE: u16 = 5;
+    pub const PROTO_ICMPV6_TYPE: u16 = 8;
     pub const ID: u16 = 12;
     pub const ZONE: u16 = 18;
 }
@@ -35,6 +44,25 @@ impl Space {
     }
 }
 
+impl Space {
+    /// Forgets those that are meant; answers how many were still there.
+    pub(super) fn forget_connections(
+        &mut self,
+        is_meant: &mut dyn FnMut(&Flow) -> bool,
+    ) -> Result<usize, Fault> {
+        let socket = self.firewall()?;
+        let mut count = 0;
+        for family in [Family::V4, Family::V6] {
+            let all =
+                socket.dump(message(GET, family, &[]), |payload| seen(Attrs::after(payload, HEADER)))?;
+            for (_, name) in all.iter().filter(|(flow, _)| is_meant(flow)) {
+                count += usize::from(socket.change(message(DELETE, family, name), 0).is_ok());
+            }
+        }
+        Ok(count)
+    }
+}
+
 /// What identifies each of the connections, as attributes.
 fn entries(socket: &mut Socket, flows: &Flows) -> Result<Vec<Vec<u8>>, Fault> {
     socket.dump(message(GET, flows.family, &[]), |payload| entry(Attrs::after(payload, HEADER), flows))
@@ -47,11 +75,35 @@ fn entry(list: Attrs<'_>, flows: &Flows) -> Option<Vec<u8>> {
     if transport.get(cta::PROTO_NUM)?.first() != Some(&flows.protocol) || port != Some(flows.port) {
         return None;
     }
+    Some(identity(list, original))
+}
+
+/// What names a connection when it is to be deleted.
+fn identity(list: Attrs<'_>, original: &[u8]) -> Vec<u8> {
     let mut bytes = raw::nested(cta::TUPLE_ORIG, original);
     for kind in [cta::ZONE, cta::ID] {
         bytes.extend(list.get(kind).map(|value| raw::attribute(kind, value)).unwrap_or_default());
     }
-    Some(bytes)
+    bytes
+}
+
+/// The first packet of a connection as it is shown, and what names the connection.
+fn seen(list: Attrs<'_>) -> Option<(Flow, Vec<u8>)> {
+    let original = list.get(cta::TUPLE_ORIG)?;
+    let (ends, transport) =
+        (Attrs::new(original).nested(cta::TUPLE_IP), Attrs::new(original).nested(cta::TUPLE_PROTO));
+    let v4 = |kind| ends.get(kind)?.first_chunk::<4>().map(|bytes| IpAddr::from(Ipv4Addr::from(*bytes)));
+    let v6 = |kind| ends.get(kind)?.first_chunk::<16>().map(|bytes| IpAddr::from(Ipv6Addr::from(*bytes)));
+    let port = transport.get(cta::PROTO_DST_PORT).and_then(|bytes| bytes.first_chunk().copied());
+    let kinds = [cta::PROTO_ICMP_TYPE, cta::PROTO_ICMPV6_TYPE];
+    let kind = || kinds.iter().find_map(|kind| transport.get(*kind)?.first().copied().map(u16::from));
+    let flow = Flow {
+        source: v4(cta::IP_V4_SRC).or_else(|| v6(cta::IP_V6_SRC))?,
+        destination: v4(cta::IP_V4_DST).or_else(|| v6(cta::IP_V6_DST))?,
+        protocol: *transport.get(cta::PROTO_NUM)?.first()?,
+        port: port.map(u16::from_be_bytes).or_else(kind).unwrap_or_default(),
+    };
+    Some((flow, identity(list, original)))
 }
 
 fn message(kind: u16, family: Family, attributes: &[u8]) -> Raw {
@@ -85,6 +137,21 @@ mod tests {
         assert!(!found(tracked(17, 54)));
         assert!(!found(tracked(6, 53)));
         assert!(!found(Vec::new()));
+    }
+
+    #[test]
+    fn the_first_packet_of_a_connection_is_read() {
+        let ends =
+            [raw::attribute(cta::IP_V4_SRC, &[10, 0, 0, 1]), raw::attribute(cta::IP_V4_DST, &[10, 0, 0, 2])];
+        let transport = [raw::attribute(cta::PROTO_NUM, &[1]), raw::attribute(cta::PROTO_ICMP_TYPE, &[8])];
+        let tuple =
+            [raw::nested(cta::TUPLE_IP, &ends.concat()), raw::nested(cta::TUPLE_PROTO, &transport.concat())];
+        let shown = raw::nested(cta::TUPLE_ORIG, &tuple.concat());
+        let (flow, name) = seen(Attrs::new(&shown)).unwrap();
+        let [source, destination] = ["10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap());
+        assert_eq!(flow, Flow { source, destination, protocol: 1, port: 8 });
+        assert_eq!(name, shown);
+        assert_eq!(seen(Attrs::new(&[])), None);
     }
 
     /// Golden bytes: the deletion names the connection as the dump did.

@@ -2,6 +2,7 @@
 
 use polynic_net::{IfName, LinkFact, LinkNeed, NsFacts, NsNeeds};
 
+use super::legacy;
 use super::space::Space;
 use crate::netlink::Fault;
 use crate::{Errno, nft};
@@ -45,6 +46,9 @@ impl Space {
         }
         for table in &needs.firewall {
             facts.firewall.extend(nft::observe(self.firewall()?, table)?);
+        }
+        if needs.legacy_forward {
+            facts.legacy_forward_drops = self.netns.run(legacy::forward_drops).map_err(|e| Fault::io(&e))?;
         }
         Ok(facts)
     }

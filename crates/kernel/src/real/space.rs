@@ -86,9 +86,11 @@ impl Space {
                 self.forget_flows(flows);
                 Ok(())
             }
-            Object::Link(_) | Object::Move(_) | Object::Firewall(_) | Object::Probe(_) => {
-                Err(Failure::Unsupported)
-            }
+            Object::Link(_)
+            | Object::Move(_)
+            | Object::Firewall(_)
+            | Object::ZoneSource(_)
+            | Object::Probe(_) => Err(Failure::Unsupported),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::LinkMessage;
-use polynic_net::stack::{AddressState, LinkState, NeighbourState, Nud};
+use polynic_net::stack::{AddressState, ForwardingState, LinkState, NeighbourState, Nud};
 use polynic_net::{AddressFact, IfName, Mac};
 
 use super::{Surveyor, conf};
@@ -51,6 +51,22 @@ impl Surveyor {
         found.dedup();
         Ok(found)
     }
+
+    /// Of all VXLANs; others have none of this kind.
+    pub(super) fn forwarding(&mut self, links: &[LinkState]) -> Result<Vec<ForwardingState>, Fault> {
+        let tunnels: Vec<u32> =
+            links.iter().filter(|l| l.fact.vxlan.is_some()).map(|l| l.fact.index).collect();
+        let mut found = Vec::new();
+        for index in tunnels {
+            let mut header = [0; NEIGHBOUR_HEADER];
+            header[0] = libc::AF_BRIDGE as u8;
+            header[4..8].copy_from_slice(&index.to_ne_bytes());
+            // Kernels without strict checking list all links' entries.
+            let own = |payload: &[u8]| forwarding(payload).filter(|entry| entry.link == index);
+            found.extend(self.route.dump(Raw::new(libc::RTM_GETNEIGH, &header), own)?);
+        }
+        Ok(found)
+    }
 }
 
 fn link(payload: &[u8]) -> Option<LinkState> {
@@ -96,6 +112,13 @@ fn neighbour(payload: &[u8]) -> Option<NeighbourState> {
     let ip = list.get(libc::NDA_DST).and_then(attrs::ip)?;
     let mac = list.get(libc::NDA_LLADDR).and_then(|bytes| bytes.try_into().ok()).map(Mac);
     Some(NeighbourState { link, ip, mac, nud: nud(state), proxy: flags & NTF_PROXY != 0 })
+}
+
+/// A permanent entry of a tunnel's own table; all zeros stand for every address that has no entry of its own.
+fn forwarding(payload: &[u8]) -> Option<ForwardingState> {
+    let (state, flags) = (attrs::u16(payload.get(8..)?)?, payload.get(10)?);
+    let entry = neighbour(payload).filter(|_| flags & libc::NTF_SELF != 0 && nud(state) == Nud::Permanent)?;
+    Some(ForwardingState { link: entry.link, mac: entry.mac?, dst: entry.ip })
 }
 
 fn nud(state: u16) -> Nud {

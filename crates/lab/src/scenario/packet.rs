@@ -1,7 +1,8 @@
 //! Packets of our own, sent from inside a network namespace: ICMP echo, and TCP connections. No `ping` needed.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,6 @@ const PATIENCE: Duration = Duration::from_millis(700);
 const ATTEMPTS: u16 = 60;
 /// How often it is sent to whom it is not expected to reach.
 const FEW_ATTEMPTS: u16 = 6;
-/// How long an answer may take that must not get lost.
-const LONG: Duration = Duration::from_secs(10);
 /// How long a connection, or an answer on it, may take.
 const CONNECTING: Duration = Duration::from_secs(30);
 
@@ -81,29 +80,135 @@ pub fn open(from: Option<IpAddr>, to: IpAddr) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Sends `count` echo requests with a pause after each, and says how many were not answered: none may be.
-pub fn steadily(network: &Netns<Pod>, to: IpAddr, pause: Duration, count: u16) -> Result<String, String> {
+/// Sends echo requests, one after each pause, as long as `go_on` says so, and says how many were not answered: none may be. An answer may
+/// be late, because this machine may be busy; one that is lost never comes.
+pub fn stream(
+    network: &Netns<Pod>,
+    to: IpAddr,
+    pause: Duration,
+    go_on: impl FnMut(u16) -> bool + Send + 'static,
+) -> Result<String, String> {
+    let run = network.run(move || streamed(to, pause, go_on));
+    run.map_err(|why| format!("enter the namespace: {why}"))?
+}
+
+/// How long an answer of a stream may take.
+const LATEST: Duration = Duration::from_secs(30);
+
+fn streamed(to: IpAddr, pause: Duration, mut go_on: impl FnMut(u16) -> bool) -> Result<String, String> {
+    let failed = |what: &'static str| move |why: Errno| format!("{what}: {why}");
+    let socket = open(None, to).map_err(failed("make an ICMP socket"))?;
+    set_socket_timeout(&socket, Timeout::Recv, Some(pause)).map_err(failed("set a timeout"))?;
+    let id = (std::process::id() & 0xffff) as u16 ^ 0x5a5a;
+    let mut missing = BTreeSet::new();
+    let mut count = 0;
+    while count < u16::MAX && go_on(count) {
+        count += 1;
+        missing.insert(count);
+        // What cannot be sent is not answered.
+        let _ = sendto(&socket, &request(to, id, count), SendFlags::empty(), &SocketAddr::new(to, 0));
+        let sent = Instant::now();
+        while sent.elapsed() < pause {
+            hear(&socket, to, id, &mut missing);
+        }
+    }
+    let ended = Instant::now();
+    while !missing.is_empty() && ended.elapsed() < LATEST {
+        hear(&socket, to, id, &mut missing);
+    }
+    match missing.is_empty() {
+        true => Ok(format!("{count} of {count} answered")),
+        false => Err(format!("of {count} not answered: {missing:?}")),
+    }
+}
+
+/// Takes one packet in, if one comes.
+fn hear(socket: &OwnedFd, to: IpAddr, id: u16, missing: &mut BTreeSet<u16>) {
+    let mut buffer = [0; 2048];
+    let Ok((length, _)) = recv(socket, &mut buffer, RecvFlags::empty()) else { return };
+    let packet = &buffer[..length.min(2048)];
+    let answered = missing.iter().copied().find(|sequence| is_answer(packet, to, id, *sequence));
+    if let Some(sequence) = answered {
+        missing.remove(&sequence);
+    }
+}
+
+/// Sends a few echo requests that nobody may answer. That the way is there has to be shown otherwise.
+pub fn silence(network: &Netns<Pod>, to: IpAddr) -> Result<String, String> {
     let run = network.run(move || {
         let socket = open(None, to).map_err(|why| format!("make an ICMP socket: {why}"))?;
-        let id = (std::process::id() & 0xffff) as u16 ^ 0x5a5a;
-        let mut lost = Vec::new();
-        for sequence in 1..=count {
+        let pause = Duration::from_millis(60);
+        set_socket_timeout(&socket, Timeout::Recv, Some(pause)).map_err(|why| why.to_string())?;
+        let id = (std::process::id() & 0xffff) as u16 ^ 0x1111;
+        for sequence in 1..=3 {
+            // What cannot even be sent arrives nowhere.
+            let _ = sendto(&socket, &request(to, id, sequence), SendFlags::empty(), &SocketAddr::new(to, 0));
             let sent = Instant::now();
-            let request = request(to, id, sequence);
-            let sent_it = sendto(&socket, &request, SendFlags::empty(), &SocketAddr::new(to, 0));
-            let answered = sent_it.is_ok() && answer(&socket, (to, id, sequence), sent + LONG).is_ok();
-            if !answered {
-                lost.push(sequence);
+            while sent.elapsed() < pause {
+                let mut missing = (1..=sequence).collect();
+                hear(&socket, to, id, &mut missing);
+                if missing.len() < usize::from(sequence) {
+                    return Err(format!("{to} answers"));
+                }
             }
-            std::thread::sleep(pause);
         }
-        if lost.is_empty() {
-            Ok(format!("{count} of {count} answered"))
-        } else {
-            Err(format!("not answered: {lost:?}"))
-        }
+        Ok(format!("{to} does not answer"))
     });
     run.map_err(|why| format!("enter the namespace: {why}"))?
+}
+
+/// Sends a datagram to a port until it is answered.
+pub fn udp(network: &Netns<Pod>, to: IpAddr, port: u16) -> Result<String, String> {
+    let run = network.run(move || asked_by_udp(SocketAddr::new(to, port)));
+    let asked = run.map_err(|why| format!("enter the namespace: {why}"))?;
+    asked.map_err(|why| format!("{to} does not answer at UDP port {port}: {why}"))
+}
+
+fn asked_by_udp(to: SocketAddr) -> std::io::Result<String> {
+    let any = SocketAddr::new(unspecified(to.ip()), 0);
+    let mut last = std::io::Error::other("never asked");
+    for _ in 0..ATTEMPTS {
+        let socket = UdpSocket::bind(any)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.connect(to)?;
+        let mut buffer = [0; 256];
+        match socket.send(b"hello").and_then(|_| socket.recv(&mut buffer)) {
+            Ok(length) => return Ok(String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned()),
+            // Refused: nobody listens there yet.
+            Err(why) => last = why,
+        }
+    }
+    Err(last)
+}
+
+/// One datagram to a port, for ports that are not expected to answer.
+pub fn udp_soon(network: &Netns<Pod>, to: IpAddr, port: u16) -> Result<String, String> {
+    let asked = network.run(move || {
+        let socket = UdpSocket::bind(SocketAddr::new(unspecified(to), 0))?;
+        socket.set_read_timeout(Some(SOON))?;
+        socket.connect((to, port))?;
+        let mut buffer = [0; 256];
+        let length = socket.send(b"hello").and_then(|_| socket.recv(&mut buffer))?;
+        Ok(String::from_utf8_lossy(&buffer[..length]).trim_end().to_owned())
+    });
+    asked.and_then(|answer: std::io::Result<String>| answer).map_err(|why| format!("UDP to {to}: {why}"))
+}
+
+/// A connection to a port, for ports that are not expected to answer.
+pub fn http_soon(network: &Netns<Pod>, to: IpAddr, port: u16) -> Result<String, String> {
+    let asked = network.run(move || TcpStream::connect_timeout(&SocketAddr::new(to, port), SOON));
+    let asked = asked.and_then(|connected| connected);
+    asked.map(|_| "connected".to_owned()).map_err(|why| format!("TCP to {to}: {why}"))
+}
+
+/// How long to wait for what is not expected.
+const SOON: Duration = Duration::from_millis(300);
+
+fn unspecified(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 /// Sends an echo request in an IPv4 packet of so many bytes that may not be cut, until it is answered.
@@ -199,8 +304,7 @@ pub fn answered(packet: &[u8], to: IpAddr) -> Option<(u16, u16)> {
 /// Opens a TCP connection from one namespace to `to` in another and carries a few bytes both ways. Returns the address that the server
 /// saw: the source of the packets.
 pub fn tcp(client: &Netns<Pod>, server: &Netns<Pod>, to: IpAddr) -> Result<IpAddr, String> {
-    let any =
-        if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let any = unspecified(to);
     let listener = server.run(move || TcpListener::bind((any, 0))).and_then(|l| l);
     let listener = listener.map_err(|why| format!("listen for {to}: {why}"))?;
     let port = listener.local_addr().map_err(|why| why.to_string())?.port();

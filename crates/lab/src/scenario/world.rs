@@ -133,13 +133,20 @@ impl World {
         patched.map(|_| format!("{node} cordoned")).map_err(|why| why.to_string())
     }
 
+    /// The pods of another namespace than [`NAMESPACE`] are called `NAMESPACE/NAME`.
+    fn pod_api(&self, name: &str) -> (Api<PodObject>, String) {
+        let (namespace, name) = split(name);
+        (Api::namespaced(self.client.clone(), namespace), name.to_owned())
+    }
+
     fn pods(&self) -> Api<PodObject> {
         Api::namespaced(self.client.clone(), NAMESPACE)
     }
 
     /// A pod's object.
     pub fn pod(&self, name: &str) -> Result<PodObject, String> {
-        self.runtime.block_on(self.pods().get(name)).map_err(|why| format!("pod {name}: {why}"))
+        let (pods, own) = self.pod_api(name);
+        self.runtime.block_on(pods.get(&own)).map_err(|why| format!("pod {name}: {why}"))
     }
 
     /// Waits until pods run.
@@ -292,7 +299,8 @@ impl World {
 
     /// A running pod's sandbox.
     pub fn sandbox(&self, pod: &str) -> Result<Sandbox, String> {
-        registry::sandbox_of(&self.state, NAMESPACE, pod).ok_or_else(|| format!("pod {pod} has no sandbox"))
+        let (namespace, name) = split(pod);
+        registry::sandbox_of(&self.state, namespace, name).ok_or_else(|| format!("pod {pod} has no sandbox"))
     }
 
     /// All sandboxes there are records of.
@@ -324,7 +332,10 @@ impl World {
     /// What [`World::scene`] calls a place.
     pub fn site_name(place: Place<'_>) -> String {
         match place {
-            Place::Pod(name) => format!("pod {NAMESPACE}/{name}"),
+            Place::Pod(name) => {
+                let (namespace, name) = split(name);
+                format!("pod {namespace}/{name}")
+            }
             Place::Host(name) => name.to_owned(),
         }
     }
@@ -515,6 +526,11 @@ impl World {
     }
 }
 
+/// Namespace and name of `NAMESPACE/NAME` or `NAME`.
+fn split(pod: &str) -> (&str, &str) {
+    pod.split_once('/').unwrap_or((NAMESPACE, pod))
+}
+
 fn file_names(directory: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
@@ -547,7 +563,7 @@ impl Drop for Lent {
 /// Whose network namespace.
 #[derive(Clone, Copy, Debug)]
 pub enum Place<'a> {
-    /// A pod of [`NAMESPACE`].
+    /// A pod of [`NAMESPACE`], or `NAMESPACE/NAME`.
     Pod(&'a str),
     /// A node, the router, or the host behind it.
     Host(&'a str),

@@ -367,6 +367,22 @@ fn status_is_50_without_a_master() {
 }
 
 #[test]
+fn status_is_50_while_the_master_is_down() {
+    let world = World::new();
+    let conf = configurations().remove(0);
+    let down = Change::up(Place::Host, &"eth0".parse().unwrap()).inverse().unwrap();
+    world.door.host(|host| {
+        host.change(&down);
+    });
+    let error = world.call_in(Verb::Status, &conf, "", "").unwrap_err();
+    assert_eq!((error.code, error.msg.as_str()), (50, "master eth0 is down"));
+    world.door.host(|host| {
+        host.up("eth0");
+    });
+    world.call_in(Verb::Status, &conf, "", "").unwrap();
+}
+
+#[test]
 fn every_result_version_can_be_answered_or_is_refused_before_anything_is_done() {
     for version in ["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"] {
         for mut conf in configurations() {

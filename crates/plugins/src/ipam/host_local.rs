@@ -5,6 +5,7 @@
 
 mod allocate;
 mod config;
+mod disk;
 mod index;
 mod resolv;
 mod store;
@@ -14,6 +15,7 @@ use polynic_cni::{Error, Invocation, Ip, Output, PluginConf, Success, Verb};
 use crate::ipam::Ipam;
 use crate::{Call, Context};
 use config::Config;
+use disk::{Disk, RealDisk};
 use store::{Owner, Store};
 
 /// The plugin.
@@ -31,18 +33,21 @@ impl Ipam for HostLocal {
         invocation: &Invocation,
         conf: &PluginConf,
     ) -> Result<Output, Error> {
-        let call = Call::new("host-local", invocation, conf)?;
-        let config = Config::read(&call).map_err(|e| call.explain(e))?;
-        let store =
-            || Store::open(&config.data_dir, call.network(), context.state).map_err(|e| call.error(e));
-        match verb {
-            Verb::Add => add(&call, &config, &mut store()?).map(Output::Success),
-            Verb::Del => release(&call, &mut store()?),
-            Verb::Check => check(&call, &store()?),
-            Verb::Gc => gc(&call, &mut store()?),
-            Verb::Status => status(&config, &store()?),
-            Verb::Version => Ok(Output::Empty),
-        }
+        serve(&RealDisk, context, verb, &Call::new("host-local", invocation, conf)?)
+    }
+}
+
+fn serve(disk: &dyn Disk, context: &Context<'_>, verb: Verb, call: &Call<'_>) -> Result<Output, Error> {
+    let config = Config::read(call).map_err(|e| call.explain(e))?;
+    let store =
+        || Store::open(disk, &config.data_dir, call.network(), context.state).map_err(|e| call.error(e));
+    match verb {
+        Verb::Add => add(call, &config, &mut store()?).map(Output::Success),
+        Verb::Del => release(call, &mut store()?),
+        Verb::Check => check(call, &store()?),
+        Verb::Gc => gc(call, &mut store()?),
+        Verb::Status => status(&config, &store()?),
+        Verb::Version => Ok(Output::Empty),
     }
 }
 
@@ -50,7 +55,7 @@ fn owner<'a>(call: &'a Call<'_>) -> Owner<'a> {
     Owner { container_id: call.container_id().trim(), ifname: call.ifname.as_str() }
 }
 
-fn add(call: &Call<'_>, config: &Config, store: &mut Store) -> Result<Success, Error> {
+fn add(call: &Call<'_>, config: &Config, store: &mut Store<'_>) -> Result<Success, Error> {
     let owner = owner(call);
     let allocated = allocate::allocate(store, config, owner).map_err(|e| call.error(e))?;
     let ips =
@@ -66,12 +71,12 @@ fn add(call: &Call<'_>, config: &Config, store: &mut Store) -> Result<Success, E
     Ok(Success { ips: ips.collect(), routes: config.routes.clone(), dns, ..Success::default() })
 }
 
-fn release(call: &Call<'_>, store: &mut Store) -> Result<Output, Error> {
+fn release(call: &Call<'_>, store: &mut Store<'_>) -> Result<Output, Error> {
     store.release(owner(call)).map_err(|e| call.error(e))?;
     Ok(Output::Empty)
 }
 
-fn check(call: &Call<'_>, store: &Store) -> Result<Output, Error> {
+fn check(call: &Call<'_>, store: &Store<'_>) -> Result<Output, Error> {
     if store.holds(owner(call)).map_err(|e| call.error(e))? {
         return Ok(Output::Empty);
     }
@@ -79,7 +84,7 @@ fn check(call: &Call<'_>, store: &Store) -> Result<Output, Error> {
     Err(call.error(text))
 }
 
-fn gc(call: &Call<'_>, store: &mut Store) -> Result<Output, Error> {
+fn gc(call: &Call<'_>, store: &mut Store<'_>) -> Result<Output, Error> {
     let Some(valid) = call.conf.valid_attachments()? else { return Ok(Output::Empty) };
     let keep = |id: &str, ifname: Option<&str>| {
         // A file of old releases names no interface: any attachment of its container keeps it.
@@ -89,7 +94,7 @@ fn gc(call: &Call<'_>, store: &mut Store) -> Result<Output, Error> {
     Ok(Output::Empty)
 }
 
-fn status(config: &Config, store: &Store) -> Result<Output, Error> {
+fn status(config: &Config, store: &Store<'_>) -> Result<Output, Error> {
     for set in &config.sets {
         let free = allocate::has_free(store, set).map_err(|e| Error::not_available(e.to_string()))?;
         if !free {

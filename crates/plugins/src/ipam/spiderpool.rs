@@ -196,6 +196,9 @@ fn del(context: &Context<'_>, call: &Call<'_>) -> Result<(), Error> {
     };
     let text = text(&error);
     log.line(Level::Error, &format!("the release was not taken: {text}"), &about(call));
+    if request.is_detached {
+        return Err(Error::internal(format!("the addresses of the interface are not given back: {text}")));
+    }
     if !is_passing(&error) {
         return Ok(());
     }
@@ -241,6 +244,7 @@ fn del_request(call: &Call<'_>) -> Option<DelRequest> {
         pod_namespace: pod.namespace.to_owned(),
         pod_name: pod.name.to_owned(),
         pod_uid: pod.uid.to_owned(),
+        is_detached: pod::is_detached(&call.invocation.args),
     })
 }
 

@@ -13,6 +13,7 @@ use polynic_net::{Family, IpNet};
 use polynic_wire::whereabouts::WhereaboutsRequest;
 
 use crate::ipam::Ipam;
+use crate::log::Log;
 use crate::{Call, Context};
 use config::Config;
 
@@ -45,6 +46,10 @@ impl Ipam for Whereabouts {
         conf: &PluginConf,
     ) -> Result<Output, Error> {
         let call = Call::new(TYPE, invocation, conf)?;
+        let mut log = self.log(context, &call, verb);
+        if let Some(log) = &mut log {
+            log.begin(&call, verb);
+        }
         let answer = match verb {
             Verb::Add => self.add(context, &call).map(Output::Success),
             Verb::Del => self.del(context, &call).map(|()| Output::Empty),
@@ -53,11 +58,32 @@ impl Ipam for Whereabouts {
             // What pods left is collected by the cluster, which knows of pods.
             Verb::Gc | Verb::Version => Ok(Output::Empty),
         };
-        answer.map_err(|e| call.explain(e))
+        let answer = answer.map_err(|e| call.explain(e));
+        if let Some(log) = &mut log {
+            log.outcome(&call, verb, &answer);
+        }
+        // An address that cannot be given back now is collected when its pod is gone: the replaced plugin answers success whatever
+        // happens.
+        answer.or_else(|e| match verb {
+            Verb::Del => {
+                (context.warn)(&format!("{}: the address is not given back now: {}", call.whom(), e.msg));
+                Ok(Output::Empty)
+            }
+            _ => Err(e),
+        })
     }
 }
 
 impl Whereabouts {
+    /// One that cannot be written must not keep a pod from its network: that is a warning.
+    fn log(&self, context: &Context<'_>, call: &Call<'_>, verb: Verb) -> Option<Log> {
+        let has_log = matches!(verb, Verb::Add | Verb::Del | Verb::Check);
+        let options = has_log.then(|| config::log(call, self.directories))??;
+        let file = options.file.display().to_string();
+        let open = Log::open(options);
+        open.inspect_err(|e| (context.warn)(&format!("cannot log to {file}: {e}"))).ok()
+    }
+
     fn add(&self, context: &Context<'_>, call: &Call<'_>) -> Result<Success, Error> {
         let config = Config::read(call, self.directories)?;
         let podref = config::podref(call).ok_or_else(|| call.error("K8S_POD_NAME is missing in CNI_ARGS"))?;
@@ -68,16 +94,11 @@ impl Whereabouts {
         result(call, &config, &found)
     }
 
-    /// An address that cannot be given back now is collected when its pod is gone: the replaced plugin answers success whatever happens.
     fn del(&self, context: &Context<'_>, call: &Call<'_>) -> Result<(), Error> {
-        let released = Config::read(call, self.directories).map_err(|e| e.msg).and_then(|config| {
-            let request = request(call, &config, config::podref(call).unwrap_or_default());
-            context.addresses.whereabouts().release(&request, Instant::now() + DEL_PATIENCE)
-        });
-        if let Err(why) = released {
-            (context.warn)(&format!("{}: the address is not given back now: {why}", call.whom()));
-        }
-        Ok(())
+        let config = Config::read(call, self.directories)?;
+        let request = request(call, &config, config::podref(call).unwrap_or_default());
+        let released = context.addresses.whereabouts().release(&request, Instant::now() + DEL_PATIENCE);
+        released.map_err(|why| call.error(why))
     }
 
     fn check(&self, context: &Context<'_>, call: &Call<'_>) -> Result<(), Error> {

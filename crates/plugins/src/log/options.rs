@@ -153,6 +153,28 @@ impl Options {
     }
 }
 
+/// `log_file` and `log_level` of `whereabouts`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Flat {
+    log_file: String,
+    log_level: String,
+}
+
+impl Flat {
+    /// None without a file. Its levels are `debug`, `verbose`, `error` and `panic`; another one, or none, says what calls did.
+    pub(crate) fn options(self) -> Option<Options> {
+        let level = Level::from_name(&self.log_level).unwrap_or(Level::Info);
+        (!self.log_file.is_empty()).then(|| Options {
+            file: PathBuf::from(self.log_file),
+            level,
+            max_bytes: DEFAULT_MEGABYTES * MEGABYTE,
+            max_age_days: Some(5),
+            max_backups: Some(5),
+        })
+    }
+}
+
 /// 0 is no limit, a negative number the default.
 fn limit(number: i64, default: u64) -> Option<u64> {
     match number {

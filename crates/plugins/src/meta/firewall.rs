@@ -1,32 +1,31 @@
 //! `firewall`: lets a pod's packets through a node that lets nothing through, and keeps bridges apart (spec/plugins.md 3.4).
 //!
 //! An accept counts in its own table only, so the rules of the iptables backend are in iptables' own chain FORWARD, in words that
-//! iptables can read back; they have comments, by which they are known again. A drop counts everywhere: what keeps bridges apart
-//! is in a table of our own.
+//! iptables can read back; they have comments, by which they are known again. Where firewalld runs, it drops what it does not know,
+//! so it is told to trust the pods' addresses instead. A drop counts everywhere: what keeps bridges apart is in a table of our own.
 
 mod isolation;
 mod rules;
 
-use polynic_cni::{Error, Success, Version};
+use polynic_cni::{Error, Ip, Success, Version};
 use polynic_net::{
     Change, Diff, Entropy, Facts, Family, FwExpr, FwFamily, FwObject, FwTable, Needs, Object, Place, Plan,
+    ZoneSource,
 };
 use serde::Deserialize;
 
 use self::isolation::Policy;
 use super::since;
-use crate::{Call, ChainedAttachment, ChainedPlugin, Context, Leftovers, Planned, comment};
+use crate::{Call, ChainedAttachment, ChainedPlugin, Leftovers, Planned, comment};
 
 /// The plugin.
 pub struct Firewall;
 
-/// The backend that does not care whether firewalld runs.
-const IPTABLES: &str = "iptables";
-/// What to do instead of letting us talk to firewalld.
-const HELP: &str = "trust the pods' networks there (firewall-cmd --zone=trusted --add-source=...) and set \"backend\" to \"iptables\"";
+/// What to do where firewalld cannot be talked to.
+const HELP: &str = "give us its bus (/run/dbus), or trust the pods' networks there (firewall-cmd --zone=trusted --add-source=...) and set \"backend\" to \"iptables\"";
 
 /// The table that firewalld has while it runs. Its drops count whatever other tables accept.
-fn firewalld() -> FwTable {
+fn firewalld_table() -> FwTable {
     FwTable::new(FwFamily::Inet, "firewalld")
 }
 
@@ -36,12 +35,35 @@ struct Config {
     backend: String,
     #[serde(rename = "iptablesAdminChainName")]
     admin_chain: String,
+    firewalld_zone: String,
     ingress_policy: String,
 }
 
+/// Who lets the pods' packets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Backend {
+    /// Our rules, whether firewalld runs or not.
+    Iptables,
+    /// firewalld, which must run.
+    Firewalld,
+    /// firewalld if it runs, else our rules.
+    Found,
+}
+
+impl Backend {
+    fn read(text: &str) -> Self {
+        match text {
+            "iptables" => Self::Iptables,
+            "firewalld" => Self::Firewalld,
+            _ => Self::Found,
+        }
+    }
+}
+
 struct Guarded {
-    backend: String,
+    backend: Backend,
     admin_chain: String,
+    zone: String,
     policy: Policy,
 }
 
@@ -58,13 +80,13 @@ impl ChainedPlugin for Firewall {
     fn read(&self, call: &Call<'_>) -> Result<Box<dyn ChainedAttachment>, Error> {
         let config: Config = call.conf.read()?;
         let policy = Policy::read(&config.ingress_policy).map_err(|why| call.error(why))?;
-        let chain = Some(config.admin_chain).filter(|name| !name.is_empty());
-        let admin_chain = chain.unwrap_or_else(|| "CNI-ADMIN".to_owned());
-        Ok(Box::new(Guarded { backend: config.backend, admin_chain, policy }))
-    }
-
-    fn leftovers_unread(&self, _call: &Call<'_>) -> Leftovers {
-        Leftovers::default()
+        let or = |name: String, default: &str| if name.is_empty() { default.to_owned() } else { name };
+        Ok(Box::new(Guarded {
+            backend: Backend::read(&config.backend),
+            admin_chain: or(config.admin_chain, "CNI-ADMIN"),
+            zone: or(config.firewalld_zone, "trusted"),
+            policy,
+        }))
     }
 }
 
@@ -74,10 +96,48 @@ impl Guarded {
         [Family::V4, Family::V6].into_iter().filter(has).collect()
     }
 
-    fn shared(&self, prev: &Success) -> Vec<FwObject> {
-        let families = Self::families(prev).into_iter();
+    /// What firewalld is told of.
+    fn sources(&self, prev: &Success) -> Vec<ZoneSource> {
+        let source = |ip: &Ip| ZoneSource { zone: self.zone.clone(), source: ip.address.addr().into() };
+        prev.ips.iter().map(source).collect()
+    }
+
+    /// Whether firewalld lets the packets through; an error if it has to and we cannot talk to it.
+    fn asks_firewalld(&self, call: &Call<'_>, facts: &Facts) -> Result<bool, Error> {
+        let runs = facts.host.zone_sources.is_some();
+        match self.backend {
+            Backend::Iptables => Ok(false),
+            Backend::Firewalld | Backend::Found if runs => Ok(true),
+            Backend::Firewalld => {
+                let why = "backend \"firewalld\" is asked for, but nobody has its name on the system's bus";
+                Err(call.error(format!("{why}: start firewalld, or {HELP}")))
+            }
+            Backend::Found if facts.host.firewall.contains(&FwObject::Table(firewalld_table())) => {
+                let why = "firewalld runs on this node and would drop the pod's packets, but is not to be found on the system's bus";
+                Err(call.error(format!("{why}: {HELP}")))
+            }
+            Backend::Found => Ok(false),
+        }
+    }
+
+    /// What the old iptables drops no rule of ours can accept.
+    fn refuse_legacy_drop(call: &Call<'_>, prev: &Success, facts: &Facts) -> Result<(), Error> {
+        let drops = |family: &Family| facts.host.legacy_forward_drops.contains(family);
+        let Some(family) = Self::families(prev).into_iter().find(drops) else { return Ok(()) };
+        let program = match family {
+            Family::V4 => "iptables-legacy",
+            Family::V6 => "ip6tables-legacy",
+        };
+        Err(call.error(format!(
+            "{program} drops what passes through this node, and rules of nf_tables cannot accept for it: \
+             run `{program} -P FORWARD ACCEPT`, or move its rules to nf_tables (iptables-nft)"
+        )))
+    }
+
+    fn shared(&self, prev: &Success, firewalld: bool) -> Vec<FwObject> {
+        let families = if firewalld { Vec::new() } else { Self::families(prev) };
         let mut objects: Vec<FwObject> =
-            families.flat_map(|family| rules::shared(family, &self.admin_chain)).collect();
+            families.into_iter().flat_map(|family| rules::shared(family, &self.admin_chain)).collect();
         objects.extend(prev.interfaces.first().into_iter().flat_map(|b| self.policy.objects(&b.name)));
         objects
     }
@@ -88,13 +148,6 @@ impl ChainedAttachment for Guarded {
         "missing prevResult from earlier plugin"
     }
 
-    fn consult(&mut self, call: &Call<'_>, _context: &Context<'_>) -> Result<(), Error> {
-        match self.backend.as_str() {
-            "firewalld" => Err(call.error(format!("backend \"firewalld\" is not supported: {HELP}"))),
-            _ => Ok(()),
-        }
-    }
-
     fn shares(&self) -> bool {
         true
     }
@@ -102,8 +155,10 @@ impl ChainedAttachment for Guarded {
     fn needs(&self, _call: &Call<'_>, prev: &Success) -> Needs {
         let mut needs = Needs::default();
         needs.host.firewall.extend(Self::families(prev).into_iter().map(rules::table));
-        if self.backend != IPTABLES {
-            needs.host.firewall.push(firewalld());
+        needs.host.legacy_forward = true;
+        if self.backend != Backend::Iptables {
+            needs.host.firewall.push(firewalld_table());
+            needs.host.zone_sources = Some(self.sources(prev));
         }
         if self.policy != Policy::Open {
             needs.host.firewall.push(isolation::table());
@@ -118,10 +173,9 @@ impl ChainedAttachment for Guarded {
         facts: &Facts,
         _entropy: &mut Entropy,
     ) -> Result<Planned, Error> {
-        if self.backend != IPTABLES && facts.host.firewall.contains(&FwObject::Table(firewalld())) {
-            return Err(
-                call.error(format!("firewalld runs on this node and would drop the pod's packets: {HELP}"))
-            );
+        let firewalld = self.asks_firewalld(call, facts)?;
+        if !firewalld {
+            Self::refuse_legacy_drop(call, prev, facts)?;
         }
         if self.policy != Policy::Open && prev.interfaces.is_empty() {
             return Err(call.error(format!(
@@ -130,10 +184,14 @@ impl ChainedAttachment for Guarded {
             )));
         }
         let mut plan = Plan::default();
-        for object in self.shared(prev) {
+        for object in self.shared(prev, firewalld) {
             if !facts.host.firewall.iter().any(|seen| seen.same_identity(&object)) {
                 plan.ensure(Change::add_firewall(Place::Host, object));
             }
+        }
+        if firewalld {
+            self.sources(prev).into_iter().for_each(|source| plan.own(Change::add_zone_source(source)));
+            return Ok(Planned { plan, result: prev.clone() });
         }
         for rule in prev.ips.iter().flat_map(|ip| rules::own(call, ip.address.addr())) {
             plan.own(Change::add_firewall(Place::Host, FwObject::Rule(rule)));
@@ -154,9 +212,13 @@ impl ChainedAttachment for Guarded {
         })
     }
 
-    fn leftover_needs(&self, _call: &Call<'_>) -> Needs {
+    fn leftover_needs(&self, call: &Call<'_>) -> Needs {
         let mut needs = Needs::default();
         needs.host.firewall.extend([Family::V4, Family::V6].map(rules::table));
+        let prev = call.conf.prev_result().ok().flatten();
+        if let Some(prev) = prev.filter(|_| self.backend != Backend::Iptables) {
+            needs.host.zone_sources = Some(self.sources(&prev));
+        }
         needs
     }
 
@@ -165,8 +227,10 @@ impl ChainedAttachment for Guarded {
         let ours = |o: &&FwObject| matches!(o, FwObject::Rule(r) if r.chain == rules::CHAIN && r.comment.starts_with(&prefix));
         let delete =
             |o: &FwObject| Change { place: Place::Host, object: Object::Firewall(Diff::delete(o.clone())) };
-        let changes = facts.host.firewall.iter().filter(ours).map(delete).collect();
-        Leftovers { changes, ..Leftovers::default() }
+        let rules = facts.host.firewall.iter().filter(ours).map(delete);
+        let sources = facts.host.zone_sources.iter().flatten().cloned();
+        let forget = |source| Change { place: Place::Host, object: Object::ZoneSource(Diff::delete(source)) };
+        Leftovers { changes: rules.chain(sources.map(forget)).collect(), ..Leftovers::default() }
     }
 
     fn check_needs(&self, call: &Call<'_>, prev: &Success) -> Needs {
@@ -175,8 +239,9 @@ impl ChainedAttachment for Guarded {
 
     /// Unlike the replaced plugin, it makes nothing that is missing.
     fn check(&self, call: &Call<'_>, prev: &Success, facts: &Facts) -> Result<(), Error> {
+        let firewalld = self.asks_firewalld(call, facts)?;
         let missing = self
-            .shared(prev)
+            .shared(prev, firewalld)
             .into_iter()
             .find(|o| !facts.host.firewall.iter().any(|seen| seen.same_identity(o)));
         match missing {

@@ -59,6 +59,7 @@ fn chains() -> Vec<Chain> {
             &macvlan,
             json!({"type": "firewall", "backend": "iptables", "iptablesAdminChainName": "MINE", "ingressPolicy": "isolated"}),
         ),
+        (&ptp, json!({"type": "firewall", "backend": "firewalld", "firewalldZone": "pods"})),
         (
             &macvlan,
             json!({"type": "tuning", "sysctl": {"net.ipv4.conf.IFNAME.arp_notify": "0"}, "mac": "02:00:00:00:00:77", "mtu": 1400, "promisc": true, "allmulti": true, "txQLen": 500}),
@@ -87,6 +88,9 @@ impl World {
         door.host(|host| {
             host.physical("eth0").address("eth0", "192.168.1.10/24");
             host.route("0.0.0.0/0", Some("192.168.1.1"), "eth0");
+            if chain.second["backend"] == "firewalld" {
+                host.firewalld();
+            }
         });
         door.add_netns(NETNS);
         let directory = tempfile::tempdir().unwrap();

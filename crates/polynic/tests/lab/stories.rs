@@ -71,7 +71,12 @@ fn every_fact_of_spiderpool_calico_holds() {
 
 #[test]
 fn every_fact_of_calico_flannel_holds() {
-    told("calico-flannel", 27);
+    told("calico-flannel", 30);
+}
+
+#[test]
+fn every_fact_of_multi_networkpolicy_holds() {
+    told("multi-networkpolicy", 25);
 }
 
 #[test]

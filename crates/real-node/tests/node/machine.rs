@@ -14,13 +14,19 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(_: Tools) -> Self {
+    pub(crate) fn new(tools: Tools) -> Self {
+        Self::with_plugins(tools, Path::new(polynic_e2e::plugins()), |_| ())
+    }
+
+    /// The same with other plugins, which `install` puts on the node.
+    pub(crate) fn with_plugins(_: Tools, bin_dir: &Path, install: impl FnOnce(&Space)) -> Self {
         let space = Space::new("node-1");
+        install(&space);
         space.ip("link add eth0 type veth peer name wire
                   address add 192.168.1.10/24 dev eth0
                   link set wire up
                   link set eth0 up");
-        let containerd = Containerd::start(&space, Path::new(polynic_e2e::plugins()));
+        let containerd = Containerd::start(&space, bin_dir);
         let cri = Cri::new(&containerd.socket());
         let conf = multus(&json!([default_network(), second_network()]));
         fs::write(containerd.conf_dir().join("00-multus.conf"), conf.to_string()).unwrap();

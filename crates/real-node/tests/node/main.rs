@@ -2,9 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
+mod chart;
+mod claims;
 mod cluster;
 mod devices;
+mod installed;
 mod machine;
 mod podman;
 mod reference_client;
 mod sandboxes;
+mod swap;
+mod upstream;

@@ -1,6 +1,8 @@
 //! Sandboxes over the CRI: made, looked at, killed, removed; and nothing stays.
 
-use polynic_real_node::{Leftovers, SandboxName, Tools};
+use std::path::Path;
+
+use polynic_real_node::{Leftovers, SandboxName, Shipped, Tools};
 
 use crate::machine::Machine;
 
@@ -54,5 +56,23 @@ fn a_killed_sandbox_is_replaced_by_one_with_both_networks() {
     machine.cri.remove_sandbox(&id).unwrap();
     machine.cri.stop_sandbox(&next).unwrap();
     machine.cri.remove_sandbox(&next).unwrap();
+    assert_eq!(Leftovers::observe(&machine.space).since(&before), [""; 0]);
+}
+
+#[test]
+fn the_nodes_archive_is_all_that_a_new_node_needs() {
+    let Some(tools) = Tools::or_skip() else { return };
+    let bin_dir = Path::new("/opt/cni/bin");
+    let machine = Machine::with_plugins(tools, bin_dir, |space| {
+        let archive = Shipped::of_this_tree().node.to_str().unwrap();
+        space.run("mkdir", &["-p", "/opt/cni/bin"]);
+        space.run("tar", &["-C", "/opt/cni/bin", "-xzf", archive]);
+    });
+    let before = Leftovers::observe(&machine.space);
+    let id = machine.cri.run_sandbox(&SandboxName::first("web")).unwrap();
+    let interfaces = machine.interfaces(&machine.cri.sandbox(&id).unwrap());
+    assert_eq!(interfaces.keys().collect::<Vec<_>>(), ["eth0", "net1"]);
+    machine.cri.stop_sandbox(&id).unwrap();
+    machine.cri.remove_sandbox(&id).unwrap();
     assert_eq!(Leftovers::observe(&machine.space).since(&before), [""; 0]);
 }

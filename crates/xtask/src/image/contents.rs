@@ -1,5 +1,7 @@
 //! What stands where: the paths of the replaced images, all of them links to one program.
 
+use std::collections::BTreeSet;
+
 /// One entry of an archive.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry<'p> {
@@ -20,13 +22,15 @@ pub enum What<'p> {
     File(&'p [u8]),
     /// Another name of an earlier file of the archive.
     Link(String),
+    /// A symbolic link to a path.
+    Symbolic(&'static str),
 }
 
 /// Where the program itself is.
 pub const PROGRAM: &str = "usr/bin/polynic";
 
 /// Directories that programs find in an image, with their permissions.
-const DIRECTORIES: [(&str, u32); 14] = [
+const DIRECTORIES: [(&str, u32); 13] = [
     ("bin", 0o755),
     ("etc", 0o755),
     ("opt", 0o755),
@@ -40,8 +44,10 @@ const DIRECTORIES: [(&str, u32); 14] = [
     ("usr/src/multus-cni/bin", 0o755),
     ("var", 0o755),
     ("var/lib", 0o755),
-    ("var/run", 0o755),
 ];
+
+/// As in the images of distributions: runtimes name network namespaces below `/var/run`, manifests mount `/run`.
+const RUN: (&str, &str) = ("var/run", "../run");
 
 /// Paths of the images of Multus (spec/multus.md 1), flannel (spec/flannel.md 1) and Spiderpool (spec/spiderpool.md 13.3).
 const LINKS: [&str; 21] = [
@@ -73,16 +79,33 @@ pub fn links() -> impl Iterator<Item = &'static str> {
     LINKS.into_iter()
 }
 
-/// The image, in an order in which links come after what they lead to.
-pub fn image<'p>(program: &'p [u8], links: &[&str]) -> Vec<Entry<'p>> {
-    let directories =
-        DIRECTORIES.map(|(path, mode)| Entry { path: path.to_owned(), what: What::Directory, mode });
+/// The image, in an order in which links come after what they lead to. Files `beside` the program have their directories in front of them.
+pub fn image<'p>(program: &'p [u8], links: &[&str], beside: &'p [(String, Vec<u8>)]) -> Vec<Entry<'p>> {
+    let own = DIRECTORIES.map(|(path, mode)| Entry { path: path.to_owned(), what: What::Directory, mode });
+    let others = parents(beside).into_iter().filter(|path| !DIRECTORIES.iter().any(|(own, _)| own == path));
+    let others = others.map(|path| Entry { path, what: What::Directory, mode: 0o755 });
     let users = [("etc/passwd", &b"root:x:0:0:root:/:/bin/false\n"[..]), ("etc/group", b"root:x:0:\n")];
     let users =
         users.map(|(path, text)| Entry { path: path.to_owned(), what: What::File(text), mode: 0o644 });
+    let beside =
+        beside.iter().map(|(path, file)| Entry { path: path.clone(), what: What::File(file), mode: 0o755 });
     let program = Entry { path: PROGRAM.to_owned(), what: What::File(program), mode: 0o755 };
     let links = links.iter().map(|path| link(path, PROGRAM));
-    directories.into_iter().chain(users).chain([program]).chain(links).collect()
+    let run = Entry { path: RUN.0.to_owned(), what: What::Symbolic(RUN.1), mode: 0o777 };
+    own.into_iter()
+        .chain([run])
+        .chain(others)
+        .chain(users)
+        .chain(beside)
+        .chain([program])
+        .chain(links)
+        .collect()
+}
+
+/// All directories above these files, outer ones first.
+fn parents(files: &[(String, Vec<u8>)]) -> BTreeSet<String> {
+    let above = |path: &str| path.match_indices('/').map(|(at, _)| path[..at].to_owned()).collect::<Vec<_>>();
+    files.iter().flat_map(|(path, _)| above(path)).collect()
 }
 
 /// The archive for a node's directory of plugins.

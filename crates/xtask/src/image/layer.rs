@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
+use super::Packing;
 use super::contents::{Entry, What};
 
 /// An archive of entries, in their order.
@@ -29,7 +30,7 @@ fn append(archive: &mut Builder<Vec<u8>>, entry: &Entry<'_>) -> Result<()> {
     header.set_mtime(0);
     let content: &[u8] = match &entry.what {
         What::File(content) => content,
-        What::Directory | What::Link(_) => &[],
+        What::Directory | What::Link(_) | What::Symbolic(_) => &[],
     };
     header.set_size(content.len() as u64);
     match &entry.what {
@@ -37,6 +38,10 @@ fn append(archive: &mut Builder<Vec<u8>>, entry: &Entry<'_>) -> Result<()> {
         What::File(_) => header.set_entry_type(EntryType::Regular),
         What::Link(to) => {
             header.set_entry_type(EntryType::Link);
+            return Ok(archive.append_link(&mut header, &entry.path, to)?);
+        }
+        What::Symbolic(to) => {
+            header.set_entry_type(EntryType::Symlink);
             return Ok(archive.append_link(&mut header, &entry.path, to)?);
         }
     }
@@ -47,8 +52,12 @@ fn append(archive: &mut Builder<Vec<u8>>, entry: &Entry<'_>) -> Result<()> {
 ///
 /// # Errors
 /// As [`archive`].
-pub fn compressed(entries: &[Entry<'_>]) -> Result<Vec<u8>> {
-    let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+pub fn compressed(entries: &[Entry<'_>], packing: Packing) -> Result<Vec<u8>> {
+    let level = match packing {
+        Packing::Compressed => Compression::best(),
+        Packing::Plain => Compression::none(),
+    };
+    let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), level);
     gzip.write_all(&archive(entries)?)?;
     Ok(gzip.finish()?)
 }

@@ -4,12 +4,14 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::Packing;
 use super::contents::{self, Entry, What};
 use super::layer;
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
+const PLAIN_LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// Where images of the chart come from.
 const REPOSITORY: &str = "ghcr.io/polynic/polynic";
@@ -51,14 +53,29 @@ pub fn architecture(program: &[u8]) -> Result<&'static str> {
     }
 }
 
+/// What an image says about itself.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// Its version.
+    pub version: &'a str,
+    /// As [`architecture`] says.
+    pub architecture: &'a str,
+    /// How its layer is packed.
+    pub packing: Packing,
+}
+
 /// The archive of the whole layout, of an image with these entries.
 ///
 /// # Errors
 /// An entry does not fit into an archive.
-pub fn image(entries: &[Entry<'_>], version: &str, architecture: &str) -> Result<Vec<u8>> {
+pub fn image(entries: &[Entry<'_>], about: About<'_>) -> Result<Vec<u8>> {
+    let About { version, architecture, packing } = about;
     let plain = layer::archive(entries)?;
-    let layer = Blob { media_type: LAYER, bytes: layer::compressed(entries)? };
     let config = Blob::json(CONFIG, &config(version, architecture, &hex(&plain)));
+    let layer = match packing {
+        Packing::Compressed => Blob { media_type: LAYER, bytes: layer::compressed(entries, packing)? },
+        Packing::Plain => Blob { media_type: PLAIN_LAYER, bytes: plain },
+    };
     let manifest = json!({
         "schemaVersion": 2, "mediaType": MANIFEST, "config": config.descriptor(), "layers": [layer.descriptor()],
     });

@@ -8,14 +8,14 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tar::{Archive, EntryType};
 
-use super::{contents, layer, layout};
+use super::{Packing, contents, layer, layout};
 
 /// Looks like a program for amd64.
 const PROGRAM: &[u8] = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x3e\0 the rest";
 
 /// The image with everything that it can have.
 fn contents() -> Vec<contents::Entry<'static>> {
-    contents::image(PROGRAM, &contents::links().collect::<Vec<_>>())
+    contents::image(PROGRAM, &contents::links().collect::<Vec<_>>(), &[])
 }
 
 /// Path to type, permissions, content or target.
@@ -33,7 +33,8 @@ fn tree(archive: &[u8]) -> Tree {
         if let Some(target) = entry.link_name_bytes() {
             content = target.into_owned();
             assert!(
-                tree.contains_key(std::str::from_utf8(&content).unwrap()),
+                header.entry_type() == EntryType::Symlink
+                    || tree.contains_key(std::str::from_utf8(&content).unwrap()),
                 "{path} comes before its target"
             );
         }
@@ -42,8 +43,13 @@ fn tree(archive: &[u8]) -> Tree {
     tree
 }
 
+fn packed(packing: Packing) -> Vec<u8> {
+    let about = layout::About { version: "1.2.3", architecture: "amd64", packing };
+    layout::image(&contents(), about).unwrap()
+}
+
 fn image() -> Tree {
-    tree(&layout::image(&contents(), "1.2.3", "amd64").unwrap())
+    tree(&packed(Packing::Compressed))
 }
 
 fn blob(image: &Tree, descriptor: &Value) -> Vec<u8> {
@@ -82,13 +88,15 @@ fn the_layout_leads_from_the_index_to_the_layer_by_digests_that_are_right() {
     assert_eq!((&config["os"], &config["architecture"]), (&"linux".into(), &"amd64".into()));
     assert_eq!(files[contents::PROGRAM], (EntryType::Regular, 0o755, PROGRAM.to_vec()));
     assert_eq!(files["tmp"].1, 0o1777);
+    assert_eq!(files["var/run"], (EntryType::Symlink, 0o777, b"../run".to_vec()));
 }
 
 #[test]
 fn the_same_program_gives_the_same_bytes() {
-    let make = || layout::image(&contents(), "1.2.3", "amd64").unwrap();
+    let make = || packed(Packing::Compressed);
     assert_eq!(make(), make());
-    let node = || layer::compressed(&contents::node(PROGRAM, &["macvlan", "multus"])).unwrap();
+    let node =
+        || layer::compressed(&contents::node(PROGRAM, &["macvlan", "multus"]), Packing::Compressed).unwrap();
     assert_eq!(node(), node());
 }
 
@@ -123,8 +131,25 @@ fn the_commands_of_the_published_manifests_exist() {
 }
 
 #[test]
+fn an_image_that_is_not_compressed_has_the_same_contents() {
+    let image = tree(&packed(Packing::Plain));
+    let manifest = parsed(&blob(&image, &parsed(&image["index.json"].2)["manifests"][0]));
+    let config = parsed(&blob(&image, &manifest["config"]));
+    assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"]);
+    assert_eq!(tree(&blob(&image, &manifest["layers"][0])), opened().1);
+}
+
+#[test]
+fn what_a_runtime_names_below_var_run_is_found_below_run() {
+    let (_, files) = opened();
+    assert_eq!(files["var/run"], (EntryType::Symlink, 0o777, b"../run".to_vec()));
+}
+
+#[test]
 fn every_directory_comes_before_what_is_in_it() {
-    let entries = contents();
+    let beside = [("lib64/ld-linux.so.2".to_owned(), vec![1]), ("usr/bin/more".to_owned(), vec![2])];
+    let entries = contents::image(PROGRAM, &contents::links().collect::<Vec<_>>(), &beside);
+    assert_eq!(entries.iter().filter(|entry| entry.path == "usr/bin").count(), 1);
     for (at, entry) in entries.iter().enumerate() {
         let Some((parent, _)) = entry.path.rsplit_once('/') else { continue };
         assert!(entries[..at].iter().any(|earlier| earlier.path == parent), "{}", entry.path);

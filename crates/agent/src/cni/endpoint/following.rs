@@ -7,7 +7,7 @@ use polynic_attach::{Config as AttachConfig, Log};
 use polynic_cni::{Invocation, json};
 use serde_json::Value;
 
-use super::{Endpoint, Refusal};
+use super::{Abandoned, Endpoint, Refusal};
 
 impl Endpoint {
     /// Reads what an agent before us left on disk.
@@ -37,7 +37,7 @@ impl Endpoint {
             let done = endpoint.follow_now(&name, &sandbox);
             done.map_err(|why| (Refusal::Text(why), "hot_plug"))
         };
-        let followed = self.queued(pod, work).await;
+        let followed = self.queued(pod, Abandoned::Dropped, work).await;
         followed.map_err(|(refusal, _)| match refusal {
             Refusal::Text(why) | Refusal::Defect(why) => why,
             Refusal::Object(error) => error.to_string(),

@@ -23,6 +23,8 @@ pub(super) struct Site {
     /// Another pod of the overlay.
     pub(super) other: Pod,
     rp_filter: u8,
+    /// The default network polices its links, as Calico's agent does (spec/calico-like-default-network.md 3).
+    polices: bool,
 }
 
 /// A further interface of a pod.
@@ -63,6 +65,15 @@ impl Nic {
 
 impl Site {
     pub(super) fn new(rp_filter: u8) -> Option<Self> {
+        Self::with(rp_filter, false)
+    }
+
+    /// A node whose default network drops what fails a strict check of its source, and removes routes by its links that it did not make.
+    pub(super) fn policed() -> Option<Self> {
+        Self::with(0, true)
+    }
+
+    fn with(rp_filter: u8, polices: bool) -> Option<Self> {
         let node = Node::new()?;
         agent::start();
         let wire = node.wire().path.trim_start_matches("/run/netns/").to_owned();
@@ -92,7 +103,7 @@ impl Site {
         let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
         set(node.netns(), &filters, &rp_filter.to_string());
         let other = Pod::new();
-        let site = Self { node, card: None, other, rp_filter };
+        let site = Self { node, card: None, other, rp_filter, polices };
         site.prepare(&site.other);
         site.overlay(&site.other, OVERLAY);
         Some(site)
@@ -141,8 +152,27 @@ impl Site {
     pub(super) fn overlay(&self, pod: &Pod, addresses: [&str; 2]) {
         let [v4, v6] = addresses;
         let conf = json!({"cniVersion": "1.0.0", "name": "overlay", "type": "calico-like", "mtu": 1450,
-            "ipam": {"type": "static", "addresses": [{"address": format!("{v4}/32")}, {"address": format!("{v6}/128")}]}});
+            "strictReversePath": self.polices, "ipam": {"type": "static", "addresses": [{"address": format!("{v4}/32")}, {"address": format!("{v6}/128")}]}});
         call(pod, "eth0", conf).add();
+    }
+
+    /// The default network's agent looks at the main table: routes by its links that are not its own go.
+    pub(super) fn police(&self, own: &[&str]) {
+        if !self.polices {
+            return;
+        }
+        for family in ["4", "6"] {
+            for route in self.node.state().starting(&format!("route {family} ")) {
+                let words: Vec<&str> = route.split_whitespace().collect();
+                let after =
+                    |word: &str| words.iter().position(|w| *w == word).and_then(|at| words.get(at + 1));
+                let (to, by) = (words[2], after("dev").filter(|link| link.starts_with("cali")));
+                let is_own = own.contains(&to) || to.starts_with("fe80") || to.starts_with("ff");
+                if let (Some(link), None, false) = (by, after("table"), is_own) {
+                    self.node.ip(&format!("-{family} route del {to} dev {link}"));
+                }
+            }
+        }
     }
 
     /// Attaches a macvlan and calls the plugin after it; answers that call, with what the macvlan answered as prevResult.

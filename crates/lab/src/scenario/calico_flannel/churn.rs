@@ -1,6 +1,7 @@
 //! Daemons that die, tunnels that vanish, nodes that come and go.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::super::packet;
@@ -9,7 +10,7 @@ use super::super::same;
 use super::super::world::{PATIENCE, Place, World};
 use super::nodes::knows;
 use super::pods::address;
-use super::{CONVERGENCE, Finding, NGINX, NGINX2, eventually, subnet};
+use super::{CONVERGENCE, Finding, NGINX, NGINX2, eventually, measured, subnet};
 
 /// A pod on the node that comes late.
 pub const LATE: &str = "late";
@@ -34,17 +35,25 @@ pub fn restart(world: &World) -> Finding {
     keep(&BEFORE, (index, world.subnet_file("node2")?));
     let (here, to) = (world.network(Place::Pod(NGINX2))?, address(world, NGINX, "net1")?);
     packet::ping(&here, None, to)?;
-    let pings = std::thread::spawn(move || packet::steadily(&here, to, Duration::from_millis(20), 300));
+    let done = Arc::new(AtomicBool::new(false));
+    let pings = {
+        let done = done.clone();
+        // Some more pass after the new daemon's first look.
+        let go_on = move |count| count < 200 || !done.load(Ordering::Relaxed);
+        std::thread::spawn(move || packet::stream(&here, to, Duration::from_millis(20), go_on))
+    };
     let old = daemon_of(world)?;
     world.run(Place::Host("node2"), &["kill", "-KILL", &old])?;
     let began = Instant::now();
-    eventually(PATIENCE, || match daemon_of(world)? {
+    let new = eventually(PATIENCE, || match daemon_of(world)? {
         new if new != old => Ok(new),
         _ => Err("no new daemon".to_owned()),
-    })?;
+    });
     let away = began.elapsed();
+    done.store(true, Ordering::Relaxed);
     let lost = pings.join().map_err(|_| "the pings failed".to_owned())?;
     keep(&LOST, lost);
+    new?;
     Ok(format!("a new one after {away:?}"))
 }
 
@@ -72,7 +81,7 @@ pub fn delete_tunnel(world: &World) -> Finding {
 }
 
 pub fn rebuilt(world: &World) -> Finding {
-    eventually(CONVERGENCE, || knows(world, "node2", &["node1", "node3"]))
+    measured(|| knows(world, "node2", &["node1", "node3"]))
 }
 
 pub fn join(world: &World) -> Finding {

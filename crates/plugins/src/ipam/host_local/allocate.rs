@@ -26,7 +26,7 @@ pub(super) enum AllocateError {
 
 /// One address from each set, or none at all: a failure gives back what was taken before it.
 pub(super) fn allocate(
-    store: &mut Store,
+    store: &mut Store<'_>,
     config: &Config,
     owner: Owner<'_>,
 ) -> Result<Vec<Allocated>, AllocateError> {
@@ -51,14 +51,14 @@ pub(super) fn allocate(
 }
 
 /// The failure that led here is the one to report; a file that stays is found by DEL and GC.
-fn give_back(store: &mut Store, owner: Owner<'_>, taken: &[Allocated]) {
+fn give_back(store: &mut Store<'_>, owner: Owner<'_>, taken: &[Allocated]) {
     for allocated in taken {
         let _ = store.free(allocated.address.addr(), owner);
     }
 }
 
 fn from_set(
-    store: &mut Store,
+    store: &mut Store<'_>,
     set: &RangeSet,
     index: usize,
     owner: Owner<'_>,
@@ -83,7 +83,7 @@ fn from_set(
 }
 
 fn exactly(
-    store: &mut Store,
+    store: &mut Store<'_>,
     set: &RangeSet,
     index: usize,
     owner: Owner<'_>,
@@ -111,7 +111,7 @@ pub(super) fn exhausted(set: &RangeSet) -> String {
 }
 
 /// Whether an allocation would find something.
-pub(super) fn has_free(store: &Store, set: &RangeSet) -> Result<bool, StoreError> {
+pub(super) fn has_free(store: &Store<'_>, set: &RangeSet) -> Result<bool, StoreError> {
     for (ip, range) in Candidates::new(set, None) {
         if ip != range.gateway && store.is_free(ip)? {
             return Ok(true);

@@ -3,7 +3,8 @@
 //! One small file for each attachment lists its addresses, in `<state>/host-local/<digest of the store's path>/`. It is only a
 //! help: what it says is checked against the store before anything is removed, and when it says nothing the store is searched.
 //! It counts as complete while the store's directory has the modification time and inode that the last of our processes left
-//! it with; another implementation at work on the same store changes that.
+//! it with; another implementation at work on the same store changes that. Times are coarse, so whoever changes the store takes
+//! the note of them away first: what a killed process left is then searched for, however soon after another one it came.
 
 use std::fs;
 use std::net::IpAddr;
@@ -12,25 +13,31 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha512};
 
+use super::disk::Disk;
 use super::store::{Entry, Owner};
 
-pub(super) struct Index {
+pub(super) struct Index<'a> {
+    disk: &'a dyn Disk,
     store: PathBuf,
     directory: PathBuf,
     complete: bool,
+    /// This process has changed the store.
+    changed: bool,
 }
 
-impl Index {
-    pub(super) fn new(state: &Path, store: &Path) -> Self {
+impl<'a> Index<'a> {
+    pub(super) fn new(disk: &'a dyn Disk, state: &Path, store: &Path) -> Self {
         let digest: String = Sha512::digest(store.as_os_str().as_encoded_bytes())
             .iter()
             .take(16)
             .map(|b| format!("{b:02x}"))
             .collect();
         let mut index = Self {
+            disk,
             store: store.to_owned(),
             directory: state.join("host-local").join(digest),
             complete: false,
+            changed: false,
         };
         index.complete = index.is_stamped();
         index
@@ -70,17 +77,19 @@ impl Index {
         let path = self.file(owner);
         let text: String = ips.iter().map(|ip| format!("{ip}\n")).collect();
         let written = match text.is_empty() {
-            true => fs::remove_file(&path).or(Ok(())),
-            false => fs::write(&path, &text)
-                .or_else(|_| fs::create_dir_all(&self.directory).and_then(|()| fs::write(&path, &text))),
+            true => self.disk.remove(&path).or(Ok(())),
+            false => self.disk.write(&path, &text).or_else(|_| {
+                self.disk.create_directory(&self.directory)?;
+                self.disk.write(&path, &text)
+            }),
         };
         self.complete &= written.is_ok();
     }
 
     /// Starts anew from everything that the store holds.
     pub(super) fn rebuild(&mut self, entries: &[Entry]) {
-        let _ = fs::remove_dir_all(&self.directory);
-        self.complete = fs::create_dir_all(&self.directory).is_ok();
+        let _ = self.disk.remove_all(&self.directory);
+        self.complete = self.disk.create_directory(&self.directory).is_ok();
         for entry in entries {
             match entry.content.split_once("\r\n") {
                 Some((id, ifname)) if is_plain(id.trim()) && is_plain(ifname.trim()) => {
@@ -90,6 +99,14 @@ impl Index {
                 _ if !entry.content.is_empty() => self.complete = false,
                 _ => {}
             }
+        }
+    }
+
+    /// The store is about to change.
+    pub(super) fn will_change(&mut self) {
+        if !self.changed {
+            let _ = self.disk.remove(&self.stamp_path());
+            self.changed = true;
         }
     }
 
@@ -116,8 +133,8 @@ impl Index {
     pub(super) fn stamp(&self) {
         let path = self.stamp_path();
         match self.stamp_text().filter(|_| self.complete) {
-            Some(text) => drop(fs::write(path, text)),
-            None => drop(fs::remove_file(path)),
+            Some(text) => drop(self.disk.write(&path, &text)),
+            None => drop(self.disk.remove(&path)),
         }
     }
 }

@@ -5,11 +5,11 @@
 //! ones; empty ones that others left count as free.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::disk::Disk;
 use super::index::Index;
 
 /// Whose an address is.
@@ -39,30 +39,30 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreErr
 }
 
 /// An open store, locked until it is dropped.
-pub(super) struct Store {
+pub(super) struct Store<'a> {
+    disk: &'a dyn Disk,
     directory: PathBuf,
-    index: Index,
+    index: Index<'a>,
     _lock: File,
 }
 
-impl Store {
+impl<'a> Store<'a> {
     /// Opens and locks the store of a network, creating it if need be.
-    pub(super) fn open(data_dir: &Path, network: &str, state: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        disk: &'a dyn Disk,
+        data_dir: &Path,
+        network: &str,
+        state: &Path,
+    ) -> Result<Self, StoreError> {
         let directory = data_dir.join(network);
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(&directory)
-            .map_err(failed("create directory", &directory))?;
+        disk.create_directory(&directory).map_err(failed("create directory", &directory))?;
         let path = directory.join("lock");
-        let lock =
-            File::options().read(true).write(true).create(true).truncate(false).mode(0o750).open(&path);
-        let lock = lock.map_err(failed("open", &path))?;
+        let lock = disk.open_lock(&path).map_err(failed("open", &path))?;
         lock.lock().map_err(failed("lock", &path))?;
-        let index = Index::new(state, &directory);
-        let store = Self { directory, index, _lock: lock };
+        let index = Index::new(disk, state, &directory);
+        let store = Self { disk, directory, index, _lock: lock };
         // Only the lock's holder writes it: one that is there is of a process that was killed.
-        let _ = fs::remove_file(store.unfinished());
+        let _ = disk.remove(&store.unfinished());
         Ok(store)
     }
 
@@ -84,27 +84,29 @@ impl Store {
         }
         let last = self.directory.join(format!("last_reserved_ip.{set}"));
         let complete = self.unfinished();
-        let written = write_new(&complete, &ip.to_string()).and_then(|()| fs::rename(&complete, &last));
+        let written = self.disk.create(&complete, &ip.to_string());
+        let written = written.and_then(|()| self.disk.rename(&complete, &last));
         written.map_err(failed("write", &last))?;
         self.index.add(ip, owner);
         Ok(true)
     }
 
-    fn link(&self, content: &str, path: &Path) -> Result<bool, StoreError> {
+    fn link(&mut self, content: &str, path: &Path) -> Result<bool, StoreError> {
         // Most candidates of a full range are taken: look before making a file.
         if fs::metadata(path).is_ok_and(|m| m.len() > 0) {
             return Ok(false);
         }
+        self.index.will_change();
         let complete = self.unfinished();
-        write_new(&complete, content).map_err(failed("write", &complete))?;
-        let linked = match fs::hard_link(&complete, path) {
+        self.disk.create(&complete, content).map_err(failed("write", &complete))?;
+        let linked = match self.disk.link(&complete, path) {
             // Empty: a crash of another implementation. The file that replaces it is complete at once.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                return fs::rename(&complete, path).map(|()| true).map_err(failed("replace", path));
+                return self.disk.rename(&complete, path).map(|()| true).map_err(failed("replace", path));
             }
             linked => linked.map_err(failed("link", path)),
         };
-        let removed = fs::remove_file(&complete).map_err(failed("remove", &complete));
+        let removed = self.disk.remove(&complete).map_err(failed("remove", &complete));
         linked.and(removed).map(|()| true)
     }
 
@@ -124,7 +126,8 @@ impl Store {
         if !read(&path).is_some_and(|content| is_owned(&content, owner)) {
             return Ok(false);
         }
-        fs::remove_file(&path).map_err(failed("remove", &path))?;
+        self.index.will_change();
+        self.disk.remove(&path).map_err(failed("remove", &path))?;
         self.index.remove(ip, owner);
         Ok(true)
     }
@@ -193,12 +196,13 @@ impl Store {
     }
 
     fn remove(&mut self, doomed: &[&Entry]) -> Result<(), StoreError> {
+        if !doomed.is_empty() {
+            self.index.will_change();
+            self.index.forget_completeness();
+        }
         for entry in doomed {
             let path = self.file(entry.ip);
-            fs::remove_file(&path).map_err(failed("remove", &path))?;
-        }
-        if !doomed.is_empty() {
-            self.index.forget_completeness();
+            self.disk.remove(&path).map_err(failed("remove", &path))?;
         }
         Ok(())
     }
@@ -211,7 +215,7 @@ impl Store {
     }
 }
 
-impl Drop for Store {
+impl Drop for Store<'_> {
     fn drop(&mut self) {
         self.index.stamp();
     }
@@ -230,10 +234,4 @@ fn is_owned(content: &str, owner: Owner<'_>) -> bool {
 /// An unreadable file is treated as one that is not there: others may be removing it.
 fn read(path: &Path) -> Option<String> {
     fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Never writes into a file that is there: after a crash that file may be an address, under its second name.
-fn write_new(path: &Path, content: &str) -> io::Result<()> {
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(content.as_bytes())
 }

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use super::config::parse_for_test;
 use super::*;
 
+mod crashes;
+
 struct Bench {
     data: tempfile::TempDir,
     state: tempfile::TempDir,
@@ -42,6 +44,16 @@ impl Bench {
     }
 
     fn call_conf(&self, verb: Verb, id: &str, ifname: &str, conf: &Value) -> Result<Output, Error> {
+        self.call_on(&RealDisk, verb, [id, ifname], conf)
+    }
+
+    fn call_on(
+        &self,
+        disk: &dyn Disk,
+        verb: Verb,
+        [id, ifname]: [&str; 2],
+        conf: &Value,
+    ) -> Result<Output, Error> {
         let stdin = conf.to_string().into_bytes();
         let parsed = PluginConf::parse(&stdin)?;
         let invocation = Invocation {
@@ -61,7 +73,7 @@ impl Bench {
             seed: &|| 1,
             warn: &|_| {},
         };
-        HostLocal.call(&context, verb, &invocation, &parsed)
+        serve(disk, &context, verb, &Call::new("host-local", &invocation, &parsed)?)
     }
 
     fn add(&self, id: &str, ifname: &str, conf: &Value) -> Result<Success, Error> {
@@ -379,4 +391,21 @@ fn the_replaced_plugin_shares_the_store() {
     assert!(msg(peer_call(Verb::Add, "ours2").unwrap_err()).contains("duplicate allocation is not allowed"));
     let error = msg(bench.add("ours2", "net1", &conf).unwrap_err());
     assert!(error.contains("duplicate allocation is not allowed"), "{error}");
+}
+
+/// Otherwise the cost of each DEL would grow with the number of addresses that are held.
+#[test]
+fn an_address_is_given_back_without_reading_the_others() {
+    let bench = Bench::new();
+    bench.ip("a", "net1", &bench.small());
+    let modified = fs::metadata(bench.store()).unwrap().modified().unwrap();
+    // What only a search would find, in a store that looks as it was left.
+    fs::write(bench.store().join("10.0.0.12"), "a\r\nnet1").unwrap();
+    fs::File::open(bench.store()).unwrap().set_modified(modified).unwrap();
+    bench.del("a", "net1");
+    assert_eq!(bench.files(), BTreeSet::from(["10.0.0.12".to_owned()]));
+    // Now it does not, and is searched.
+    fs::write(bench.store().join("10.0.0.11"), "b\r\nnet1").unwrap();
+    bench.del("a", "net1");
+    assert_eq!(bench.files(), BTreeSet::from(["10.0.0.11".to_owned()]));
 }

@@ -1,6 +1,7 @@
 //! Which pod a call is for: `CNI_ARGS`.
 
 use polynic_cni::{Error, args};
+use polynic_wire::messages::DETACHED;
 
 const NAMESPACE: &str = "K8S_POD_NAMESPACE";
 const NAME: &str = "K8S_POD_NAME";
@@ -33,6 +34,11 @@ impl<'a> Pod<'a> {
     }
 }
 
+/// Whether a DEL is about an interface that goes while its pod lives.
+pub(super) fn is_detached(text: &str) -> bool {
+    text.split(';').filter_map(|pair| pair.split_once('=')).any(|pair| pair == (DETACHED, "true"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +49,12 @@ mod tests {
         let pod = Pod { namespace: "a", name: "b", uid: "" };
         assert_eq!(Pod::strict(text).unwrap(), pod);
         assert_eq!(Pod::lenient(text), pod);
+    }
+
+    #[test]
+    fn an_interface_is_detached_if_the_call_says_so() {
+        assert!(is_detached("IgnoreUnknown=true;K8S_POD_NAME=b;POLYNIC_DETACHED=true"));
+        assert!(!is_detached("K8S_POD_NAME=b;POLYNIC_DETACHED=false") && !is_detached("K8S_POD_NAME=b"));
     }
 
     #[test]

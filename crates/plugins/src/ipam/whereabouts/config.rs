@@ -9,6 +9,7 @@ use polynic_wire::whereabouts::{WhereaboutsRange, WhereaboutsSlice};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::log::{Flat, Options};
 use crate::{Call, ipam};
 
 /// What the plugin is told.
@@ -24,6 +25,12 @@ pub(super) struct Config {
     pub(super) fixed: Vec<Ip>,
     pub(super) routes: Vec<Route>,
     pub(super) dns: Dns,
+}
+
+/// The log file that is asked for. A configuration that cannot be read asks for none.
+pub(super) fn log(call: &Call<'_>, directories: &[&str]) -> Option<Options> {
+    let merged = merged(call, call.conf.ipam()?, directories).ok()?;
+    json::from_map::<Flat>(&merged).ok()?.options()
 }
 
 #[derive(Default, Deserialize)]
@@ -71,14 +78,7 @@ impl Config {
     pub(super) fn read(call: &Call<'_>, directories: &[&str]) -> Result<Self, Error> {
         let own = call.conf.ipam().ok_or_else(|| call.error("IPAM config missing 'ipam' key"))?;
         let load = |e: json::JsonError| Error::internal(format!("failed to load netconf: {e}"));
-        let path = own.get("configuration_path").and_then(Value::as_str).unwrap_or_default();
-        let mut merged = flat_file(call, path, directories)?;
-        // Only the network's own word counts.
-        merged.remove("enable_overlapping_ranges");
-        for (key, value) in own.iter().filter(|(_, value)| !is_empty(value)) {
-            merged.retain(|known, _| !known.eq_ignore_ascii_case(key));
-            merged.insert(key.clone(), value.clone());
-        }
+        let merged = merged(call, own, directories)?;
         let overlapping = merged.get("enable_overlapping_ranges").and_then(Value::as_bool).unwrap_or(true);
         let written: Written = json::from_map(&merged).map_err(load)?;
         if written.kubernetes.kubeconfig.as_os_str().is_empty() {
@@ -98,6 +98,19 @@ impl Config {
             dns: written.dns,
         })
     }
+}
+
+/// The network's own keys over those of the flat file.
+fn merged(call: &Call<'_>, own: &JsonMap, directories: &[&str]) -> Result<JsonMap, Error> {
+    let path = own.get("configuration_path").and_then(Value::as_str).unwrap_or_default();
+    let mut merged = flat_file(call, path, directories)?;
+    // Only the network's own word counts.
+    merged.remove("enable_overlapping_ranges");
+    for (key, value) in own.iter().filter(|(_, value)| !is_empty(value)) {
+        merged.retain(|known, _| !known.eq_ignore_ascii_case(key));
+        merged.insert(key.clone(), value.clone());
+    }
+    Ok(merged)
 }
 
 /// The pod, as `namespace/name`.

@@ -163,3 +163,31 @@ fn del_succeeds_whatever_happens_and_add_and_check_do_not() {
         call(&list, Verb::Status, &ipam(json!({"kubernetes": {"kubeconfig": "/nowhere"}})), "", "1.1.0");
     assert_eq!(status.unwrap_err().code, 50);
 }
+
+#[test]
+fn a_log_file_that_is_asked_for_says_what_calls_did() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("logs/whereabouts.log");
+    let (list, broken) = (List::default(), List { broken: true, ..List::default() });
+    let lines = |level: &str| {
+        let ipam = ipam(json!({"log_file": file, "log_level": level}));
+        add(&list, &ipam, ARGS).unwrap();
+        call(&broken, Verb::Del, &ipam, ARGS, "1.0.0").unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.map(|line| line["msg"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let expected =
+        ["ADD in /run/netns/pod", "ADD succeeded", "DEL in /run/netns/pod", "DEL failed: no answer"];
+    assert_eq!(lines("debug"), expected);
+    assert_eq!(lines("verbose"), ["ADD succeeded", "DEL failed: no answer"]);
+    assert_eq!(lines("error"), ["DEL failed: no answer"]);
+    assert_eq!(lines("panic"), [""; 0]);
+}
+
+#[test]
+fn a_log_that_cannot_be_written_keeps_no_pod_from_its_network() {
+    let ipam = ipam(json!({"log_file": "/proc/nowhere/whereabouts.log", "log_level": "debug"}));
+    assert_eq!(add(&List::default(), &ipam, ARGS).unwrap().ips.len(), 1);
+}

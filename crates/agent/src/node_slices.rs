@@ -1,0 +1,113 @@
+//! `node-slice-controller`: cuts ranges of whereabouts into slices for nodes (spec/whereabouts.md 7). It looks every few seconds: a node
+//! that is new gets its slice before its first pod has an image.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use polynic_cluster::whereabouts::{DEFAULT_NAMESPACE, Sliced, slice};
+
+use crate::command::{CommandError, Environment};
+use crate::compose::{Failure, Part, Stage, Surroundings};
+
+/// The replaced program.
+pub const NAME: &str = "node-slice-controller";
+
+/// Time between two looks.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+const USAGE: &str = "node-slice-controller [-kubeconfig FILE] [-log-level LEVEL]";
+
+/// It has no configuration; whoever wants it names it.
+pub(crate) fn is_configured() -> bool {
+    false
+}
+
+/// Reads the command line. The objects are in the namespace that `WHEREABOUTS_NAMESPACE` names.
+///
+/// # Errors
+/// A word is none of the replaced program's.
+pub(crate) fn part(words: &[String], environment: Environment<'_>) -> Result<Part, CommandError> {
+    let (kubeconfig, log_level) = read(words)?;
+    let namespace = environment("WHEREABOUTS_NAMESPACE").filter(|name| !name.is_empty());
+    let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+    Ok(Part {
+        name: NAME,
+        stage: Stage::First,
+        kubeconfig,
+        log_level,
+        run: Box::new(|surroundings| Box::pin(run(namespace, surroundings))),
+    })
+}
+
+async fn run(namespace: String, surroundings: Surroundings) -> Result<(), Failure> {
+    let client = surroundings.client.ok_or_else(Failure::no_cluster)?;
+    let mut said = Vec::new();
+    loop {
+        match surroundings.shutdown.unless(slice(client.clone(), &namespace)).await {
+            None => return Ok(()),
+            Some(Ok(sliced)) => say(sliced, &mut said),
+            Some(Err(why)) => tracing::warn!(why, "ranges are not cut into slices now"),
+        }
+        if surroundings.shutdown.unless(tokio::time::sleep(INTERVAL)).await.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+/// A problem is said when it comes up, not every few seconds.
+fn say(sliced: Sliced, said: &mut Vec<String>) {
+    for pool in &sliced.changed {
+        tracing::info!(pool, "slices of nodes are written");
+    }
+    for problem in sliced.problems.iter().filter(|problem| !said.contains(problem)) {
+        tracing::warn!(problem, "a range is not cut as asked");
+    }
+    *said = sliced.problems;
+}
+
+fn read(words: &[String]) -> Result<(Option<PathBuf>, String), CommandError> {
+    let (mut kubeconfig, mut log_level) = (None, String::new());
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        let unknown = || CommandError::Argument { argument: word.clone(), usage: USAGE };
+        let flag = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).ok_or_else(unknown)?;
+        let (name, value) = match flag.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (flag, words.next().cloned()),
+        };
+        match (name, value) {
+            ("kubeconfig", Some(value)) => kubeconfig = Some(value.into()),
+            ("log-level", Some(value)) => log_level = value,
+            _ => return Err(unknown()),
+        }
+    }
+    Ok((kubeconfig, log_level))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_understood() {
+        let read = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            read(&words).map_err(|why| why.to_string())
+        };
+        assert_eq!(
+            read(&["-kubeconfig", "/k", "--log-level=debug"]),
+            Ok((Some("/k".into()), "debug".into()))
+        );
+        assert!(read(&["-verbose"]).unwrap_err().contains("-verbose"));
+    }
+
+    #[test]
+    fn a_problem_is_said_once() {
+        let problem = || Sliced { changed: Vec::new(), problems: vec!["lan: no".to_owned()] };
+        let mut said = Vec::new();
+        say(problem(), &mut said);
+        assert_eq!(said, problem().problems);
+        say(Sliced::default(), &mut said);
+        assert_eq!(said, Vec::<String>::new());
+    }
+}

@@ -1,0 +1,3 @@
+//! What developers' tasks share with tests: how what is shipped is packed.
+
+pub mod image;
