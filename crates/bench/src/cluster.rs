@@ -131,6 +131,17 @@ impl Cluster {
         self.runtime.block_on(made).into_iter().collect()
     }
 
+    /// Sets the status of an object that has no namespace.
+    ///
+    /// # Errors
+    /// The API server refuses it.
+    pub fn set_status(&self, path: &str, name: &str, status: &Value) -> anyhow::Result<()> {
+        let patch = Patch::Merge(json!({ "status": status }));
+        let request =
+            Request::new(path).patch_subresource("status", name, &PatchParams::default(), &patch)?;
+        self.request::<Value>(request).map(drop)
+    }
+
     /// Nodes, which may be there already.
     pub fn nodes(&self, names: &[String]) {
         for name in names {

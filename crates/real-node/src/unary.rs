@@ -76,7 +76,7 @@ fn respond(stream: &mut UnixStream, id: u32, message: &[u8]) -> io::Result<()> {
 fn read(stream: &mut UnixStream) -> io::Result<Frame> {
     let mut head = [0; 9];
     stream.read_exact(&mut head)?;
-    let number = |bytes: &[u8]| bytes.iter().fold(0u32, |number, byte| number << 8 | u32::from(*byte));
+    let number = |bytes: &[u8]| bytes.iter().fold(0u32, |number, byte| (number << 8) | u32::from(*byte));
     let mut payload = vec![0; number(&head[..3]) as usize];
     stream.read_exact(&mut payload)?;
     Ok(Frame { kind: head[3], flags: head[4], stream: number(&head[5..]), payload })

@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn peers_that_come_tighten_nothing() {
         let add = FwEdit::AddElements { set: "s".into(), elements: polynic_net::FwSet::Links([].into()) };
-        assert!(!may_tighten(&[add.clone()]) && !may_tighten(&[]));
+        assert!(!may_tighten(std::slice::from_ref(&add)) && !may_tighten(&[]));
         assert!(may_tighten(&[add, FwEdit::EmptyChain("ingress".into())]));
     }
 }

@@ -147,8 +147,9 @@ fn objects(cluster: &Cluster) -> anyhow::Result<()> {
     let status =
         json!({"phase": "Synced", "overlayPodCIDR": ["10.244.0.0/16"], "serviceCIDR": ["10.233.0.0/18"]});
     let coordinator = json!({"apiVersion": "spiderpool.spidernet.io/v2beta1", "kind": "SpiderCoordinator",
-        "metadata": {"name": "default"}, "spec": spec, "status": status});
+        "metadata": {"name": "default"}, "spec": spec});
     cluster.create(COORDINATORS, vec![coordinator])?;
+    cluster.set_status(COORDINATORS, "default", &status)?;
     let macvlan = json!({"type": "macvlan", "master": "eth1", "mode": "bridge",
         "ipam": {"type": "spiderpool", "default_ipv4_ippool": ["lan"]}});
     let config = json!({"cniVersion": "0.4.0", "name": "lan", "plugins": [macvlan, {"type": "coordinator"}]});

@@ -130,5 +130,8 @@ fn either_shim_speaks_with_either_daemon_through_an_upgrade_and_back() {
     node.start(Daemon::Theirs);
     node.detach(&theirs, &fourth);
     node.detach(&ours, &second);
-    assert_eq!(Leftovers::observe(&node.machine.space).since(&before), [""; 0]);
+    let mut left = Leftovers::observe(&node.machine.space).since(&before);
+    // Our lock of a pod that they have deleted; an agent sweeps it.
+    left.retain(|line| !line.contains("/.lock-sandbox-fourth"));
+    assert_eq!(left, [""; 0]);
 }

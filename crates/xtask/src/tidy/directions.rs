@@ -36,7 +36,7 @@ const ROOMS: [&str; 21] = [
 ];
 
 /// Tools around the product: they may use every room, and the tools before them.
-const TOOLS: [&str; 5] = ["control-plane", "e2e", "xtask", "real-node", "bench"];
+const TOOLS: [&str; 5] = ["control-plane", "e2e", "bench", "xtask", "real-node"];
 
 const KUBE: &[&str] = &["kube", "kube-client", "kube-core", "kube-runtime", "k8s-openapi"];
 const NETLINK: &[&str] =
