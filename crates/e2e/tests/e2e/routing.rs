@@ -251,5 +251,5 @@ fn a_virtual_function_is_an_interface_like_any_other() {
 
 #[test]
 fn what_this_kernel_lacks_is_tested_in_one_that_has_it() {
-    run_in_vm(&["routing::a_"]);
+    run_in_vm(&["routing::a_virtual_function"]);
 }
