@@ -2,7 +2,7 @@
 //!
 //! [`Direct`] is the plugin's side: blocking calls, served on one thread of their own. `lane` puts everybody who wants something of one
 //! pool at the same time into one write; `work` is that write; `objects` are the requests. [`collect`] gives back what pods left,
-//! [`mod@slice`] cuts ranges for nodes.
+//! [`slice()`] cuts ranges for nodes.
 //!
 //! No leader is needed. A pool is written only in the version that was read, and with overlap protection an address is another range's
 //! unless its reservation could be created: so processes of the replaced program may write the same objects at the same time.
