@@ -49,14 +49,11 @@ impl Bed {
         }
     }
 
-    /// The configuration of thin mode has taken the other one's place.
+    /// The configuration of thin mode, a list from version 1.0.0 on, has taken the other one's place.
     fn is_thin(&self) {
         for node in &self.cluster.nodes {
-            let file = node.space.outside("/etc/cni/net.d/00-multus.conf");
-            let is_thin = || {
-                let conf: Value = serde_json::from_slice(&std::fs::read(&file).ok()?).unwrap();
-                (conf["type"] == "multus").then_some(())
-            };
+            let exists = |name: &str| node.space.outside("/etc/cni/net.d").join(name).exists();
+            let is_thin = || (exists("00-multus.conflist") && !exists("00-multus.conf")).then_some(());
             wait::until("multus is thin", is_thin, || self.cluster.last_words());
         }
     }
