@@ -10,6 +10,8 @@ mod index;
 mod resolv;
 mod store;
 
+use std::path::Path;
+
 use polynic_cni::{Error, Invocation, Ip, Output, PluginConf, Success, Verb};
 
 use crate::ipam::Ipam;
@@ -38,16 +40,19 @@ impl Ipam for HostLocal {
 }
 
 fn serve(disk: &dyn Disk, context: &Context<'_>, verb: Verb, call: &Call<'_>) -> Result<Output, Error> {
+    let open = |data_dir: &Path| {
+        Store::open(disk, data_dir, call.network(), context.state).map_err(|e| call.error(e))
+    };
+    if matches!(verb, Verb::Del | Verb::Gc) {
+        let mut store = open(&config::data_dir(call).map_err(|e| call.explain(e))?)?;
+        return if verb == Verb::Del { release(call, &mut store) } else { gc(call, &mut store) };
+    }
     let config = Config::read(call).map_err(|e| call.explain(e))?;
-    let store =
-        || Store::open(disk, &config.data_dir, call.network(), context.state).map_err(|e| call.error(e));
     match verb {
-        Verb::Add => add(call, &config, &mut store()?).map(Output::Success),
-        Verb::Del => release(call, &mut store()?),
-        Verb::Check => check(call, &store()?),
-        Verb::Gc => gc(call, &mut store()?),
-        Verb::Status => status(&config, &store()?),
-        Verb::Version => Ok(Output::Empty),
+        Verb::Add => add(call, &config, &mut open(&config.data_dir)?).map(Output::Success),
+        Verb::Check => check(call, &open(&config.data_dir)?),
+        Verb::Status => status(&config, &open(&config.data_dir)?),
+        Verb::Del | Verb::Gc | Verb::Version => Ok(Output::Empty),
     }
 }
 

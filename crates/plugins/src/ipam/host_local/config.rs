@@ -85,14 +85,27 @@ fn invalid(text: impl std::fmt::Display) -> Error {
     Error::internal(text.to_string())
 }
 
+/// Where the addresses of a network are kept: all that it takes to give one back. A runtime may have lost the ranges by then, as some lose what
+/// they were given for ADD.
+pub(super) fn data_dir(call: &Call<'_>) -> Result<PathBuf, Error> {
+    let object = call.conf.ipam().ok_or_else(|| invalid("IPAM config missing 'ipam' key"))?;
+    let ipam: Ipam = polynic_cni::json::from_map(object).map_err(load)?;
+    Ok(ipam.data_dir())
+}
+
+impl Ipam {
+    fn data_dir(&self) -> PathBuf {
+        if self.data_dir.is_empty() { DEFAULT_DATA_DIR.into() } else { PathBuf::from(&self.data_dir) }
+    }
+}
+
 impl Config {
     pub(super) fn read(call: &Call<'_>) -> Result<Self, Error> {
         let object = call.conf.ipam().ok_or_else(|| invalid("IPAM config missing 'ipam' key"))?;
         let ipam: Ipam = polynic_cni::json::from_map(object).map_err(load)?;
-        let path = |text: &str| (!text.is_empty()).then(|| PathBuf::from(text));
         Ok(Self {
-            data_dir: path(&ipam.data_dir).unwrap_or_else(|| DEFAULT_DATA_DIR.into()),
-            resolv_conf: path(&ipam.resolv_conf),
+            data_dir: ipam.data_dir(),
+            resolv_conf: (!ipam.resolv_conf.is_empty()).then(|| PathBuf::from(&ipam.resolv_conf)),
             routes: ipam::routes(object)?,
             requested: requested(call)?,
             sets: sets(call, ipam)?,

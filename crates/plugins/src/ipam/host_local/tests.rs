@@ -279,6 +279,23 @@ fn status_is_50_when_a_set_is_exhausted() {
 }
 
 #[test]
+fn an_address_is_given_back_without_its_ranges() {
+    let bench = Bench::new();
+    let conf = bench.small();
+    bench.add("a", "net1", &conf).unwrap();
+    bench.add("b", "net1", &conf).unwrap();
+    let mut bare = conf.clone();
+    bare["ipam"] = json!({"type": "host-local", "dataDir": conf["ipam"]["dataDir"]});
+    bench.call_conf(Verb::Del, "a", "net1", &bare).unwrap();
+    let held = || bench.files().into_iter().filter(|file| file.starts_with("10.")).count();
+    assert_eq!(held(), 1);
+    bare["cni.dev/valid-attachments"] = json!([]);
+    bench.call_conf(Verb::Gc, "", "", &bare).unwrap();
+    assert_eq!(held(), 0);
+    assert_eq!(bench.call_conf(Verb::Check, "b", "net1", &bare).unwrap_err().msg, "no IP ranges specified");
+}
+
+#[test]
 fn wrong_ranges_are_refused_by_their_texts() {
     let cases = [
         (json!({}), "no IP ranges specified"),
