@@ -147,8 +147,16 @@ fn pods_of_an_isolated_bridge_reach_the_world_and_nobody_else() {
     let prev_c = attached(&node, &c, "br6", &["10.6.0.0/24", "fd00:6::/64"]);
     node.wire().ip("route add 10.0.0.0/8 via 192.168.1.10\nroute add fd00::/16 via fd00:1::10");
     for at in [0, 1] {
-        assert!(reaches(&a.netns, &b.netns, &address(&prev_b, at)));
-        assert!(reaches(&a.netns, &c.netns, &address(&prev_c, at)));
+        assert!(
+            reaches(&a.netns, &b.netns, &address(&prev_b, at)),
+            "another bridge, {at}: {:#?}",
+            node.state().lines()
+        );
+        assert!(
+            reaches(&a.netns, &c.netns, &address(&prev_c, at)),
+            "the same bridge, {at}: {:#?}",
+            node.state().lines()
+        );
     }
     let isolated = json!({"backend": "iptables", "ingressPolicy": "isolated"});
     let calls = [(&a, &prev_a), (&b, &prev_b), (&c, &prev_c)]
