@@ -1,13 +1,13 @@
 //! `ip-reconciler`: gives back what pods left of whereabouts' addresses (spec/whereabouts.md 8). Once a minute, whatever schedule the replaced
 //! program was given: a node that was lost must not hold addresses until half past four in the morning.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use polynic_cluster::whereabouts::{DEFAULT_NAMESPACE, collect};
+use polynic_cluster::whereabouts::collect;
 
 use crate::command::{CommandError, Environment};
 use crate::compose::{Failure, Part, Stage, Surroundings};
+use crate::whereabouts::{self, Arguments};
 
 /// The replaced program.
 pub const NAME: &str = "ip-reconciler";
@@ -22,20 +22,13 @@ pub(crate) fn is_configured() -> bool {
     false
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Arguments {
-    kubeconfig: Option<PathBuf>,
-    log_level: String,
-}
-
 /// Reads the command line. The objects are in the namespace that `WHEREABOUTS_NAMESPACE` names.
 ///
 /// # Errors
 /// A word is none of the replaced program's.
 pub(crate) fn part(words: &[String], environment: Environment<'_>) -> Result<Part, CommandError> {
-    let arguments = Arguments::read(words)?;
-    let namespace = environment("WHEREABOUTS_NAMESPACE").filter(|name| !name.is_empty());
-    let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+    let arguments = read(words)?;
+    let namespace = whereabouts::namespace(environment);
     Ok(Part {
         name: NAME,
         stage: Stage::First,
@@ -63,27 +56,9 @@ async fn run(namespace: String, surroundings: Surroundings) -> Result<(), Failur
     }
 }
 
-impl Arguments {
-    fn read(words: &[String]) -> Result<Self, CommandError> {
-        let mut read = Self::default();
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            let unknown = || CommandError::Argument { argument: word.clone(), usage: USAGE };
-            let flag = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).ok_or_else(unknown)?;
-            let (name, value) = match flag.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (flag, words.next().cloned()),
-            };
-            match (name, value) {
-                ("kubeconfig", Some(value)) => read.kubeconfig = Some(value.into()),
-                ("log-level", Some(value)) => read.log_level = value,
-                // Each request has its own limit.
-                ("timeout", Some(_)) => {}
-                _ => return Err(unknown()),
-            }
-        }
-        Ok(read)
-    }
+fn read(words: &[String]) -> Result<Arguments, CommandError> {
+    // Each request has its own limit.
+    Arguments::read(words, USAGE, &["timeout"])
 }
 
 #[cfg(test)]
@@ -94,7 +69,7 @@ mod tests {
     fn the_replaced_programs_command_line_is_understood() {
         let read = |words: &[&str]| {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-            Arguments::read(&words).map_err(|why| why.to_string())
+            read(&words).map_err(|why| why.to_string())
         };
         let expected = Arguments { kubeconfig: Some("/k".into()), log_level: "debug".into() };
         assert_eq!(read(&["-kubeconfig", "/k", "--log-level=debug", "-timeout", "30"]), Ok(expected));

@@ -20,5 +20,6 @@ pub mod flannel;
 pub mod ip_reconciler;
 pub mod node_slices;
 pub mod policy;
+mod whereabouts;
 
 pub use compose::{Failure, Part, Surroundings};

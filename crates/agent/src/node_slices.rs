@@ -1,13 +1,13 @@
 //! `node-slice-controller`: cuts ranges of whereabouts into slices for nodes (spec/whereabouts.md 7). It looks every few seconds: a node
 //! that is new gets its slice before its first pod has an image.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use polynic_cluster::whereabouts::{DEFAULT_NAMESPACE, Sliced, slice};
+use polynic_cluster::whereabouts::{Sliced, slice};
 
 use crate::command::{CommandError, Environment};
 use crate::compose::{Failure, Part, Stage, Surroundings};
+use crate::whereabouts::{self, Arguments};
 
 /// The replaced program.
 pub const NAME: &str = "node-slice-controller";
@@ -27,14 +27,13 @@ pub(crate) fn is_configured() -> bool {
 /// # Errors
 /// A word is none of the replaced program's.
 pub(crate) fn part(words: &[String], environment: Environment<'_>) -> Result<Part, CommandError> {
-    let (kubeconfig, log_level) = read(words)?;
-    let namespace = environment("WHEREABOUTS_NAMESPACE").filter(|name| !name.is_empty());
-    let namespace = namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+    let arguments = read(words)?;
+    let namespace = whereabouts::namespace(environment);
     Ok(Part {
         name: NAME,
         stage: Stage::First,
-        kubeconfig,
-        log_level,
+        kubeconfig: arguments.kubeconfig,
+        log_level: arguments.log_level,
         run: Box::new(|surroundings| Box::pin(run(namespace, surroundings))),
     })
 }
@@ -65,23 +64,8 @@ fn say(sliced: Sliced, said: &mut Vec<String>) {
     *said = sliced.problems;
 }
 
-fn read(words: &[String]) -> Result<(Option<PathBuf>, String), CommandError> {
-    let (mut kubeconfig, mut log_level) = (None, String::new());
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        let unknown = || CommandError::Argument { argument: word.clone(), usage: USAGE };
-        let flag = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).ok_or_else(unknown)?;
-        let (name, value) = match flag.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (flag, words.next().cloned()),
-        };
-        match (name, value) {
-            ("kubeconfig", Some(value)) => kubeconfig = Some(value.into()),
-            ("log-level", Some(value)) => log_level = value,
-            _ => return Err(unknown()),
-        }
-    }
-    Ok((kubeconfig, log_level))
+fn read(words: &[String]) -> Result<Arguments, CommandError> {
+    Arguments::read(words, USAGE, &[])
 }
 
 #[cfg(test)]
@@ -94,10 +78,8 @@ mod tests {
             let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
             read(&words).map_err(|why| why.to_string())
         };
-        assert_eq!(
-            read(&["-kubeconfig", "/k", "--log-level=debug"]),
-            Ok((Some("/k".into()), "debug".into()))
-        );
+        let expected = Arguments { kubeconfig: Some("/k".into()), log_level: "debug".into() };
+        assert_eq!(read(&["-kubeconfig", "/k", "--log-level=debug"]), Ok(expected));
         assert!(read(&["-verbose"]).unwrap_err().contains("-verbose"));
     }
 

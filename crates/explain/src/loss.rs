@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use polynic_net::Mac;
-use polynic_net::stack::FibKind;
+use polynic_net::stack::{FibKind, Stack};
 
 use crate::firewall::Place;
 use crate::flow::Flow;
 use crate::lookup::Verdict;
 use crate::policy;
 use crate::reverse_path::{ReversePath, mode};
-use crate::scene::Scene;
+use crate::scene::{Scene, Site};
 
 /// A packet is lost in a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,22 +135,7 @@ impl Loss {
             }
             Cause::StrangeSource(ip) => format!("{name} has no address {ip} to send from"),
             Cause::LinkDown(index) => format!("{name}: {} is down or gone", link(index)),
-            Cause::ReversePath { link: index, source, check } => {
-                let source = source.map(|ip| ip.to_string()).unwrap_or_default();
-                let how = match check {
-                    ReversePath::OtherLink(links) => {
-                        let names: Vec<String> = links.iter().map(link).collect();
-                        format!("the way back is by {}", names.join(" or "))
-                    }
-                    ReversePath::OwnSource => "that is an address of its own".to_owned(),
-                    _ => "there is no way back".to_owned(),
-                };
-                let mode = mode(stack, *index);
-                format!(
-                    "{name} does not believe that {source} is behind {}: {how} (rp_filter {mode})",
-                    link(index)
-                )
-            }
+            Cause::ReversePath { link, source, check } => disbelief(site, (*link, *source), check),
             Cause::NotForwarding { link: index, dst } => {
                 format!("{name} got a packet for {dst} by {} and forwards nothing", link(index))
             }
@@ -236,17 +221,38 @@ impl Loss {
                 "see whether what keeps the tunnel runs (flanneld), or bridge fdb append {mac} dev {} dst HOST",
                 link(index)
             ),
-            Cause::Firewall { place, .. } if policy::isolating(stack, place).is_some() => {
-                "allow it in one of these policies, or in another one about this pod and network".to_owned()
-            }
-            Cause::Firewall { place, .. } => match place.handle {
-                Some(handle) => format!(
-                    "change the policy that made the rule, or remove it: nft delete rule {} {} handle {handle}",
-                    place.table, place.chain
-                ),
-                None => format!("add a rule to {} {} that accepts it", place.table, place.chain),
-            },
+            Cause::Firewall { place, .. } => accept(stack, place),
             Cause::Loop => "look for two routes that point at each other".to_owned(),
         }
+    }
+}
+
+/// Why the reverse path filter drops a packet from `source` that came by `link`.
+fn disbelief(site: &Site, (link, source): (u32, Option<IpAddr>), check: &ReversePath) -> String {
+    let (name, stack) = (&site.name, &site.stack);
+    let source = source.map(|ip| ip.to_string()).unwrap_or_default();
+    let how = match check {
+        ReversePath::OtherLink(links) => {
+            let names: Vec<String> = links.iter().map(|link| stack.name_of(*link)).collect();
+            format!("the way back is by {}", names.join(" or "))
+        }
+        ReversePath::OwnSource => "that is an address of its own".to_owned(),
+        _ => "there is no way back".to_owned(),
+    };
+    let (mode, link) = (mode(stack, link), stack.name_of(link));
+    format!("{name} does not believe that {source} is behind {link}: {how} (rp_filter {mode})")
+}
+
+/// What helps against a firewall.
+fn accept(stack: &Stack, place: &Place) -> String {
+    if policy::isolating(stack, place).is_some() {
+        return "allow it in one of these policies, or in another one about this pod and network".to_owned();
+    }
+    match place.handle {
+        Some(handle) => format!(
+            "change the policy that made the rule, or remove it: nft delete rule {} {} handle {handle}",
+            place.table, place.chain
+        ),
+        None => format!("add a rule to {} {} that accepts it", place.table, place.chain),
     }
 }

@@ -54,11 +54,7 @@ fn not_one_packet_passes_from_the_moment_the_link_is_there() {
 #[test]
 fn edits_of_policies_labels_and_pods_take_effect() {
     let Some(lan) = Lan::new(3) else { return };
-    let world = World::new();
-    for number in 1..=3 {
-        world.pod(number);
-        world.attached(number);
-    }
+    let world = World::with_pods(3);
     let service = world.service();
     service.protect(&lan, 1).unwrap();
     assert!(!has_table(&lan, 1) && lan.udp(2, 1, "10.60.0.1:5000"));
@@ -151,11 +147,7 @@ fn a_failed_add_leaves_no_table_and_a_pod_that_is_not_there_is_an_error() {
 #[test]
 fn connections_that_a_changed_policy_forbids_are_cut_and_no_others() {
     let Some(lan) = Lan::new(3) else { return };
-    let world = World::new();
-    for number in 1..=3 {
-        world.pod(number);
-        world.attached(number);
-    }
+    let world = World::with_pods(3);
     let service = world.service();
     service.protect(&lan, 1).unwrap();
     let both = json!({"podSelector": {"matchLabels": {"number": "1"}}, "ingress": [{"from": [

@@ -34,6 +34,16 @@ pub struct World {
 }
 
 impl World {
+    /// The same with this many pods, attached to the network.
+    pub fn with_pods(count: usize) -> Self {
+        let world = Self::new();
+        for number in 1..=count {
+            world.pod(number);
+            world.attached(number);
+        }
+        world
+    }
+
     /// A cluster with the kind and the namespace `shop`.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();

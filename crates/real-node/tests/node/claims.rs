@@ -6,15 +6,14 @@ use polynic_real_node::{Cluster, IMAGE, Leftovers, Node, serve_claims, wait};
 use serde_json::{Value, json};
 
 use crate::cluster::{NADS, PODS, rows};
+use crate::devices::{RESOURCE, describe_devices, network};
 
 const DRIVER: &str = "nics.example.com";
-const RESOURCE: &str = "example.com/nic";
 const CLASSES: &str = "/apis/resource.k8s.io/v1/deviceclasses";
 const SLICES: &str = "/apis/resource.k8s.io/v1/resourceslices";
 const TEMPLATES: &str = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaimtemplates";
 const CLAIMS: &str = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
 /// Without /var/run: from outside, that link leads to the host.
-const DEVINFO: &str = "/run/k8s.cni.cncf.io/devinfo/dp";
 
 #[test]
 fn claimed_devices_and_static_pods_are_attached() {
@@ -64,13 +63,7 @@ fn claimed_devices_and_static_pods_are_attached() {
 fn give_devices(cluster: &Cluster, node: &Node) -> Leftovers {
     serve_claims(&node.space, DRIVER);
     cluster.api.create(SLICES, &slice(node.name()));
-    let directory = node.space.outside(DEVINFO);
-    fs::create_dir_all(&directory).unwrap();
-    for id in ["nic-0", "nic-1"] {
-        let info = json!({"type": "pci", "version": "1.1.0", "pci": {"pci-address": id}});
-        let file = format!("{}-{id}-device.json", RESOURCE.replace('/', "-"));
-        fs::write(directory.join(file), info.to_string()).unwrap();
-    }
+    describe_devices(node);
     Leftovers::observe(&node.space)
 }
 
@@ -89,14 +82,6 @@ fn template() -> Value {
     let request = json!({"name": "nics", "exactly": {"deviceClassName": "nic", "allocationMode": "ExactCount", "count": 2}});
     json!({"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaimTemplate", "metadata": {"name": "two"},
            "spec": {"spec": {"devices": {"requests": [request]}}}})
-}
-
-fn network() -> Value {
-    let config = json!({"cniVersion": "1.0.0", "type": "macvlan", "master": "eth0",
-                        "capabilities": {"deviceID": true, "CNIDeviceInfoFile": true}});
-    json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
-           "metadata": {"name": "nic", "annotations": {"k8s.v1.cni.cncf.io/resourceName": RESOURCE}},
-           "spec": {"config": config.to_string()}})
 }
 
 fn pod(node: &str) -> Value {

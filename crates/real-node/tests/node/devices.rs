@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::{NADS, NODES, PODS, rows};
 
-const RESOURCE: &str = "example.com/nic";
+pub(crate) const RESOURCE: &str = "example.com/nic";
 /// Without /var/run: from outside, that link leads to the host.
 const DEVINFO: &str = "/run/k8s.cni.cncf.io/devinfo/dp";
 
@@ -42,6 +42,12 @@ fn each_network_takes_one_of_the_devices_that_kubelet_allocated() {
 /// A device plugin, and what it writes about its devices.
 fn give_devices(node: &Node) -> Leftovers {
     offer_devices(&node.space, RESOURCE, &["nic-1", "nic-0"]);
+    describe_devices(node);
+    Leftovers::observe(&node.space)
+}
+
+/// What a device plugin or a driver writes about its devices.
+pub(crate) fn describe_devices(node: &Node) {
     let directory = node.space.outside(DEVINFO);
     fs::create_dir_all(&directory).unwrap();
     for id in ["nic-0", "nic-1"] {
@@ -49,10 +55,10 @@ fn give_devices(node: &Node) -> Leftovers {
         let file = format!("{}-{id}-device.json", RESOURCE.replace('/', "-"));
         fs::write(directory.join(file), info.to_string()).unwrap();
     }
-    Leftovers::observe(&node.space)
 }
 
-fn network() -> Value {
+/// A network whose interfaces each take a device of the resource.
+pub(crate) fn network() -> Value {
     let config = json!({"cniVersion": "1.0.0", "type": "macvlan", "master": "eth0",
                         "capabilities": {"deviceID": true, "CNIDeviceInfoFile": true}});
     json!({"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
