@@ -34,7 +34,7 @@ pub struct Host {
 /// Calls plugins by type: built-in ones in this process, others as executables.
 pub struct Registry {
     host: Host,
-    foreign: Box<dyn Delegate>,
+    foreign: Exec,
 }
 
 #[derive(Clone, Copy)]
@@ -84,12 +84,7 @@ pub fn types() -> impl Iterator<Item = &'static str> {
 impl Registry {
     /// A registry for a process.
     pub fn new(host: Host) -> Self {
-        Self::with_foreign(host, Box::new(Exec::default()))
-    }
-
-    /// The same with another way to call what is not built in.
-    pub fn with_foreign(host: Host, foreign: Box<dyn Delegate>) -> Self {
-        Self { host, foreign }
+        Self { host, foreign: Exec::default() }
     }
 
     /// The built-in plugin of a type, as the executable of that name runs it.
