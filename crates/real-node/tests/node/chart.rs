@@ -15,9 +15,13 @@ const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitio
 const WEBHOOKS: [&str; 2] = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"];
 const ROLES: &str = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
 
-/// The settings of the guides; the default network is that of the nodes.
-const SETTINGS: [&str; 3] =
-    ["coordinator.mode=overlay", "plugins.installCNI=true", "multus.multusCNI.defaultCniCRName=pod-fabric"];
+/// The settings of the guides; the default network is that of the nodes. One is for a plugin of another project.
+const SETTINGS: [&str; 4] = [
+    "coordinator.mode=overlay",
+    "plugins.installCNI=true",
+    "multus.multusCNI.defaultCniCRName=pod-fabric",
+    "plugins.installOvsCNI=true",
+];
 
 #[test]
 fn helm_installs_the_chart_which_gives_pods_addresses_of_pools_and_takes_it_off_again() {
@@ -27,9 +31,10 @@ fn helm_installs_the_chart_which_gives_pods_addresses_of_pools_and_takes_it_off_
     let chart = Helm::chart("polynic");
     let run = |verb: &str, more: &[&str]| {
         let with_chart = [verb, "spiderpool", &chart, "--namespace", "kube-system"];
-        bed.cluster.helm(&helm, &[&with_chart, more].concat());
+        bed.cluster.helm(&helm, &[&with_chart, more].concat())
     };
-    run("install", &SETTINGS.map(|setting| ["--set", setting]).concat());
+    let said = run("install", &SETTINGS.map(|setting| ["--set", setting]).concat());
+    assert!(said.contains("plugins.installOvsCNI: the plugin ovs is another project's"), "{said}");
     settled(&bed);
     bed.multus_is_loaded();
     bed.cluster.settled(JOBS, "spiderpool-init");
