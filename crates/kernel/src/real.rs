@@ -5,6 +5,7 @@ mod attr;
 mod bond;
 mod create;
 mod delete;
+mod destination;
 mod facts;
 mod flows;
 mod forwarding;

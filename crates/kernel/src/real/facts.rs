@@ -16,7 +16,7 @@ const ADDRESS_HEADER: usize = 8;
 /// Fixed part of a route message (`struct rtmsg`) and of a rule message (`struct fib_rule_hdr`).
 const ROUTE_HEADER: usize = 12;
 /// Fixed part of a neighbour message (`struct ndmsg`).
-const NEIGHBOUR_HEADER: usize = 12;
+pub(super) const NEIGHBOUR_HEADER: usize = 12;
 
 /// Attribute numbers of include/uapi/linux/if_link.h.
 mod ifla {
@@ -293,6 +293,11 @@ mod fra {
         [DST, SRC, IIFNAME, PRIORITY, FWMARK, TABLE, FWMASK, PROTOCOL, SUPPRESS_IFGROUP, SUPPRESS_PREFIXLEN];
     pub const TO_TABLE: u8 = 1;
     pub const INVERT: u32 = 2;
+}
+
+/// The priority of any rule; the kernel says nothing of 0.
+pub(super) fn rule_priority(payload: &[u8]) -> u32 {
+    Attrs::after(payload, ROUTE_HEADER).get(fra::PRIORITY).and_then(attrs::u32).unwrap_or_default()
 }
 
 /// A rule, if it is one that [`Rule`] can express: other selectors make it another rule, which must not be taken for this.

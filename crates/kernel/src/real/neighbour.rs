@@ -35,10 +35,10 @@ impl Space {
     fn create_neighbour(&mut self, neighbour: &Neighbour) -> Result<(), Fault> {
         match self.set_neighbour(neighbour, NLM_F_CREATE | NLM_F_EXCL) {
             Err(fault) if fault.is(Errno::EEXIST) => {
-                let permanent = self.neighbours()?;
-                match permanent.iter().any(|n| n.link == neighbour.link && n.ip == neighbour.ip) {
-                    true => Err(fault),
-                    false => self.set_neighbour(neighbour, NLM_F_CREATE | NLM_F_REPLACE),
+                let link = self.index(&neighbour.link)?;
+                match self.neighbour_at(link, neighbour.ip)? {
+                    Some(_) => Err(fault),
+                    None => self.set_neighbour(neighbour, NLM_F_CREATE | NLM_F_REPLACE),
                 }
             }
             outcome => outcome,

@@ -1,6 +1,6 @@
 //! Looking at what is asked for, and at nothing else.
 
-use polynic_net::{IfName, LinkFact, LinkNeed, NsFacts, NsNeeds};
+use polynic_net::{LinkFact, LinkNeed, NsFacts, NsNeeds};
 
 use super::legacy;
 use super::space::Space;
@@ -9,12 +9,15 @@ use crate::{Errno, nft};
 
 impl Space {
     pub(super) fn observe(&mut self, needs: &NsNeeds) -> Result<NsFacts, Fault> {
-        let mut facts = NsFacts { links: self.links_needed(&needs.links)?, ..NsFacts::default() };
+        let mut facts = NsFacts { links: self.links_needed(needs)?, ..NsFacts::default() };
         if needs.all_addresses {
             facts.addresses = self.all_addresses()?;
         } else {
             for link in &needs.addresses {
                 facts.addresses.extend(self.addresses(link)?);
+            }
+            for family in &needs.global_addresses {
+                facts.addresses.extend(self.global_addresses(*family)?);
             }
         }
         for link in &needs.vfs {
@@ -23,14 +26,9 @@ impl Space {
         for to in &needs.sources {
             facts.sources.extend(self.source_towards(*to)?.map(|from| (*to, from)));
         }
-        if needs.routes {
-            facts.routes = self.routes()?;
-        }
+        self.observe_routes(needs, &mut facts)?;
         if needs.rules {
             facts.rules = self.rules()?;
-        }
-        if needs.neighbours {
-            facts.neighbours = self.neighbours()?;
         }
         for link in &needs.forwarding {
             facts.forwarding.extend(self.forwarding(link)?);
@@ -53,22 +51,45 @@ impl Space {
         Ok(facts)
     }
 
-    fn links_needed(&mut self, need: &LinkNeed) -> Result<Vec<LinkFact>, Fault> {
-        match need {
-            LinkNeed::All => self.links(),
-            LinkNeed::Named(names) => self.links_named(names),
+    /// Routes and neighbours: all, or those in question.
+    fn observe_routes(&mut self, needs: &NsNeeds, facts: &mut NsFacts) -> Result<(), Fault> {
+        self.destinations(&needs.destinations, facts)?;
+        for link in &needs.routes_on {
+            facts.routes.extend(self.routes_on(link)?);
         }
-    }
-
-    fn links_named(&mut self, names: &[IfName]) -> Result<Vec<LinkFact>, Fault> {
-        let mut found = Vec::new();
-        for name in names {
-            match self.link(name) {
-                Ok(link) => found.push(link),
-                Err(fault) if fault.is(Errno::ENODEV) => {}
-                Err(fault) => return Err(fault),
+        for (link, ip) in &needs.neighbours_of {
+            if let Some(index) = present(self.index(link))? {
+                facts.neighbours.extend(self.neighbour_at(index, *ip)?);
             }
         }
+        if needs.routes {
+            facts.routes = self.routes()?;
+        }
+        if needs.neighbours {
+            facts.neighbours = self.neighbours()?;
+        }
+        Ok(())
+    }
+
+    fn links_needed(&mut self, needs: &NsNeeds) -> Result<Vec<LinkFact>, Fault> {
+        let LinkNeed::Named(names) = &needs.links else { return self.links() };
+        let mut found = Vec::new();
+        for name in names {
+            found.extend(present(self.link(name))?);
+        }
+        for index in &needs.links_at {
+            let link = present(self.link_by_index(*index))?;
+            found.extend(link.filter(|link| found.iter().all(|known| known.index != link.index)));
+        }
         Ok(found)
+    }
+}
+
+/// Nothing for a link that is not there.
+fn present<T>(asked: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match asked {
+        Ok(found) => Ok(Some(found)),
+        Err(fault) if fault.is(Errno::ENODEV) => Ok(None),
+        Err(fault) => Err(fault),
     }
 }

@@ -20,7 +20,7 @@ use crate::netlink::{Fault, Socket};
 const ASK_ONE_BY_ONE: usize = 8;
 
 /// How the kernel says that it knows no way to a destination.
-const NO_WAY: [Errno; 5] =
+pub(super) const NO_WAY: [Errno; 5] =
     [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::ESRCH, Errno::EINVAL, Errno::EACCES];
 
 impl Space {
@@ -72,7 +72,11 @@ impl Space {
             message.header.address_family = family;
             found.extend(self.route.dump(RouteNetlinkMessage::GetRoute(message), facts::routes)?);
         }
-        let found: Vec<_> = found.into_iter().flatten().filter(|r| r.route.table != TABLE_LOCAL).collect();
+        self.named(found.into_iter().flatten().filter(|r| r.route.table != TABLE_LOCAL).collect())
+    }
+
+    /// Routes with the names of their links.
+    pub(super) fn named(&mut self, found: Vec<RawRoute>) -> Result<Vec<Route>, Fault> {
         let names = self.names(found.iter().filter_map(|r| r.index))?;
         Ok(found.into_iter().filter_map(|raw| with_name(raw, &names)).collect())
     }

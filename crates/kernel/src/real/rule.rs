@@ -1,10 +1,11 @@
 //! Policy routing rules.
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use polynic_net::{Diff, Rule};
+use polynic_net::{Diff, Family, Rule};
 
+use super::destination::Seen;
 use super::route::family;
 use super::space::Space;
 use super::{Wanted, facts, wanted};
@@ -33,13 +34,19 @@ impl Space {
 
     /// The rules of both families that look into a table.
     pub(super) fn rules(&mut self) -> Result<Vec<Rule>, Fault> {
-        let mut found = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut message = RuleMessage::default();
-            message.header.family = family;
-            found.extend(self.route.dump(RouteNetlinkMessage::GetRule(message), facts::rule)?);
-        }
-        Ok(found)
+        let mut found = self.rules_of(Family::V4)?;
+        found.extend(self.rules_of(Family::V6)?);
+        Ok(found.into_iter().filter_map(|seen| seen.rule).collect())
+    }
+
+    /// All rules of a family.
+    pub(super) fn rules_of(&mut self, of: Family) -> Result<Vec<Seen>, Fault> {
+        let mut message = RuleMessage::default();
+        message.header.family = family(of);
+        let read = |payload: &[u8]| {
+            Some(Seen { priority: facts::rule_priority(payload), rule: facts::rule(payload) })
+        };
+        self.route.dump(RouteNetlinkMessage::GetRule(message), read)
     }
 }
 
