@@ -15,6 +15,7 @@ mod events;
 mod http;
 mod live;
 mod objects;
+mod retired;
 mod sandboxes;
 mod service;
 mod watch;

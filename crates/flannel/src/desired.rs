@@ -8,6 +8,7 @@ use polynic_net::{
     Route, RouteKind, Vxlan,
 };
 
+use crate::iptables::{self, InForward};
 use crate::rules::{self, RuleOptions};
 use crate::{Backend, Endpoint, External, Keys, Lease, NetConf, Own, PerFamily, VxlanConf};
 
@@ -22,6 +23,8 @@ pub struct Desired {
     pub routes: Vec<Route>,
     /// Objects of the firewall, in order.
     pub firewall: Vec<FwObject>,
+    /// Rules in iptables' own chain.
+    pub in_forward: InForward,
     /// What pods' interfaces can carry, in bytes.
     pub mtu: u32,
     /// What is wrong with single peers.
@@ -100,6 +103,7 @@ impl Wish<'_> {
     pub fn desired(&self, facts: &NsFacts) -> Desired {
         let mut desired = Desired {
             firewall: rules::wanted(self.keys, self.conf, &self.own.subnets, self.rules),
+            in_forward: iptables::wanted(self.keys, self.conf, self.rules),
             mtu: self.external.mtu,
             ..Desired::default()
         };

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 use polynic_net::{Change, FwObject, FwTable, IfName, NsFacts, NsNeeds, Place, Route, SysctlKey, TABLE_MAIN};
 
-use crate::{Backend, Desired, NetConf, desired};
+use crate::{Backend, Desired, NetConf, desired, iptables};
 pub use device::ForeignDevice;
 
 /// Changes that make sense only together: the first that fails ends its group, and no other.
@@ -114,6 +114,9 @@ pub fn needs(conf: &NetConf, tables: &[FwTable], needs: &mut NsNeeds) {
         needs.sysctl(SysctlKey::conf("ipv6", &name, "accept_ra"));
     }
     needs.firewall.extend(tables.iter().cloned());
+    if !tables.is_empty() {
+        needs.firewall.extend(iptables::tables(conf));
+    }
 }
 
 /// Compares. `memory` is what this instance made before, `tables` those of the firewall that were looked at and are its own.
@@ -139,6 +142,7 @@ pub fn changes(
     let rules: Vec<FwObject> =
         desired.firewall.iter().filter(|o| tables.contains(o.table())).cloned().collect();
     changes.firewall = firewall::compare(&rules, &facts.firewall, tables);
+    changes.firewall.extend(desired.in_forward.changes(&facts.firewall));
     Ok(changes)
 }
 

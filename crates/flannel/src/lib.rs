@@ -10,6 +10,7 @@ pub mod desired;
 pub mod diff;
 mod family;
 mod interface;
+mod iptables;
 mod keys;
 mod lease;
 mod net_conf;

@@ -13,6 +13,8 @@ pub struct NetConf {
     pub networks: PerFamily<IpNet>,
     /// How packets get to other nodes.
     pub backend: Backend,
+    /// `EnableNFTables`: nobody wants iptables' chains. Our rules are nf_tables' either way.
+    pub without_iptables: bool,
     /// What is worth a warning.
     pub warnings: Vec<String>,
 }
@@ -146,7 +148,8 @@ impl NetConf {
                 Backend::Vxlan(VxlanConf::default())
             }
         };
-        Ok(Self { networks, backend, warnings })
+        let without_iptables = keys.bool("EnableNFTables")?.unwrap_or(false);
+        Ok(Self { networks, backend, without_iptables, warnings })
     }
 }
 

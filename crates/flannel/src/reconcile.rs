@@ -5,6 +5,7 @@ use polynic_net::{Entropy, Facts, Family, FwObject, FwTable, Mac, Needs};
 
 use crate::desired::{Desired, Wish};
 use crate::diff::{self, Changes, ForeignDevice, Memory};
+use crate::iptables;
 use crate::rules::{self, RuleOptions};
 use crate::{
     Announcement, Backend, External, InterfaceError, Keys, Lease, NetConf, Own, PerFamily, Selection,
@@ -40,6 +41,8 @@ pub struct Instance {
     passes: usize,
     /// The rules that were put in place last.
     rules: Option<Vec<FwObject>>,
+    /// What an upstream daemon left with iptables is gone.
+    is_cleared: bool,
     /// Routes without a tunnel that were made.
     pub memory: Memory,
 }
@@ -82,7 +85,8 @@ pub enum PassError {
 impl Instance {
     /// An instance that has seen nothing yet. `memory` is what an earlier process of it made.
     pub fn new(settings: Settings, memory: Memory) -> Self {
-        Self { settings, external: None, vteps: PerFamily::default(), passes: 0, rules: None, memory }
+        let vteps = PerFamily::default();
+        Self { settings, external: None, vteps, passes: 0, rules: None, is_cleared: false, memory }
     }
 
     /// Its settings.
@@ -114,12 +118,31 @@ impl Instance {
             made += carry_out(kernel, &changes, &mut problems);
             self.rules = problems.is_empty().then(|| desired.firewall.clone());
             if changes.is_empty() || look == LOOKS || !problems.is_empty() {
+                made += self.clear_upstreams(kernel, &mut problems);
                 self.memory = diff::memory(&desired);
                 problems.extend(desired.problems.iter().cloned());
                 return Ok(self.outcome(&desired, made, problems));
             }
         }
         unreachable!("the last look ends the loop")
+    }
+
+    /// Once, after the own rules are in place. Instances with a prefix of their own may stand beside an upstream daemon, whose chains
+    /// have one name whatever its prefix.
+    fn clear_upstreams(&mut self, kernel: &mut dyn Kernel, problems: &mut Vec<String>) -> usize {
+        if self.is_cleared || !problems.is_empty() || self.settings.keys.instance().is_some() {
+            return 0;
+        }
+        match iptables::clear_upstreams(kernel, &self.settings.conf) {
+            Ok(count) => {
+                self.is_cleared = true;
+                count
+            }
+            Err(why) => {
+                problems.push(format!("rules of an upstream daemon: {why}"));
+                0
+            }
+        }
     }
 
     /// Looks, and says what would change.

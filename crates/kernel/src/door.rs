@@ -38,6 +38,18 @@ pub trait Kernel: Send {
     /// The names of what is in a table; nothing if there is no such table.
     fn inventory(&mut self, place: Place, table: &FwTable) -> Result<Option<FwInventory>, KernelError>;
 
+    /// Removes chains of a table that are meant by their names, with their rules and those of other chains that lead to them, as one atomic batch;
+    /// answers how many. Base chains stay. For what a replaced program left.
+    ///
+    /// # Errors
+    /// The table cannot be read, or the kernel refuses; nothing is changed then.
+    fn remove_chains(
+        &mut self,
+        place: Place,
+        table: &FwTable,
+        is_meant: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<usize, KernelError>;
+
     /// Forgets the tracked connections of a place that are meant, so that the next packet of each is judged as a first one; answers how many.
     /// Without connection tracking there are none.
     ///

@@ -31,6 +31,7 @@ mod traffic;
 mod world;
 mod zone;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -237,6 +238,27 @@ impl Kernel for FakeKernel {
         let what = || format!("read table {} in {place}", table.name);
         let space = world.space_at(self.pod, place).map_err(|refusal| refusal.explain(what()))?;
         Ok(world.space(space).and_then(|space| space.rulesets.inventory(table)))
+    }
+
+    fn remove_chains(
+        &mut self,
+        place: Place,
+        table: &FwTable,
+        is_meant: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<usize, KernelError> {
+        let there = self.inventory(place, table)?.unwrap_or_default();
+        let chains = there.chains.into_iter().filter(|(_, base)| base.is_none()).map(|(name, _)| name);
+        let names: BTreeSet<String> = chains.filter(|name| is_meant(name)).collect();
+        if names.is_empty() {
+            return Ok(0);
+        }
+        let what = || format!("remove chains of table {} in {place}", table.name);
+        self.operate(&what, |world| {
+            let space = world.space_at(self.pod, place)?;
+            world.space_mut(space)?.rulesets.remove_chains(table, &names);
+            Ok(())
+        })?;
+        Ok(names.len())
     }
 
     /// Nobody sends packets here, so nothing is tracked.

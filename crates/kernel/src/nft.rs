@@ -1,6 +1,7 @@
 //! nf_tables by netlink: every call is one batch, which the kernel carries out whole or not at all.
 
 mod batch;
+mod chains;
 mod comment;
 mod expr;
 mod list;
@@ -14,6 +15,7 @@ use polynic_net::{Change, Diff, FwObject, Object};
 use crate::Errno;
 use crate::netlink::{Fault, Socket};
 use batch::Batch;
+pub(crate) use chains::remove as remove_chains;
 pub(crate) use list::list;
 pub(crate) use read::{inventory, observe};
 pub(crate) use table::edit;

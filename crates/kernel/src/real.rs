@@ -216,6 +216,18 @@ impl Kernel for RealKernel {
         nft::inventory(socket, table).map_err(|f| f.about(what()))
     }
 
+    fn remove_chains(
+        &mut self,
+        place: Place,
+        table: &FwTable,
+        is_meant: &mut dyn FnMut(&str) -> bool,
+    ) -> Result<usize, KernelError> {
+        let what = || format!("remove chains of table {} in {place}", table.name);
+        let space = self.space(place).map_err(|m| Failure::from(m).about(what()))?;
+        let socket = space.firewall().map_err(|f| f.about(what()))?;
+        nft::remove_chains(socket, table, is_meant).map_err(|refusal| refusal.fault.about(what()))
+    }
+
     fn forget_connections(
         &mut self,
         place: Place,

@@ -229,17 +229,13 @@ impl Index {
         let Some(pod) = self.pods.get(key).filter(|pod| pod.selects_networks) else {
             return Rendered::default();
         };
-        let interfaces = self.interfaces(key, pod);
+        let mut interfaces = Interfaces { all: self.interfaces(key, pod), last: None };
         let of_namespace = PolicyKey::new(&key.namespace, "");
         let mut concerned = Vec::new();
         for (_, held) in
             self.policies.range_mut(of_namespace..).take_while(|(k, _)| k.namespace == key.namespace)
         {
-            let own: BTreeSet<String> = interfaces
-                .iter()
-                .filter(|(network, _)| held.policy.networks.contains(network))
-                .map(|(_, interface)| interface.clone())
-                .collect();
+            let own = interfaces.on(&held.policy.networks);
             if own.is_empty() || !held.policy.selects(pod) {
                 continue;
             }
@@ -262,6 +258,27 @@ impl Index {
             (Some(listed), Some(plugin)) => listed.contains(plugin),
             _ => true,
         }
+    }
+}
+
+/// A pod's secondary interfaces.
+struct Interfaces {
+    /// As (network, interface).
+    all: BTreeSet<(String, String)>,
+    /// The last question and its answer: policies are about the same few networks, mostly.
+    last: Option<(BTreeSet<String>, Arc<BTreeSet<String>>)>,
+}
+
+impl Interfaces {
+    /// Those on some networks.
+    fn on(&mut self, networks: &BTreeSet<String>) -> Arc<BTreeSet<String>> {
+        if let Some((_, answer)) = self.last.as_ref().filter(|(asked, _)| asked == networks) {
+            return Arc::clone(answer);
+        }
+        let on = self.all.iter().filter(|(network, _)| networks.contains(network));
+        let answer = Arc::new(on.map(|(_, interface)| interface.clone()).collect());
+        self.last = Some((networks.clone(), Arc::clone(&answer)));
+        answer
     }
 }
 
@@ -288,7 +305,7 @@ impl Held {
     }
 
     /// What the policy comes to in the table of a pod with these interfaces.
-    pub(crate) fn part(&mut self, pod: &Pod, interfaces: BTreeSet<String>) -> Arc<FwRuleset> {
+    pub(crate) fn part(&mut self, pod: &Pod, interfaces: Arc<BTreeSet<String>>) -> Arc<FwRuleset> {
         let rules = self.policy.rules(Direction::Ingress).unwrap_or_default();
         // Only names are looked up among the pod's own ports.
         let ports = if rules.iter().any(Rule::has_names) { pod.ports.as_slice() } else { &[] };

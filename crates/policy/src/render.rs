@@ -38,7 +38,7 @@ pub struct Rendered {
 /// A policy that concerns the pod, and the interfaces it is about.
 pub(crate) struct Concerned<'a> {
     pub(crate) held: &'a mut Held,
-    pub(crate) interfaces: BTreeSet<String>,
+    pub(crate) interfaces: Arc<BTreeSet<String>>,
 }
 
 pub(crate) fn render(

@@ -15,6 +15,7 @@ use polynic_net::{FwEdit, Place};
 use polynic_policy::{PodKey, PodTable, table};
 
 use super::connections;
+use super::retired;
 use super::sandboxes::Sandboxes;
 
 /// Closing a socket can wait for the kernel's clean-up: several pods wait at the same time.
@@ -125,7 +126,7 @@ impl Worker {
         }
         let namespace = (path.to_owned(), id);
         let known = self.applied.remove(&namespace);
-        let wanted = job.wanted.as_ref();
+        let (is_first, wanted) = (known.is_none(), job.wanted.as_ref());
         let edited = match &known {
             Some(applied) if !job.look => edit(kernel.as_mut(), changed(applied.as_ref(), wanted)),
             known => converge(kernel.as_mut(), known.as_ref().and_then(Option::as_ref), wanted),
@@ -133,12 +134,23 @@ impl Worker {
         // What we knew may not have been so: look, and try once more.
         let edited = edited.or_else(|_| converge(kernel.as_mut(), None, wanted));
         let edits = edited.map_err(|why| why.to_string())?;
+        if is_first {
+            clear_retired(kernel.as_mut(), &job.pod).map_err(|why| why.to_string())?;
+        }
         self.applied.insert(namespace, job.wanted.clone());
         if let Some(wanted) = wanted.filter(|_| connections::may_tighten(&edits)) {
             cut_connections(kernel.as_mut(), &job.pod, wanted);
         }
         Ok(())
     }
+}
+
+fn clear_retired(kernel: &mut dyn Kernel, pod: &PodKey) -> Result<(), KernelError> {
+    let count = retired::clear(kernel)?;
+    if count > 0 {
+        tracing::info!(%pod, count, "chains that the retired iptables agent left are removed");
+    }
+    Ok(())
 }
 
 /// The table is in force whatever becomes of this.

@@ -6,6 +6,7 @@
 mod edits;
 mod lan;
 mod packets;
+mod sctp;
 mod service;
 mod world;
 

@@ -67,7 +67,7 @@ pub fn pod(number: usize) -> Pod {
     }
 }
 
-fn from(number: usize) -> Value {
+pub fn from(number: usize) -> Value {
     json!({"podSelector": {"matchLabels": {"number": number.to_string()}}})
 }
 

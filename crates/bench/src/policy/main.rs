@@ -113,7 +113,7 @@ impl Node {
         node.tables = node.render()?;
         let first = start.elapsed();
         let policy_changes = node.change(|index| index.set_policy(policy(0, 4000)))?;
-        let peer_comes = node.change(|index| index.set_pod(key(PODS - 1), pod(PODS - 1, 0)))?;
+        let peer_comes = node.change(|index| index.set_pod(key(PODS - 1), pod(PODS - 1, 1)))?;
         let resident = Memory::of(std::process::id())?.resident;
         Ok(format!("{} | {} | {} | {resident:.0} MiB", ms(first), ms(policy_changes), ms(peer_comes)))
     }

@@ -5,6 +5,7 @@
 
 mod churn;
 mod ipip;
+mod iptables;
 mod life;
 mod mtu;
 mod packets;

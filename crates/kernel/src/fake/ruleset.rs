@@ -1,6 +1,6 @@
 //! Tables that are edited as a whole, with the kernel's rules about what may be removed while something uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use polynic_net::{FwBody, FwEdit, FwExpr, FwInventory, FwRules, FwRuleset, FwSet, FwTable, FwVerdict};
@@ -33,6 +33,14 @@ impl Rulesets {
     /// Carries out edits in order (the caller works on a copy).
     pub(super) fn edit(&mut self, table: &FwTable, edits: &[FwEdit]) -> Result<(), Refusal> {
         edits.iter().try_for_each(|edit| self.edit_one(table, edit))
+    }
+
+    /// Removes chains, and the rules that lead to them.
+    pub(super) fn remove_chains(&mut self, table: &FwTable, names: &BTreeSet<String>) {
+        let Some(ruleset) = self.tables.get_mut(table) else { return };
+        ruleset.chains.retain(|name, _| !names.contains(name));
+        let leads = |body: &FwBody| body.exprs.iter().filter_map(target).any(|to| names.contains(to));
+        ruleset.chains.values_mut().for_each(|chain| chain.rules.retain(|body| !leads(body)));
     }
 
     fn edit_one(&mut self, table: &FwTable, edit: &FwEdit) -> Result<(), Refusal> {

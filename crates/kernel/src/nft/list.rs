@@ -3,6 +3,8 @@
 mod ops;
 mod sets;
 
+use std::collections::HashMap;
+
 use polynic_net::stack::{Ruleset, SeenChain, SeenRule};
 use polynic_net::{FwFamily, FwTable};
 
@@ -31,12 +33,21 @@ pub(crate) fn list(socket: &mut Socket) -> Result<(Ruleset, Vec<String>), Fault>
     let all = Raw::new(GET_CHAIN, &[0; HEADER]);
     let found = socket.dump(all, |payload| Some(chain(payload, &mut unread)))?;
     let mut chains: Vec<SeenChain> = found.into_iter().flatten().collect();
+    // kube-proxy alone makes thousands of either.
+    let places = chains.iter().enumerate().map(|(at, chain)| ((chain.table.clone(), chain.name.clone()), at));
+    let places: HashMap<(FwTable, String), usize> = places.collect();
     for (table, name, rule) in socket.dump(Raw::new(GET_RULE, &[0; HEADER]), rule)? {
-        if let Some(chain) = chains.iter_mut().find(|chain| chain.table == table && chain.name == name) {
+        if let Some(chain) = places.get(&(table, name)).and_then(|at| chains.get_mut(*at)) {
             chain.rules.push(rule);
         }
     }
     Ok((Ruleset { chains, sets: sets::list(socket)? }, unread))
+}
+
+/// The rules of one table with their chains' names.
+pub(super) fn rules_of(socket: &mut Socket, of: &FwTable) -> Result<Vec<(String, SeenRule)>, Fault> {
+    let all = socket.dump(Raw::new(GET_RULE, &[0; HEADER]), rule)?;
+    Ok(all.into_iter().filter(|(table, ..)| table == of).map(|(_, chain, rule)| (chain, rule)).collect())
 }
 
 /// The family in a message's header (include/uapi/linux/netfilter.h).

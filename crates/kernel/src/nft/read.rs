@@ -104,7 +104,7 @@ fn without_content(table: &FwTable, rule: SeenRule) -> FwRule {
     }
 }
 
-fn chains_in(socket: &mut Socket, table: &FwTable) -> Result<Vec<FwChain>, Fault> {
+pub(super) fn chains_in(socket: &mut Socket, table: &FwTable) -> Result<Vec<FwChain>, Fault> {
     let ask = about(table, NfTablesMessage::GetChain(ChainMessage { attributes: Vec::new() }));
     socket.dump(ask, |payload| chain(Attrs::after(payload, HEADER), table))
 }

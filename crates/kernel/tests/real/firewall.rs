@@ -270,3 +270,39 @@ fn rules_read_in_nft_as_they_were_meant() {
     ];
     assert_eq!(rules, expected, "{listing}");
 }
+
+#[test]
+fn chains_of_others_go_with_what_leads_to_them_and_nothing_else() {
+    let Some(mut bench) = Bench::new() else { return };
+    let jump = |to: &str| vec![FwExpr::Verdict(FwVerdict::Jump(to.into()))];
+    let meant = &mut |name: &str| name.starts_with("OLD");
+    for family in [FwFamily::Ip, FwFamily::Ip6] {
+        let table = table(family);
+        assert_eq!(bench.kernel.remove_chains(Place::Pod, &table, meant).unwrap(), 0, "there is no table");
+        let mut changes = vec![
+            add(FwObject::Table(table.clone())),
+            add(base(&table, "OLDEST", FwKind::Filter, FwHook::Input)),
+        ];
+        changes.extend(["OLD-A", "OLD-B", "NEW"].map(|name| add(chain(&table, name))));
+        let rules = [
+            ("OLDEST", "first", jump("OLD-A")),
+            ("OLDEST", "same", jump("NEW")),
+            ("OLDEST", "same", jump("OLD-B")),
+            ("OLD-A", "on", jump("OLD-B")),
+            ("OLD-B", "end", vec![accept()]),
+            ("NEW", "end", vec![accept()]),
+        ];
+        changes.extend(rules.map(|(chain, comment, exprs)| add(rule(&table, chain, comment, exprs))));
+        bench.kernel.apply_firewall(&changes).unwrap();
+        assert_eq!(bench.kernel.remove_chains(Place::Pod, &table, meant).unwrap(), 2);
+        let expected = [
+            FwObject::Table(table.clone()),
+            base(&table, "OLDEST", FwKind::Filter, FwHook::Input),
+            chain(&table, "NEW"),
+            rule(&table, "OLDEST", "same", vec![]),
+            rule(&table, "NEW", "end", vec![]),
+        ];
+        assert_eq!(observed(&mut bench, &table), expected);
+        assert_eq!(bench.kernel.remove_chains(Place::Pod, &table, meant).unwrap(), 0);
+    }
+}

@@ -34,7 +34,7 @@ impl<K> Default for Shared<K> {
 }
 
 /// What of a pod a policy's part follows from.
-type Seen = (BTreeSet<String>, Vec<ContainerPort>);
+type Seen = (Arc<BTreeSet<String>>, Vec<ContainerPort>);
 
 /// A policy's parts, until the policy or its peers change.
 #[derive(Debug, Default)]
@@ -47,13 +47,13 @@ impl Parts {
         interfaces: &BTreeSet<String>,
         ports: &[ContainerPort],
     ) -> Option<Arc<FwRuleset>> {
-        self.0.get(|(on, with)| on == interfaces && with == ports)
+        self.0.get(|(on, with)| **on == *interfaces && with == ports)
     }
 
     /// Takes note of one that was made.
     pub(crate) fn keep(
         &mut self,
-        interfaces: BTreeSet<String>,
+        interfaces: Arc<BTreeSet<String>>,
         ports: &[ContainerPort],
         made: FwRuleset,
     ) -> Arc<FwRuleset> {
