@@ -6,8 +6,8 @@
 //! an agent in a container knows which plugins of the directory are its own.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -246,8 +246,21 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 
 fn digest(program: &Path) -> Result<String, FileError> {
     let wrong = |source| FileError::Read { path: program.to_owned(), source };
-    let digest = Sha256::digest(fs::read(program).map_err(wrong)?);
+    let digest = digest_of(File::open(program).map_err(wrong)?).map_err(wrong)?;
     Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Piece by piece: containers that install have little memory, and what the kernel keeps of a file it can drop.
+fn digest_of(mut program: impl Read) -> io::Result<Vec<u8>> {
+    let (mut hasher, mut piece) = (Sha256::new(), vec![0; 64 << 10]);
+    loop {
+        match program.read(&mut piece) {
+            Ok(0) => return Ok(hasher.finalize().to_vec()),
+            Ok(length) => hasher.update(&piece[..length]),
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => return Err(why),
+        }
+    }
 }
 
 /// Every file below a directory with its content: what `uninstall` has to leave as it was.

@@ -75,7 +75,7 @@ fn every_fact_of_spiderpool_calico_holds() {
 
 #[test]
 fn every_fact_of_calico_flannel_holds() {
-    told("calico-flannel", 30);
+    told("calico-flannel", 37);
 }
 
 #[test]
