@@ -1,12 +1,14 @@
 //! Who asks, and what they may do: users, the tokens of service accounts, and what RBAC objects grant. Pure, apart from the
 //! randomness that a signature needs.
 
+mod escalation;
 mod grants;
 mod token;
 
 use serde_json::{Value, json};
 
-pub(crate) use self::grants::{Attributes, Grants};
+pub(crate) use self::escalation::{Denial, Guard};
+pub(crate) use self::grants::{Attributes, Decision, Grants, RBAC, RoleRef};
 pub use self::token::TokenError;
 pub(crate) use self::token::{Claims, ISSUER, Signer};
 
@@ -32,6 +34,15 @@ impl User {
     pub(crate) fn admin() -> Self {
         let groups = vec![MASTERS.to_owned(), AUTHENTICATED.to_owned()];
         Self { name: "admin".into(), uid: "admin".into(), groups, ..Self::default() }
+    }
+
+    /// Who comes without a token, where there are rights for such people.
+    pub(crate) fn anonymous() -> Self {
+        Self {
+            name: "system:anonymous".into(),
+            groups: vec!["system:unauthenticated".into()],
+            ..Self::default()
+        }
     }
 
     /// A service account.
@@ -60,9 +71,9 @@ impl User {
         Self { name: name.into(), groups, ..Self::default() }
     }
 
-    /// True for everybody whom the server knows.
-    pub(crate) fn is_known(&self) -> bool {
-        self.groups.iter().any(|group| group == AUTHENTICATED)
+    /// True for those who may do everything, whatever roles say.
+    pub(crate) fn is_master(&self) -> bool {
+        self.groups.iter().any(|group| group == MASTERS)
     }
 
     /// As reviews show it.

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod admit;
+pub(crate) mod aggregate;
 mod bind;
 mod cascade;
 pub(crate) mod collector;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::access::Guard;
 use crate::admission::{Admission, Hooks, PREFIXES as HOOKS, ServiceResolver};
 use crate::crd;
 use crate::decode::FieldValidation;
@@ -76,6 +78,8 @@ pub struct WriteOptions {
     pub manager: String,
     /// What happens to fields that the kind has not.
     pub validation: FieldValidation,
+    /// Watches over rights that the write would give.
+    pub(crate) guard: Option<Arc<Guard>>,
 }
 
 /// How an API is to be opened.

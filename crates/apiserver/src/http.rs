@@ -104,20 +104,36 @@ impl Service {
 
     /// The user for whom the request speaks; nobody for what anybody is told.
     fn admit<B>(&self, route: &Route, request: &Request<B>) -> Result<User, Status> {
-        let requester = self.authenticator.user(&self.api, request);
-        let Some(requester) = requester else {
-            return if route.is_public() { Ok(User::default()) } else { Err(Status::unauthorized()) };
+        let requester = match self.authenticator.user(&self.api, request) {
+            Some(user) => user,
+            None if self.authorization == Authorization::Rbac && !authenticate::has_token(request) => {
+                User::anonymous()
+            }
+            None if self.authorization == Authorization::AlwaysAllow && route.is_public() => {
+                return Ok(User::default());
+            }
+            None => return Err(Status::unauthorized()),
         };
         let spoken_for = authenticate::spoken_for(request.headers());
         if self.authorization == Authorization::Rbac {
             if spoken_for.is_some() {
                 authorize::authorize_impersonation(&self.api, &requester, request.headers())?;
             }
-            let query = Query::parse(request.uri().query());
-            let wanted = authorize::wanted(request.method(), request.uri().path(), route, &query);
-            authorize::authorize(&self.api, spoken_for.as_ref().unwrap_or(&requester), &wanted)?;
+            self.authorize(spoken_for.as_ref().unwrap_or(&requester), route, request)?;
         }
         Ok(spoken_for.unwrap_or(requester))
+    }
+
+    fn authorize<B>(&self, user: &User, route: &Route, request: &Request<B>) -> Result<(), Status> {
+        let query = Query::parse(request.uri().query());
+        let wanted = authorize::wanted(request.method(), request.uri().path(), route, &query);
+        authorize::authorize(&self.api, user, &wanted)?;
+        if let Route::Resource(path) = route
+            && let Some(also) = authorize::also_wanted(request.method(), path, &wanted)
+        {
+            authorize::authorize_opening(&self.api, user, &also)?;
+        }
+        Ok(())
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Answer, Status> {
@@ -136,7 +152,12 @@ impl Service {
         if !kinds.iter().any(|kind| kind.group == path.group && kind.version == path.version) {
             return Ok(documents::no_page());
         }
-        let reviewer = Reviewer { api: &self.api, authenticator: &self.authenticator, user: &user };
+        let reviewer = Reviewer {
+            api: &self.api,
+            authenticator: &self.authenticator,
+            user: &user,
+            authorization: self.authorization,
+        };
         request::answer(&self.api, &reviewer, path, request).await
     }
 }

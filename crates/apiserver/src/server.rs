@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::admission::ServiceResolver;
-use crate::api::{Api, Options, SERVICE_RANGES, collector};
+use crate::api::{Api, Options, SERVICE_RANGES, aggregate, collector};
 use crate::http::Authenticator;
 use crate::http::{Authorization, Kubelets, Service, Streams};
 use crate::identity::{Identity, IdentityError, write_private};
@@ -122,6 +122,7 @@ impl Server {
         let streams = Streams::new(config.kubelets.clone(), tasks.clone());
         let api = Arc::new(api);
         hyper::rt::Executor::execute(&tasks, collector::run(api.clone()));
+        hyper::rt::Executor::execute(&tasks, aggregate::run(api.clone()));
         let authenticator = Authenticator::new(&identity.token, identity.signer()?);
         let service = Arc::new(Service::new(api, authenticator, config.authorization, streams));
         let accept = tokio::spawn(connection::accept(listener, tls, service, tasks.clone()));

@@ -6,7 +6,6 @@ mod default_network;
 
 use std::time::Duration;
 
-pub use default_network::DefaultNetwork;
 use k8s_openapi::api::core::v1::Endpoints;
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -18,6 +17,7 @@ use polynic_api::spider::{CoordinatorSpec, PoolSpec, Route, SpiderKind, SubnetSp
 use polynic_cluster::spider::{self, Stored};
 use tokio::time::sleep;
 
+pub use default_network::DefaultNetwork;
 use polynic_runtime::configuration::{ConfigurationError, Environment, Variables};
 
 /// Pause between two attempts.

@@ -11,32 +11,39 @@ use polynic_cni::{Error, Invocation, Output, PluginConf, Success, Verb, Version}
 use polynic_kernel::{Kernel, transaction};
 use polynic_net::{LinkNeed, Needs};
 
-use crate::{Call, Context, drive, meta};
+use crate::{Call, Context, Plugin, drive, meta};
 use config::Config;
 
-/// Its type.
-pub(crate) const TYPE: &str = "ifacer";
+const TYPE: &str = "ifacer";
 
 /// How often a plan is made anew because the kernel had moved on.
 const ATTEMPTS: u32 = 3;
 
-/// The protocol versions it accepts.
-pub(crate) fn versions() -> &'static [Version] {
-    meta::since(Version::V0_3_0)
-}
+/// The plugin.
+pub struct Ifacer;
 
-/// Serves a call.
-pub(crate) fn call(
-    context: &Context<'_>,
-    verb: Verb,
-    invocation: &Invocation,
-    conf: &PluginConf,
-) -> Result<Output, Error> {
-    let call = Call::new(TYPE, invocation, conf)?;
-    match verb {
-        Verb::Add => add(context, &call).map(|()| Output::Success(Success::default())),
-        Verb::Status => status(context, &call).map(|()| Output::Empty),
-        Verb::Del | Verb::Check | Verb::Gc | Verb::Version => Ok(Output::Empty),
+impl Plugin for Ifacer {
+    fn plugin_type(&self) -> &'static str {
+        TYPE
+    }
+
+    fn versions(&self) -> &'static [Version] {
+        meta::since(Version::V0_3_0)
+    }
+
+    fn call(
+        &self,
+        context: &Context<'_>,
+        verb: Verb,
+        invocation: &Invocation,
+        conf: &PluginConf,
+    ) -> Result<Output, Error> {
+        let call = Call::new(TYPE, invocation, conf)?;
+        match verb {
+            Verb::Add => add(context, &call).map(|()| Output::Success(Success::default())),
+            Verb::Status => status(context, &call).map(|()| Output::Empty),
+            Verb::Del | Verb::Check | Verb::Gc | Verb::Version => Ok(Output::Empty),
+        }
     }
 }
 

@@ -6,31 +6,14 @@ pub mod spiderpool;
 pub mod static_addresses;
 pub mod whereabouts;
 
-use polynic_cni::{Error, GoMap, Invocation, JsonMap, Output, PluginConf, Route, Success, Verb, Version};
+use polynic_cni::{Error, GoMap, JsonMap, Route, Success, Version};
 use polynic_kernel::Kernel;
 use serde_json::json;
 
-use crate::{Call, Context};
+use crate::{Call, Context, Plugin};
 
 /// An IPAM plugin.
-pub trait Ipam: Send + Sync {
-    /// Its type.
-    fn plugin_type(&self) -> &'static str;
-
-    /// The protocol versions it accepts.
-    fn versions(&self) -> &'static [Version] {
-        &Version::ALL
-    }
-
-    /// Serves a call.
-    fn call(
-        &self,
-        context: &Context<'_>,
-        verb: Verb,
-        invocation: &Invocation,
-        conf: &PluginConf,
-    ) -> Result<Output, Error>;
-
+pub trait Ipam: Plugin {
     /// What is left to do when the interface is up with the addresses of the last ADD, before the main plugin answers. On an error everything
     /// is taken back.
     fn settle(&self, _: &Context<'_>, _: &Call<'_>, _: &mut dyn Kernel) -> Result<(), Error> {

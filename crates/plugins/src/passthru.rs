@@ -1,20 +1,24 @@
 //! `passthru`: does nothing, with which a chain of files begins (spec/multus.md 14.5). Its result is empty, whatever came before.
 
-use polynic_cni::{Output, Success, Verb, Version};
+use polynic_cni::{Error, Invocation, Output, PluginConf, Success, Verb, Version};
 
-use crate::meta;
+use crate::{Context, Plugin, meta};
 
-/// Its type.
-pub(crate) const TYPE: &str = "passthru";
+/// The plugin.
+pub struct Passthru;
 
-/// The protocol versions it accepts.
-pub(crate) fn versions() -> &'static [Version] {
-    meta::since(Version::V0_3_0)
-}
+impl Plugin for Passthru {
+    fn plugin_type(&self) -> &'static str {
+        "passthru"
+    }
 
-/// Serves a call.
-pub(crate) fn call(verb: Verb) -> Output {
-    if verb == Verb::Add { Output::Success(Success::default()) } else { Output::Empty }
+    fn versions(&self) -> &'static [Version] {
+        meta::since(Version::V0_3_0)
+    }
+
+    fn call(&self, _: &Context<'_>, verb: Verb, _: &Invocation, _: &PluginConf) -> Result<Output, Error> {
+        Ok(if verb == Verb::Add { Output::Success(Success::default()) } else { Output::Empty })
+    }
 }
 
 #[cfg(test)]
@@ -24,23 +28,14 @@ mod tests {
     use polynic_kernel::FakeDoor;
     use serde_json::{Value, json};
 
-    use crate::{Host, Registry};
+    use crate::{Registry, testing};
 
     fn answer(verb: &str, version: &str) -> (i32, String) {
         let directory = tempfile::tempdir().unwrap();
-        let host = Host {
-            door: Box::new(FakeDoor::default()),
-            state: directory.path().to_owned(),
-            executable: None,
-            addresses: Box::new(polynic_wire::Sockets),
-            releases: polynic_wire::ReleaseJournal::new(directory.path()),
-            seed: Box::new(|| 1),
-            warn: Box::new(|_| {}),
-        };
-        let registry = Registry::new(host);
+        let registry = Registry::new(testing::host(&FakeDoor::default(), directory.path()));
         let prev = json!({"cniVersion": version, "interfaces": [{"name": "eth0"}], "ips": []});
         let conf =
-            json!({"cniVersion": version, "name": "aux", "type": TYPE, "prevResult": prev}).to_string();
+            json!({"cniVersion": version, "name": "aux", "type": "passthru", "prevResult": prev}).to_string();
         let vars = [
             ("CNI_COMMAND", verb),
             ("CNI_CONTAINERID", "c1"),
@@ -48,13 +43,13 @@ mod tests {
             ("CNI_IFNAME", "net1"),
         ];
         let vars = vars.into_iter().chain([("CNI_PATH", "/opt/cni/bin")]).map(|(k, v)| (k.into(), v.into()));
-        let answer = dispatch(&registry.plugin(TYPE).unwrap(), vars, &mut conf.as_bytes());
+        let answer = dispatch(&registry.plugin("passthru").unwrap(), vars, &mut conf.as_bytes());
         (answer.code, answer.stdout)
     }
 
     #[test]
     fn it_answers_nothing_and_forwards_nothing() {
-        for version in versions() {
+        for version in Passthru.versions() {
             let (code, text) = answer("ADD", version.as_str());
             let result: Value = serde_json::from_str(&text).unwrap();
             assert_eq!((code, &result["cniVersion"]), (0, &json!(version.as_str())));

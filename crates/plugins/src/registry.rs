@@ -9,9 +9,9 @@ use polynic_cni::{
 use polynic_kernel::Door;
 use polynic_wire::{AddressServices, ReleaseJournal};
 
-use crate::delegating::{self, DelegatingPlugin};
-use crate::ipam::{self, Ipam};
-use crate::{Attacher, ChainedPlugin, Context, drive, ifacer, interfaces, meta, passthru, routing};
+use crate::{
+    Attacher, ChainedPlugin, Context, Plugin, drive, ifacer, interfaces, ipam, meta, passthru, routing,
+};
 
 /// What plugins need of the process they run in.
 pub struct Host {
@@ -37,31 +37,43 @@ pub struct Registry {
     foreign: Exec,
 }
 
+/// A built-in plugin, by who answers its calls.
 #[derive(Clone, Copy)]
 enum Builtin {
     Main(&'static dyn Attacher),
     Chained(&'static dyn ChainedPlugin),
-    Ipam(&'static dyn Ipam),
-    Delegating(&'static dyn DelegatingPlugin),
-    Ifacer,
-    Passthru,
+    Itself(&'static dyn Plugin),
+}
+
+impl Builtin {
+    fn plugin_type(self) -> &'static str {
+        match self {
+            Builtin::Main(plugin) => plugin.plugin_type(),
+            Builtin::Chained(plugin) => plugin.plugin_type(),
+            Builtin::Itself(plugin) => plugin.plugin_type(),
+        }
+    }
+
+    fn versions(self) -> &'static [Version] {
+        match self {
+            Builtin::Main(plugin) => plugin.versions(),
+            Builtin::Chained(plugin) => plugin.versions(),
+            Builtin::Itself(plugin) => plugin.versions(),
+        }
+    }
+}
+
+const OTHERS: [&dyn Plugin; 3] = [&meta::flannel::Flannel, &ifacer::Ifacer, &passthru::Passthru];
+
+fn builtins() -> impl Iterator<Item = Builtin> {
+    let main = interfaces::ALL.into_iter().map(Builtin::Main);
+    let chained = routing::ALL.into_iter().chain(meta::ALL).map(Builtin::Chained);
+    let ipam = ipam::ALL.into_iter().map(|plugin| Builtin::Itself(plugin));
+    main.chain(chained).chain(ipam).chain(OTHERS.into_iter().map(Builtin::Itself))
 }
 
 fn builtin(plugin_type: &str) -> Option<Builtin> {
-    let main = interfaces::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Main);
-    let chained = || chained().find(|p| p.plugin_type() == plugin_type).map(Builtin::Chained);
-    let ipam = || ipam::ALL.into_iter().find(|p| p.plugin_type() == plugin_type).map(Builtin::Ipam);
-    let delegating = || delegating::ALL.into_iter().find(|p| p.plugin_type() == plugin_type);
-    let alone = match plugin_type {
-        ifacer::TYPE => Some(Builtin::Ifacer),
-        passthru::TYPE => Some(Builtin::Passthru),
-        _ => None,
-    };
-    main.or_else(chained).or_else(ipam).or_else(|| delegating().map(Builtin::Delegating)).or(alone)
-}
-
-fn chained() -> impl Iterator<Item = &'static dyn ChainedPlugin> {
-    routing::ALL.into_iter().chain(meta::ALL)
+    builtins().find(|builtin| builtin.plugin_type() == plugin_type)
 }
 
 /// Under this name `polynic install` puts the program beside the links to it.
@@ -75,10 +87,7 @@ fn identity(file: &Path) -> Option<(u64, u64)> {
 
 /// The types of all built-in plugins.
 pub fn types() -> impl Iterator<Item = &'static str> {
-    let main = interfaces::ALL.into_iter().map(|p| p.plugin_type());
-    let main = main.chain(chained().map(|p| p.plugin_type()));
-    let main = main.chain(ipam::ALL.into_iter().map(|p| p.plugin_type()));
-    main.chain(delegating::ALL.into_iter().map(|p| p.plugin_type())).chain([ifacer::TYPE, passthru::TYPE])
+    builtins().map(Builtin::plugin_type)
 }
 
 impl Registry {
@@ -140,14 +149,7 @@ struct Bound<'a> {
 
 impl PluginMain for Bound<'_> {
     fn name(&self) -> &str {
-        match self.builtin {
-            Builtin::Main(plugin) => plugin.plugin_type(),
-            Builtin::Chained(plugin) => plugin.plugin_type(),
-            Builtin::Ipam(plugin) => plugin.plugin_type(),
-            Builtin::Delegating(plugin) => plugin.plugin_type(),
-            Builtin::Ifacer => ifacer::TYPE,
-            Builtin::Passthru => passthru::TYPE,
-        }
+        self.builtin.plugin_type()
     }
 
     fn about_version(&self) -> &str {
@@ -155,14 +157,7 @@ impl PluginMain for Bound<'_> {
     }
 
     fn versions(&self) -> &[Version] {
-        match self.builtin {
-            Builtin::Main(plugin) => plugin.versions(),
-            Builtin::Chained(plugin) => plugin.versions(),
-            Builtin::Ipam(plugin) => plugin.versions(),
-            Builtin::Delegating(plugin) => plugin.versions(),
-            Builtin::Ifacer => ifacer::versions(),
-            Builtin::Passthru => passthru::versions(),
-        }
+        self.builtin.versions()
     }
 
     fn implements(&self, _verb: Verb) -> bool {
@@ -174,10 +169,7 @@ impl PluginMain for Bound<'_> {
         match self.builtin {
             Builtin::Main(plugin) => drive::run(plugin, &context, verb, invocation, conf),
             Builtin::Chained(plugin) => drive::run_chained(plugin, &context, verb, invocation, conf),
-            Builtin::Ipam(plugin) => plugin.call(&context, verb, invocation, conf),
-            Builtin::Delegating(plugin) => plugin.call(&context, verb, invocation, conf),
-            Builtin::Ifacer => ifacer::call(&context, verb, invocation, conf),
-            Builtin::Passthru => Ok(passthru::call(verb)),
+            Builtin::Itself(plugin) => plugin.call(&context, verb, invocation, conf),
         }
     }
 }

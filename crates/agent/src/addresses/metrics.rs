@@ -246,12 +246,12 @@ mod tests {
 
     #[test]
     fn the_charts_alerts_ask_for_what_is_there() {
-        let rules = include_str!("../../../../deploy/chart/polynic/templates/metrics.yaml");
+        let rules = include_str!("../../../../deploy/chart/polynic/templates/alerts.yaml");
         let text = AgentMetrics::default().page().text();
         let names = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-        let mut asked = names.filter(|name| name.starts_with("spiderpool_ipam_")).peekable();
+        let mut asked = names.filter(|name| name.starts_with("ipam_")).peekable();
         assert!(asked.peek().is_some());
-        asked.for_each(|name| assert!(value(&text, name).is_some(), "{name}"));
+        asked.for_each(|name| assert!(value(&text, &format!("spiderpool_{name}_total")).is_some(), "{name}"));
     }
 
     #[test]

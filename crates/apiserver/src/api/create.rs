@@ -35,6 +35,16 @@ impl Api {
         self.create_owned(target, object, options).await
     }
 
+    /// What would be created, for a kind that is answered and not stored.
+    pub(crate) fn unstored(
+        target: &Target,
+        mut object: Value,
+        options: &WriteOptions,
+    ) -> Result<Value, Status> {
+        check_place(target, &mut object)?;
+        Owner::new(target, Part::Main, options).updated(&own::nothing(&target.resource), object)
+    }
+
     /// The same for an object that knows its owners.
     pub(super) async fn create_owned(
         &self,
@@ -75,7 +85,7 @@ impl Api {
     }
 }
 
-fn insert(
+pub(super) fn insert(
     txn: &mut Txn<'_, '_>,
     target: &Target,
     mut object: Value,
@@ -132,7 +142,7 @@ pub(super) fn check_place(target: &Target, object: &mut Value) -> Result<(), Sta
 }
 
 /// The object as it will be stored, apart from its resourceVersion.
-fn prepare(target: &Target, object: Value, now: Timestamp) -> Result<Value, Status> {
+pub(super) fn prepare(target: &Target, object: Value, now: Timestamp) -> Result<Value, Status> {
     let resource = &target.resource;
     let mut object = resource.absorb(object);
     if resource.custom {

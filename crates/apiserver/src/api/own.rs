@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::update::Part;
 use super::{Target, WriteOptions};
+use crate::access::{Denial, Guard};
 use crate::decode;
 use crate::json::text;
 use crate::meta;
@@ -21,6 +22,7 @@ pub(super) struct Owner {
     manager: String,
     subresource: &'static str,
     reset: Set,
+    guard: Option<Arc<Guard>>,
 }
 
 impl Owner {
@@ -30,6 +32,7 @@ impl Owner {
             manager: options.manager.clone(),
             subresource: part.subresource(),
             reset: reset(&target.resource, part),
+            guard: options.guard.clone(),
         }
     }
 
@@ -37,7 +40,9 @@ impl Owner {
     pub(super) fn updated(&self, live: &Value, mut new: Value) -> Result<Value, Status> {
         meta::check_shape(&self.resource, &mut new)?;
         self.default(&mut new);
-        Ok(self.written(|write| ownership::update(live, new, write)))
+        let new = self.written(|write| ownership::update(live, new, write));
+        self.check_rights(live, &new)?;
+        Ok(new)
     }
 
     /// `live` after `config` was applied to it; an object without a uid for one that is not there.
@@ -53,7 +58,19 @@ impl Owner {
         let mut object = decoded.map_err(|status| Status::new(500, "", status.message))?.object;
         meta::check_shape(&self.resource, &mut object)?;
         self.default(&mut object);
+        self.check_rights(live, &object)?;
         Ok(object)
+    }
+
+    /// Refuses to give rights that the writer has not.
+    fn check_rights(&self, live: &Value, new: &Value) -> Result<(), Status> {
+        let Some(guard) = &self.guard else { return Ok(()) };
+        guard.check(live, new).map_err(|denial| match denial {
+            Denial::Forbidden(why) => {
+                Status::forbidden(self.resource.subject(text(new, "metadata.name")), &why)
+            }
+            Denial::NoSuchRole(name) => Status::not_found(self.resource.subject(&name)),
+        })
     }
 
     fn written<T>(&self, act: impl FnOnce(&Write<'_>) -> T) -> T {

@@ -55,6 +55,14 @@ impl Authenticator {
     }
 }
 
+/// True if the request comes with a token, be it good or not.
+pub(super) fn has_token<B>(request: &Request<B>) -> bool {
+    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    given
+        .and_then(|given| given.split_once(' '))
+        .is_some_and(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty())
+}
+
 /// Compares in a time that does not depend on where the first difference is.
 fn is_same(given: &[u8], wanted: &[u8]) -> bool {
     given.len() == wanted.len() && given.iter().zip(wanted).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0

@@ -19,7 +19,7 @@ pub enum Authorization {
     /// Everybody whom the server knows may do everything.
     #[default]
     AlwaysAllow,
-    /// What roles grant, and nothing else. Roles may grant what their writer has not: escalation is not looked for.
+    /// What roles grant, and nothing else; who comes without a token is `system:anonymous`. Nobody may give what they have not.
     Rbac,
 }
 
@@ -69,10 +69,23 @@ fn verb(method: &Method, path: &ResourcePath, query: &Query) -> &'static str {
 
 /// Refuses what no role grants to `user`.
 pub(super) fn authorize(api: &Api, user: &User, wanted: &Attributes) -> Result<(), Status> {
-    if api.grants(&wanted.namespace)?.allow(user, wanted) || is_basic(user, wanted) {
-        return Ok(());
-    }
-    Err(refusal(user, wanted))
+    let decision = api.decide(user, wanted)?;
+    if decision.allowed { Ok(()) } else { Err(refusal(user, wanted, &decision.reason)) }
+}
+
+/// Refuses to open what [`also_wanted`] is about: in the real server's words, which say less about it.
+pub(super) fn authorize_opening(api: &Api, user: &User, wanted: &Attributes) -> Result<(), Status> {
+    let decision = api.decide(user, wanted)?;
+    let kind = wanted.resource.split('/').next().unwrap_or_default();
+    let subject = Subject { group: wanted.group.clone(), kind: kind.to_owned(), name: wanted.name.clone() };
+    if decision.allowed { Ok(()) } else { Err(Status::forbidden(subject, &decision.reason)) }
+}
+
+/// What else a request must be allowed: to run something in a pod is to create, whichever method opens the connection.
+pub(super) fn also_wanted(method: &Method, path: &ResourcePath, wanted: &Attributes) -> Option<Attributes> {
+    let opens =
+        path.plural == "pods" && ["attach", "exec", "portforward"].contains(&path.subresource.as_str());
+    (opens && *method == Method::GET).then(|| Attributes { verb: "create".into(), ..wanted.clone() })
 }
 
 /// Refuses to speak for somebody whom no role lets `user` speak for. `headers` say who that is.
@@ -100,23 +113,10 @@ fn impersonating(resource: &str, name: &str) -> Attributes {
     }
 }
 
-/// What the real server's roles `system:discovery` and `system:basic-user` grant to everybody whom the server knows: to look what there is, and to ask about
-/// oneself.
-fn is_basic(user: &User, wanted: &Attributes) -> bool {
-    const TREES: [&str; 5] = ["/api", "/apis", "/openapi", "/healthz", "/readyz"];
-    const ALONE: [&str; 3] = ["/livez", "/version", "/openid/v1/jwks"];
-    let asks_oneself = wanted.verb == "create"
-        && ["selfsubjectreviews", "selfsubjectaccessreviews", "selfsubjectrulesreviews"]
-            .contains(&wanted.resource.as_str());
-    let under = |tree: &&str| wanted.path == **tree || wanted.path.starts_with(&format!("{tree}/"));
-    let looks = wanted.verb == "get"
-        && (TREES.iter().any(under) || ALONE.contains(&wanted.path.trim_end_matches('/')));
-    user.is_known() && (asks_oneself || looks)
-}
-
-fn refusal(user: &User, wanted: &Attributes) -> Status {
+fn refusal(user: &User, wanted: &Attributes, reason: &str) -> Status {
+    let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     if !wanted.path.is_empty() {
-        let why = format!("User {:?} cannot {} path {:?}", user.name, wanted.verb, wanted.path);
+        let why = format!("User {:?} cannot {} path {:?}{reason}", user.name, wanted.verb, wanted.path);
         return Status::forbidden_to(Subject::default(), &why);
     }
     let scope = match wanted.namespace.as_str() {
@@ -127,7 +127,7 @@ fn refusal(user: &User, wanted: &Attributes) -> Status {
         namespace => format!("in the namespace {namespace:?}"),
     };
     let why = format!(
-        "User {:?} cannot {} resource {:?} in API group {:?} {scope}",
+        "User {:?} cannot {} resource {:?} in API group {:?} {scope}{reason}",
         user.name, wanted.verb, wanted.resource, wanted.group
     );
     let kind = wanted.resource.split('/').next().unwrap_or_default();
@@ -170,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn everybody_known_may_look_around_and_nobody_else() {
-        let known = User::impersonated("jane", Vec::new());
-        let path = |path: &str| Attributes { verb: "get".into(), path: path.into(), ..Attributes::default() };
-        for open in ["/api", "/apis/apps/v1", "/openapi/v3", "/version/", "/readyz/ping"] {
-            assert!(is_basic(&known, &path(open)) && !is_basic(&User::default(), &path(open)), "{open}");
-        }
-        for closed in ["/metrics", "/apiserver", "/"] {
-            assert!(!is_basic(&known, &path(closed)), "{closed}");
-        }
+    fn to_run_something_in_a_pod_is_to_create() {
+        let also = |method: Method, path: &str| {
+            let Ok(Route::Resource(resource)) = Route::parse(path) else { panic!("{path}") };
+            let wanted = of_resource(&method, &resource, &Query::parse(None));
+            also_wanted(&method, &resource, &wanted).map(|wanted| wanted.verb)
+        };
+        assert_eq!(also(Method::GET, "/api/v1/namespaces/a/pods/p/exec").as_deref(), Some("create"));
+        assert_eq!(also(Method::POST, "/api/v1/namespaces/a/pods/p/exec"), None);
+        assert_eq!(also(Method::GET, "/api/v1/namespaces/a/pods/p/log"), None);
     }
 }

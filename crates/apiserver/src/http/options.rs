@@ -54,7 +54,7 @@ pub(super) fn write(query: &Query, headers: &HeaderMap, write: Write) -> Result<
         "Strict" => FieldValidation::Strict,
         _ => FieldValidation::Warn,
     };
-    Ok(WriteOptions { dry_run: query.has("dryRun"), validation, manager })
+    Ok(WriteOptions { dry_run: query.has("dryRun"), validation, manager, guard: None })
 }
 
 fn refuse(kind: &str, causes: Vec<Cause>) -> Result<(), Status> {

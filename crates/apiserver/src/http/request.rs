@@ -212,8 +212,14 @@ impl Call<'_> {
         Ok(Answer { body: Body::watch(watch), ..Answer::json(StatusCode::OK, Bytes::new()) })
     }
 
+    /// The options of a write of the object itself.
+    fn write_options(&self, kind: Write) -> Result<WriteOptions, Status> {
+        let options = options::write(&self.query, &self.headers, kind)?;
+        Ok(WriteOptions { guard: self.reviewer.guard(&self.target)?, ..options })
+    }
+
     async fn create(&self, body: Incoming) -> Result<Answer, Status> {
-        let options = options::write(&self.query, &self.headers, Write::Create)?;
+        let options = self.write_options(Write::Create)?;
         let mut object = self.incoming(&read(body).await?, &options)?;
         if !self.target.resource.is_stored() {
             return self.review(object, options).await;
@@ -227,7 +233,7 @@ impl Call<'_> {
 
     /// Kinds that answer and are not stored.
     async fn review(&self, object: Value, options: WriteOptions) -> Result<Answer, Status> {
-        if let Some(answer) = self.reviewer.answer(&self.target, object.clone())? {
+        if let Some(answer) = self.reviewer.answer(&self.target, object.clone(), &options)? {
             return Ok(Answer::value(StatusCode::CREATED, &answer));
         }
         if self.target.resource.plural != "bindings" {
@@ -241,7 +247,7 @@ impl Call<'_> {
     }
 
     async fn update(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
-        let options = options::write(&self.query, &self.headers, Write::Update)?;
+        let options = self.write_options(Write::Update)?;
         let object = self.incoming(&read(body).await?, &options)?;
         let (object, created) = self.api.update(&self.target, part, object, options).await?;
         self.show(if created { StatusCode::CREATED } else { StatusCode::OK }, &object)
@@ -250,7 +256,7 @@ impl Call<'_> {
     async fn patch(&self, part: Part, body: Incoming) -> Result<Answer, Status> {
         let patch_type = self.patch_type()?;
         let text = read(body).await?;
-        let options = options::write(&self.query, &self.headers, Write::Patch(patch_type))?;
+        let options = self.write_options(Write::Patch(patch_type))?;
         if patch_type == PatchType::Apply {
             let config = (incoming::yaml(&text)?, self.query.flag("force"));
             let (object, created) = self.api.apply(&self.target, part, config, options).await?;

@@ -1,11 +1,14 @@
 //! Kinds that are asked and not stored: who somebody is, what somebody may do, and tokens of service accounts.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::authenticate::Authenticator;
-use crate::access::{Attributes, Claims, ISSUER, User};
-use crate::api::{Api, Target};
+use super::authorize::Authorization;
+use crate::access::{Attributes, Claims, Guard, ISSUER, User};
+use crate::api::{Api, Target, WriteOptions};
 use crate::entropy;
 use crate::json::{at, child, integer, items, text};
 use crate::status::{Cause, Status, Subject};
@@ -20,12 +23,26 @@ pub(super) struct Reviewer<'a> {
     pub(super) api: &'a Api,
     pub(super) authenticator: &'a Authenticator,
     pub(super) user: &'a User,
+    pub(super) authorization: Authorization,
 }
 
 impl Reviewer<'_> {
     /// The review with its status, by the plural of its kind; `None` for kinds that are none.
-    pub(super) fn answer(&self, target: &Target, mut review: Value) -> Result<Option<Value>, Status> {
+    pub(super) fn answer(
+        &self,
+        target: &Target,
+        review: Value,
+        options: &WriteOptions,
+    ) -> Result<Option<Value>, Status> {
         let resource = &target.resource;
+        let mut review = match resource.plural.as_str() {
+            "tokenreviews"
+            | "selfsubjectaccessreviews"
+            | "subjectaccessreviews"
+            | "localsubjectaccessreviews" => Api::unstored(target, review, options)?,
+            // Their answers are new objects.
+            _ => review,
+        };
         review["apiVersion"] = json!(resource.api_version());
         review["kind"] = json!(resource.kind);
         let status = match resource.plural.as_str() {
@@ -93,15 +110,34 @@ impl Reviewer<'_> {
         let spec = &review["spec"];
         refuse(group, subject_of_access(spec))?;
         let wanted = Attributes::of_review(spec);
-        let grants = self.api.grants(&wanted.namespace)?;
-        Ok(json!({"allowed": grants.allow(user, &wanted)}))
+        let decision = self.api.decide(user, &wanted)?;
+        let mut status = json!({"allowed": decision.allowed});
+        if !decision.reason.is_empty() {
+            status["reason"] = json!(decision.reason);
+        }
+        Ok(status)
+    }
+
+    /// Who watches over what the user writes at `target`, where rights are enforced.
+    pub(super) fn guard(&self, target: &Target) -> Result<Option<Arc<Guard>>, Status> {
+        match self.authorization {
+            Authorization::AlwaysAllow => Ok(None),
+            Authorization::Rbac => self.api.guard(self.user, target),
+        }
     }
 
     fn rules(&self, namespace: &str) -> Result<Value, Status> {
-        let rules = self.api.grants(namespace)?.rules(self.user);
-        let (paths, resources): (Vec<Value>, Vec<Value>) =
-            rules.into_iter().partition(|rule| at(rule, "nonResourceURLs").is_some());
-        Ok(json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false}))
+        if namespace.is_empty() {
+            return Err(Status::bad_request("no namespace on request"));
+        }
+        let grants = self.api.grants(self.user, namespace)?;
+        let (paths, resources): (Vec<&Value>, Vec<&Value>) =
+            grants.rules().partition(|rule| at(rule, "nonResourceURLs").is_some());
+        let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false});
+        if let Some(error) = grants.error() {
+            status["evaluationError"] = json!(error);
+        }
+        Ok(status)
     }
 
     /// A token for the service account `target`.

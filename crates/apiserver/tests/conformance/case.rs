@@ -42,6 +42,8 @@ pub struct Step {
     pub content_type: Option<String>,
     /// Accept header; `table` stands for a table.
     pub accept: Option<String>,
+    /// The token, instead of the administrator's; an empty one is none.
+    pub token: Option<String>,
     /// Other headers.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,

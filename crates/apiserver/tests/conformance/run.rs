@@ -84,6 +84,9 @@ async fn settled(target: &Target, case: &Case, step: &Step, before: &[Value]) ->
 /// A connection for each step: a watch uses one up, and a refused body closes one.
 async fn perform(target: &Target, case: &Case, step: &Step, before: &[Value]) -> (u16, Vec<String>, Value) {
     let mut client = connect(target).await;
+    if let Some(token) = &step.token {
+        client.token = fill(token, case, before);
+    }
     let (method, path) = step.request.split_once(' ').expect("METHOD /path");
     let path = fill(path, case, before);
     let headers = headers(step, |text| fill(text, case, before));

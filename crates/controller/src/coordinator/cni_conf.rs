@@ -7,20 +7,20 @@ use serde_json::Value;
 
 use super::decide::PodCidrType;
 
-/// The `name` of [`first`].
+/// The `name` of the [`first_conf`].
 ///
 /// # Errors
-/// As of that.
+/// The directory or the file cannot be read.
 pub fn first_name(directory: &Path) -> Result<Option<String>, String> {
-    let name = |conf: Value| conf["name"].as_str().unwrap_or_default().to_owned();
-    first(directory).map(|conf| conf.map(name))
+    let conf = first_conf(directory)?;
+    Ok(conf.map(|conf| conf["name"].as_str().unwrap_or_default().to_owned()))
 }
 
 /// The first configuration of a directory; ours (`00-multus`) is skipped. `None`: there is none.
 ///
 /// # Errors
 /// The directory or the file cannot be read.
-pub fn first(directory: &Path) -> Result<Option<Value>, String> {
+pub fn first_conf(directory: &Path) -> Result<Option<Value>, String> {
     let unreadable = |why: &dyn std::fmt::Display| format!("cannot read {}: {why}", directory.display());
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -37,8 +37,8 @@ pub fn first(directory: &Path) -> Result<Option<Value>, String> {
     };
     let Some(name) = names.iter().find(is_conf) else { return Ok(None) };
     let text = fs::read_to_string(directory.join(name)).map_err(|why| unreadable(&why))?;
-    let conf = serde_json::from_str(&text).map_err(|why| format!("{name} is no CNI configuration: {why}"))?;
-    Ok(Some(conf))
+    let wrong = |why| format!("{name} is no CNI configuration: {why}");
+    serde_json::from_str(&text).map(Some).map_err(wrong)
 }
 
 /// What `auto` means for the network of this name.

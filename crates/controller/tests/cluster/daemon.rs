@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
+use polynic_controller::certificates::CertificateFiles;
 use polynic_controller::clean::{Names, clean};
 use polynic_controller::daemon;
 use polynic_controller::init::Plan;
 use polynic_controller::settings::Settings;
 use polynic_runtime::Shutdown;
+use polynic_runtime::tls::{self, Wish};
 use serde_json::json;
 
 use crate::support::{Cluster, PATIENCE, POOLS, free_port, in_namespace, pool, refusal};
@@ -73,6 +76,36 @@ async fn the_rights_of_the_manifests_are_enough() {
     assert!(matches!(refused, kube::Error::Api(status) if status.code == 403), "rights are asked for");
     lives(&cluster, cluster.account("spiderpool-controller").await, cluster.account("spiderpool-init").await)
         .await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_somebody_else_is_served_and_the_api_server_told_whom_to_trust() {
+    let cluster = Cluster::start().await;
+    let now = Timestamp::now();
+    let until = now.saturating_add(SignedDuration::from_hours(72)).unwrap();
+    let wish = Wish { name: "company", names: vec!["127.0.0.1".to_owned()], from: now, until };
+    let identity = tls::make(&wish).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    file("ca.crt", &identity.authorities);
+    let files = CertificateFiles {
+        certificate: file("tls.crt", &identity.certificate),
+        key: file("tls.key", &identity.key),
+    };
+    let shutdown = Shutdown::default();
+    let running =
+        tokio::spawn(daemon::run(settings(), cluster.client.clone(), Some(files), shutdown.clone()));
+    cluster.until(CONFIGURATIONS, "spiderpool-controller", "registered", |_| true).await;
+    let (code, _) = refusal(cluster.try_create(POOLS, &pool("bad", json!({"subnet": "10.6.0.1/16"}))).await);
+    assert_eq!(code, 422, "it is the webhook that refuses");
+    let secrets = "/api/v1/namespaces/kube-system/secrets";
+    assert!(cluster.try_get(secrets, "spiderpool-controller-server-certs").await.is_none(), "none is made");
+    shutdown.trigger();
+    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]

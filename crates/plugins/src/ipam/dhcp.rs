@@ -13,7 +13,7 @@ use polynic_dhcp::rpc::{Arguments, DEFAULT_SOCKET};
 use serde::Deserialize;
 
 use crate::ipam::Ipam;
-use crate::{Call, Context};
+use crate::{Call, Context, Plugin};
 
 /// Its type.
 pub(crate) const TYPE: &str = "dhcp";
@@ -34,7 +34,9 @@ struct Keys {
     socket: PathBuf,
 }
 
-impl Ipam for Dhcp {
+impl Ipam for Dhcp {}
+
+impl Plugin for Dhcp {
     fn plugin_type(&self) -> &'static str {
         TYPE
     }

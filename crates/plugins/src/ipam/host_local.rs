@@ -15,7 +15,7 @@ use std::path::Path;
 use polynic_cni::{Error, Invocation, Ip, Output, PluginConf, Success, Verb};
 
 use crate::ipam::Ipam;
-use crate::{Call, Context};
+use crate::{Call, Context, Plugin};
 use config::Config;
 use disk::{Disk, RealDisk};
 use store::{Owner, Store};
@@ -23,7 +23,9 @@ use store::{Owner, Store};
 /// The plugin.
 pub struct HostLocal;
 
-impl Ipam for HostLocal {
+impl Ipam for HostLocal {}
+
+impl Plugin for HostLocal {
     fn plugin_type(&self) -> &'static str {
         "host-local"
     }

@@ -21,7 +21,7 @@ use polynic_wire::{AddressService, ServiceError};
 use serde_json::json;
 
 use crate::ipam::Ipam;
-use crate::{Call, Context};
+use crate::{Call, Context, Plugin};
 use config::Config;
 use detect::Waiting;
 use log::{Level, Log};
@@ -49,7 +49,7 @@ const PREFIX: &str = "spiderpool IP allocation error";
 /// The plugin.
 pub struct Spiderpool;
 
-impl Ipam for Spiderpool {
+impl Plugin for Spiderpool {
     fn plugin_type(&self) -> &'static str {
         TYPE
     }
@@ -74,7 +74,9 @@ impl Ipam for Spiderpool {
             Verb::Check | Verb::Gc | Verb::Version => Ok(Output::Empty),
         }
     }
+}
 
+impl Ipam for Spiderpool {
     fn settle(&self, context: &Context<'_>, call: &Call<'_>, kernel: &mut dyn Kernel) -> Result<(), Error> {
         match Waiting::take(context, call) {
             Some(waiting) => {

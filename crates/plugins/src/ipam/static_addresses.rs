@@ -9,7 +9,7 @@ use polynic_net::{Family, IpNet};
 use serde::Deserialize;
 
 use crate::ipam::{self, Ipam};
-use crate::{Call, Context};
+use crate::{Call, Context, Plugin};
 
 /// The plugin.
 pub struct Static;
@@ -34,7 +34,9 @@ struct Config {
     dns: Dns,
 }
 
-impl Ipam for Static {
+impl Ipam for Static {}
+
+impl Plugin for Static {
     fn plugin_type(&self) -> &'static str {
         "static"
     }

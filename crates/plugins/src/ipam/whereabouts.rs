@@ -14,7 +14,7 @@ use polynic_wire::whereabouts::WhereaboutsRequest;
 
 use crate::ipam::Ipam;
 use crate::log::Log;
-use crate::{Call, Context};
+use crate::{Call, Context, Plugin};
 use config::Config;
 
 /// Its type.
@@ -33,7 +33,9 @@ pub struct Whereabouts {
 /// Where the replaced plugin looks (spec/whereabouts.md 2).
 pub const DIRECTORIES: &[&str] = &["/etc/kubernetes/cni/net.d", "/etc/cni/net.d", "/host/etc/cni/net.d"];
 
-impl Ipam for Whereabouts {
+impl Ipam for Whereabouts {}
+
+impl Plugin for Whereabouts {
     fn plugin_type(&self) -> &'static str {
         TYPE
     }

@@ -17,15 +17,14 @@ use polynic_cni::{
 use polynic_flannel::SubnetFile;
 use serde_json::{Value, json};
 
-use crate::delegating::DelegatingPlugin;
-use crate::{Call, Context};
+use crate::{Call, Context, Plugin};
 use merge::Config;
 use state::{Note, Notes};
 
 /// The plugin.
 pub struct Flannel;
 
-impl DelegatingPlugin for Flannel {
+impl Plugin for Flannel {
     fn plugin_type(&self) -> &'static str {
         "flannel"
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Whereabouts;
 use crate::Context;
-use crate::ipam::Ipam as _;
+use crate::Plugin as _;
 
 /// Gives the n-th address of each range, and keeps what it was asked.
 #[derive(Clone, Default)]

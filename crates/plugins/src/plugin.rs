@@ -1,11 +1,12 @@
-//! Plugins that make the configuration of another one and hand the call on: meta plugins in the protocol's own sense.
+//! What every built-in plugin is to those who call it.
 
 use polynic_cni::{Error, Invocation, Output, PluginConf, Verb, Version};
 
-use crate::{Context, meta};
+use crate::Context;
 
-/// A plugin whose whole work is done by a delegate.
-pub trait DelegatingPlugin: Send + Sync {
+/// A plugin that answers its calls by itself: an IPAM plugin, one that hands on to a delegate, one that makes links of the node. Main and
+/// chained plugins fill a template instead, and [`drive`](crate::drive) answers for them.
+pub trait Plugin: Send + Sync {
     /// Its type.
     fn plugin_type(&self) -> &'static str;
 
@@ -17,7 +18,7 @@ pub trait DelegatingPlugin: Send + Sync {
     /// Serves a call.
     ///
     /// # Errors
-    /// Its own, code 999 with whom it happened to in the details; the delegate's with their code kept.
+    /// Its own, with whom it happened to in the details; a delegate's with their code kept.
     fn call(
         &self,
         context: &Context<'_>,
@@ -26,6 +27,3 @@ pub trait DelegatingPlugin: Send + Sync {
         conf: &PluginConf,
     ) -> Result<Output, Error>;
 }
-
-/// Every built-in plugin of this family.
-pub const ALL: [&dyn DelegatingPlugin; 1] = [&meta::flannel::Flannel];
