@@ -368,6 +368,8 @@ pub struct NsNeeds {
     pub routes_on: Vec<IfName>,
     /// Rules, both families.
     pub rules: bool,
+    /// Rules of these families.
+    pub rules_of: Vec<Family>,
     /// Permanent neighbours.
     pub neighbours: bool,
     /// As `neighbours`, but only those on these links with these addresses.
@@ -437,6 +439,7 @@ impl NsNeeds {
         extend_new(&mut self.vfs, other.vfs);
         extend_new(&mut self.links_at, other.links_at);
         extend_new(&mut self.global_addresses, other.global_addresses);
+        extend_new(&mut self.rules_of, other.rules_of);
         extend_new(&mut self.routes_on, other.routes_on);
         extend_new(&mut self.neighbours_of, other.neighbours_of);
         extend_new(&mut self.destinations, other.destinations);

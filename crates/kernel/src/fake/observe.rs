@@ -2,7 +2,7 @@
 
 use polynic_net::{
     AddressFact, Destination, Family, FwObject, FwRule, IfName, IpNet, IpipFact, LinkFact, LinkNeed,
-    Neighbour, NsFacts, NsNeeds, Route, VxlanFact, is_global, scope,
+    Neighbour, NsFacts, NsNeeds, Route, Rule, VxlanFact, is_global, scope,
 };
 
 use super::address::FakeAddress;
@@ -34,7 +34,7 @@ impl World {
                 .collect(),
             sources: needs.sources.iter().filter_map(source).collect(),
             routes: space.routes.iter().filter(|r| space.route_asked(needs, r)).cloned().collect(),
-            rules: if needs.rules { space.rules.clone() } else { Vec::new() },
+            rules: space.rules.iter().filter(|r| rule_asked(needs, r)).cloned().collect(),
             neighbours: space
                 .neighbours
                 .iter()
@@ -174,6 +174,10 @@ impl Space {
             || self.routes.iter().any(|r| leads(r, to) && r.link.as_ref() == Some(link))
             || self.way_to(to.ip).is_some_and(|way| way.link == *link)
     }
+}
+
+fn rule_asked(needs: &NsNeeds, rule: &Rule) -> bool {
+    needs.rules || needs.rules_of.contains(&rule.family)
 }
 
 fn leads(route: &Route, to: &Destination) -> bool {

@@ -25,23 +25,13 @@ const FIB_MATCH: u32 = 0x2000;
 const LOOKUP_TABLE: u32 = 0x1000;
 
 impl Space {
-    /// Adds routes and neighbours to the facts.
-    pub(super) fn destinations(&mut self, asked: &[Destination], facts: &mut NsFacts) -> Result<(), Fault> {
-        let mut seen = Vec::new();
-        for family in [Family::V4, Family::V6] {
-            let of_family: Vec<_> = asked.iter().filter(|d| Family::of(d.ip) == family).collect();
-            if !of_family.is_empty() {
-                seen.extend(self.rules_of(family)?);
-            }
-            for destination in of_family {
-                self.destination(destination, &seen, facts)?;
-            }
-            seen.clear();
-        }
-        Ok(())
-    }
-
-    fn destination(&mut self, asked: &Destination, rules: &[Seen], facts: &mut NsFacts) -> Result<(), Fault> {
+    /// Adds routes and neighbours to the facts; `rules` are those of the address' family at least.
+    pub(super) fn destination(
+        &mut self,
+        asked: &Destination,
+        rules: &[Seen],
+        facts: &mut NsFacts,
+    ) -> Result<(), Fault> {
         let (answer, way) = self.entry_for(asked.ip)?;
         let net = IpNet::from(asked.ip);
         let routes = match verdict(rules, Table { number: asked.table, net }, answer) {

@@ -1,7 +1,10 @@
 //! Looking at what is asked for, and at nothing else.
 
-use polynic_net::{LinkFact, LinkNeed, NsFacts, NsNeeds};
+use std::collections::HashMap;
 
+use polynic_net::{Family, LinkFact, LinkNeed, NsFacts, NsNeeds};
+
+use super::destination::Seen;
 use super::legacy;
 use super::space::Space;
 use crate::netlink::Fault;
@@ -9,6 +12,13 @@ use crate::{Errno, nft};
 
 impl Space {
     pub(super) fn observe(&mut self, needs: &NsNeeds) -> Result<NsFacts, Fault> {
+        self.seen = Some(HashMap::new());
+        let facts = self.look(needs);
+        self.seen = None;
+        facts
+    }
+
+    fn look(&mut self, needs: &NsNeeds) -> Result<NsFacts, Fault> {
         let mut facts = NsFacts { links: self.links_needed(needs)?, ..NsFacts::default() };
         if needs.all_addresses {
             facts.addresses = self.all_addresses()?;
@@ -27,9 +37,6 @@ impl Space {
             facts.sources.extend(self.source_towards(*to)?.map(|from| (*to, from)));
         }
         self.observe_routes(needs, &mut facts)?;
-        if needs.rules {
-            facts.rules = self.rules()?;
-        }
         for link in &needs.forwarding {
             facts.forwarding.extend(self.forwarding(link)?);
         }
@@ -51,9 +58,14 @@ impl Space {
         Ok(facts)
     }
 
-    /// Routes and neighbours: all, or those in question.
+    /// Rules, routes and neighbours: all, or those in question.
     fn observe_routes(&mut self, needs: &NsNeeds, facts: &mut NsFacts) -> Result<(), Fault> {
-        self.destinations(&needs.destinations, facts)?;
+        let rules = self.rules_needed(needs)?;
+        for destination in &needs.destinations {
+            self.destination(destination, &rules, facts)?;
+        }
+        let asked = |seen: &Seen| needs.rules || needs.rules_of.contains(&seen.family);
+        facts.rules.extend(rules.into_iter().filter(asked).filter_map(|seen| seen.rule));
         for link in &needs.routes_on {
             facts.routes.extend(self.routes_on(link)?);
         }
@@ -69,6 +81,21 @@ impl Space {
             facts.neighbours = self.neighbours()?;
         }
         Ok(())
+    }
+
+    /// Rules that are asked for, and those by which destinations are judged.
+    fn rules_needed(&mut self, needs: &NsNeeds) -> Result<Vec<Seen>, Fault> {
+        if needs.rules {
+            return self.rules(None);
+        }
+        let mut found = Vec::new();
+        for family in [Family::V4, Family::V6] {
+            let judged = needs.destinations.iter().any(|to| Family::of(to.ip) == family);
+            if judged || needs.rules_of.contains(&family) {
+                found.extend(self.rules(Some(family))?);
+            }
+        }
+        Ok(found)
     }
 
     fn links_needed(&mut self, needs: &NsNeeds) -> Result<Vec<LinkFact>, Fault> {

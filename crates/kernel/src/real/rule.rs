@@ -32,22 +32,17 @@ impl Space {
         self.route.change(RouteNetlinkMessage::DelRule(message(rule)), 0)
     }
 
-    /// The rules of both families that look into a table.
-    pub(super) fn rules(&mut self) -> Result<Vec<Rule>, Fault> {
-        let mut found = self.rules_of(Family::V4)?;
-        found.extend(self.rules_of(Family::V6)?);
-        Ok(found.into_iter().filter_map(|seen| seen.rule).collect())
-    }
-
-    /// All rules of a family.
-    pub(super) fn rules_of(&mut self, of: Family) -> Result<Vec<Seen>, Fault> {
+    /// All rules of a family, or of both.
+    pub(super) fn rules(&mut self, of: Option<Family>) -> Result<Vec<Seen>, Fault> {
         let mut message = RuleMessage::default();
-        message.header.family = family(of);
-        let read = |payload: &[u8]| {
-            Some(Seen { priority: facts::rule_priority(payload), rule: facts::rule(payload) })
-        };
-        self.route.dump(RouteNetlinkMessage::GetRule(message), read)
+        message.header.family = of.map(family).unwrap_or_default();
+        self.route.dump(RouteNetlinkMessage::GetRule(message), seen)
     }
+}
+
+fn seen(payload: &[u8]) -> Option<Seen> {
+    let family = facts::family_of(*payload.first()?)?;
+    Some(Seen { family, priority: facts::rule_priority(payload), rule: facts::rule(payload) })
 }
 
 fn message(rule: &Rule) -> RuleMessage {

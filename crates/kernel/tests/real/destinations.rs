@@ -63,7 +63,7 @@ fn a_route_of_the_table_and_its_neighbour_are_found_with_and_without_the_rule() 
             let facts = known(&mut bench, address, TABLE, &[]);
             assert_eq!(facts.routes.len(), 1, "{facts:?}");
             assert_eq!((&facts.routes[0].dst, &facts.routes[0].link), (&route.dst, &route.link));
-            assert_eq!(facts.neighbours, [neighbour.clone()]);
+            assert_eq!(facts.neighbours.as_slice(), std::slice::from_ref(&neighbour));
         }
     }
 }

@@ -68,6 +68,11 @@ impl Coordination {
         NodeNeeds { host_end: cable::host_end(call).ok(), addresses: &addresses, table }.add(needs, facts);
     }
 
+    /// Whether the plan may have firewall rules. Only the first call for a pod on the underlay has.
+    fn may_mark(&self, call: &Call<'_>) -> bool {
+        self.settings.as_ref().is_none_or(|s| s.mode != config::Mode::Overlay && s.first_nic == call.ifname)
+    }
+
     fn is_disabled(&self) -> bool {
         self.settings.as_ref().is_some_and(|s| s.mode == config::Mode::Disable)
     }
@@ -92,9 +97,7 @@ impl ChainedAttachment for Coordination {
         if self.is_disabled() {
             return Needs::default();
         }
-        let mut needs = view::needs(call);
-        needs.pod.firewall.push(reply_path::table());
-        needs
+        view::needs(call)
     }
 
     fn further_needs(&self, call: &Call<'_>, _: &Success, facts: &Facts) -> Needs {
@@ -102,6 +105,9 @@ impl ChainedAttachment for Coordination {
         if !self.is_disabled() {
             self.node_needs(&mut needs, call, facts);
             Cable::needs(&mut needs);
+            if self.may_mark(call) {
+                needs.pod.firewall.push(reply_path::table());
+            }
             needs.pod.sysctls.extend(["default", "all"].into_iter().filter_map(|n| RP_FILTER.of(n)));
             // Reading settings is slow; these matter for IPv6 alone.
             let has_ipv6 = |pod: &&NsFacts| {

@@ -23,7 +23,6 @@ pub(super) fn needs(call: &Call<'_>) -> Needs {
     pod.routes = true;
     pod.rules = true;
     pod.neighbours = true;
-    needs.host.rules = true;
     if let Ok(end) = super::cable::host_end(call) {
         needs.host.link(&end);
     }
@@ -48,6 +47,7 @@ impl NodeNeeds<'_> {
         let host = &mut needs.host;
         host.links_at.extend(pod.links.iter().filter(|l| is_cable(&l.kind)).filter_map(|l| l.peer));
         host.global_addresses = families(self.addresses);
+        host.rules_of = families(self.addresses);
         let global = pod.addresses.iter().filter(|a| a.is_global());
         host.sources.extend(global.map(|a| a.net.addr()));
         let named = self.host_end.as_ref().and_then(|end| facts.host.link(end)).map(|link| link.index);

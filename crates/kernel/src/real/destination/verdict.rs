@@ -1,10 +1,11 @@
 //! What a look-up's answer says about one table: pure.
 
-use polynic_net::{IpNet, Rule};
+use polynic_net::{Family, IpNet, Rule};
 
 /// A rule of the kernel; its content, unless it is one that [`Rule`] cannot express.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Seen {
+    pub(in super::super) family: Family,
     pub(in super::super) priority: u32,
     pub(in super::super) rule: Option<Rule>,
 }
@@ -35,11 +36,12 @@ pub(super) enum Verdict {
     Unsaid,
 }
 
-/// Judges an answer by the rules of its family: tables are looked into in the order of the rules' priorities, and the first that has any
+/// Judges an answer by the rules: tables are looked into in the order of the rules' priorities, and the first that has any
 /// entry for the address answers with its narrowest.
 pub(super) fn verdict(rules: &[Seen], of: Table, answer: Answer) -> Verdict {
+    let rules: Vec<&Seen> = rules.iter().filter(|seen| seen.family == Family::of(of.net.addr())).collect();
     let plain =
-        |seen: &&Seen| seen.rule.as_ref().is_some_and(|rule| rule.table == of.number && is_plain(rule));
+        |seen: &&&Seen| seen.rule.as_ref().is_some_and(|rule| rule.table == of.number && is_plain(rule));
     let Some(at) = rules.iter().filter(plain).map(|seen| seen.priority).min() else { return Verdict::Unsaid };
     // What stands before and cannot be read may have ended the look-up.
     if rules.iter().any(|seen| seen.priority <= at && seen.rule.is_none()) {
@@ -49,7 +51,7 @@ pub(super) fn verdict(rules: &[Seen], of: Table, answer: Answer) -> Verdict {
         Answer::Nothing => Verdict::Absent,
         Answer::Unclear => Verdict::Unsaid,
         Answer::Entry { table, net } if table == of.number => absent_if(net != of.net),
-        Answer::Entry { table, .. } => absent_if(comes_later(rules, table, at)),
+        Answer::Entry { table, .. } => absent_if(comes_later(&rules, table, at)),
     }
 }
 
@@ -58,8 +60,8 @@ fn absent_if(absent: bool) -> Verdict {
 }
 
 /// Whether only rules after `at` lead to a table.
-fn comes_later(rules: &[Seen], table: u32, at: u32) -> bool {
-    let leads = |seen: &&Seen| seen.rule.as_ref().is_some_and(|rule| rule.table == table);
+fn comes_later(rules: &[&Seen], table: u32, at: u32) -> bool {
+    let leads = |seen: &&&Seen| seen.rule.as_ref().is_some_and(|rule| rule.table == table);
     rules.iter().filter(leads).all(|seen| seen.priority > at)
 }
 
@@ -71,14 +73,13 @@ fn is_plain(rule: &Rule) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use polynic_net::Family;
 
     const OURS: u32 = 500;
 
     fn seen(priority: u32, table: u32) -> Seen {
         let (from, to, iif, mark) = (None, None, None, None);
         let rule = Rule { family: Family::V4, priority, from, to, iif, mark, table };
-        Seen { priority, rule: Some(rule) }
+        Seen { family: Family::V4, priority, rule: Some(rule) }
     }
 
     fn usual() -> Vec<Seen> {
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_rule_that_cannot_be_read_spoils_what_comes_after_it() {
-        let unread = |priority| Seen { priority, rule: None };
+        let unread = |priority| Seen { family: Family::V4, priority, rule: None };
         let before = [usual(), vec![unread(1000)]].concat();
         assert_eq!(judge(&before, Answer::Nothing), Verdict::Unsaid);
         let after = [usual(), vec![unread(1001)]].concat();
