@@ -13,7 +13,7 @@ use polynic_runtime::Shutdown;
 use polynic_runtime::tls::{self, Wish};
 use serde_json::json;
 
-use crate::support::{Cluster, PATIENCE, POOLS, free_port, in_namespace, pool, refusal};
+use crate::support::{Cluster, PATIENCE, POOLS, RULES, free_port, in_namespace, pool, refusal};
 
 fn settings() -> Settings {
     let mut settings = Settings::read("", &|_| None).unwrap();
@@ -128,4 +128,7 @@ async fn everything_works_together_and_goes_when_it_is_uninstalled() {
         Vec::<String>::new(),
         "a second time there is nothing to do"
     );
+    // As the round of a controller that has not ended yet.
+    cluster.webhooks(RULES).await;
+    assert!(cluster.try_get(CONFIGURATIONS, "spiderpool-controller").await.is_none(), "none is left");
 }
