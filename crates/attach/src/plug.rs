@@ -57,9 +57,6 @@ pub fn follow(
     let lock = ContainerLock::take(&config.cni_dir, &invocation.container_id).map_err(|why| plain(&why))?;
     let Some(delegates) = scratch.read().map_err(|why| plain(&why))? else {
         // It was deleted before it was our turn.
-        if let Some(lock) = lock {
-            lock.forget();
-        }
         return Ok(Followed::default());
     };
     let args = PodArgs::parse(&invocation.args, context.forward)?;

@@ -89,6 +89,9 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
         policies::install(&client).await?;
         step("MultiNetworkPolicy: its kind, and a service on each node".to_owned());
     }
+    if spec.shape.thick {
+        step("Multus: multus-shim for the runtime, and an agent on each node that attaches".to_owned());
+    }
     let start = Start { state, client: client.clone(), layout, hosts, plugins, server: server.addr() };
     let fleet = Fleet::start(start)?;
     tokio::spawn(controllers::run(client.clone()));
