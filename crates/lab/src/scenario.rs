@@ -97,6 +97,7 @@ pub fn run(name: &str, keep: bool) -> Result<ExitCode> {
         nodes: story.nodes,
         shape: (story.shape)(),
         strict_reverse_path: false,
+        rbac: false,
         tied: !keep,
         polynic: polynic()?,
     };
