@@ -161,7 +161,7 @@ fn wide_listings_and_descriptions(cluster: &Cluster) {
 fn objects_by_every_verb(cluster: &Cluster) {
     let map = |value: &str, label: &str| {
         format!(
-            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: m, labels: {{{label}: m}}}}, data: {{k: {value}}}}}"
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m, labels: {{{label}: m}}}}\ndata: {{k: {value}}}\n"
         )
     };
     cluster.apply(&map("a", "app"));
