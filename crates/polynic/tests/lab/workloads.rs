@@ -190,12 +190,12 @@ fn objects_by_every_verb(cluster: &Cluster) {
     let shown = cluster.ok(&["get", "configmap", "m", "--no-headers", "-o", columns]);
     assert_eq!(shown.split_whitespace().collect::<Vec<_>>(), ["edited", "1", "1", "1", "front", "here"]);
     assert!(cluster.ok(&["get", "configmap", "m", "-o", "yaml"]).contains("k: edited"));
-    std::fs::write(file.path(), map("c", "app").replace("name: m", "name: n")).unwrap();
+    std::fs::write(file.path(), map("c", "app").replace("name: m", "name: other")).unwrap();
     let pruned =
         cluster.ok(&["apply", "-f", path, "--prune", "-l", "app=m", "--prune-allowlist=core/v1/ConfigMap"]);
     assert!(pruned.contains("configmap/m pruned"), "{pruned}");
-    cluster.ok(&["delete", "configmap", "n", "--wait"]);
-    assert!(cluster.ok(&["explain", "networkattachmentdefinition.spec"]).contains("config"));
+    cluster.ok(&["delete", "configmap", "other", "--wait"]);
+    assert!(cluster.ok(&["explain", "net-attach-def.spec"]).contains("config"));
     assert!(cluster.ok(&["api-resources"]).contains("net-attach-def"));
     rights(cluster);
 }
