@@ -166,8 +166,14 @@ fn objects_by_every_verb(cluster: &Cluster) {
     };
     cluster.apply(&map("a", "app"));
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), map("b", "app")).unwrap();
     let path = file.path().to_str().unwrap();
+    std::fs::write(file.path(), map("c", "app").replace("name: m", "name: other")).unwrap();
+    let pruned =
+        cluster.ok(&["apply", "-f", path, "--prune", "-l", "app=m", "--prune-allowlist=core/v1/ConfigMap"]);
+    assert!(pruned.contains("configmap/m pruned"), "{pruned}");
+    cluster.ok(&["delete", "configmap", "other", "--wait"]);
+    cluster.apply(&map("a", "app"));
+    std::fs::write(file.path(), map("b", "app")).unwrap();
     let differs = cluster.run(&["diff", "-f", path]);
     assert_eq!(differs.status.code(), Some(1));
     assert!(text(&differs.stdout).contains("+  k: b"), "{}", text(&differs.stdout));
@@ -190,11 +196,6 @@ fn objects_by_every_verb(cluster: &Cluster) {
     let shown = cluster.ok(&["get", "configmap", "m", "--no-headers", "-o", columns]);
     assert_eq!(shown.split_whitespace().collect::<Vec<_>>(), ["edited", "1", "1", "1", "front", "here"]);
     assert!(cluster.ok(&["get", "configmap", "m", "-o", "yaml"]).contains("k: edited"));
-    std::fs::write(file.path(), map("c", "app").replace("name: m", "name: other")).unwrap();
-    let pruned =
-        cluster.ok(&["apply", "-f", path, "--prune", "-l", "app=m", "--prune-allowlist=core/v1/ConfigMap"]);
-    assert!(pruned.contains("configmap/m pruned"), "{pruned}");
-    cluster.ok(&["delete", "configmap", "other", "--wait"]);
     assert!(cluster.ok(&["explain", "net-attach-def.spec"]).contains("config"));
     assert!(cluster.ok(&["api-resources"]).contains("net-attach-def"));
     rights(cluster);
