@@ -177,3 +177,35 @@ fn a_node_that_lost_its_power_attaches_its_pods_anew_and_forgets_the_old() {
     labs.ok(&["down"]);
     labs.nothing_left();
 }
+
+/// Whether a pod has a NIC and its status says so, or neither.
+fn has_nic(cluster: &Cluster, pod: &str, nic: &str) -> Option<bool> {
+    let path = r"{.metadata.annotations.k8s\.v1\.cni\.cncf\.io/network-status}";
+    let status = cluster.ok(&["get", "pod", pod, "-o", &format!("jsonpath={path}")]);
+    let rows: Vec<Value> = serde_json::from_str(&status).ok()?;
+    let told = rows.iter().any(|row| row["interface"] == nic);
+    (told == has_address(cluster, pod, nic)).then_some(told)
+}
+
+#[test]
+fn networks_of_a_running_pod_follow_its_annotation_also_when_its_agent_was_away() {
+    let Some(cluster) = Cluster::with(&["--thick"]) else { return };
+    cluster.apply(MANIFESTS);
+    wait_until("pods are not attached", || all_is_well(&cluster, &[]));
+    let select = |networks: &str| {
+        let annotation = format!("k8s.v1.cni.cncf.io/networks={networks}");
+        cluster.ok(&["annotate", "pod", "one", "--overwrite", &annotation]);
+    };
+    select("lan,lan@extra");
+    wait_until("a network is not attached", || has_nic(&cluster, "one", "extra") == Some(true));
+    let agents = processes::serving(&cluster.labs, "lab", AGENT);
+    agents.iter().for_each(|agent| signal("KILL", *agent));
+    select("lan");
+    wait_until("a network is not detached", || has_nic(&cluster, "one", "extra") == Some(false));
+    assert_eq!(has_nic(&cluster, "one", "net1"), Some(true));
+    wait_until("an address is not given back", || {
+        names(&cluster.labs, "var/lib/cni/networks/lan").len() == 3
+    });
+    cluster.labs.ok(&["down"]);
+    cluster.labs.nothing_left();
+}
