@@ -4,6 +4,8 @@
 //! one, then the Secret is written, and only what the Secret says is served. A crash between the two leaves an authority that vouches for
 //! nothing.
 
+mod provided;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -16,6 +18,8 @@ use kube::{Api, Client};
 use polynic_runtime::Shutdown;
 use polynic_runtime::tls::{self, Identity, ServerCertificate, TlsError, Wish};
 use tokio::time::sleep;
+
+pub use provided::{CertificateFiles, Provided};
 
 use crate::webhook::registration::Registration;
 

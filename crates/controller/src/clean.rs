@@ -1,5 +1,7 @@
 //! Uninstalling (spec/spiderpool.md 13.6): everything of Spiderpool goes. Best effort: what fails is told, and the rest goes on.
 
+use std::time::Duration;
+
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
@@ -12,6 +14,7 @@ use polynic_api::spider::subnet::Subnet;
 use polynic_api::spider::{GROUP, SpiderKind};
 use polynic_cluster::spider::{self, Stored};
 use serde_json::json;
+use tokio::time::sleep;
 
 use crate::webhook::registration;
 use crate::webhook::review::Step;
@@ -30,18 +33,15 @@ pub struct Names {
 /// Configurations that the bundled SR-IOV operator leaves behind.
 const OTHERS: [&str; 2] = ["sriov-operator-webhook-config", "network-resources-injector-config"];
 
+/// How often, and with which pauses, it is looked whether definitions are gone.
+const LOOKS: u32 = 150;
+const PAUSE: Duration = Duration::from_millis(200);
+
 /// Removes everything; answers what could not be removed.
 pub async fn clean(client: &Client, names: &Names) -> Vec<String> {
     let mut problems = Vec::new();
     // The webhooks go first: they would refuse what follows, or not answer any more.
-    for (step, own) in [(Step::Mutate, &names.mutating), (Step::Validate, &names.validating)] {
-        for name in std::iter::once(own.as_str()).chain(OTHERS) {
-            note(
-                &mut problems,
-                registration::remove(client, step, name).await.map_err(|why| format!("{name}: {why}")),
-            );
-        }
-    }
+    remove_webhooks(client, names, &mut problems).await;
     remove_all::<MultusConfig>(client, &mut problems).await;
     remove_all::<Endpoint>(client, &mut problems).await;
     remove_all::<IPPool>(client, &mut problems).await;
@@ -49,8 +49,19 @@ pub async fn clean(client: &Client, names: &Names) -> Vec<String> {
     remove_all::<ReservedIP>(client, &mut problems).await;
     remove_all::<Coordinator>(client, &mut problems).await;
     note(&mut problems, remove_definitions(client).await);
+    // The controller may still run, and has then made them anew as long as there were our kinds.
+    remove_webhooks(client, names, &mut problems).await;
     note(&mut problems, remove_job(client, &names.init_job).await);
     problems
+}
+
+async fn remove_webhooks(client: &Client, names: &Names, problems: &mut Vec<String>) {
+    for (step, own) in [(Step::Mutate, &names.mutating), (Step::Validate, &names.validating)] {
+        for name in std::iter::once(own.as_str()).chain(OTHERS) {
+            let removed = registration::remove(client, step, name).await;
+            note(problems, removed.map_err(|why| format!("{name}: {why}")));
+        }
+    }
 }
 
 fn note(problems: &mut Vec<String>, outcome: Result<(), String>) {
@@ -88,20 +99,34 @@ async fn remove<K: SpiderKind>(client: &Client, object: &Stored<K>) -> Result<()
     unless_gone(api.patch(&name, &PatchParams::default(), &patch).await.map(drop))
 }
 
+/// Until they are gone: as long as a kind is still served, a controller that runs takes Spiderpool for installed.
 async fn remove_definitions(client: &Client) -> Result<(), String> {
     let api: Api<DynamicObject> =
         Api::all_with(client.clone(), &resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition"));
-    let definitions =
-        api.list(&ListParams::default()).await.map_err(|why| format!("listing definitions: {why}"))?;
-    for definition in definitions {
-        let name = definition.metadata.name.unwrap_or_default();
-        let ours = name.ends_with(&format!(".{GROUP}")) || name.ends_with(".sriovnetwork.openshift.io");
-        if ours && !name.starts_with("sriovoperatorconfigs.") {
-            let deleted = api.delete(&name, &DeleteParams::default()).await.map(drop);
-            unless_gone(deleted).map_err(|why| format!("definition {name}: {why}"))?;
-        }
+    for name in definitions(&api).await? {
+        let deleted = api.delete(&name, &DeleteParams::default()).await.map(drop);
+        unless_gone(deleted).map_err(|why| format!("definition {name}: {why}"))?;
     }
-    Ok(())
+    let mut left = Vec::new();
+    for _ in 0..LOOKS {
+        left = definitions(&api).await?;
+        left.retain(|name| name.ends_with(&format!(".{GROUP}")));
+        if left.is_empty() {
+            return Ok(());
+        }
+        sleep(PAUSE).await;
+    }
+    Err(format!("definitions that do not end: {}", left.join(", ")))
+}
+
+async fn definitions(api: &Api<DynamicObject>) -> Result<Vec<String>, String> {
+    let all = api.list(&ListParams::default()).await.map_err(|why| format!("listing definitions: {why}"))?;
+    let names = all.into_iter().filter_map(|definition| definition.metadata.name);
+    let is_ours = |name: &String| {
+        let ours = name.ends_with(&format!(".{GROUP}")) || name.ends_with(".sriovnetwork.openshift.io");
+        ours && !name.starts_with("sriovoperatorconfigs.")
+    };
+    Ok(names.filter(is_ours).collect())
 }
 
 async fn remove_job(client: &Client, (namespace, name): &(String, String)) -> Result<(), String> {

@@ -8,8 +8,9 @@ use polynic_cluster::{ConnectError, client_from};
 use polynic_runtime::Shutdown;
 use polynic_runtime::log::{self, LogError};
 
+use crate::certificates::CertificateFiles;
 use crate::clean::{Names, clean};
-use crate::daemon::{self, CertificateFiles, StartError};
+use crate::daemon::{self, StartError};
 use crate::init::Plan;
 use polynic_runtime::configuration::{ConfigurationError, Environment};
 

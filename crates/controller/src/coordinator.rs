@@ -7,7 +7,7 @@ mod observe;
 mod reconcile;
 mod sources;
 
-pub use cni_conf::{first_name, pod_cidr_type_of};
+pub use cni_conf::{first_conf, first_name, pod_cidr_type_of};
 pub use decide::{Decision, PodCidrType, decide};
 pub use observe::{CoordinatorSettings, observe};
 pub use reconcile::run;

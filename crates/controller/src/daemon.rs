@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use kube::Client;
 use polynic_runtime::Shutdown;
@@ -16,7 +14,7 @@ use polynic_runtime::metrics::Page;
 use polynic_runtime::tls::{ServerCertificate, TlsError};
 use tokio::sync::watch;
 
-use crate::certificates::Certificates;
+use crate::certificates::{CertificateFiles, Certificates, Provided};
 use crate::events::Events;
 use crate::gc::Gc;
 use crate::metrics::ControllerMetrics;
@@ -31,8 +29,6 @@ use crate::{coordinator, networks, pools, subnets};
 const LEASE: &str = "spiderpool-controller-leases";
 /// Name of the certificate's Secret.
 const SECRET: &str = "spiderpool-controller-server-certs";
-/// How often files of a certificate are looked at.
-const FILES_PERIOD: Duration = Duration::from_secs(60);
 
 /// Why the daemon did not start.
 #[derive(Debug, thiserror::Error)]
@@ -43,15 +39,6 @@ pub enum StartError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
-}
-
-/// A certificate that somebody else makes and renews.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// PEM of the certificate.
-    pub certificate: PathBuf,
-    /// PEM of the key.
-    pub key: PathBuf,
 }
 
 /// Runs until the end.
@@ -166,9 +153,6 @@ async fn certificate(
     (serving, port): (ServerCertificate, u16),
     shutdown: Shutdown,
 ) {
-    if let Some(files) = files.filter(|files| files.certificate.exists() && files.key.exists()) {
-        return keep_files(&files, &serving, &shutdown).await;
-    }
     let (namespace, service) = (settings.namespace.clone(), settings.service.clone());
     let reach = match settings.webhook_url.as_str() {
         "" => Reach::Service { namespace: namespace.clone(), name: service.clone(), port },
@@ -188,31 +172,12 @@ async fn certificate(
         kinds: kinds(&settings).into_iter().collect(),
         pods: settings.pods.clone(),
     };
+    if let Some(files) = files.filter(|files| files.certificate.exists() && files.key.exists()) {
+        return Provided { client, files, registration, serving }.run(&shutdown).await;
+    }
     let certificates =
         Certificates { client, namespace, secret: SECRET.to_owned(), names, registration, serving };
     certificates.run(&shutdown).await;
-}
-
-async fn keep_files(files: &CertificateFiles, serving: &ServerCertificate, shutdown: &Shutdown) {
-    let rounds = async {
-        loop {
-            let read = |path: &PathBuf| {
-                std::fs::read_to_string(path).map_err(|why| format!("{}: {why}", path.display()))
-            };
-            let set = read(&files.certificate).and_then(|certificate| {
-                let key = read(&files.key)?;
-                serving.set(&certificate, &key).map_err(|why| why.to_string())
-            });
-            if let Err(why) = set {
-                tracing::warn!(
-                    why,
-                    "the certificate's files cannot be used; the old certificate stays in use"
-                );
-            }
-            tokio::time::sleep(FILES_PERIOD).await;
-        }
-    };
-    let _: Option<()> = shutdown.unless(rounds).await;
 }
 
 fn election(settings: &Settings) -> Election {

@@ -2,23 +2,22 @@
 //!
 //! Waits for the controller, because its webhooks complete what is made here. Objects that are there already stay as they are.
 
-use std::path::PathBuf;
+mod default_network;
+
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Endpoints;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use polynic_api::spider::coordinator::Coordinator;
-use polynic_api::spider::multus_config::{MultusConfig, cni_type};
+use polynic_api::spider::multus_config::MultusConfig;
 use polynic_api::spider::pool::IPPool;
 use polynic_api::spider::subnet::Subnet;
-use polynic_api::spider::{
-    CoordinatorSpec, MultusConfigSpec, PoolSpec, Route, SpiderKind, SubnetSpec, annotation,
-};
+use polynic_api::spider::{CoordinatorSpec, PoolSpec, Route, SpiderKind, SubnetSpec};
 use polynic_cluster::spider::{self, Stored};
 use tokio::time::sleep;
 
-use crate::coordinator::first_name;
+pub use default_network::DefaultNetwork;
 use polynic_runtime::configuration::{ConfigurationError, Environment, Variables};
 
 /// Pause between two attempts.
@@ -39,17 +38,6 @@ pub struct Plan {
     pub pools: Vec<(String, PoolSpec)>,
     /// Whether the default network gets a SpiderMultusConfig, from this directory.
     pub network: Option<DefaultNetwork>,
-}
-
-/// Where the default network's SpiderMultusConfig comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DefaultNetwork {
-    /// The node's CNI configurations.
-    pub directory: PathBuf,
-    /// The name, if it is given.
-    pub name: String,
-    /// The namespace.
-    pub namespace: String,
 }
 
 impl Plan {
@@ -175,34 +163,6 @@ fn list(text: &str) -> Vec<String> {
     })
 }
 
-impl DefaultNetwork {
-    /// The SpiderMultusConfig: that of the given name, or of the node's first configuration, or `default`.
-    pub fn config(&self) -> Stored<MultusConfig> {
-        let name = match self.name.as_str() {
-            "" => first_name(&self.directory).ok().flatten().filter(|name| !name.is_empty()),
-            name => Some(name.to_owned()),
-        };
-        let name = name.unwrap_or_else(|| "default".to_owned());
-        // The name of Calico's network is not that of its object elsewhere.
-        let object_name = if name == "k8s-pod-network" { "calico" } else { &name };
-        let mut config = Stored::<MultusConfig>::new(object_name, custom());
-        config.metadata.namespace = Some(self.namespace.clone());
-        if object_name != name {
-            config.metadata.annotations = Some([(annotation::CR_NAME.to_owned(), name.clone())].into());
-        }
-        config
-    }
-}
-
-/// Always custom and without a text, so that Multus reads the node's own configuration: a type such as macvlan would need to repeat it.
-fn custom() -> MultusConfigSpec {
-    MultusConfigSpec {
-        cni_type: Some(cni_type::CUSTOM.to_owned()),
-        enable_coordinator: Some(false),
-        ..MultusConfigSpec::default()
-    }
-}
-
 /// Makes an object unless it is there, as often as it takes.
 async fn make<K: SpiderKind>(client: &Client, object: Stored<K>) {
     let name = object.metadata.name.clone().unwrap_or_default();
@@ -283,30 +243,5 @@ mod tests {
         );
         assert_eq!(spec.hijack_cidr.unwrap(), ["169.254.0.0/16", "10.1.0.0/16"]);
         assert_eq!((spec.policy_routes.unwrap().len(), spec.veth_mtu), (1, Some(1400)));
-    }
-
-    #[test]
-    fn the_default_network_is_named_by_the_node() {
-        let directory = tempfile::tempdir().unwrap();
-        let network = |name: &str| DefaultNetwork {
-            directory: directory.path().to_owned(),
-            name: name.to_owned(),
-            namespace: "kube-system".to_owned(),
-        };
-        assert_eq!(network("").config().metadata.name.as_deref(), Some("default"));
-        std::fs::write(
-            directory.path().join("10-calico.conflist"),
-            r#"{"name":"k8s-pod-network","plugins":[{"type":"calico"}]}"#,
-        )
-        .unwrap();
-        let config = network("").config();
-        assert_eq!(config.metadata.name.as_deref(), Some("calico"));
-        assert_eq!(config.metadata.annotations.unwrap()[annotation::CR_NAME], "k8s-pod-network");
-        assert_eq!(config.spec.cni_type(), "custom");
-        let given = network("macvlan-conf").config();
-        assert_eq!(
-            (given.metadata.name.as_deref(), given.metadata.annotations),
-            (Some("macvlan-conf"), None)
-        );
     }
 }

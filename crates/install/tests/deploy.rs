@@ -151,6 +151,79 @@ fn every_value_has_a_schema() {
     }
 }
 
+/// Names that the contract has (spec/spiderpool.md 9.1, 14, 16), by their common beginning.
+const CONTRACT: [(&str, &str); 16] = [
+    (
+        "global",
+        "imageRegistryOverride cniBinHostPath cniConfHostPath configName ciliumConfigMap clusterDnsDomain commonLabels commonAnnotations ipamUNIXSocketHostPath",
+    ),
+    (
+        "ipam",
+        "enableIPv4 enableIPv6 enableStatefulSet enableKubevirtStaticIP enableIPConflictDetection enableGatewayDetection enableCleanOutdatedEndpoint",
+    ),
+    ("ipam.spiderSubnet", "enable autoPool.enable autoPool.defaultRedundantIPNumber"),
+    (
+        "ipam.gc",
+        "enabled gcAll.intervalInSecond gcDeletingTimeOutPodDelay statelessPod.zombieOnReadyNode statelessPod.zombieOnNotReadyNode statelessPod.enableGcRunningPodOnEmptyPodStatusIPs",
+    ),
+    (
+        "coordinator",
+        "enabled name mode podCIDRType tunePodRoutes hijackCIDR policyRoutes vethLinkAddress vethMTU detectGateway detectIPConflict",
+    ),
+    (
+        "multus",
+        "enableMultusConfig multusCNI.install multusCNI.uninstall multusCNI.name multusCNI.defaultCniCRName multusCNI.image.tag multusCNI.log.logLevel",
+    ),
+    (
+        "plugins",
+        "installCNI installRdmaCNI installOvsCNI installSriovCNI installibSriovCNI installIpoibCNI installVlanCNI",
+    ),
+    (
+        "clusterDefaultPool",
+        "installIPv4IPPool installIPv6IPPool ipv4IPPoolName ipv6IPPoolName ipv4SubnetName ipv6SubnetName ipv4Subnet ipv6Subnet ipv4IPRanges ipv6IPRanges ipv4Gateway ipv6Gateway",
+    ),
+    (
+        "spiderpoolAgent",
+        "hostnetwork resources tolerations nodeSelector affinity extraArgs extraEnv extraVolumes podAnnotations podLabels securityContext httpPort tuneSysctlConfig networkResourcePlugin",
+    ),
+    (
+        "spiderpoolAgent",
+        "image.registry image.repository image.tag image.digest image.pullPolicy healthChecking.startupProbe.failureThreshold debug.logLevel debug.gopsPort",
+    ),
+    (
+        "spiderpoolAgent.prometheus",
+        "enabled port enabledDebugMetric enabledRdmaMetric serviceMonitor.install prometheusRule.install",
+    ),
+    (
+        "spiderpoolController",
+        "replicas hostnetwork resources tolerations nodeSelector affinity extraArgs extraEnv extraVolumes podAnnotations podLabels securityContext httpPort webhookPort",
+    ),
+    (
+        "spiderpoolController",
+        "image.tag healthChecking.livenessProbe.periodSeconds debug.logLevel debug.gopsPort podDisruptionBudget.enabled cleanup.enable tls.method tls.secretName enableValidatingResourcesDeletedWebhook",
+    ),
+    ("spiderpoolController.podResourceInject", "enabled namespacesExclude namespacesInclude"),
+    (
+        "spiderpoolController.prometheus",
+        "enabled port enabledDebugMetric serviceMonitor.install prometheusRule.install",
+    ),
+    (
+        "",
+        "rdma.rdmaSharedDevicePlugin.install sriov.install grafanaDashboard.install iaasNetworkProvider.serverUrl",
+    ),
+];
+
+#[test]
+fn the_values_of_the_replaced_chart_are_known() {
+    let schema: Value = serde_json::from_str(&text("deploy/chart/polynic/values.schema.json")).unwrap();
+    for (beginning, names) in CONTRACT {
+        for name in names.split(' ') {
+            let path = format!("{beginning}.{name}");
+            assert!(knows(&schema, path.trim_start_matches('.')), "{path}");
+        }
+    }
+}
+
 /// Rows `| \`key\` | \`default\` | meaning |` below a heading with the chart's name.
 fn told(page: &str, heading: &str) -> Vec<(String, String)> {
     let section = page.split(heading).nth(1).expect("the heading").split("\n## ").next().unwrap();

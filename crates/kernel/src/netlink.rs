@@ -187,11 +187,14 @@ impl Socket {
                 Ok(length) if length > self.buffer.len() => {
                     return Err(Fault::Talk(format!("an answer of {length} bytes was cut short")));
                 }
-                Ok(_) => return Ok(()),
+                Ok(_) => break,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(Fault::Talk(format!("cannot receive: {e}"))),
             }
         }
+        #[cfg(any(test, feature = "testing"))]
+        crate::testing::count(replies(&self.buffer).count(), self.buffer.len());
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ mod attr;
 mod bond;
 mod create;
 mod delete;
+mod destination;
 mod facts;
 mod flows;
 mod forwarding;
@@ -41,16 +42,11 @@ pub(crate) use space::without_statistics;
 
 /// Opens namespaces of the machine. Its clones share the sockets that are worth keeping between attachments, so a daemon
 /// should make one and keep it.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct RealDoor {
     idle: Arc<Idle>,
-    bus: PathBuf,
-}
-
-impl Default for RealDoor {
-    fn default() -> Self {
-        Self { idle: Arc::default(), bus: zone::system_bus() }
-    }
+    /// Where the bus is if not where it is usually.
+    bus: Option<PathBuf>,
 }
 
 impl RealDoor {
@@ -61,7 +57,7 @@ impl RealDoor {
         let path = address
             .split(';')
             .find_map(|a| a.strip_prefix("unix:")?.split(',').find_map(|p| p.strip_prefix("path=")));
-        Self { bus: path.map_or(self.bus, PathBuf::from), ..self }
+        Self { bus: path.map(PathBuf::from).or(self.bus), ..self }
     }
 }
 
@@ -80,7 +76,7 @@ impl Door for RealDoor {
 pub struct RealKernel {
     host: Space,
     pod: Option<Space>,
-    bus: PathBuf,
+    bus: Option<PathBuf>,
 }
 
 impl RealKernel {
@@ -93,7 +89,11 @@ impl RealKernel {
         let pod = pod
             .map(|(netns, path)| Space::open(netns.anywhere()).map_err(|e| OpenError::refused(path, &e)))
             .transpose()?;
-        Ok(Self { host, pod, bus: zone::system_bus() })
+        Ok(Self { host, pod, bus: None })
+    }
+
+    fn bus(&self) -> PathBuf {
+        self.bus.clone().unwrap_or_else(zone::system_bus)
     }
 
     fn space(&mut self, place: Place) -> Result<&mut Space, Missing> {
@@ -112,7 +112,7 @@ impl RealKernel {
                 nft::apply(socket, std::slice::from_ref(change)).map_err(|refusal| refusal.fault.into())
             }
             Object::ZoneSource(diff) => {
-                zone::change(&self.bus, diff).map_err(|e| Failure::Bus(e.to_string()))
+                zone::change(&self.bus(), diff).map_err(|e| Failure::Bus(e.to_string()))
             }
             Object::Probe(probe) => {
                 let asked = self.space(change.place)?.probe(change.place, std::slice::from_ref(probe));
@@ -169,7 +169,7 @@ impl Kernel for RealKernel {
     fn observe(&mut self, needs: &Needs) -> Result<Facts, KernelError> {
         let mut host = self.host.observe(&needs.host).map_err(|f| f.about("observe host"))?;
         if let Some(asked) = &needs.host.zone_sources {
-            let seen = zone::observe(&self.bus, asked);
+            let seen = zone::observe(&self.bus(), asked);
             host.zone_sources = seen.map_err(|e| Failure::Bus(e.to_string()).about("ask firewalld"))?;
         }
         let pod = self.pod.as_mut().map(|pod| pod.observe(&needs.pod).map_err(|f| f.about("observe pod")));

@@ -15,6 +15,7 @@
 //! }
 //! ```
 
+use std::cell::Cell;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -41,6 +42,29 @@ impl Drop for Scratch {
         // The mounts are private to the process: what is left goes with it.
         let _ = netns::unpin(&PathBuf::from(&self.path));
     }
+}
+
+/// What netlink has answered to the calling thread since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Messages, of which lists have one for each entry.
+    pub messages: usize,
+    /// Bytes.
+    pub bytes: usize,
+}
+
+thread_local! {
+    static RECEIVED: Cell<Received> = const { Cell::new(Received { messages: 0, bytes: 0 }) };
+}
+
+/// How much the kernel has told the calling thread so far: what an observation costs, whatever the machine does meanwhile.
+pub fn received() -> Received {
+    RECEIVED.get()
+}
+
+pub(crate) fn count(messages: usize, bytes: usize) {
+    let before = RECEIVED.get();
+    RECEIVED.set(Received { messages: before.messages + messages, bytes: before.bytes + bytes });
 }
 
 /// Moves the test binary into private namespaces. Must run before `main`, while there is one thread; failure is

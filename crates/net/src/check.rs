@@ -7,8 +7,8 @@ use std::fmt;
 
 use crate::implied::dies_with;
 use crate::{
-    Attr, Change, Diff, Facts, LinkKind, Needs, NsFacts, Object, Place, Plan, Qdisc, Route, Traffic,
-    TrafficObject,
+    Attr, Change, Diff, Facts, LinkKind, Needs, Neighbour, NsFacts, NsNeeds, Object, Place, Plan, Qdisc,
+    Route, Traffic, TrafficObject,
 };
 
 /// Something that was promised and is not there.
@@ -134,9 +134,9 @@ pub fn needs(promises: &[Change]) -> Needs {
             }
             Object::Move(m) => at.link(&m.name),
             Object::Address(Diff { after: Some(a), .. }) => at.addresses.push(a.link.clone()),
-            Object::Route(_) => at.routes = true,
+            Object::Route(d) => route_needs(promise.place, d, at),
             Object::Rule(_) => at.rules = true,
-            Object::Neighbour(_) => at.neighbours = true,
+            Object::Neighbour(Diff { after: Some(n), .. }) => neighbour_needs(promise.place, n, at),
             Object::Forwarding(Diff { after: Some(entry), .. }) => at.forwarding_of(&entry.link),
             Object::Sysctl(Diff { after: Some(s), .. }) => at.sysctl(s.key.clone()),
             Object::Traffic(Diff { after: Some(t), .. }) if !at.traffic.contains(&t.link) => {
@@ -150,6 +150,22 @@ pub fn needs(promises: &[Change]) -> Needs {
         }
     }
     needs
+}
+
+/// The node has routes of all its pods, a pod only its own: there one list is less than one for each link.
+fn route_needs(place: Place, route: &Diff<Route>, at: &mut NsNeeds) {
+    match route.after.as_ref().and_then(|route| route.link.as_ref()) {
+        Some(link) if place == Place::Host => at.routes_through(link),
+        _ => at.routes = true,
+    }
+}
+
+/// As with routes.
+fn neighbour_needs(place: Place, neighbour: &Neighbour, at: &mut NsNeeds) {
+    match place {
+        Place::Host => at.neighbours_of.push((neighbour.link.clone(), neighbour.ip)),
+        Place::Pod => at.neighbours = true,
+    }
 }
 
 /// The promises that do not hold. A promise about a namespace that was not observed is broken.

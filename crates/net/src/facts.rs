@@ -294,10 +294,15 @@ pub struct AddressFact {
 impl AddressFact {
     /// Whether it is of use beyond the link: neither loopback nor link-local.
     pub fn is_global(&self) -> bool {
-        match self.net.addr() {
-            IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
-            IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
-        }
+        is_global(self.net.addr())
+    }
+}
+
+/// Whether an address is of use beyond its link: neither loopback nor link-local.
+pub fn is_global(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
     }
 }
 
@@ -326,6 +331,21 @@ impl Needs {
     }
 }
 
+/// An address of which a namespace may know something: routes of one table to exactly it, and permanent neighbours.
+///
+/// A node with a thousand pods has thousands of both, and a list of all of them costs every pod the same again. So this is asked as the kernel
+/// itself asks: neighbours count where packets to the address can come, on the links of these routes, on the link of the way that the kernel
+/// would take now, and on `links`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// The address.
+    pub ip: IpAddr,
+    /// The table.
+    pub table: u32,
+    /// Indexes of further links.
+    pub links: Vec<u32>,
+}
+
 /// What to observe in one namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NsNeeds {
@@ -337,12 +357,25 @@ pub struct NsNeeds {
     pub vfs: Vec<IfName>,
     /// Addresses of all links, in the order of the links' indexes.
     pub all_addresses: bool,
+    /// Links with these indexes.
+    pub links_at: Vec<u32>,
+    /// Addresses of these families, of all links, that are of use beyond their link ([`AddressFact::is_global`]), in the order of the
+    /// links' indexes.
+    pub global_addresses: Vec<Family>,
     /// Routes of all tables but `local`, both families.
     pub routes: bool,
+    /// As `routes`, but only those through these links.
+    pub routes_on: Vec<IfName>,
     /// Rules, both families.
     pub rules: bool,
+    /// Rules of these families.
+    pub rules_of: Vec<Family>,
     /// Permanent neighbours.
     pub neighbours: bool,
+    /// As `neighbours`, but only those on these links with these addresses.
+    pub neighbours_of: Vec<(IfName, IpAddr)>,
+    /// What the namespace knows of these addresses.
+    pub destinations: Vec<Destination>,
     /// Permanent forwarding entries of these tunnels.
     pub forwarding: Vec<IfName>,
     /// The ways to these destinations.
@@ -374,6 +407,13 @@ impl NsNeeds {
         }
     }
 
+    /// Asks for the routes through a link.
+    pub fn routes_through(&mut self, link: &IfName) {
+        if !self.routes_on.contains(link) {
+            self.routes_on.push(link.clone());
+        }
+    }
+
     /// Asks for the forwarding entries of a tunnel.
     pub fn forwarding_of(&mut self, link: &IfName) {
         if !self.forwarding.contains(link) {
@@ -397,6 +437,12 @@ impl NsNeeds {
         self.links.merge(other.links);
         extend_new(&mut self.addresses, other.addresses);
         extend_new(&mut self.vfs, other.vfs);
+        extend_new(&mut self.links_at, other.links_at);
+        extend_new(&mut self.global_addresses, other.global_addresses);
+        extend_new(&mut self.rules_of, other.rules_of);
+        extend_new(&mut self.routes_on, other.routes_on);
+        extend_new(&mut self.neighbours_of, other.neighbours_of);
+        extend_new(&mut self.destinations, other.destinations);
         self.routes |= other.routes;
         self.rules |= other.rules;
         self.neighbours |= other.neighbours;

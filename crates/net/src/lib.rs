@@ -51,7 +51,8 @@ pub use bond::{Bond, BondNumber, BondOption};
 pub use change::{AttrChange, Change, Diff, Move, Object, Wait};
 pub use entropy::Entropy;
 pub use facts::{
-    AddressFact, Facts, IpipFact, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds, OperState, VxlanFact, Way,
+    AddressFact, Destination, Facts, IpipFact, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds, OperState,
+    VxlanFact, Way, is_global,
 };
 pub use fdb::Forwarding;
 pub use firewall::{

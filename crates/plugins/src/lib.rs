@@ -27,6 +27,8 @@ pub mod record;
 mod registry;
 pub mod routing;
 mod template;
+#[cfg(test)]
+mod testing;
 
 pub use plugin::Plugin;
 pub use registry::{Host, Registry, types};

@@ -28,20 +28,11 @@ mod tests {
     use polynic_kernel::FakeDoor;
     use serde_json::{Value, json};
 
-    use crate::{Host, Registry};
+    use crate::{Registry, testing};
 
     fn answer(verb: &str, version: &str) -> (i32, String) {
         let directory = tempfile::tempdir().unwrap();
-        let host = Host {
-            door: Box::new(FakeDoor::default()),
-            state: directory.path().to_owned(),
-            executable: None,
-            addresses: Box::new(polynic_wire::Sockets),
-            releases: polynic_wire::ReleaseJournal::new(directory.path()),
-            seed: Box::new(|| 1),
-            warn: Box::new(|_| {}),
-        };
-        let registry = Registry::new(host);
+        let registry = Registry::new(testing::host(&FakeDoor::default(), directory.path()));
         let prev = json!({"cniVersion": version, "interfaces": [{"name": "eth0"}], "ips": []});
         let conf =
             json!({"cniVersion": version, "name": "aux", "type": "passthru", "prevResult": prev}).to_string();

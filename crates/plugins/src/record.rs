@@ -112,7 +112,7 @@ impl Slot {
         let prefix = format!("{network}:{ifname}:{plugin}:");
         let stems = files(directory).filter_map(|path| {
             let stem = path.file_stem()?.to_str()?.to_owned();
-            stem.starts_with(&prefix).then_some((read(&path).map(|r| r.position), stem))
+            stem.starts_with(&prefix).then(|| (position(&path), stem))
         });
         // One that cannot be read was never applied: it is last in the order, and first to go.
         let last = stems.max_by_key(|(position, _)| position.unwrap_or(u32::MAX));
@@ -208,7 +208,24 @@ pub fn later(directory: &Path, record: &Record) -> Vec<Record> {
 
 /// The position of the next record of a container.
 pub fn next_position(directory: &Path) -> u32 {
-    files(directory).filter_map(|p| read(&p)).map(|r| r.position.saturating_add(1)).max().unwrap_or_default()
+    let positions = files(directory).filter_map(|p| position(&p));
+    positions.map(|position| position.saturating_add(1)).max().unwrap_or_default()
+}
+
+/// The position of a record, without reading what was planned.
+fn position(path: &Path) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Place {
+        format: u32,
+        position: u32,
+        plan: PlanFormat,
+    }
+    #[derive(Deserialize)]
+    struct PlanFormat {
+        format: u32,
+    }
+    let place: Place = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    (place.format == RECORD_FORMAT && place.plan.format == PLAN_FORMAT).then_some(place.position)
 }
 
 /// A short digest of a JSON value, whatever the order of its keys. Two configurations of one plugin in one chain must differ

@@ -4,12 +4,15 @@
 //! comes or goes costs a look at each such rule, not at all pods.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::names::Direction;
+use polynic_net::FwRuleset;
+
+use crate::names::{Direction, Names};
 use crate::peers::Namespaces;
 use crate::pod::{Attachment, Pod, PodKey};
 use crate::policy::{Policy, PolicyKey, Rule};
-use crate::render::{self, Concerned, Rendered};
+use crate::render::{self, Concerned, Entries, Parts, Rendered};
 
 mod members;
 
@@ -42,14 +45,18 @@ pub struct Index {
     /// Pods of this node.
     local: BTreeSet<PodKey>,
     dirty: BTreeSet<PodKey>,
+    entries: Entries,
 }
 
 /// A policy with the pods that its rules are about.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) policy: Policy,
+    pub(crate) names: Arc<Names>,
     /// By direction and rule; absent where nobody has asked yet.
     members: BTreeMap<(Direction, usize), Members>,
+    /// What it comes to in pods' tables.
+    parts: Parts,
 }
 
 impl Index {
@@ -124,7 +131,7 @@ impl Index {
             None => self.namespaces.remove(name),
         };
         for held in self.policies.values_mut().filter(|held| held.looks_at_namespaces()) {
-            held.members.clear();
+            held.forget_members();
             self.dirty.extend(selected(&held.policy, &self.local, &self.pods));
         }
     }
@@ -142,7 +149,7 @@ impl Index {
             self.dirty.extend(selected(&held.policy, &self.local, &self.pods));
         }
         self.dirty.extend(selected(&policy, &self.local, &self.pods));
-        self.policies.insert(policy.key.clone(), Held { policy, members: BTreeMap::new() });
+        self.policies.insert(policy.key.clone(), Held::new(policy));
     }
 
     /// A policy is gone, as of `version`. One that was made after that stays; 0 is always.
@@ -164,8 +171,8 @@ impl Index {
     /// The policies of a namespace are these, as of `version`.
     pub fn set_policies_of(&mut self, namespace: &str, policies: Vec<Policy>, version: u64) {
         let known = self.policies.keys().filter(|key| key.namespace == namespace);
-        let gone: Vec<PolicyKey> =
-            known.filter(|key| policies.iter().all(|policy| policy.key != **key)).cloned().collect();
+        let there: BTreeSet<&PolicyKey> = policies.iter().map(|policy| &policy.key).collect();
+        let gone: Vec<PolicyKey> = known.filter(|key| !there.contains(key)).cloned().collect();
         gone.iter().for_each(|key| self.remove_policy(key, version));
         policies.into_iter().for_each(|policy| self.set_policy(policy));
     }
@@ -239,7 +246,7 @@ impl Index {
             held.look_up(&self.pods, &self.namespaces);
             concerned.push(Concerned { held, interfaces: own });
         }
-        render::render(pod, concerned, &self.options)
+        render::render(pod, concerned, &mut self.entries, &self.options)
     }
 
     /// The pod's secondary interfaces as (network, interface), those to come included.
@@ -275,6 +282,28 @@ fn selected<'a>(
 }
 
 impl Held {
+    fn new(policy: Policy) -> Self {
+        let names = Arc::new(Names::of(&policy.key));
+        Self { policy, names, members: BTreeMap::new(), parts: Parts::default() }
+    }
+
+    /// What the policy comes to in the table of a pod with these interfaces.
+    pub(crate) fn part(&mut self, pod: &Pod, interfaces: BTreeSet<String>) -> Arc<FwRuleset> {
+        let rules = self.policy.rules(Direction::Ingress).unwrap_or_default();
+        // Only names are looked up among the pod's own ports.
+        let ports = if rules.iter().any(Rule::has_names) { pod.ports.as_slice() } else { &[] };
+        if let Some(made) = self.parts.get(&interfaces, ports) {
+            return made;
+        }
+        let made = render::part(self, pod, &interfaces);
+        self.parts.keep(interfaces, ports, made)
+    }
+
+    fn forget_members(&mut self) {
+        self.members.clear();
+        self.parts.clear();
+    }
+
     /// Who a rule's peers are; absent for a rule that names no pods.
     pub(crate) fn members(&mut self, direction: Direction, rule: usize) -> Option<&mut Members> {
         self.members.get_mut(&(direction, rule))
@@ -288,7 +317,7 @@ impl Held {
 
     /// Looks up the pods of all rules, where that has not been done.
     fn look_up(&mut self, pods: &BTreeMap<PodKey, Pod>, namespaces: &Namespaces) {
-        let Self { policy, members } = self;
+        let Self { policy, members, .. } = self;
         for (direction, at, rule) in rules(policy) {
             if members::concerns_pods(direction, rule) {
                 members
@@ -300,7 +329,7 @@ impl Held {
 
     /// Takes note of a pod that is different or gone; says whether that makes a difference.
     fn follow(&mut self, key: &PodKey, pod: Option<&Pod>, namespaces: &Namespaces) -> bool {
-        let Self { policy, members } = self;
+        let Self { policy, members, parts, .. } = self;
         let mut differs = false;
         for (direction, at, rule) in rules(policy) {
             if let Some(members) = members.get_mut(&(direction, at)) {
@@ -308,6 +337,9 @@ impl Held {
                     pod.filter(|pod| members::is_member(policy, direction, rule, (key, pod), namespaces));
                 differs |= members.follow(policy, rule, key, is_member);
             }
+        }
+        if differs {
+            parts.clear();
         }
         differs
     }

@@ -1,5 +1,7 @@
 //! Names of tables, chains and sets (spec/multi-networkpolicy.md 4), which operators' tools know.
 
+use std::sync::Arc;
+
 use polynic_net::{Family, FwFamily, FwTable};
 use sha2::{Digest, Sha256};
 
@@ -56,9 +58,18 @@ impl Direction {
     }
 }
 
+/// Where a policy's hash stands in the names of its chain and its sets.
+const HASH: std::ops::Range<usize> = 4..36;
+
+/// The hash of the policy to which a chain or set of this name belongs; no hash of any if it belongs to none.
+pub(crate) fn hash_in(name: &str) -> Option<&str> {
+    name.get(HASH)
+}
+
 /// The names that belong to one policy.
+#[derive(Debug)]
 pub(crate) struct Names {
-    hash: String,
+    pub(crate) hash: Arc<str>,
     /// `namespace/name`, cut to what fits.
     pub(crate) comment: String,
 }
@@ -66,11 +77,11 @@ pub(crate) struct Names {
 impl Names {
     pub(crate) fn of(policy: &PolicyKey) -> Self {
         let digest = Sha256::digest(format!("{}-{}", policy.name, policy.namespace));
-        let hash = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let hash: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
         let mut comment = policy.to_string();
         // Names of Kubernetes objects are ASCII.
         comment.truncate(COMMENT);
-        Self { hash, comment }
+        Self { hash: hash.into(), comment }
     }
 
     /// The set of the interfaces that the policy is about.
@@ -108,6 +119,9 @@ mod tests {
             "snp-2ceb3247d06e0f9d0ec2470fae61c5f0_ingress_ipv4_net1_2"
         );
         assert_eq!(names.comment, "shop/web-in");
+        let all =
+            [names.chain(), names.interfaces(), names.addresses(Direction::Egress, Family::V6, "net1", 0)];
+        assert!(all.iter().all(|name| hash_in(name) == Some(&names.hash)));
         let long = Names::of(&PolicyKey::new("n", &"x".repeat(200)));
         assert_eq!(long.comment.len(), COMMENT);
     }

@@ -9,13 +9,13 @@ use polynic_api::meta::{LabelSelector, ObjectMeta};
 use polynic_api::multi_policy::{
     EgressRule, IngressRule, IntOrString, IpBlock, POLICY_FOR, Peer, Port, Spec,
 };
-use polynic_net::IpNet;
+use polynic_net::{FwEdit, IpNet};
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::names::Direction;
 use crate::verdict::{self, Packet};
-use crate::{Attachment, ContainerPort, Index, Options, Pod, PodKey, Policy};
+use crate::{Attachment, ContainerPort, Index, Options, Pod, PodKey, Policy, Rendered};
 
 /// A cluster with pods whose interfaces are all on nets `x/a` and `x/b`.
 #[derive(Clone, Debug)]
@@ -324,6 +324,14 @@ fn index(cluster: &Cluster) -> Index {
     index
 }
 
+fn edits(old: &Rendered, now: &Rendered) -> Option<Vec<FwEdit>> {
+    Some(now.table.as_ref()?.edits_from(old.table.as_ref()?))
+}
+
+fn edits_of_all(old: &Rendered, now: &Rendered) -> Option<Vec<FwEdit>> {
+    Some(now.table.as_ref()?.whole().edits_from(&old.table.as_ref()?.whole()))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10_000))]
 
@@ -334,10 +342,10 @@ proptest! {
         for key in cluster.pods.keys() {
             let rendered = index.render(key);
             for packet in &packets {
-                let passes = match &rendered.ruleset {
-                    Some(ruleset) => {
-                        prop_assert_eq!(ruleset.dangling(), Vec::<String>::new());
-                        verdict::passes(ruleset, packet)
+                let passes = match &rendered.table {
+                    Some(table) => {
+                        prop_assert_eq!(table.whole().dangling(), Vec::<String>::new());
+                        verdict::passes(table, packet)
                     }
                     None => true,
                 };
@@ -371,8 +379,9 @@ proptest! {
             for key in next.pods.keys() {
                 let now = fresh.render(key);
                 prop_assert_eq!(&followed.render(key), &now, "{}", key);
-                if before.get(key).is_some_and(|old| *old != now) {
+                if let Some(old) = before.get(key).filter(|old| **old != now) {
                     prop_assert!(dirty.contains(key), "{} has another table and is not dirty", key);
+                    prop_assert_eq!(edits(old, &now), edits_of_all(old, &now), "part by part, as in one piece");
                 }
                 before.insert(key.clone(), now);
             }

@@ -5,6 +5,7 @@
 //! Blocks are flattened, exceptions included, so there are no sets of exceptions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use polynic_net::{
     Family, FwBase, FwBody, FwExpr, FwHook, FwKind, FwRules, FwRuleset, FwSet, FwVerdict, IpNet, ip_from_u128,
@@ -13,11 +14,14 @@ use polynic_net::{
 use crate::index::{Held, Options};
 use crate::names::{Direction, Names, table};
 use crate::pod::Pod;
+use crate::pod_table::PodTable;
 use crate::policy::PolicyKey;
 
 mod allow;
+mod shared;
 
 use allow::Allow;
+pub(crate) use shared::{Entries, Parts};
 
 /// Protocol number of ICMP.
 const ICMP: u8 = 1;
@@ -26,7 +30,7 @@ const ICMP: u8 = 1;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rendered {
     /// The table; absent if no policy concerns the pod.
-    pub ruleset: Option<FwRuleset>,
+    pub table: Option<PodTable>,
     /// The policies that concern the pod.
     pub policies: Vec<PolicyKey>,
 }
@@ -37,27 +41,40 @@ pub(crate) struct Concerned<'a> {
     pub(crate) interfaces: BTreeSet<String>,
 }
 
-pub(crate) fn render(pod: &Pod, concerned: Vec<Concerned<'_>>, options: &Options) -> Rendered {
+pub(crate) fn render(
+    pod: &Pod,
+    concerned: Vec<Concerned<'_>>,
+    entries: &mut Entries,
+    options: &Options,
+) -> Rendered {
     if concerned.is_empty() {
         return Rendered::default();
     }
     let policies = concerned.iter().map(|one| one.held.policy.key.clone()).collect();
-    let mut ruleset = FwRuleset { table: table(), sets: BTreeMap::new(), chains: BTreeMap::new() };
+    let entry = entries.of(&concerned, options);
+    let part = |one: Concerned<'_>| (Arc::clone(&one.held.names.hash), one.held.part(pod, one.interfaces));
+    Rendered { table: Some(PodTable::new(entry, concerned.into_iter().map(part))), policies }
+}
+
+/// What leads packets to the policies' chains.
+fn entry(concerned: &[Concerned<'_>], options: &Options) -> FwRuleset {
+    let mut ruleset = empty();
     for direction in Direction::BOTH {
-        entry(&mut ruleset, direction, &concerned, options);
+        lead(&mut ruleset, direction, concerned, options);
     }
-    for one in concerned {
-        add_policy(&mut ruleset, pod, one);
-    }
-    Rendered { ruleset: Some(ruleset), policies }
+    ruleset
+}
+
+fn empty() -> FwRuleset {
+    FwRuleset { table: table(), sets: BTreeMap::new(), chains: BTreeMap::new() }
 }
 
 /// The chains that packets of a direction run through before they come to single policies.
-fn entry(ruleset: &mut FwRuleset, direction: Direction, concerned: &[Concerned<'_>], options: &Options) {
+fn lead(ruleset: &mut FwRuleset, direction: Direction, concerned: &[Concerned<'_>], options: &Options) {
     let isolating = concerned.iter().filter(|one| one.held.policy.rules(direction).is_some());
-    let names: Vec<Names> = isolating.map(|one| Names::of(&one.held.policy.key)).collect();
+    let names: Vec<&Names> = isolating.map(|one| &*one.held.names).collect();
     let into =
-        |names: &Names| rule(vec![arriving(direction, names), jump(direction.chain())], &names.comment);
+        |names: &&Names| rule(vec![arriving(direction, names), jump(direction.chain())], &names.comment);
     let base = FwRules { base: Some(hook(direction)), rules: names.iter().map(into).collect() };
     ruleset.chains.insert(direction.base().to_owned(), base);
     if names.is_empty() {
@@ -92,18 +109,21 @@ fn common(options: &Options) -> Vec<FwBody> {
     rules
 }
 
-fn add_policy(ruleset: &mut FwRuleset, pod: &Pod, Concerned { held, interfaces }: Concerned<'_>) {
-    let names = Names::of(&held.policy.key);
+/// Chain and sets of one policy, as a pod with these interfaces needs them.
+pub(crate) fn part(held: &mut Held, pod: &Pod, interfaces: &BTreeSet<String>) -> FwRuleset {
+    let names = held.names.clone();
+    let mut ruleset = empty();
     ruleset.sets.insert(names.interfaces(), FwSet::Links(interfaces.clone()));
     let mut rules = Vec::new();
     for direction in Direction::BOTH {
         let count = held.policy.rules(direction).map_or(0, <[_]>::len);
         for at in 0..count {
-            let mut allow = Allow { names: &names, direction, at, interfaces: &interfaces, pod, ruleset };
+            let mut allow = Allow { names: &names, direction, at, interfaces, pod, ruleset: &mut ruleset };
             rules.extend(allow.rules(held));
         }
     }
     ruleset.chains.insert(names.chain(), FwRules { base: None, rules });
+    ruleset
 }
 
 /// On one of the policy's interfaces.

@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
-use polynic_net::{Family, FwExpr, FwRuleset, FwSet, FwVerdict};
+use polynic_net::{Family, FwExpr, FwSet, FwVerdict};
 
+use crate::PodTable;
 use crate::names::Direction;
 
 /// A packet at the pod.
@@ -27,21 +28,21 @@ pub struct Packet {
 }
 
 /// Whether a table of ours lets it pass. A rule that is none of ours matches nothing.
-pub fn passes(ruleset: &FwRuleset, packet: &Packet) -> bool {
-    run(ruleset, packet.direction.base(), packet).unwrap_or(true)
+pub fn passes(table: &PodTable, packet: &Packet) -> bool {
+    run(table, packet.direction.base(), packet).unwrap_or(true)
 }
 
 /// The verdict of a chain; none if it comes to its end.
-fn run(ruleset: &FwRuleset, chain: &str, packet: &Packet) -> Option<bool> {
-    for body in &ruleset.chains.get(chain)?.rules {
+fn run(table: &PodTable, chain: &str, packet: &Packet) -> Option<bool> {
+    for body in &table.chain(chain)?.rules {
         let (verdict, matches) = body.exprs.split_last()?;
-        if !matches.iter().all(|expr| holds(ruleset, expr, packet)) {
+        if !matches.iter().all(|expr| holds(table, expr, packet)) {
             continue;
         }
         let decided = match verdict {
             FwExpr::Verdict(FwVerdict::Accept) => Some(true),
             FwExpr::Verdict(FwVerdict::Drop) => Some(false),
-            FwExpr::Verdict(FwVerdict::Jump(to)) => run(ruleset, to, packet),
+            FwExpr::Verdict(FwVerdict::Jump(to)) => run(table, to, packet),
             _ => None,
         };
         if decided.is_some() {
@@ -51,11 +52,12 @@ fn run(ruleset: &FwRuleset, chain: &str, packet: &Packet) -> Option<bool> {
     None
 }
 
-fn holds(ruleset: &FwRuleset, expr: &FwExpr, packet: &Packet) -> bool {
+fn holds(table: &PodTable, expr: &FwExpr, packet: &Packet) -> bool {
     let family = Family::of(packet.source);
     let on = |direction, name: &str| packet.direction == direction && packet.interface == name;
-    let named = |set: &str| matches!(ruleset.sets.get(set), Some(FwSet::Links(names)) if names.contains(&packet.interface));
-    let holds = |set: &str, ip| ruleset.sets.get(set).is_some_and(|set| set.contains(ip));
+    let named =
+        |set: &str| matches!(table.set(set), Some(FwSet::Links(names)) if names.contains(&packet.interface));
+    let holds = |set: &str, ip| table.set(set).is_some_and(|set| set.contains(ip));
     let has_ports = [6, 17, 132].contains(&packet.protocol);
     match expr {
         FwExpr::Iif(name) => on(Direction::Ingress, name),

@@ -1,10 +1,10 @@
 // libcni makes one call of CNI's reference library, as a container runtime of CNI 1.1 does.
 //
-//	libcni add|check|del FILE CACHE CONTAINER NETNS
+//	libcni add|check|del|cached FILE CACHE CONTAINER NETNS [INTERFACE]
 //	libcni status FILE CACHE
 //	libcni gc FILE CACHE [CONTAINER/INTERFACE...]
 //
-// FILE is a configuration list, CACHE the library's cache. Plugins are found by CNI_PATH. An error is printed as CNI prints it.
+// FILE is a configuration list, CACHE the library's cache; "cached" prints what the library finds there. Plugins are found by CNI_PATH. An error is printed as CNI prints it.
 package main
 
 import (
@@ -55,7 +55,11 @@ func run(args []string) error {
 		if len(args) < 5 {
 			return fmt.Errorf("%s needs CONTAINER and NETNS", verb)
 		}
-		return attachment(ctx, cni, list, verb, &libcni.RuntimeConf{ContainerID: args[3], NetNS: args[4], IfName: "eth0"})
+		ifname := "eth0"
+		if len(args) > 5 {
+			ifname = args[5]
+		}
+		return attachment(ctx, cni, list, verb, &libcni.RuntimeConf{ContainerID: args[3], NetNS: args[4], IfName: ifname})
 	}
 }
 
@@ -67,10 +71,32 @@ func attachment(ctx context.Context, cni *libcni.CNIConfig, list *libcni.Network
 			return err
 		}
 		return result.Print()
+	case "cached":
+		return cached(cni, list, conf)
 	case "check":
 		return cni.CheckNetworkList(ctx, list, conf)
 	case "del":
 		return cni.DelNetworkList(ctx, list, conf)
 	}
 	return fmt.Errorf("unknown verb %s", verb)
+}
+
+func cached(cni *libcni.CNIConfig, list *libcni.NetworkConfigList, conf *libcni.RuntimeConf) error {
+	result, err := cni.GetNetworkListCachedResult(list, conf)
+	if err != nil || result == nil {
+		return errors.Join(errors.New("no result"), err)
+	}
+	config, _, err := cni.GetNetworkListCachedConfig(list, conf)
+	if err != nil {
+		return err
+	}
+	attachments, err := cni.GetCachedAttachments(conf.ContainerID)
+	if err != nil {
+		return err
+	}
+	interfaces := map[string]string{}
+	for _, attachment := range attachments {
+		interfaces[attachment.IfName] = attachment.Network
+	}
+	return json.NewEncoder(os.Stdout).Encode(map[string]any{"result": result, "config": json.RawMessage(config), "interfaces": interfaces})
 }

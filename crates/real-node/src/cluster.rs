@@ -7,6 +7,7 @@ use polynic_control_plane::{ControlPlane, Controllers, NodePrograms, Programs};
 use serde_json::Value;
 
 use crate::api::Api;
+use crate::helm::Helm;
 use crate::node::{self, Mode, Node, Plan};
 use crate::space::Space;
 use crate::tools::{Tools, skip};
@@ -24,8 +25,8 @@ pub struct Cluster {
     /// Its administrator.
     pub api: Api,
     _controllers: Controllers,
-    _plane: ControlPlane,
-    _space: Space,
+    plane: ControlPlane,
+    space: Space,
 }
 
 impl Cluster {
@@ -85,13 +86,30 @@ impl Cluster {
             server: plane.addr(),
         };
         let nodes = start_nodes([plan(1, modes[0]), plan(2, modes[1])]);
-        let cluster = Self { nodes, api, _controllers: controllers, _plane: plane, _space: space };
+        let cluster = Self { nodes, api, _controllers: controllers, plane, space };
         let ready = || cluster.are_nodes_ready().then_some(());
         wait::until("both nodes are ready", ready, || cluster.last_words());
         // Pods are refused before.
         let account = || cluster.api.get(ACCOUNTS, "default");
         wait::until("there is a service account", account, String::new);
         cluster
+    }
+
+    /// Runs Helm as the cluster's administrator, and answers what it printed.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn helm(&self, helm: &Helm, args: &[&str]) -> String {
+        let mut command = self.space.command(helm.program());
+        command.args(args).env("KUBECONFIG", self.plane.kubeconfig_path());
+        for home in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            command.env(home, self.space.directory());
+        }
+        let output = command.output().unwrap();
+        let [said, complained] =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+        assert!(output.status.success(), "helm {args:?}: {complained}\n{}", self.last_words());
+        said
     }
 
     fn are_nodes_ready(&self) -> bool {

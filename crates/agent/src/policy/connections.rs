@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use polynic_kernel::{Kernel, KernelError};
-use polynic_net::{Flow, FwEdit, FwRuleset, Needs, Place};
-use polynic_policy::{Direction, Packet, passes};
+use polynic_net::{Flow, FwEdit, Needs, Place};
+use polynic_policy::{Direction, Packet, PodTable, passes};
 
 /// Whether edits may forbid what was allowed before. More members of sets allow more, and nothing else does.
 pub(super) fn may_tighten(edits: &[FwEdit]) -> bool {
@@ -17,16 +17,16 @@ pub(super) fn may_tighten(edits: &[FwEdit]) -> bool {
 ///
 /// # Errors
 /// Addresses or connections cannot be listed.
-pub(super) fn cut(kernel: &mut dyn Kernel, ruleset: &FwRuleset) -> Result<usize, KernelError> {
+pub(super) fn cut(kernel: &mut dyn Kernel, table: &PodTable) -> Result<usize, KernelError> {
     let mut needs = Needs::default();
     needs.pod.all_addresses = true;
     let addresses = kernel.observe(&needs)?.pod.unwrap_or_default().addresses;
     let own = addresses.into_iter().map(|fact| (fact.net.addr(), fact.link.to_string())).collect();
-    kernel.forget_connections(Place::Pod, &mut |flow| is_forbidden(flow, &own, ruleset))
+    kernel.forget_connections(Place::Pod, &mut |flow| is_forbidden(flow, &own, table))
 }
 
 /// Whether a table would not let a connection begin. One between the pod's own addresses, or between others', is none of its business.
-fn is_forbidden(flow: &Flow, own: &HashMap<IpAddr, String>, ruleset: &FwRuleset) -> bool {
+fn is_forbidden(flow: &Flow, own: &HashMap<IpAddr, String>, table: &PodTable) -> bool {
     let (direction, interface) = match (own.get(&flow.destination), own.get(&flow.source)) {
         (Some(interface), None) => (Direction::Ingress, interface),
         (None, Some(interface)) => (Direction::Egress, interface),
@@ -41,7 +41,7 @@ fn is_forbidden(flow: &Flow, own: &HashMap<IpAddr, String>, ruleset: &FwRuleset)
         port: flow.port,
         known: false,
     };
-    !passes(ruleset, &first)
+    !passes(table, &first)
 }
 
 #[cfg(test)]
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     /// web-in lets TCP port 80 of the own network's 10.0.0.7 in; nothing is said about what goes out.
-    fn ruleset() -> FwRuleset {
+    fn table() -> PodTable {
         let mut index = Index::new(Options { node: "n1".into(), ..Options::default() });
         let attachment = Attachment {
             network: "shop/lan".into(),
@@ -70,7 +70,7 @@ mod tests {
         let metadata = json!({"name": "in", "namespace": "shop", "annotations": {"k8s.v1.cni.cncf.io/policy-for": "lan"}});
         let policy = json!({"metadata": metadata, "spec": {"podSelector": {}, "ingress": rules}});
         index.set_policy(Policy::parse(&policy));
-        index.render(&PodKey::new("shop", "web")).ruleset.unwrap()
+        index.render(&PodKey::new("shop", "web")).table.unwrap()
     }
 
     #[test]
@@ -79,10 +79,10 @@ mod tests {
             ("10.0.0.1".parse().unwrap(), "net1".to_owned()),
             ("10.9.0.1".parse().unwrap(), "eth0".to_owned()),
         ]);
-        let ruleset = ruleset();
+        let table = table();
         let forgotten = |source: &str, destination: &str, port| {
             let [source, destination] = [source, destination].map(|ip| ip.parse().unwrap());
-            is_forbidden(&Flow { source, destination, protocol: 6, port }, &own, &ruleset)
+            is_forbidden(&Flow { source, destination, protocol: 6, port }, &own, &table)
         };
         assert!(!forgotten("10.0.0.7", "10.0.0.1", 80));
         assert!(forgotten("10.0.0.7", "10.0.0.1", 81));

@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use polynic_kernel::{Door, Kernel, KernelError, NetnsId};
-use polynic_net::{FwEdit, FwInventory, FwRuleset, Place};
-use polynic_policy::{PodKey, table};
+use polynic_net::{FwEdit, Place};
+use polynic_policy::{PodKey, PodTable, table};
 
 use super::connections;
 use super::sandboxes::Sandboxes;
+use super::takeover::take_over;
 
 /// Closing a socket can wait for the kernel's clean-up: several pods wait at the same time.
 const THREADS: usize = 4;
@@ -24,7 +25,7 @@ const THREADS: usize = 4;
 pub(super) struct Job {
     pub(super) pod: PodKey,
     /// What the table should be; none is no table.
-    pub(super) wanted: Option<FwRuleset>,
+    pub(super) wanted: Option<PodTable>,
     /// Whether it is an error if no namespace of the pod can be found.
     pub(super) must_have: bool,
     /// A namespace beside those that are known to be the pod's.
@@ -73,7 +74,7 @@ struct Worker {
     door: Arc<dyn Door>,
     sandboxes: Arc<Mutex<Sandboxes>>,
     /// What is in force, as far as we did it. Identities of namespaces are used again, so the path counts as well.
-    applied: HashMap<Namespace, Option<FwRuleset>>,
+    applied: HashMap<Namespace, Option<PodTable>>,
 }
 
 /// A namespace by its path and identity.
@@ -125,6 +126,7 @@ impl Worker {
         }
         let namespace = (path.to_owned(), id);
         let known = self.applied.remove(&namespace);
+        let is_looked_at = known.is_none() || job.look;
         let wanted = job.wanted.as_ref();
         let edited = match &known {
             Some(applied) if !job.look => edit(kernel.as_mut(), changed(applied.as_ref(), wanted)),
@@ -134,6 +136,9 @@ impl Worker {
         let edited = edited.or_else(|_| converge(kernel.as_mut(), None, wanted));
         let edits = edited.map_err(|why| why.to_string())?;
         self.applied.insert(namespace, job.wanted.clone());
+        if is_looked_at {
+            retire_iptables_agent(kernel.as_mut(), &job.pod);
+        }
         if let Some(wanted) = wanted.filter(|_| connections::may_tighten(&edits)) {
             cut_connections(kernel.as_mut(), &job.pod, wanted);
         }
@@ -142,7 +147,16 @@ impl Worker {
 }
 
 /// The table is in force whatever becomes of this.
-fn cut_connections(kernel: &mut dyn Kernel, pod: &PodKey, wanted: &FwRuleset) {
+fn retire_iptables_agent(kernel: &mut dyn Kernel, pod: &PodKey) {
+    match take_over(kernel) {
+        Ok(0) => {}
+        Ok(chains) => tracing::info!(%pod, chains, "rules of the retired iptables agent are taken away"),
+        Err(why) => tracing::warn!(%pod, error = %why, "rules of the retired iptables agent stay in force"),
+    }
+}
+
+/// The table is in force whatever becomes of this.
+fn cut_connections(kernel: &mut dyn Kernel, pod: &PodKey, wanted: &PodTable) {
     match connections::cut(kernel, wanted) {
         Ok(0) => {}
         Ok(count) => tracing::info!(%pod, count, "connections that policies no longer allow are cut"),
@@ -153,27 +167,21 @@ fn cut_connections(kernel: &mut dyn Kernel, pod: &PodKey, wanted: &FwRuleset) {
 /// Looks what is there and makes it what it should be; answers what it did. `last` is what we made of it, if we did.
 fn converge(
     kernel: &mut dyn Kernel,
-    last: Option<&FwRuleset>,
-    wanted: Option<&FwRuleset>,
+    last: Option<&PodTable>,
+    wanted: Option<&PodTable>,
 ) -> Result<Vec<FwEdit>, KernelError> {
     let there = kernel.inventory(Place::Pod, &table())?;
     let edits = match (&there, wanted) {
         (None, None) => Vec::new(),
         (Some(_), None) => vec![FwEdit::RemoveTable],
         (None, Some(wanted)) => wanted.creation(),
-        (Some(there), Some(wanted)) if last == Some(wanted) && has_the_names(there, wanted) => Vec::new(),
+        (Some(there), Some(wanted)) if last == Some(wanted) && wanted.has_the_names_of(there) => Vec::new(),
         (Some(there), Some(wanted)) => wanted.replacement(there),
     };
     edit(kernel, edits)
 }
 
-/// Whether a table has the objects that the wanted one has, by their names.
-fn has_the_names(there: &FwInventory, wanted: &FwRuleset) -> bool {
-    let chains = wanted.chains.iter().map(|(name, chain)| (name, &chain.base));
-    there.sets.iter().eq(wanted.sets.keys()) && there.chains.iter().eq(chains)
-}
-
-fn changed(old: Option<&FwRuleset>, new: Option<&FwRuleset>) -> Vec<FwEdit> {
+fn changed(old: Option<&PodTable>, new: Option<&PodTable>) -> Vec<FwEdit> {
     match (old, new) {
         (None, None) => Vec::new(),
         (Some(_), None) => vec![FwEdit::RemoveTable],

@@ -311,7 +311,7 @@ impl Service {
         self.index.set_pod(key.clone(), pod);
         self.index.set_policies_of(&key.namespace, live.policies.all, live.policies.version);
         self.index.announce(&key, networks(&sandbox.networks));
-        let wanted = self.index.render(&key).ruleset;
+        let wanted = self.index.render(&key).table;
         let inbox = self.inbox.clone();
         let done = move |outcome: Result<(), String>| {
             let refused = |why| Refused::Kernel { pod: key.to_string(), why };
@@ -328,7 +328,7 @@ impl Service {
         if self.sandboxes().knows(&sandbox.container_id) {
             self.index.withdraw(&key);
         }
-        let wanted = self.index.render(&key).ruleset;
+        let wanted = self.index.render(&key).table;
         let job_key = key.clone();
         let container_id = sandbox.container_id.clone();
         let (sandboxes, pod) = (self.sandboxes.clone(), key.to_string());
@@ -382,7 +382,7 @@ impl Service {
     fn enforce(&mut self, pod: &PodKey, look: bool) {
         let Some(known) = self.index.pod(pod) else { return };
         let must_have = !known.ended && !known.leaving;
-        let wanted = self.index.render(pod).ruleset;
+        let wanted = self.index.render(pod).table;
         let (inbox, key) = (self.inbox.clone(), pod.clone());
         let done = move |outcome| drop(inbox.send(Input::Done { pod: key, outcome }));
         let done = Box::new(done);

@@ -1,8 +1,8 @@
 //! Tables as they are rendered, against real packets.
 
 use polynic_kernel::{Door, Kernel, RealDoor};
-use polynic_net::{FwRuleset, Place};
-use polynic_policy::{Attachment, Index, Options, Pod, PodKey, Policy, table};
+use polynic_net::Place;
+use polynic_policy::{Attachment, Index, Options, Pod, PodKey, PodTable, Policy, table};
 use serde_json::{Value, json};
 
 use crate::lan::Lan;
@@ -12,7 +12,7 @@ pub struct Rendering {
     index: Index,
     kernel: Box<dyn Kernel>,
     /// What is in force at pod 1.
-    applied: Option<FwRuleset>,
+    applied: Option<PodTable>,
 }
 
 impl Rendering {
@@ -36,7 +36,7 @@ impl Rendering {
 
     /// Puts pod 1's table in force in one edit; answers in how many steps.
     pub fn enforce(&mut self) -> usize {
-        let wanted = self.index.render(&key(1)).ruleset.unwrap();
+        let wanted = self.index.render(&key(1)).table.unwrap();
         let edits = match &self.applied {
             Some(applied) => wanted.edits_from(applied),
             None => wanted.creation(),

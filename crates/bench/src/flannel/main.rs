@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use polynic_bench::process;
 use polynic_flannel::diff::Memory;
 use polynic_flannel::rules::RuleOptions;
 use polynic_flannel::{DEFAULT_PREFIX, Instance, Keys, Lease, NetConf, Node, Own, Selection, Settings};
@@ -105,16 +106,16 @@ fn row(kernel: &mut dyn Kernel, count: u32) -> anyhow::Result<String> {
     looks.sort();
     let changed = life.leases(count, 1);
     let (one, _) = life.pass(kernel, &changed)?;
-    let resident = resident()?;
+    let resident = process::Memory::of(std::process::id())?.resident;
     let (gone, _) = life.pass(kernel, &[])?;
     let ms = |time: Duration| format!("{:.2} ms", time.as_secs_f64() * 1e3);
     Ok(format!(
-        "{count:>5}{:>14}{made:>11}{:>28}{:>19}{:>12}{:>8} MB",
+        "{count:>5}{:>14}{made:>11}{:>28}{:>19}{:>12}{:>8.0} MiB",
         ms(first),
         ms(looks[LOOKS / 2]),
         ms(one),
         ms(gone),
-        resident / 1024,
+        resident,
     ))
 }
 
@@ -134,14 +135,4 @@ fn node(n: u32, changed: u32) -> Node {
     ];
     let pod_cidrs = vec![format!("10.{high}.{low}.0/24")];
     Node { name: format!("node{n:05}"), pod_cidrs, annotations: annotations.into_iter().collect() }
-}
-
-/// Resident memory of this process in KiB.
-fn resident() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS in /proc/self/status")?;
-    Ok(line.trim().trim_end_matches(" kB").trim().parse()?)
 }

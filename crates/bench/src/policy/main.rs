@@ -2,20 +2,24 @@
 //!
 //! `cargo run --release -p polynic-bench --bin polynic-bench-policy [POLICIES...]`. The tables are real ones, in a private namespace; no API
 //! server is involved. Every policy concerns the pod that is looked at, and each allows 100 other pods, a block with an exception and two ports.
+//! The last columns are about a full node: all of its pods are concerned by every policy, and a change of one is rendered for each of them.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use polynic_bench::process::Memory;
 use polynic_kernel::netns::{self, Pod as PodSide};
 use polynic_kernel::sandbox::{Options as Sandbox, enter_private};
 use polynic_kernel::{Door, Kernel, RealDoor};
-use polynic_net::{FwEdit, FwRuleset, Place};
-use polynic_policy::{Attachment, Index, Options, Pod, PodKey, Policy, table};
+use polynic_net::{FwEdit, Place};
+use polynic_policy::{Attachment, Index, Options, Pod, PodKey, PodTable, Policy, table};
 use serde_json::json;
 
 const PODS: u32 = 10_000;
+/// Pods of a full node, as kubelets allow them.
+const LOCAL: u32 = 110;
 /// Pods that one policy allows.
 const GROUP: u32 = 100;
 const POLICIES: [u32; 4] = [10, 100, 300, 1000];
@@ -40,9 +44,9 @@ fn run() -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "| policies | first render | first edit | steps | a policy changes: render | edit | a peer comes: render | edit |"
+        "| policies | first render | first edit | steps | a policy changes: render | edit | a peer comes: render | edit | {LOCAL} pods: first render | a policy changes: render | a peer comes: render | resident |"
     )?;
-    writeln!(out, "| --- | --- | --- | --- | --- | --- | --- | --- |")?;
+    writeln!(out, "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")?;
     for count in asked {
         let figures = measure(count).with_context(|| format!("with {count} policies"))?;
         writeln!(out, "| {count} | {figures} |")?;
@@ -54,7 +58,7 @@ fn run() -> anyhow::Result<()> {
 struct World {
     index: Index,
     kernel: Box<dyn Kernel>,
-    applied: FwRuleset,
+    applied: PodTable,
 }
 
 fn measure(count: u32) -> anyhow::Result<String> {
@@ -68,7 +72,7 @@ fn measure(count: u32) -> anyhow::Result<String> {
     }
     let mut kernel = RealDoor::default().open(Some(NETNS))?;
     let start = Instant::now();
-    let applied = index.render(&key(0)).ruleset.context("no policy concerns the pod")?;
+    let applied = index.render(&key(0)).table.context("no policy concerns the pod")?;
     let rendered = start.elapsed();
     let edits = applied.creation();
     let edited = edit(kernel.as_mut(), &edits)?;
@@ -78,10 +82,10 @@ fn measure(count: u32) -> anyhow::Result<String> {
     let peer_comes = world.changes(|index, round| {
         index.set_pod(key(PODS - 1), pod(PODS - 1, if round % 2 == 0 { 0 } else { PODS / GROUP - 1 }));
     })?;
-    drop(world);
+    let node = Node::of(world.index)?;
     netns::unpin(NETNS.as_ref())?;
     Ok(format!(
-        "{} | {} | {} | {} | {} | {} | {}",
+        "{} | {} | {} | {} | {} | {} | {} | {node}",
         ms(rendered),
         ms(edited),
         edits.len(),
@@ -92,6 +96,46 @@ fn measure(count: u32) -> anyhow::Result<String> {
     ))
 }
 
+/// A full node: what all of its tables cost, without the kernel.
+struct Node {
+    index: Index,
+    tables: Vec<PodTable>,
+}
+
+impl Node {
+    /// Its figures.
+    fn of(index: Index) -> anyhow::Result<String> {
+        let mut node = Self { index, tables: Vec::new() };
+        for number in 0..LOCAL {
+            node.index.set_pod(key(number), Pod { node: "n1".into(), ..pod(number, number / GROUP) });
+        }
+        let start = Instant::now();
+        node.tables = node.render()?;
+        let first = start.elapsed();
+        let policy_changes = node.change(|index| index.set_policy(policy(0, 4000)))?;
+        let peer_comes = node.change(|index| index.set_pod(key(PODS - 1), pod(PODS - 1, 0)))?;
+        let resident = Memory::of(std::process::id())?.resident;
+        Ok(format!("{} | {} | {} | {resident:.0} MiB", ms(first), ms(policy_changes), ms(peer_comes)))
+    }
+
+    fn render(&mut self) -> anyhow::Result<Vec<PodTable>> {
+        let table = |number| self.index.render(&key(number)).table.context("no policy concerns the pod");
+        (0..LOCAL).map(table).collect()
+    }
+
+    /// Hearing of a change, rendering and comparing all tables.
+    fn change(&mut self, change: impl Fn(&mut Index)) -> anyhow::Result<Duration> {
+        let start = Instant::now();
+        change(&mut self.index);
+        let tables = self.render()?;
+        let edits = tables.iter().zip(&self.tables).map(|(new, old)| new.edits_from(old).len());
+        anyhow::ensure!(edits.sum::<usize>() > 0, "a change changes nothing");
+        let took = start.elapsed();
+        self.tables = tables;
+        Ok(took)
+    }
+}
+
 impl World {
     /// The medians of hearing and rendering, and of editing, over some rounds of a change.
     fn changes(&mut self, change: impl Fn(&mut Index, u16)) -> anyhow::Result<[Duration; 2]> {
@@ -99,7 +143,7 @@ impl World {
         for round in 0..ROUNDS {
             let start = Instant::now();
             change(&mut self.index, u16::try_from(round)?);
-            let wanted = self.index.render(&key(0)).ruleset.context("no policy concerns the pod")?;
+            let wanted = self.index.render(&key(0)).table.context("no policy concerns the pod")?;
             let edits = wanted.edits_from(&self.applied);
             times[0].push(start.elapsed());
             times[1].push(edit(self.kernel.as_mut(), &edits)?);

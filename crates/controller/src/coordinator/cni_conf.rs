@@ -7,11 +7,20 @@ use serde_json::Value;
 
 use super::decide::PodCidrType;
 
-/// The `name` of the first configuration of a directory; ours (`00-multus`) is skipped. `None`: there is none.
+/// The `name` of the [`first_conf`].
 ///
 /// # Errors
 /// The directory or the file cannot be read.
 pub fn first_name(directory: &Path) -> Result<Option<String>, String> {
+    let conf = first_conf(directory)?;
+    Ok(conf.map(|conf| conf["name"].as_str().unwrap_or_default().to_owned()))
+}
+
+/// The first configuration of a directory; ours (`00-multus`) is skipped. `None`: there is none.
+///
+/// # Errors
+/// The directory or the file cannot be read.
+pub fn first_conf(directory: &Path) -> Result<Option<Value>, String> {
     let unreadable = |why: &dyn std::fmt::Display| format!("cannot read {}: {why}", directory.display());
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -28,9 +37,8 @@ pub fn first_name(directory: &Path) -> Result<Option<String>, String> {
     };
     let Some(name) = names.iter().find(is_conf) else { return Ok(None) };
     let text = fs::read_to_string(directory.join(name)).map_err(|why| unreadable(&why))?;
-    let conf: Value =
-        serde_json::from_str(&text).map_err(|why| format!("{name} is no CNI configuration: {why}"))?;
-    Ok(Some(conf["name"].as_str().unwrap_or_default().to_owned()))
+    let wrong = |why| format!("{name} is no CNI configuration: {why}");
+    serde_json::from_str(&text).map(Some).map_err(wrong)
 }
 
 /// What `auto` means for the network of this name.

@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use kube::api::{ListParams, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Api, Client};
+use polynic_api::spider::pool::IPPool;
 use polynic_api::spider::{GROUP, VERSION};
+use polynic_cluster::spider;
 use serde_json::{Value, json};
 
 use super::review::{Kind, POD_PATH, Step, path};
@@ -117,11 +119,16 @@ impl Registration {
         })
     }
 
-    /// Makes or mends both configurations.
+    /// Makes or mends both configurations. None is made where our kinds are not: that is a cluster from which everything is being removed,
+    /// and a webhook that stayed would refuse what it asks nobody about.
     ///
     /// # Errors
     /// The API server refuses.
     pub async fn keep(&self, client: &Client, authorities: &str) -> Result<(), kube::Error> {
+        if !kinds_are_there(client).await? {
+            tracing::info!("no webhook is registered: there are no kinds of Spiderpool");
+            return Ok(());
+        }
         for step in [Step::Mutate, Step::Validate] {
             self.keep_one(client, step, authorities).await?;
         }
@@ -163,6 +170,15 @@ pub async fn remove(client: &Client, step: Step, name: &str) -> Result<(), kube:
     match api.delete(name, &Default::default()).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+async fn kinds_are_there(client: &Client) -> Result<bool, kube::Error> {
+    let pools = spider::all::<IPPool>(client.clone());
+    match pools.list(&ListParams::default().limit(1)).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -2,27 +2,25 @@
 
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
+use polynic_controller::certificates::CertificateFiles;
 use polynic_controller::clean::{Names, clean};
 use polynic_controller::daemon;
 use polynic_controller::init::Plan;
 use polynic_controller::settings::Settings;
 use polynic_runtime::Shutdown;
+use polynic_runtime::tls::{self, Wish};
 use serde_json::json;
 
-use crate::support::{Cluster, PATIENCE, POOLS, in_namespace, pool, refusal};
-
-/// A port that is free now.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::support::{Cluster, PATIENCE, POOLS, RULES, free_port, in_namespace, pool, refusal};
 
 fn settings() -> Settings {
     let mut settings = Settings::read("", &|_| None).unwrap();
     settings.ports.webhook = free_port();
     settings.ports.health = free_port();
     settings.webhook_url = format!("https://127.0.0.1:{}", settings.ports.webhook);
-    settings.lease = (Duration::from_secs(3), Duration::from_secs(2), Duration::from_millis(50));
+    settings.lease = (Duration::from_secs(60), Duration::from_secs(40), Duration::from_millis(50));
     settings.pace.retry = Duration::from_millis(100);
     settings
 }
@@ -81,6 +79,36 @@ async fn the_rights_of_the_manifests_are_enough() {
 }
 
 #[tokio::test]
+async fn a_certificate_of_somebody_else_is_served_and_the_api_server_told_whom_to_trust() {
+    let cluster = Cluster::start().await;
+    let now = Timestamp::now();
+    let until = now.saturating_add(SignedDuration::from_hours(72)).unwrap();
+    let wish = Wish { name: "company", names: vec!["127.0.0.1".to_owned()], from: now, until };
+    let identity = tls::make(&wish).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    file("ca.crt", &identity.authorities);
+    let files = CertificateFiles {
+        certificate: file("tls.crt", &identity.certificate),
+        key: file("tls.key", &identity.key),
+    };
+    let shutdown = Shutdown::default();
+    let running =
+        tokio::spawn(daemon::run(settings(), cluster.client.clone(), Some(files), shutdown.clone()));
+    cluster.until(CONFIGURATIONS, "spiderpool-controller", "registered", |_| true).await;
+    let (code, _) = refusal(cluster.try_create(POOLS, &pool("bad", json!({"subnet": "10.6.0.1/16"}))).await);
+    assert_eq!(code, 422, "it is the webhook that refuses");
+    let secrets = "/api/v1/namespaces/kube-system/secrets";
+    assert!(cluster.try_get(secrets, "spiderpool-controller-server-certs").await.is_none(), "none is made");
+    shutdown.trigger();
+    tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn everything_works_together_and_goes_when_it_is_uninstalled() {
     const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     let cluster = Cluster::start().await;
@@ -100,4 +128,7 @@ async fn everything_works_together_and_goes_when_it_is_uninstalled() {
         Vec::<String>::new(),
         "a second time there is nothing to do"
     );
+    // As the round of a controller that has not ended yet.
+    cluster.webhooks(RULES).await;
+    assert!(cluster.try_get(CONFIGURATIONS, "spiderpool-controller").await.is_none(), "none is left");
 }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail like the test")]
 
+mod crowded;
 mod left;
 
 use std::path::PathBuf;
@@ -39,12 +40,16 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// The plugins of a process that goes on.
 fn registry() -> Registry {
+    registry_with(Box::new(polynic_wire::Sockets))
+}
+
+fn registry_with(addresses: Box<dyn polynic_wire::AddressServices>) -> Registry {
     let seeds = std::sync::atomic::AtomicU64::new(1);
     Registry::new(Host {
         door: Box::<RealDoor>::default(),
         state: PathBuf::from(left::STATE),
         executable: None,
-        addresses: Box::new(polynic_wire::Sockets),
+        addresses,
         releases: polynic_wire::ReleaseJournal::new(format!("{}/releases", left::STATE)),
         seed: Box::new(move || {
             seeds.fetch_add(1, std::sync::atomic::Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15)

@@ -1,7 +1,8 @@
 //! What the fake kernel shows of itself.
 
 use polynic_net::{
-    AddressFact, FwObject, FwRule, IfName, IpipFact, LinkFact, LinkNeed, NsFacts, NsNeeds, VxlanFact, scope,
+    AddressFact, Destination, Family, FwObject, FwRule, IfName, IpNet, IpipFact, LinkFact, LinkNeed,
+    Neighbour, NsFacts, NsNeeds, Route, Rule, VxlanFact, is_global, scope,
 };
 
 use super::address::FakeAddress;
@@ -13,12 +14,17 @@ impl World {
     /// What there is of `needs` in a namespace; none if the namespace is gone.
     pub(super) fn observe(&self, number: u32, needs: &NsNeeds) -> Option<NsFacts> {
         let space = self.space(number)?;
-        let asked = |a: &&FakeAddress| needs.all_addresses || needs.addresses.contains(&a.link);
+        let asked = |a: &&FakeAddress| {
+            let (net, family) = (a.net.addr(), Family::of(a.net.addr()));
+            needs.all_addresses
+                || needs.addresses.contains(&a.link)
+                || needs.global_addresses.contains(&family) && is_global(net)
+        };
         let mut addresses: Vec<&FakeAddress> = space.addresses.iter().filter(asked).collect();
         addresses.sort_by_key(|a| space.links.get(&a.link).map(|l| l.index));
         let source = |to: &std::net::IpAddr| Some((*to, space.source_towards(*to)?));
         Some(NsFacts {
-            links: self.observe_links(number, space, &needs.links),
+            links: self.observe_links(number, space, needs),
             addresses: addresses.into_iter().map(|a| self.address_fact(a)).collect(),
             vfs: needs
                 .vfs
@@ -27,9 +33,14 @@ impl World {
                 .flat_map(|l| l.vfs.clone())
                 .collect(),
             sources: needs.sources.iter().filter_map(source).collect(),
-            routes: if needs.routes { space.routes.clone() } else { Vec::new() },
-            rules: if needs.rules { space.rules.clone() } else { Vec::new() },
-            neighbours: if needs.neighbours { space.neighbours.clone() } else { Vec::new() },
+            routes: space.routes.iter().filter(|r| space.route_asked(needs, r)).cloned().collect(),
+            rules: space.rules.iter().filter(|r| rule_asked(needs, r)).cloned().collect(),
+            neighbours: space
+                .neighbours
+                .iter()
+                .filter(|n| space.neighbour_asked(needs, n))
+                .cloned()
+                .collect(),
             forwarding: space
                 .forwarding
                 .iter()
@@ -45,12 +56,12 @@ impl World {
         })
     }
 
-    fn observe_links(&self, number: u32, space: &Space, need: &LinkNeed) -> Vec<LinkFact> {
-        let wanted = |name: &IfName| match need {
+    fn observe_links(&self, number: u32, space: &Space, needs: &NsNeeds) -> Vec<LinkFact> {
+        let wanted = |name: &IfName, link: &FakeLink| match &needs.links {
             LinkNeed::All => true,
-            LinkNeed::Named(names) => names.contains(name),
+            LinkNeed::Named(names) => names.contains(name) || needs.links_at.contains(&link.index),
         };
-        let links = space.links.iter().filter(|(name, _)| wanted(name));
+        let links = space.links.iter().filter(|(name, link)| wanted(name, link));
         let mut facts: Vec<LinkFact> = links
             .map(|(name, link)| self.link_fact(&End { space: number, name: name.clone() }, link))
             .collect();
@@ -142,6 +153,35 @@ impl World {
             temporary: false,
         }
     }
+}
+
+impl Space {
+    fn route_asked(&self, needs: &NsNeeds, route: &Route) -> bool {
+        let through = route.link.as_ref().is_some_and(|link| needs.routes_on.contains(link));
+        needs.routes || through || needs.destinations.iter().any(|to| leads(route, to))
+    }
+
+    fn neighbour_asked(&self, needs: &NsNeeds, neighbour: &Neighbour) -> bool {
+        let named = |(link, ip): &(IfName, std::net::IpAddr)| (link, ip) == (&neighbour.link, &neighbour.ip);
+        let met = |to: &Destination| to.ip == neighbour.ip && self.is_met(to, &neighbour.link);
+        needs.neighbours || needs.neighbours_of.iter().any(named) || needs.destinations.iter().any(met)
+    }
+
+    /// Whether packets to an address can come to a link.
+    fn is_met(&self, to: &Destination, link: &IfName) -> bool {
+        let index = self.links.get(link).map(|l| l.index);
+        index.is_some_and(|index| to.links.contains(&index))
+            || self.routes.iter().any(|r| leads(r, to) && r.link.as_ref() == Some(link))
+            || self.way_to(to.ip).is_some_and(|way| way.link == *link)
+    }
+}
+
+fn rule_asked(needs: &NsNeeds, rule: &Rule) -> bool {
+    needs.rules || needs.rules_of.contains(&rule.family)
+}
+
+fn leads(route: &Route, to: &Destination) -> bool {
+    route.table == to.table && route.dst == IpNet::from(to.ip)
 }
 
 /// A firewall object as it is read back: rules without their expressions.

@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use polynic_net::{Address, AddressFact, Diff, IfName, IpNet};
+use polynic_net::{Address, AddressFact, Diff, Family, IfName, IpNet, is_global};
 
+use super::route::family;
 use super::space::Space;
 use super::{Wanted, facts, wanted};
 use crate::Errno;
@@ -59,7 +60,21 @@ impl Space {
     /// The addresses of all links, by the links' indexes.
     pub(super) fn all_addresses(&mut self) -> Result<Vec<AddressFact>, Fault> {
         let message = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-        let mut found = self.route.dump(message, facts::address)?;
+        let found = self.route.dump(message, facts::address)?;
+        self.by_link(found)
+    }
+
+    /// The addresses of a family that are of use beyond their link.
+    pub(super) fn global_addresses(&mut self, of: Family) -> Result<Vec<AddressFact>, Fault> {
+        let mut message = AddressMessage::default();
+        message.header.family = family(of);
+        let useful = |payload: &[u8]| facts::address(payload).filter(|a| is_global(a.net.addr()));
+        let mut found = self.route.dump(RouteNetlinkMessage::GetAddress(message), useful)?;
+        found.retain(|raw| Family::of(raw.net.addr()) == of);
+        self.by_link(found)
+    }
+
+    fn by_link(&mut self, mut found: Vec<facts::RawAddress>) -> Result<Vec<AddressFact>, Fault> {
         // Old kernels list links by a hash of their indexes. Both families come in turn, and keep their order.
         found.sort_by_key(|raw| raw.index);
         let names = self.names(found.iter().map(|raw| raw.index))?;

@@ -16,7 +16,7 @@ const ADDRESS_HEADER: usize = 8;
 /// Fixed part of a route message (`struct rtmsg`) and of a rule message (`struct fib_rule_hdr`).
 const ROUTE_HEADER: usize = 12;
 /// Fixed part of a neighbour message (`struct ndmsg`).
-const NEIGHBOUR_HEADER: usize = 12;
+pub(super) const NEIGHBOUR_HEADER: usize = 12;
 
 /// Attribute numbers of include/uapi/linux/if_link.h.
 mod ifla {
@@ -191,11 +191,14 @@ pub(super) fn routes(payload: &[u8]) -> Option<Vec<RawRoute>> {
     let &[family, prefix, _src_prefix, tos, table, protocol, scope, kind] = payload.first_chunk()?;
     let flags = attrs::u32(payload.get(8..)?)?;
     let list = Attrs::after(payload, ROUTE_HEADER);
-    // A route for a type of service is none that a plan could name.
+    // A route for a type of service is none that a plan could name. Lists of all families have labels and multicast, too.
     if flags & libc::RTM_F_CLONED != 0 || tos != 0 {
         return None;
     }
-    let zero = if i32::from(family) == libc::AF_INET { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+    let zero = match family_of(family)? {
+        Family::V4 => IpAddr::from([0; 4]),
+        Family::V6 => IpAddr::from([0; 16]),
+    };
     let dst = IpNet::new(list.get(libc::RTA_DST).and_then(attrs::ip).unwrap_or(zero), prefix).ok()?;
     let metrics = list.nested(libc::RTA_METRICS);
     let number = |of: Attrs<'_>, kind| of.get(kind).and_then(attrs::u32).unwrap_or_default();
@@ -295,6 +298,11 @@ mod fra {
     pub const INVERT: u32 = 2;
 }
 
+/// The priority of any rule; the kernel says nothing of 0.
+pub(super) fn rule_priority(payload: &[u8]) -> u32 {
+    Attrs::after(payload, ROUTE_HEADER).get(fra::PRIORITY).and_then(attrs::u32).unwrap_or_default()
+}
+
 /// A rule, if it is one that [`Rule`] can express: other selectors make it another rule, which must not be taken for this.
 pub(super) fn rule(payload: &[u8]) -> Option<Rule> {
     let &[family, dst_len, src_len, tos, table, _, _, action] = payload.first_chunk()?;
@@ -313,7 +321,7 @@ pub(super) fn rule(payload: &[u8]) -> Option<Rule> {
     let number = |kind| list.get(kind).and_then(attrs::u32);
     let net = |kind, length| list.get(kind).and_then(attrs::ip).and_then(|ip| IpNet::new(ip, length).ok());
     Some(Rule {
-        family: if i32::from(family) == libc::AF_INET { Family::V4 } else { Family::V6 },
+        family: family_of(family)?,
         priority: number(fra::PRIORITY).unwrap_or_default(),
         from: net(fra::SRC, src_len),
         to: net(fra::DST, dst_len),
@@ -321,6 +329,15 @@ pub(super) fn rule(payload: &[u8]) -> Option<Rule> {
         mark: number(fra::FWMARK).map(|mark| (mark, number(fra::FWMASK).unwrap_or(u32::MAX))),
         table: number(fra::TABLE).unwrap_or(u32::from(table)),
     })
+}
+
+/// A family that addresses have; there are others, of multicast routing for one.
+pub(super) fn family_of(number: u8) -> Option<Family> {
+    match i32::from(number) {
+        libc::AF_INET => Some(Family::V4),
+        libc::AF_INET6 => Some(Family::V6),
+        _ => None,
+    }
 }
 
 /// A permanent neighbour with its link's index.

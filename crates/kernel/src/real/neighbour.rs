@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourMessage, NeighbourState,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use polynic_net::{Diff, Family, Neighbour};
 
 use super::route::family;
@@ -35,10 +35,10 @@ impl Space {
     fn create_neighbour(&mut self, neighbour: &Neighbour) -> Result<(), Fault> {
         match self.set_neighbour(neighbour, NLM_F_CREATE | NLM_F_EXCL) {
             Err(fault) if fault.is(Errno::EEXIST) => {
-                let permanent = self.neighbours()?;
-                match permanent.iter().any(|n| n.link == neighbour.link && n.ip == neighbour.ip) {
-                    true => Err(fault),
-                    false => self.set_neighbour(neighbour, NLM_F_CREATE | NLM_F_REPLACE),
+                let link = self.index(&neighbour.link)?;
+                match self.neighbour_at(link, neighbour.ip)? {
+                    Some(_) => Err(fault),
+                    None => self.set_neighbour(neighbour, NLM_F_CREATE | NLM_F_REPLACE),
                 }
             }
             outcome => outcome,
@@ -61,12 +61,8 @@ impl Space {
 
     /// The permanent neighbours of both families.
     pub(super) fn neighbours(&mut self) -> Result<Vec<Neighbour>, Fault> {
-        let mut found = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut message = NeighbourMessage::default();
-            message.header.family = family;
-            found.extend(self.route.dump(RouteNetlinkMessage::GetNeighbour(message), facts::neighbour)?);
-        }
+        let message = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
+        let found = self.route.dump(message, facts::neighbour)?;
         let names = self.names(found.iter().map(|n| n.index))?;
         let named = |raw: facts::RawNeighbour| {
             Some(Neighbour { link: names.get(&raw.index)?.clone(), ip: raw.ip, mac: raw.mac })

@@ -1,7 +1,10 @@
 //! Looking at what is asked for, and at nothing else.
 
-use polynic_net::{IfName, LinkFact, LinkNeed, NsFacts, NsNeeds};
+use std::collections::HashMap;
 
+use polynic_net::{Family, LinkFact, LinkNeed, NsFacts, NsNeeds};
+
+use super::destination::Seen;
 use super::legacy;
 use super::space::Space;
 use crate::netlink::Fault;
@@ -9,12 +12,22 @@ use crate::{Errno, nft};
 
 impl Space {
     pub(super) fn observe(&mut self, needs: &NsNeeds) -> Result<NsFacts, Fault> {
-        let mut facts = NsFacts { links: self.links_needed(&needs.links)?, ..NsFacts::default() };
+        self.seen = Some(HashMap::new());
+        let facts = self.look(needs);
+        self.seen = None;
+        facts
+    }
+
+    fn look(&mut self, needs: &NsNeeds) -> Result<NsFacts, Fault> {
+        let mut facts = NsFacts { links: self.links_needed(needs)?, ..NsFacts::default() };
         if needs.all_addresses {
             facts.addresses = self.all_addresses()?;
         } else {
             for link in &needs.addresses {
                 facts.addresses.extend(self.addresses(link)?);
+            }
+            for family in &needs.global_addresses {
+                facts.addresses.extend(self.global_addresses(*family)?);
             }
         }
         for link in &needs.vfs {
@@ -23,15 +36,7 @@ impl Space {
         for to in &needs.sources {
             facts.sources.extend(self.source_towards(*to)?.map(|from| (*to, from)));
         }
-        if needs.routes {
-            facts.routes = self.routes()?;
-        }
-        if needs.rules {
-            facts.rules = self.rules()?;
-        }
-        if needs.neighbours {
-            facts.neighbours = self.neighbours()?;
-        }
+        self.observe_routes(needs, &mut facts)?;
         for link in &needs.forwarding {
             facts.forwarding.extend(self.forwarding(link)?);
         }
@@ -53,22 +58,65 @@ impl Space {
         Ok(facts)
     }
 
-    fn links_needed(&mut self, need: &LinkNeed) -> Result<Vec<LinkFact>, Fault> {
-        match need {
-            LinkNeed::All => self.links(),
-            LinkNeed::Named(names) => self.links_named(names),
+    /// Rules, routes and neighbours: all, or those in question.
+    fn observe_routes(&mut self, needs: &NsNeeds, facts: &mut NsFacts) -> Result<(), Fault> {
+        let rules = self.rules_needed(needs)?;
+        for destination in &needs.destinations {
+            self.destination(destination, &rules, facts)?;
         }
+        let asked = |seen: &Seen| needs.rules || needs.rules_of.contains(&seen.family);
+        facts.rules.extend(rules.into_iter().filter(asked).filter_map(|seen| seen.rule));
+        for link in &needs.routes_on {
+            facts.routes.extend(self.routes_on(link)?);
+        }
+        for (link, ip) in &needs.neighbours_of {
+            if let Some(index) = present(self.index(link))? {
+                facts.neighbours.extend(self.neighbour_at(index, *ip)?);
+            }
+        }
+        if needs.routes {
+            facts.routes = self.routes()?;
+        }
+        if needs.neighbours {
+            facts.neighbours = self.neighbours()?;
+        }
+        Ok(())
     }
 
-    fn links_named(&mut self, names: &[IfName]) -> Result<Vec<LinkFact>, Fault> {
+    /// Rules that are asked for, and those by which destinations are judged.
+    fn rules_needed(&mut self, needs: &NsNeeds) -> Result<Vec<Seen>, Fault> {
+        if needs.rules {
+            return self.rules(None);
+        }
         let mut found = Vec::new();
-        for name in names {
-            match self.link(name) {
-                Ok(link) => found.push(link),
-                Err(fault) if fault.is(Errno::ENODEV) => {}
-                Err(fault) => return Err(fault),
+        for family in [Family::V4, Family::V6] {
+            let judged = needs.destinations.iter().any(|to| Family::of(to.ip) == family);
+            if judged || needs.rules_of.contains(&family) {
+                found.extend(self.rules(Some(family))?);
             }
         }
         Ok(found)
+    }
+
+    fn links_needed(&mut self, needs: &NsNeeds) -> Result<Vec<LinkFact>, Fault> {
+        let LinkNeed::Named(names) = &needs.links else { return self.links() };
+        let mut found = Vec::new();
+        for name in names {
+            found.extend(present(self.link(name))?);
+        }
+        for index in &needs.links_at {
+            let link = present(self.link_by_index(*index))?;
+            found.extend(link.filter(|link| found.iter().all(|known| known.index != link.index)));
+        }
+        Ok(found)
+    }
+}
+
+/// Nothing for a link that is not there.
+fn present<T>(asked: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match asked {
+        Ok(found) => Ok(Some(found)),
+        Err(fault) if fault.is(Errno::ENODEV) => Ok(None),
+        Err(fault) => Err(fault),
     }
 }

@@ -20,7 +20,7 @@ use crate::netlink::{Fault, Socket};
 const ASK_ONE_BY_ONE: usize = 8;
 
 /// How the kernel says that it knows no way to a destination.
-const NO_WAY: [Errno; 5] =
+pub(super) const NO_WAY: [Errno; 5] =
     [Errno::ENETUNREACH, Errno::EHOSTUNREACH, Errno::ESRCH, Errno::EINVAL, Errno::EACCES];
 
 impl Space {
@@ -66,13 +66,14 @@ impl Space {
 
     /// The routes of all tables but `local`, both families.
     pub(super) fn routes(&mut self) -> Result<Vec<Route>, Fault> {
-        let mut found = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut message = RouteMessage::default();
-            message.header.address_family = family;
-            found.extend(self.route.dump(RouteNetlinkMessage::GetRoute(message), facts::routes)?);
-        }
-        let found: Vec<_> = found.into_iter().flatten().filter(|r| r.route.table != TABLE_LOCAL).collect();
+        // Of no family: then all that the kernel knows come in turn.
+        let message = RouteNetlinkMessage::GetRoute(RouteMessage::default());
+        let found = self.route.dump(message, facts::routes)?;
+        self.named(found.into_iter().flatten().filter(|r| r.route.table != TABLE_LOCAL).collect())
+    }
+
+    /// Routes with the names of their links.
+    pub(super) fn named(&mut self, found: Vec<RawRoute>) -> Result<Vec<Route>, Fault> {
         let names = self.names(found.iter().filter_map(|r| r.index))?;
         Ok(found.into_iter().filter_map(|raw| with_name(raw, &names)).collect())
     }
@@ -109,10 +110,15 @@ impl Space {
         let mut indexes: Vec<u32> = indexes.collect();
         indexes.sort_unstable();
         indexes.dedup();
-        if indexes.len() > ASK_ONE_BY_ONE {
-            return Ok(self.links()?.into_iter().map(|link| (link.index, link.name)).collect());
+        let mut names: HashMap<u32, IfName> = HashMap::new();
+        if let Some(seen) = &self.seen {
+            names.extend(indexes.iter().filter_map(|index| Some((*index, seen.get(index)?.clone()))));
+            indexes.retain(|index| !seen.contains_key(index));
         }
-        let mut names = HashMap::new();
+        if indexes.len() > ASK_ONE_BY_ONE {
+            names.extend(self.links()?.into_iter().map(|link| (link.index, link.name)));
+            return Ok(names);
+        }
         for index in indexes {
             match self.link_by_index(index) {
                 Ok(link) => drop(names.insert(index, link.name)),

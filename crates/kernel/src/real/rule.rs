@@ -1,10 +1,11 @@
 //! Policy routing rules.
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use polynic_net::{Diff, Rule};
+use polynic_net::{Diff, Family, Rule};
 
+use super::destination::Seen;
 use super::route::family;
 use super::space::Space;
 use super::{Wanted, facts, wanted};
@@ -31,16 +32,17 @@ impl Space {
         self.route.change(RouteNetlinkMessage::DelRule(message(rule)), 0)
     }
 
-    /// The rules of both families that look into a table.
-    pub(super) fn rules(&mut self) -> Result<Vec<Rule>, Fault> {
-        let mut found = Vec::new();
-        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let mut message = RuleMessage::default();
-            message.header.family = family;
-            found.extend(self.route.dump(RouteNetlinkMessage::GetRule(message), facts::rule)?);
-        }
-        Ok(found)
+    /// All rules of a family, or of both.
+    pub(super) fn rules(&mut self, of: Option<Family>) -> Result<Vec<Seen>, Fault> {
+        let mut message = RuleMessage::default();
+        message.header.family = of.map(family).unwrap_or_default();
+        self.route.dump(RouteNetlinkMessage::GetRule(message), seen)
     }
+}
+
+fn seen(payload: &[u8]) -> Option<Seen> {
+    let family = facts::family_of(*payload.first()?)?;
+    Some(Seen { family, priority: facts::rule_priority(payload), rule: facts::rule(payload) })
 }
 
 fn message(rule: &Rule) -> RuleMessage {

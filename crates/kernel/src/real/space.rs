@@ -25,13 +25,15 @@ pub(super) struct Space {
     /// Indexes found so far. A name may come to mean another link; its old index is then refused with `ENODEV`, because the
     /// kernel hands out indexes in turn, and the name is looked up again (see [`Space::on_link`]).
     indexes: HashMap<IfName, u32>,
+    /// Names of links that were seen while an observation is under way: its lists speak of the same ones again and again.
+    pub(super) seen: Option<HashMap<u32, IfName>>,
 }
 
 impl Space {
     /// Opens the route socket from inside the namespace.
     pub(super) fn open(netns: Netns<Anywhere>) -> io::Result<Self> {
         let route = netns.run(|| Socket::open(netlink_sys::protocols::NETLINK_ROUTE))??;
-        Ok(Self { route, firewall: None, idle: None, netns, indexes: HashMap::new() })
+        Ok(Self { route, firewall: None, idle: None, netns, indexes: HashMap::new(), seen: None })
     }
 
     /// Takes the firewall socket from `idle` and gives it back in the end.
@@ -112,6 +114,7 @@ impl Space {
     fn get_link(&mut self, message: LinkMessage) -> Result<LinkFact, Fault> {
         let fact = self.route.get(RouteNetlinkMessage::GetLink(message), facts::link)?;
         self.indexes.insert(fact.name.clone(), fact.index);
+        self.remember(&fact);
         Ok(fact)
     }
 
@@ -119,7 +122,15 @@ impl Space {
     pub(super) fn links(&mut self) -> Result<Vec<LinkFact>, Fault> {
         let mut message = LinkMessage::default();
         message.attributes = vec![without_statistics()];
-        self.route.dump(RouteNetlinkMessage::GetLink(message), facts::link)
+        let found = self.route.dump(RouteNetlinkMessage::GetLink(message), facts::link)?;
+        found.iter().for_each(|fact| self.remember(fact));
+        Ok(found)
+    }
+
+    fn remember(&mut self, fact: &LinkFact) {
+        if let Some(seen) = &mut self.seen {
+            seen.insert(fact.index, fact.name.clone());
+        }
     }
 
     /// The index of a link, from memory if it was looked up before.

@@ -1,7 +1,8 @@
 //! Settings below /proc/sys/net. What a path there means depends on the namespace of the thread that opens it.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use polynic_net::{Diff, Sysctl, SysctlKey};
@@ -44,13 +45,21 @@ fn change(before: &Sysctl, after: &Sysctl) -> io::Result<Option<String>> {
         return Ok(Some(found));
     }
     // Without O_CREAT: procfs would answer a missing file with EACCES instead of ENOENT.
-    let mut file = std::fs::File::options().write(true).open(path(&after.key))?;
-    io::Write::write_all(&mut file, after.value.as_bytes())?;
+    let mut file = File::options().write(true).open(path(&after.key))?;
+    file.write_all(after.value.as_bytes())?;
     Ok(None)
 }
 
 fn read(key: &SysctlKey) -> io::Result<String> {
-    let mut value = std::fs::read_to_string(path(key))?;
+    let mut file = File::open(path(key))?;
+    // A setting comes whole with the first read: nearly all are numbers.
+    let mut start = [0; 64];
+    let length = file.read(&mut start)?;
+    let mut bytes = start[..length].to_vec();
+    if length == start.len() {
+        file.read_to_end(&mut bytes)?;
+    }
+    let mut value = String::from_utf8(bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
     value.truncate(value.trim_end_matches('\n').len());
     Ok(value)
 }

@@ -6,6 +6,7 @@
 mod addresses;
 mod attributes;
 mod deletion;
+mod destinations;
 mod firewall;
 mod forwarding;
 mod links;

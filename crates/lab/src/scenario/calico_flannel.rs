@@ -3,6 +3,7 @@
 mod churn;
 mod crowd;
 mod nodes;
+mod outages;
 mod packets;
 mod pods;
 
@@ -34,6 +35,13 @@ pub const STORY: Story = Story {
         Chapter { title: "The tunnel of node2 is deleted", act: churn::delete_tunnel, facts: REBUILT },
         Chapter { title: "A new node joins", act: churn::join, facts: JOINED },
         Chapter { title: "node1 is removed", act: churn::remove, facts: REMOVED },
+        Chapter { title: "eth1 of node2 goes down and comes up", act: outages::flap, facts: FLAPPED },
+        Chapter {
+            title: "While flanneld of node2 is away, node4 goes, node5 comes, and node3 gets another address",
+            act: outages::change_all_meanwhile,
+            facts: CAUGHT_UP,
+        },
+        Chapter { title: "node3 joins again with another subnet", act: outages::rejoin, facts: REJOINED },
         Chapter { title: "The pods are deleted", act: pods::delete, facts: DELETED },
     ],
 };
@@ -152,6 +160,34 @@ const JOINED: &[Fact] = &[
 const REMOVED: &[Fact] = &[
     Fact { name: "nobody has a way to it any more", check: churn::forgotten },
     Fact { name: "nginx2 reaches nginx by VXLAN packets on eth1, never eth0", check: packets::by_eth1 },
+];
+
+const FLAPPED: &[Fact] = &[
+    Fact { name: "nginx2 reaches nginx again", check: outages::reaches_again },
+    Fact { name: "nginx2 reaches nginx by VXLAN packets on eth1, never eth0", check: packets::by_eth1 },
+];
+
+const CAUGHT_UP: &[Fact] = &[
+    Fact {
+        name: "node2's next daemon has the ways to those that are there, and no other",
+        check: outages::caught_up,
+    },
+    Fact { name: "pods on the moved node and on the new one are reached", check: outages::all_reached },
+];
+
+const REJOINED: &[Fact] = &[
+    Fact {
+        name: "every node has the way to the new subnet, and none to the old one",
+        check: outages::all_know,
+    },
+    Fact {
+        name: "a new pod has an address of the new subnet, and is reached",
+        check: outages::new_pod_reached,
+    },
+    Fact {
+        name: "the tunnel's address is the new subnet's, and the bridge has its gateway",
+        check: outages::addresses_follow,
+    },
 ];
 
 const DELETED: &[Fact] =

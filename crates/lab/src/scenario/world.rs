@@ -393,41 +393,36 @@ impl World {
 
     /// Gives a host of the lab another address on its first NIC.
     pub fn add_address(&self, host: &str, net: IpNet) -> Finding {
-        self.change_address(host, net, Some)
+        self.change(host, first_nic_address(net)?)
     }
 
     /// Takes an address away again.
     pub fn remove_address(&self, host: &str, net: IpNet) -> Finding {
-        self.change_address(host, net, Change::inverse)
+        self.change(host, first_nic_address(net)?.inverse().ok_or("an address has an inverse")?)
     }
 
-    fn change_address(&self, host: &str, net: IpNet, how: fn(Change) -> Option<Change>) -> Finding {
-        let path = self.network_path(Place::Host(host))?.to_string_lossy().into_owned();
-        let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
-        let nic = IfName::new("eth0").map_err(|why| why.to_string())?;
-        let added = Change::add_address(polynic_net::Place::Pod, Address::new(&nic, net));
-        let change = how(added).ok_or("an address has an inverse")?;
-        kernel.apply(&change).map_err(|why| why.to_string())?;
+    /// A route of a host of the lab by its first NIC.
+    pub fn add_route(&self, host: &str, to: IpNet, gw: IpAddr) -> Finding {
+        let route = Route::new(to, &link_name("eth0")?).via(gw);
+        self.change(host, Change::add_route(polynic_net::Place::Pod, route))
+    }
+
+    /// Changes a host's network. The change says "pod": that is whose namespace is opened.
+    pub fn change(&self, host: &str, change: Change) -> Finding {
+        self.open(host)?.apply(&change).map_err(|why| why.to_string())?;
         Ok(format!("{change} of {host}"))
     }
 
     /// Deletes a link of a host.
     pub fn remove_link(&self, host: &str, link: &str) -> Finding {
-        let path = self.network_path(Place::Host(host))?.to_string_lossy().into_owned();
-        let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
-        let link: IfName = link.parse().map_err(|why| format!("{link}: {why}"))?;
-        let gone = kernel.delete_links(polynic_net::Place::Pod, std::slice::from_ref(&link));
+        let link = link_name(link)?;
+        let gone = self.open(host)?.delete_links(polynic_net::Place::Pod, std::slice::from_ref(&link));
         gone.map(|()| format!("{link} of {host} is deleted")).map_err(|why| why.to_string())
     }
 
-    /// A route of a host of the lab by its first NIC.
-    pub fn add_route(&self, host: &str, to: IpNet, gw: IpAddr) -> Finding {
+    fn open(&self, host: &str) -> Result<Box<dyn polynic_kernel::Kernel>, String> {
         let path = self.network_path(Place::Host(host))?.to_string_lossy().into_owned();
-        let mut kernel = RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())?;
-        let nic = IfName::new("eth0").map_err(|why| why.to_string())?;
-        let added = Change::add_route(polynic_net::Place::Pod, Route::new(to, &nic).via(gw));
-        kernel.apply(&added).map_err(|why| why.to_string())?;
-        Ok(format!("{added} of {host}"))
+        RealDoor::default().open(Some(&path)).map_err(|why| why.to_string())
     }
 
     /// The endpoints to which a node leads packets of Services.
@@ -524,6 +519,15 @@ impl World {
         }
         Err(format!("{program:?}: {}: {}{}", output.status, text(&output.stdout), text(&output.stderr)))
     }
+}
+
+/// The name of a link, which may not be one.
+pub fn link_name(name: &str) -> Result<IfName, String> {
+    name.parse().map_err(|why| format!("{name}: {why}"))
+}
+
+fn first_nic_address(net: IpNet) -> Result<Change, String> {
+    Ok(Change::add_address(polynic_net::Place::Pod, Address::new(&link_name("eth0")?, net)))
 }
 
 /// Namespace and name of `NAMESPACE/NAME` or `NAME`.

@@ -144,8 +144,8 @@ impl<'a> Attempt<'a> {
         if self.job.attachment.role() == Role::Main {
             let facts = self.observe(None)?;
             self.job.attachment.preflight(self.call(), &facts)?;
+            self.slot.reserve().map_err(|e| self.call().error(describe(&e)))?;
         }
-        self.slot.reserve().map_err(|e| self.call().error(describe(&e)))?;
         let outcome = match crate::ipam::works_on_link(self.job.attachment.ipam_type(self.call())) {
             true => self.reserve_on_link(shared),
             false => self.reserve_and_apply(shared.as_mut()),

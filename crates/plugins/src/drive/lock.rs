@@ -18,10 +18,13 @@ impl ContainerLock {
     /// Takes the lock, waiting for its holder. Creates the directory.
     pub(super) fn take(state: &Path, container_id: &str) -> io::Result<Self> {
         let directory = record::directory(state, container_id);
-        fs::create_dir_all(state.join("attachments"))?;
         loop {
             // Not create_dir_all: it looks again after EEXIST, and by then another process may have removed the directory.
             match fs::create_dir(&directory) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    fs::create_dir_all(state.join("attachments"))?;
+                    continue;
+                }
                 Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
                 _ => {}
             }
@@ -71,9 +74,15 @@ pub(super) struct SharedLock {
 impl SharedLock {
     /// Takes the lock together with others.
     pub(super) fn take(state: &Path) -> io::Result<Self> {
-        fs::create_dir_all(state)?;
-        let file =
-            File::options().create(true).truncate(false).write(true).open(state.join("shared.lock"))?;
+        let open =
+            || File::options().create(true).truncate(false).write(true).open(state.join("shared.lock"));
+        let file = match open() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                fs::create_dir_all(state)?;
+                open()?
+            }
+            opened => opened?,
+        };
         file.lock_shared()?;
         Ok(Self { file, exclusive: false })
     }

@@ -9,12 +9,11 @@ use polynic_kernel::{Door, FakeDoor};
 use polynic_net::{Change, IfName, Place};
 use serde_json::{Value, json};
 
-use crate::{Host, Registry};
+use crate::Registry;
+use crate::testing::{self, NETNS};
 
 mod chained;
 mod on_link;
-
-const NETNS: &str = "/run/netns/pod";
 
 struct World {
     door: FakeDoor,
@@ -31,15 +30,7 @@ impl World {
         });
         door.add_netns(NETNS);
         let directory = tempfile::tempdir().unwrap();
-        let registry = Registry::new(Host {
-            door: Box::new(door.clone()),
-            state: directory.path().join("state"),
-            executable: None,
-            addresses: Box::new(polynic_wire::Sockets),
-            releases: polynic_wire::ReleaseJournal::new(directory.path().join("releases")),
-            seed: Box::new(|| 7),
-            warn: Box::new(|_| {}),
-        });
+        let registry = Registry::new(testing::host(&door, directory.path()));
         Self { door, registry, directory }
     }
 
@@ -58,15 +49,7 @@ impl World {
         if conf.get("ipam").is_some_and(|i| i["type"] == "host-local") {
             conf["ipam"]["dataDir"] = json!(self.directory.path().join("addresses"));
         }
-        Invocation {
-            container_id: container_id.into(),
-            netns: netns.into(),
-            ifname: "net1".into(),
-            args: "IgnoreUnknown=1;K8S_POD_NAMESPACE=blue;K8S_POD_NAME=web".into(),
-            path: "/nowhere".into(),
-            stdin: conf.to_string().into_bytes(),
-            ..Invocation::default()
-        }
+        Invocation { container_id: container_id.into(), netns: netns.into(), ..testing::invocation(&conf) }
     }
 
     /// The pod's rules, without the kernel's own.

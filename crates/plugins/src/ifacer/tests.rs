@@ -1,11 +1,10 @@
 use polynic_cni::{Error, Invocation, Output, Verb, invoke};
 use polynic_kernel::{Door, FakeDoor};
 use polynic_net::{Facts, LinkFact};
-use polynic_wire::{ReleaseJournal, Sockets};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Host, Registry};
+use crate::{Registry, testing};
 
 struct Node {
     door: FakeDoor,
@@ -23,29 +22,14 @@ impl Node {
                 host.physical(name);
             }
         });
-        let registry = Registry::new(Host {
-            door: Box::new(door.clone()),
-            state: directory.path().join("state"),
-            executable: None,
-            addresses: Box::new(Sockets),
-            releases: ReleaseJournal::new(directory.path().join("releases")),
-            seed: Box::new(|| 7),
-            warn: Box::new(|_| {}),
-        });
+        let registry = Registry::new(testing::host(&door, directory.path()));
         Self { door, registry, _directory: directory }
     }
 
     fn call(&self, verb: Verb, keys: &Value) -> Result<Output, Error> {
         let mut conf = json!({"cniVersion": "1.0.0", "name": "lan", "type": TYPE});
         conf.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
-        let invocation = Invocation {
-            container_id: "c1".into(),
-            netns: "/run/netns/gone".into(),
-            ifname: "net1".into(),
-            path: "/nowhere".into(),
-            stdin: conf.to_string().into_bytes(),
-            ..Invocation::default()
-        };
+        let invocation = Invocation { netns: "/run/netns/gone".into(), ..testing::invocation(&conf) };
         invoke(&self.registry.plugin(TYPE).unwrap(), verb, &invocation)
     }
 

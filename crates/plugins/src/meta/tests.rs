@@ -6,9 +6,8 @@ use polynic_kernel::FakeDoor;
 use polynic_kernel::fake::Snapshot;
 use serde_json::{Value, json};
 
-use crate::{Host, Registry};
-
-const NETNS: &str = "/run/netns/pod";
+use crate::Registry;
+use crate::testing::{self, NETNS};
 
 struct World {
     door: FakeDoor,
@@ -94,15 +93,7 @@ impl World {
         });
         door.add_netns(NETNS);
         let directory = tempfile::tempdir().unwrap();
-        let registry = Registry::new(Host {
-            door: Box::new(door.clone()),
-            state: directory.path().join("state"),
-            executable: None,
-            addresses: Box::new(polynic_wire::Sockets),
-            releases: polynic_wire::ReleaseJournal::new(directory.path().join("releases")),
-            seed: Box::new(|| 7),
-            warn: Box::new(|_| {}),
-        });
+        let registry = Registry::new(testing::host(&door, directory.path()));
         let mut world = Self {
             door,
             registry,
@@ -115,15 +106,7 @@ impl World {
     }
 
     fn call(&self, verb: Verb, conf: &Value) -> Result<Output, Error> {
-        let invocation = Invocation {
-            container_id: "c1".into(),
-            netns: NETNS.into(),
-            ifname: "net1".into(),
-            args: "IgnoreUnknown=1;K8S_POD_NAMESPACE=blue;K8S_POD_NAME=web".into(),
-            path: "/nowhere".into(),
-            stdin: conf.to_string().into_bytes(),
-            ..Invocation::default()
-        };
+        let invocation = testing::invocation(conf);
         let plugin = self.registry.plugin(conf["type"].as_str().unwrap()).unwrap();
         polynic_cni::invoke(&plugin, verb, &invocation)
     }
@@ -202,13 +185,8 @@ fn del_works_without_namespace_and_with_nothing_left() {
     for chain in chains() {
         let world = World::new(&chain);
         world.add(&chain.second).unwrap();
-        let invocation = Invocation {
-            container_id: "c1".into(),
-            ifname: "net1".into(),
-            path: "/nowhere".into(),
-            stdin: chain.second.to_string().into_bytes(),
-            ..Invocation::default()
-        };
+        let invocation =
+            Invocation { netns: String::new(), args: String::new(), ..testing::invocation(&chain.second) };
         let plugin = world.registry.plugin(chain.second["type"].as_str().unwrap()).unwrap();
         for _ in 0..2 {
             polynic_cni::invoke(&plugin, Verb::Del, &invocation).unwrap();

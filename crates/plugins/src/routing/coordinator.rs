@@ -16,6 +16,7 @@ use polynic_wire::messages::PodIdentity;
 
 use super::cable::{self, Cable};
 use super::settings::{DISABLE_IPV6, RP_FILTER};
+use super::view::NodeNeeds;
 use super::{args, view};
 use crate::log::Options;
 use crate::{Call, ChainedAttachment, ChainedPlugin, Context, Leftovers, Planned};
@@ -60,6 +61,18 @@ impl Coordination {
         self.settings.as_ref().ok_or_else(|| call.error("the node agent was not asked"))
     }
 
+    fn node_needs(&self, needs: &mut Needs, call: &Call<'_>, facts: &Facts) {
+        let Some(pod) = &facts.pod else { return };
+        let addresses = view::usable_addresses(pod, &call.ifname);
+        let table = self.settings.as_ref().map_or(self.conf.host_rule_table(), |s| s.host_rule_table);
+        NodeNeeds { host_end: cable::host_end(call).ok(), addresses: &addresses, table }.add(needs, facts);
+    }
+
+    /// Whether the plan may have firewall rules. Only the first call for a pod on the underlay has.
+    fn may_mark(&self, call: &Call<'_>) -> bool {
+        self.settings.as_ref().is_none_or(|s| s.mode != config::Mode::Overlay && s.first_nic == call.ifname)
+    }
+
     fn is_disabled(&self) -> bool {
         self.settings.as_ref().is_some_and(|s| s.mode == config::Mode::Disable)
     }
@@ -80,20 +93,21 @@ impl ChainedAttachment for Coordination {
         true
     }
 
-    fn needs(&self, _: &Call<'_>, _: &Success) -> Needs {
+    fn needs(&self, call: &Call<'_>, _: &Success) -> Needs {
         if self.is_disabled() {
             return Needs::default();
         }
-        let mut needs = view::needs();
-        needs.pod.firewall.push(reply_path::table());
-        needs
+        view::needs(call)
     }
 
     fn further_needs(&self, call: &Call<'_>, _: &Success, facts: &Facts) -> Needs {
         let mut needs = Needs::default();
         if !self.is_disabled() {
-            view::source_needs(&mut needs, facts);
+            self.node_needs(&mut needs, call, facts);
             Cable::needs(&mut needs);
+            if self.may_mark(call) {
+                needs.pod.firewall.push(reply_path::table());
+            }
             needs.pod.sysctls.extend(["default", "all"].into_iter().filter_map(|n| RP_FILTER.of(n)));
             // Reading settings is slow; these matter for IPv6 alone.
             let has_ipv6 = |pod: &&NsFacts| {

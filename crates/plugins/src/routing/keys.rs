@@ -93,6 +93,15 @@ impl Keys {
         })
     }
 
+    /// What to look at first. Settings of all links of the node need the names of all of them.
+    pub(super) fn needs(&self, call: &Call<'_>) -> polynic_net::Needs {
+        let mut needs = super::view::needs(call);
+        if self.rp_filter.on_host {
+            needs.host.links = polynic_net::LinkNeed::All;
+        }
+        needs
+    }
+
     /// The settings to observe for [`super::draft::Draft::filter_reverse_paths`] and for switching IPv6 on.
     pub(super) fn setting_needs(&self, needs: &mut polynic_net::Needs, facts: &polynic_net::Facts) {
         use super::settings::{DISABLE_IPV6, RP_FILTER};

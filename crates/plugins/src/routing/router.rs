@@ -7,8 +7,9 @@ use polynic_cni::{Error, Success, Version};
 use polynic_net::{Entropy, Facts, IfName, Needs};
 use serde::Deserialize;
 
+use super::cable;
 use super::keys::Keys;
-use super::view;
+use super::view::NodeNeeds;
 use crate::log::Options;
 use crate::{Call, ChainedAttachment, ChainedPlugin, Planned};
 
@@ -81,14 +82,16 @@ impl ChainedAttachment for Config {
         true
     }
 
-    fn needs(&self, _: &Call<'_>, _: &Success) -> Needs {
-        if self.keys.skip_call { Needs::default() } else { view::needs() }
+    fn needs(&self, call: &Call<'_>, _: &Success) -> Needs {
+        if self.keys.skip_call { Needs::default() } else { self.keys.needs(call) }
     }
 
-    fn further_needs(&self, _: &Call<'_>, _: &Success, facts: &Facts) -> Needs {
+    fn further_needs(&self, call: &Call<'_>, prev: &Success, facts: &Facts) -> Needs {
         let mut needs = Needs::default();
         if !self.keys.skip_call {
-            view::source_needs(&mut needs, facts);
+            let addresses: Vec<_> = prev.ips.iter().map(|ip| ip.address).collect();
+            let host_end = cable::host_end(call).ok();
+            NodeNeeds { host_end, addresses: &addresses, table: self.host_rule_table }.add(&mut needs, facts);
             self.keys.setting_needs(&mut needs, facts);
         }
         needs

@@ -3,11 +3,12 @@
 mod plan;
 
 use polynic_cni::{Error, Success};
-use polynic_net::{Entropy, Facts, Needs};
+use polynic_net::{Entropy, Facts, Needs, TABLE_MAIN};
 
 use super::cable::Cable;
 use super::keys::Keys;
-use super::{cable, cidr, view};
+use super::view::NodeNeeds;
+use super::{cable, cidr};
 use crate::log::Options;
 use crate::{Call, ChainedAttachment, ChainedPlugin, Leftovers, Planned};
 
@@ -50,14 +51,16 @@ impl ChainedAttachment for Config {
         true
     }
 
-    fn needs(&self, _: &Call<'_>, _: &Success) -> Needs {
-        if self.keys.skip_call { Needs::default() } else { view::needs() }
+    fn needs(&self, call: &Call<'_>, _: &Success) -> Needs {
+        if self.keys.skip_call { Needs::default() } else { self.keys.needs(call) }
     }
 
-    fn further_needs(&self, _: &Call<'_>, prev: &Success, facts: &Facts) -> Needs {
+    fn further_needs(&self, call: &Call<'_>, prev: &Success, facts: &Facts) -> Needs {
         let mut needs = Needs::default();
         if !self.keys.skip_call {
-            view::source_needs(&mut needs, facts);
+            let addresses: Vec<_> = prev.ips.iter().map(|ip| ip.address).collect();
+            let host_end = cable::host_end(call).ok();
+            NodeNeeds { host_end, addresses: &addresses, table: TABLE_MAIN }.add(&mut needs, facts);
             needs.host.sources.extend(prev.ips.iter().map(|ip| ip.address.addr()));
             self.keys.setting_needs(&mut needs, facts);
             Cable::needs(&mut needs);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use polynic_cni::Error;
-use polynic_net::{Facts, Family, IfName, IpNet, LinkFact, LinkNeed, Needs, NsFacts, Place};
+use polynic_net::{Destination, Facts, Family, IfName, IpNet, LinkFact, LinkNeed, Needs, NsFacts};
 
 use crate::Call;
 
@@ -14,26 +14,53 @@ pub(super) struct View<'a> {
     pub(super) pod: &'a NsFacts,
 }
 
-/// What every routing plugin looks at first. Everything else hangs on the addresses in the pod.
-pub(super) fn needs() -> Needs {
+/// What every routing plugin looks at first: the pod, of which everything else hangs, and of the node what does not grow with its pods.
+pub(super) fn needs(call: &Call<'_>) -> Needs {
     let mut needs = Needs::default();
-    for place in [Place::Host, Place::Pod] {
-        let at = needs.at_mut(place);
-        at.links = LinkNeed::All;
-        at.all_addresses = true;
-        at.routes = true;
-        at.rules = true;
-        at.neighbours = true;
+    let pod = &mut needs.pod;
+    pod.links = LinkNeed::All;
+    pod.all_addresses = true;
+    pod.routes = true;
+    pod.rules = true;
+    pod.neighbours = true;
+    if let Ok(end) = super::cable::host_end(call) {
+        needs.host.link(&end);
     }
     needs
 }
 
-/// For [`View::node_ips`]: how the node would reach each address of the pod; and what `own_answers` asks for.
-pub(super) fn source_needs(needs: &mut Needs, facts: &Facts) {
-    let pod = facts.pod.as_ref();
-    let addresses = pod.map(|pod| pod.addresses.as_slice()).unwrap_or_default();
-    needs.host.sources.extend(addresses.iter().filter(|a| a.is_global()).map(|a| a.net.addr()));
-    super::own_answers::needs(needs, facts);
+/// What a routing plugin must know of the node once it knows the pod.
+pub(super) struct NodeNeeds<'a> {
+    /// The node's end of a cable.
+    pub(super) host_end: Option<IfName>,
+    /// The interface's addresses.
+    pub(super) addresses: &'a [IpNet],
+    /// The node's table with the routes to them.
+    pub(super) table: u32,
+}
+
+impl NodeNeeds<'_> {
+    /// The other ends of the pod's cables, what the node knows of the interface's addresses, and for [`View::node_ips`] how the node would
+    /// reach each address of the pod, and its own addresses; and what `own_answers` asks for.
+    pub(super) fn add(&self, needs: &mut Needs, facts: &Facts) {
+        let Some(pod) = &facts.pod else { return };
+        let host = &mut needs.host;
+        host.links_at.extend(pod.links.iter().filter(|l| is_cable(&l.kind)).filter_map(|l| l.peer));
+        host.global_addresses = families(self.addresses);
+        host.rules_of = families(self.addresses);
+        let global = pod.addresses.iter().filter(|a| a.is_global());
+        host.sources.extend(global.map(|a| a.net.addr()));
+        let named = self.host_end.as_ref().and_then(|end| facts.host.link(end)).map(|link| link.index);
+        let links: Vec<u32> = host.links_at.iter().copied().chain(named).collect();
+        let of = |ip| Destination { ip, table: self.table, links: links.clone() };
+        host.destinations.extend(self.addresses.iter().map(|net| of(net.addr())));
+        super::own_answers::needs(needs, facts);
+    }
+}
+
+/// Whether a link of that kind has another end that is nobody else's.
+pub(super) fn is_cable(kind: &str) -> bool {
+    matches!(kind, "veth" | "netkit")
 }
 
 /// The families of addresses, IPv4 first.
@@ -60,8 +87,7 @@ impl<'a> View<'a> {
 
     /// The addresses of a pod's link that are of use beyond it, in the kernel's order.
     pub(super) fn pod_addresses(&self, link: &IfName) -> Vec<IpNet> {
-        let usable = self.pod.addresses_of(link).filter(|a| a.is_global() && !a.dad_failed);
-        usable.map(|a| a.net).collect()
+        usable_addresses(self.pod, link)
     }
 
     /// The addresses of the node, as far as pods need to reach them: first those that the node would use towards the pod's
@@ -70,8 +96,8 @@ impl<'a> View<'a> {
         let pod_links = by_index(self.pod).filter(|l| !l.loopback);
         let own = pod_links.flat_map(|l| self.pod_addresses(&l.name));
         let towards = own.filter_map(|net| self.host.sources.get(&net.addr()).copied());
-        let node_links = by_index(self.host).filter(|l| !excluded(l.name.as_str()));
-        let held = node_links.flat_map(|l| self.host.addresses_of(&l.name));
+        // They come in the order of the links' indexes.
+        let held = self.host.addresses.iter().filter(|a| !excluded(a.link.as_str()));
         let mut found: Vec<IpAddr> = Vec::new();
         for ip in towards.chain(held.filter(|a| a.is_global()).map(|a| a.net.addr())) {
             let wanted = families.contains(&Family::of(ip)) && !is_narrow(ip);
@@ -103,6 +129,12 @@ impl<'a> View<'a> {
                 && r.link.as_ref() == Some(&link)
         })
     }
+}
+
+/// The addresses of a link that are of use beyond it, in the kernel's order.
+pub(super) fn usable_addresses(ns: &NsFacts, link: &IfName) -> Vec<IpNet> {
+    let usable = ns.addresses_of(link).filter(|a| a.is_global() && !a.dad_failed);
+    usable.map(|a| a.net).collect()
 }
 
 /// Loopback or link-local.

@@ -30,7 +30,8 @@ fn policy(name: &str, networks: &str, spec: Value) -> Policy {
 }
 
 /// A table as text, with short names in place of hashes.
-fn text(ruleset: &FwRuleset, policies: &[&str]) -> String {
+fn text(table: &PodTable, policies: &[&str]) -> String {
+    let ruleset = table.whole();
     let mut text = String::new();
     for (name, set) in &ruleset.sets {
         let elements: Vec<String> = match set {
@@ -124,7 +125,7 @@ chain input hook Input 0
   iif @smi-web-in -> ingress
 chain output hook Output 0
 ";
-    assert_eq!(text(&rendered.ruleset.unwrap(), &["web-in"]), expected);
+    assert_eq!(text(&rendered.table.unwrap(), &["web-in"]), expected);
     assert_eq!(index.render(&key("edge")), Rendered::default());
 }
 
@@ -168,7 +169,7 @@ chain input hook Input 0
 chain output hook Output 0
   oif @smi-out -> egress
 ";
-    assert_eq!(text(&index.render(&key("web")).ruleset.unwrap(), &["deny", "out"]), expected);
+    assert_eq!(text(&index.render(&key("web")).table.unwrap(), &["deny", "out"]), expected);
 }
 
 #[test]
@@ -189,7 +190,7 @@ fn names_of_ports_are_looked_up_at_the_end_that_listens() {
         json!({"podSelector": {"matchLabels": {"tier": "web"}}, "ingress": [{"ports": ports}],
                "egress": [{"to": to, "ports": ports}]}),
     ));
-    let text = text(&index.render(&key("web")).ruleset.unwrap(), &["named"]);
+    let text = text(&index.render(&key("web")).table.unwrap(), &["named"]);
     assert!(text.contains("iif @smi-named proto 6 port 8080-8080 accept"), "{text}");
     assert!(text.contains("set snp-named_egress_ipv4_net1_6_9090_0: 10.60.0.7\n"), "{text}");
     let rule = "oif net1 to @snp-named_egress_ipv4_net1_6_9090_0 proto 6 port 9090-9090 accept";
@@ -201,7 +202,7 @@ fn peers_that_come_and_go_change_elements_only() {
     let mut index = shop();
     let from = json!([{"podSelector": {"matchLabels": {"tier": "edge"}}}]);
     index.set_policy(policy("p", "overlay-b", json!({"podSelector": {}, "ingress": [{"from": from}]})));
-    let first = index.render(&key("web")).ruleset.unwrap();
+    let first = index.render(&key("web")).table.unwrap();
     index.take_dirty();
     for n in 0..1000 {
         let address = format!("10.60.{}.{}", 1 + n / 250, n % 250);
@@ -210,12 +211,12 @@ fn peers_that_come_and_go_change_elements_only() {
     }
     index.remove_pod(&key("edge"), "");
     assert!(index.take_dirty().contains(&key("web")));
-    let second = index.render(&key("web")).ruleset.unwrap();
+    let second = index.render(&key("web")).table.unwrap();
     let edits: Vec<String> = second.edits_from(&first).iter().map(ToString::to_string).collect();
     assert_eq!(edits.len(), 3, "{edits:?}");
     assert!(edits.iter().all(|edit| edit.contains("elements")), "{edits:?}");
     index.remove_policy(&PolicyKey::new("shop", "p"), 0);
-    assert_eq!(index.render(&key("web")).ruleset, None);
+    assert_eq!(index.render(&key("web")).table, None);
 }
 
 #[test]
@@ -223,16 +224,16 @@ fn networks_count_before_the_status_shows_them() {
     let mut index = shop();
     index.set_policy(policy("p", "overlay-b", json!({"podSelector": {}})));
     index.set_pod(key("new"), Pod { node: String::new(), ..pod(&[], &[]) });
-    assert_eq!(index.render(&key("new")).ruleset, None);
+    assert_eq!(index.render(&key("new")).table, None);
     index.announce(&key("new"), [("shop/overlay-b".to_owned(), "net1".to_owned())]);
     assert!(index.take_dirty().contains(&key("new")));
-    assert!(index.render(&key("new")).ruleset.is_some());
+    assert!(index.render(&key("new")).table.is_some());
     index.withdraw(&key("new"));
-    assert_eq!(index.render(&key("new")).ruleset, None);
+    assert_eq!(index.render(&key("new")).table, None);
     // The status may say less, and whoever writes it is not asked.
     index.announce(&key("new"), [("shop/overlay-b".to_owned(), "net1".to_owned())]);
     index.set_pod(key("new"), pod(&[], &[("shop/other", "net1", &["10.60.0.9"])]));
-    assert!(index.render(&key("new")).ruleset.is_some());
+    assert!(index.render(&key("new")).table.is_some());
 }
 
 #[test]
@@ -247,7 +248,7 @@ fn an_event_about_an_earlier_pod_changes_nothing() {
     index.set_pod(key("x"), of("new", 9, "shop/overlay-b"));
     index.remove_pod(&key("x"), "old");
     index.set_pod(key("x"), of("old", 8, "shop/other"));
-    assert!(index.render(&key("x")).ruleset.is_some());
+    assert!(index.render(&key("x")).table.is_some());
 }
 
 #[test]
@@ -263,9 +264,9 @@ fn an_event_about_an_earlier_policy_changes_nothing() {
     index.set_policy(of("8", "other"));
     index.remove_policy(&PolicyKey::new("shop", "p"), 7);
     index.set_policies_of("shop", vec![], 8);
-    assert!(index.render(&key("web")).ruleset.is_some());
+    assert!(index.render(&key("web")).table.is_some());
     index.set_policies_of("shop", vec![], 10);
-    assert_eq!(index.render(&key("web")).ruleset, None);
+    assert_eq!(index.render(&key("web")).table, None);
 }
 
 #[test]
@@ -274,11 +275,11 @@ fn types_of_plugins_can_be_a_condition() {
     let mut index = Index::new(Options { node: "n1".into(), network_plugins: listed, ..Options::default() });
     index.set_pod(key("web"), pod(&[], &[("shop/overlay-b", "net1", &["10.60.0.5"])]));
     index.set_policy(policy("p", "overlay-b", json!({"podSelector": {}})));
-    assert!(index.render(&key("web")).ruleset.is_some(), "not known to be exempt");
+    assert!(index.render(&key("web")).table.is_some(), "not known to be exempt");
     index.set_network("shop/overlay-b", Some("flannel".into()));
-    assert_eq!(index.render(&key("web")).ruleset, None);
+    assert_eq!(index.render(&key("web")).table, None);
     index.set_network("shop/overlay-b", Some("macvlan".into()));
-    assert!(index.take_dirty().contains(&key("web")) && index.render(&key("web")).ruleset.is_some());
+    assert!(index.take_dirty().contains(&key("web")) && index.render(&key("web")).table.is_some());
 }
 
 #[test]
@@ -287,6 +288,6 @@ fn options_let_icmp_pass() {
     let mut index = Index::new(options);
     index.set_pod(key("web"), pod(&[], &[("shop/overlay-b", "net1", &["10.60.0.5"])]));
     index.set_policy(policy("p", "overlay-b", json!({"podSelector": {}})));
-    let text = text(&index.render(&key("web")).ruleset.unwrap(), &["p"]);
+    let text = text(&index.render(&key("web")).table.unwrap(), &["p"]);
     assert!(text.contains("  from 0.0.0.0/0 proto 1 accept\n  icmpv6 0-255 accept\n"), "{text}");
 }

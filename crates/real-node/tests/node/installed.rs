@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::cluster::{NADS, PODS, rows};
 
-const DAEMON_SETS: &str = "/apis/apps/v1/namespaces/kube-system/daemonsets";
-const SYSTEM_PODS: &str = "/api/v1/namespaces/kube-system/pods";
-const MULTUS: &str = "kube-multus-ds";
+pub(crate) const DAEMON_SETS: &str = "/apis/apps/v1/namespaces/kube-system/daemonsets";
+pub(crate) const SYSTEM_PODS: &str = "/api/v1/namespaces/kube-system/pods";
+pub(crate) const MULTUS: &str = "kube-multus-ds";
 
 /// A cluster, and what its nodes had before we came.
 pub(crate) struct Bed {
@@ -26,7 +26,7 @@ impl Bed {
     }
 
     /// A second network, one object for each node: host-local knows its own node only.
-    fn define_networks(&self) {
+    pub(crate) fn define_networks(&self) {
         let api = &self.cluster.api;
         wait::until("the kind is served", || api.serves(NADS).then_some(()), String::new);
         for (nth, node) in self.cluster.nodes.iter().enumerate() {
@@ -50,10 +50,16 @@ impl Bed {
     }
 
     /// The configuration of thin mode, a list from version 1.0.0 on, has taken the other one's place.
-    fn is_thin(&self) {
+    pub(crate) fn is_thin(&self) {
         for node in &self.cluster.nodes {
-            let exists = |name: &str| node.space.outside("/etc/cni/net.d").join(name).exists();
-            let is_thin = || (exists("00-multus.conflist") && !exists("00-multus.conf")).then_some(());
+            // As runtimes sort them.
+            let files = ["00-multus.conf", "00-multus.conflist"]
+                .map(|name| node.space.outside("/etc/cni/net.d").join(name));
+            let is_thin = || {
+                let text = files.iter().find_map(|file| std::fs::read(file).ok())?;
+                let conf: Value = serde_json::from_slice(&text).unwrap();
+                (conf["type"] == "multus" || conf["plugins"][0]["type"] == "multus").then_some(())
+            };
             wait::until("multus is thin", is_thin, || self.cluster.last_words());
         }
     }
@@ -103,16 +109,26 @@ impl Bed {
 
     /// All pods go, and nothing of them stays.
     pub(crate) fn delete_pods(&self, before: &[Leftovers]) {
+        self.delete_all_pods();
+        for (node, before) in self.cluster.nodes.iter().zip(before) {
+            let left = || Leftovers::observe(&node.space).since(before);
+            let clean = || left().is_empty().then_some(());
+            wait::until("nothing is left", clean, || format!("{:#?}\n{}", left(), node.last_words()));
+        }
+    }
+
+    /// All pods go, and so do their sandboxes.
+    pub(crate) fn delete_all_pods(&self) {
         let api = &self.cluster.api;
         for pod in api.list(PODS) {
             api.delete(PODS, pod["metadata"]["name"].as_str().unwrap());
         }
         let gone = || api.list(PODS).is_empty().then_some(());
         wait::until("the pods are gone", gone, || self.cluster.last_words());
-        for (node, before) in self.cluster.nodes.iter().zip(before) {
-            let left = || Leftovers::observe(&node.space).since(before);
-            let clean = || left().is_empty().then_some(());
-            wait::until("nothing is left", clean, || format!("{:#?}\n{}", left(), node.last_words()));
+        // kubelet ends them on its own time.
+        for node in &self.cluster.nodes {
+            let ended = || node.pods().iter().all(|(_, links)| !links.contains_key("net1")).then_some(());
+            wait::until("their sandboxes have ended", ended, || node.last_words());
         }
     }
 
@@ -125,6 +141,23 @@ impl Bed {
         let has_ended = |pod: &Value| pod["status"]["phase"] == "Succeeded";
         let gone = || self.cluster.api.list(SYSTEM_PODS).iter().all(has_ended).then_some(());
         wait::until("our pods have ended", gone, || self.cluster.last_words());
+    }
+
+    /// By hand, as the documentation says.
+    pub(crate) fn uninstall(&self) {
+        for node in &self.cluster.nodes {
+            node.space.run("/opt/cni/bin/polynic", &["uninstall"]);
+        }
+    }
+
+    /// Of each node: paths of files that are there and were not before an installation.
+    pub(crate) fn new_files(&self) -> Vec<Vec<String>> {
+        let new = |(node, before): (&Node, &String)| {
+            let files = files(node);
+            let new = files.lines().filter(|line| line.starts_with("f ") && !before.contains(line));
+            new.filter_map(|line| line.split(' ').nth(3)).map(str::to_owned).collect()
+        };
+        self.cluster.nodes.iter().zip(&self.files).map(new).collect()
     }
 
     /// Nothing of an installation is left.
@@ -142,7 +175,7 @@ fn files(node: &Node) -> String {
     node.space.run("bash", &["-c", &script])
 }
 
-fn lan(node: &str) -> String {
+pub(crate) fn lan(node: &str) -> String {
     format!("lan-{node}")
 }
 
@@ -170,8 +203,6 @@ fn multus_is_installed_by_our_manifests_changes_its_mode_and_is_taken_off() {
 
     thin.delete(api);
     bed.wait_until_off();
-    for node in &bed.cluster.nodes {
-        node.space.run("/opt/cni/bin/polynic", &["uninstall"]);
-    }
+    bed.uninstall();
     bed.is_as_before();
 }

@@ -1,4 +1,5 @@
-//! CNI 1.1 by the reference library: STATUS, CHECK and GC, which the distribution's container runtime does not know.
+//! CNI 1.1 by the reference library: STATUS, CHECK and GC, which the distribution's container runtime does not know; and the library's cache, which it and
+//! we read and write in turn.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -110,5 +111,44 @@ fn what_the_runtime_has_forgotten_is_collected_from_both_networks() {
     assert!(!of_lost(both.since(&before)).is_empty(), "there was something to collect");
     assert_eq!(of_lost(Leftovers::observe(&machine.space).since(&before)), [""; 0]);
     machine.delete("kept");
+    assert_eq!(Leftovers::observe(&machine.space).since(&before), [""; 0]);
+}
+
+/// Where Multus keeps the results of its delegates.
+const CACHE: &str = "/var/lib/cni/multus";
+
+#[test]
+fn the_library_goes_on_with_what_our_cache_says_and_we_with_its() {
+    let Some(machine) = Machine::or_skip() else { return };
+    machine.add("first").unwrap();
+    machine.delete("first");
+    let before = Leftovers::observe(&machine.space);
+    machine.add("web").unwrap();
+    let lan = machine.space.directory().join("lan.conflist");
+    let list = json!({"cniVersion": "1.1.0", "name": "lan", "plugins": [second_network()]});
+    fs::write(&lan, list.to_string()).unwrap();
+    let of_net1 = |verb: &str| {
+        let more = ["web", &netns("web"), "net1"];
+        machine.libcni.call_with(&machine.space, verb, &lan, Path::new(CACHE), &more)
+    };
+    let addresses = || machine.space.interfaces(&netns("web")).remove("net1").unwrap_or_default();
+
+    let cached = of_net1("cached").unwrap();
+    assert_eq!(cached["interfaces"], json!({"eth0": "pod-fabric", "net1": "lan"}));
+    assert_eq!(cached["config"], second_network());
+    assert_eq!(cached["result"]["ips"][0]["address"], json!(format!("{}/24", addresses()[0])));
+    of_net1("check").unwrap();
+    of_net1("del").unwrap();
+    assert!(addresses().is_empty());
+    assert!(of_net1("cached").is_err(), "the library has removed our file");
+
+    // Now the file is the library's.
+    let added = of_net1("add").unwrap();
+    assert_eq!(added["ips"][0]["address"], json!(format!("{}/24", addresses()[0])));
+    machine.call("check", &["web", &netns("web")]).unwrap();
+    machine.space.ip("-n web address flush dev net1");
+    let error = machine.call("check", &["web", &netns("web")]).unwrap_err();
+    assert!(error["msg"].as_str().unwrap().contains("net1"), "{error}");
+    machine.delete("web");
     assert_eq!(Leftovers::observe(&machine.space).since(&before), [""; 0]);
 }

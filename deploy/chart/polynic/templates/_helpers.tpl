@@ -32,6 +32,12 @@ annotations:
 {{- end }}
 {{- end }}
 
+{{/* The Secret of a certificate that is not the controller's own. */}}
+{{- define "polynic.tlsSecret" -}}
+{{- $controller := .Values.spiderpoolController -}}
+{{ $controller.tls.secretName | default (printf "%s-tls" $controller.name) }}
+{{- end }}
+
 {{/* Probes of a daemon, by its port and its settings. */}}
 {{- define "polynic.probes" -}}
 {{- range $kind := list "startup" "liveness" "readiness" }}
@@ -55,6 +61,12 @@ annotations:
 {{- if .Values.multus.multusCNI.install -}}
 {{- $names = concat $names (list "multus" "passthru") -}}
 {{- end -}}
+{{- if .Values.plugins.installSriovCNI -}}
+{{- $names = append $names "sriov" -}}
+{{- end -}}
+{{- if .Values.plugins.installVlanCNI -}}
+{{- $names = append $names "vlan" -}}
+{{- end -}}
 {{- $names = concat $names .Values.plugins.names -}}
 {{- toJson (uniq $names) -}}
 {{- end }}
@@ -67,11 +79,20 @@ annotations:
 {{- if .Values.rdma.rdmaSharedDevicePlugin.install }}
 {{- fail "rdma.rdmaSharedDevicePlugin.install: the device plugin is another project; install it beside this chart" }}
 {{- end }}
+{{- if .Values.iaasNetworkProvider.serverUrl }}
+{{- fail "iaasNetworkProvider.serverUrl: networks of an infrastructure provider are not supported" }}
+{{- end }}
+{{- if .Values.spiderpoolAgent.networkResourcePlugin.enabled }}
+{{- fail "spiderpoolAgent.networkResourcePlugin.enabled: networks as node resources are not supported" }}
+{{- end }}
 {{- if .Values.grafanaDashboard.install }}
 {{- fail "grafanaDashboard.install: there is no dashboard in this chart" }}
 {{- end }}
 {{- if and (eq .Values.spiderpoolController.tls.method "provided") (not .Values.spiderpoolController.tls.secretName) }}
 {{- fail "spiderpoolController.tls.secretName is needed with spiderpoolController.tls.method=provided" }}
+{{- end }}
+{{- if and (eq .Values.spiderpoolController.tls.method "certmanager") (not .Values.spiderpoolController.tls.certmanager.issuerName) }}
+{{- fail "spiderpoolController.tls.certmanager.issuerName is needed with spiderpoolController.tls.method=certmanager" }}
 {{- end }}
 {{- range $family := list "4" "6" }}
 {{- if and (index $.Values.clusterDefaultPool (printf "installIPv%sIPPool" $family)) (not (index $.Values.clusterDefaultPool (printf "ipv%sSubnet" $family))) }}

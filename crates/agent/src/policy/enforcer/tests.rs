@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use polynic_kernel::FakeDoor;
-use polynic_net::{FwBase, FwBody, FwExpr, FwHook, FwKind, FwRules, FwVerdict};
+use polynic_net::{FwBase, FwBody, FwExpr, FwHook, FwKind, FwRules, FwRuleset, FwVerdict};
 
 use super::*;
 
@@ -40,7 +40,7 @@ impl World {
         let pod = PodKey::new("shop", "web");
         self.worker.enforce(&Job {
             pod,
-            wanted,
+            wanted: wanted.map(PodTable::from),
             must_have: true,
             netns: Some(self.netns.clone()),
             look,
@@ -116,7 +116,8 @@ fn a_namespace_that_is_gone_needs_no_rules_but_an_attachment_does() {
 #[test]
 fn a_pod_of_which_no_namespace_is_known_is_an_error_if_it_needs_rules() {
     let mut world = World::new();
-    let mut enforce = |wanted, must_have| {
+    let mut enforce = |wanted: Option<FwRuleset>, must_have| {
+        let wanted = wanted.map(PodTable::from);
         let done = Box::new(|_| {});
         let pod = PodKey::new("shop", "other");
         world.worker.enforce(&Job { pod, wanted, must_have, netns: None, look: false, done })

@@ -21,11 +21,11 @@ static LOST: Mutex<Option<Finding>> = Mutex::new(None);
 /// The tunnel's index and the subnet before.
 static BEFORE: Mutex<Option<(u32, String)>> = Mutex::new(None);
 
-fn keep<T>(place: &Mutex<Option<T>>, value: T) {
+pub fn keep<T>(place: &Mutex<Option<T>>, value: T) {
     *place.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(value);
 }
 
-fn kept_in<T: Clone>(place: &Mutex<Option<T>>) -> Result<T, String> {
+pub fn kept_in<T: Clone>(place: &Mutex<Option<T>>) -> Result<T, String> {
     let kept = place.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     kept.ok_or_else(|| "nothing was noted".to_owned())
 }
@@ -58,7 +58,7 @@ pub fn restart(world: &World) -> Finding {
 }
 
 /// The process id of node2's daemon.
-fn daemon_of(world: &World) -> Finding {
+pub fn daemon_of(world: &World) -> Finding {
     let script = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^/opt/cni/bin/polynic agent flannel[d] .*--iface' \
                   && [ \"$(readlink $p/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ] && echo ${p#/proc/}; done; true";
     let found = world.run(Place::Host("node2"), &["sh", "-c", script])?;

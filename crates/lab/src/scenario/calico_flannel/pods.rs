@@ -7,7 +7,7 @@ use polynic_net::Family;
 
 use super::super::same;
 use super::super::world::{Place, World};
-use super::{Finding, NGINX, NGINX2, STORY, WEB, stem, subnet};
+use super::{Finding, NGINX, NGINX2, STORY, WEB, outages, stem, subnet};
 
 /// The pods of the manifests with their nodes.
 pub const WITH_NET1: [(&str, &str); 2] = [(NGINX, "node3"), (NGINX2, "node2")];
@@ -94,11 +94,11 @@ pub fn all_differ(world: &World) -> Finding {
 }
 
 pub fn delete(world: &World) -> Finding {
-    world.delete(&[NGINX, NGINX2, DOUBLE, super::churn::LATE])
+    world.delete(&[NGINX2, DOUBLE, outages::LATER, outages::MOVED])
 }
 
 pub fn nothing_left(world: &World) -> Finding {
-    for node in ["node2", "node3", "node4"] {
+    for node in ["node2", "node3", "node5"] {
         for network in ["flannel", "flannel-b"] {
             same(&world.stored_addresses(node, network), &Vec::<String>::new())?;
         }

@@ -12,10 +12,10 @@ use polynic_net::{Change, IfName, LinkRef, Place};
 use serde_json::{Value, json};
 
 use super::Sriov;
-use crate::{Host, Registry, drive};
+use crate::testing::{self, NETNS as POD};
+use crate::{Registry, drive};
 
 const VF: &str = "0000:3b:02.4";
-const POD: &str = "/run/netns/pod";
 const OTHER: &str = "/run/netns/other";
 
 /// A tree like sysfs: `pf0` (0000:3b:00.0), whose VF 4 is 0000:3b:02.4 with the link `pf0v4`.
@@ -82,15 +82,7 @@ impl World {
         door.open(None).unwrap().apply(&set_up(false)).unwrap();
         door.add_netns(POD);
         door.add_netns(OTHER);
-        let registry = Registry::new(Host {
-            door: Box::new(door.clone()),
-            state: files.path().join("state"),
-            executable: None,
-            addresses: Box::new(polynic_wire::Sockets),
-            releases: polynic_wire::ReleaseJournal::new(files.path().join("releases")),
-            seed: Box::new(|| 7),
-            warn: Box::new(|_| {}),
-        });
+        let registry = Registry::new(testing::host(&door, files.path()));
         let plugin = Sriov { sysfs: forever(bus.path()), directory: forever(&files.path().join("sriov")) };
         Self { bus, door, registry, files, plugin }
     }
@@ -104,15 +96,8 @@ impl World {
         if conf["ipam"]["type"] == "host-local" {
             conf["ipam"]["dataDir"] = json!(self.files.path().join("addresses"));
         }
-        let invocation = Invocation {
-            container_id: id.into(),
-            netns: netns.into(),
-            ifname: "net1".into(),
-            args: "IgnoreUnknown=1;K8S_POD_NAMESPACE=blue;K8S_POD_NAME=web".into(),
-            path: "/nowhere".into(),
-            stdin: conf.to_string().into_bytes(),
-            ..Invocation::default()
-        };
+        let invocation =
+            Invocation { container_id: id.into(), netns: netns.into(), ..testing::invocation(&conf) };
         let parsed = PluginConf::parse(&invocation.stdin)?;
         drive::run(&self.plugin, &self.registry.context(), verb, &invocation, &parsed)
     }

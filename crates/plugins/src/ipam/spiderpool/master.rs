@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use polynic_kernel::Kernel;
-use polynic_net::{IfName, LinkNeed, Needs};
+use polynic_net::{IfName, Needs};
 use serde::Deserialize;
 
 use crate::Call;
@@ -32,11 +32,9 @@ pub(super) fn addresses(
     let device: Device = call.conf.read().map_err(|e| e.to_string())?;
     let masters = masters(sysfs, &device.device_id)?;
     let mut needs = Needs::default();
-    needs.host.links = LinkNeed::All;
-    needs.host.all_addresses = true;
+    needs.host.addresses = masters;
     let facts = kernel.observe(&needs).map_err(|e| e.to_string())?;
-    let own = facts.host.addresses.iter().filter(|address| masters.contains(&address.link));
-    Ok(own.map(|address| address.net.addr()).collect())
+    Ok(facts.host.addresses.iter().map(|address| address.net.addr()).collect())
 }
 
 /// The links of a virtual function's physical function.

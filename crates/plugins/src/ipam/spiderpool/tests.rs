@@ -10,9 +10,8 @@ use polynic_wire::{AddressServices, ReleaseJournal};
 use serde_json::Value;
 
 use super::*;
+use crate::testing::{self, NETNS};
 use crate::{Host, Registry};
-
-const NETNS: &str = "/run/netns/pod";
 
 /// What the agent does with a call.
 #[derive(Clone, Copy, PartialEq)]
@@ -111,13 +110,8 @@ impl World {
             host.physical("eth0");
         });
         let registry = Registry::new(Host {
-            door: Box::new(door.clone()),
-            state: directory.path().join("state"),
-            executable: None,
             addresses: Box::new(Finder(agent.clone())),
-            releases: ReleaseJournal::new(directory.path().join("releases")),
-            seed: Box::new(|| 7),
-            warn: Box::new(|_| {}),
+            ..testing::host(&door, directory.path())
         });
         Self { door, directory, agent, registry }
     }
@@ -130,15 +124,7 @@ impl World {
     }
 
     fn call_with(&self, verb: Verb, args: &str, netns: &str, conf: &Value) -> Result<Output, Error> {
-        let invocation = Invocation {
-            container_id: "c1".into(),
-            netns: netns.into(),
-            ifname: "net1".into(),
-            args: args.into(),
-            path: "/nowhere".into(),
-            stdin: conf.to_string().into_bytes(),
-            ..Invocation::default()
-        };
+        let invocation = Invocation { netns: netns.into(), args: args.into(), ..testing::invocation(conf) };
         invoke(&self.registry.plugin("spiderpool").unwrap(), verb, &invocation)
     }
 
@@ -282,15 +268,7 @@ fn station(world: &World, ip: &str) {
 fn attach(world: &World) -> Result<Output, Error> {
     let mut conf = world.conf();
     conf["master"] = json!("eth0");
-    let invocation = Invocation {
-        container_id: "c1".into(),
-        netns: NETNS.into(),
-        ifname: "net1".into(),
-        args: ARGS.into(),
-        path: "/nowhere".into(),
-        stdin: conf.to_string().into_bytes(),
-        ..Invocation::default()
-    };
+    let invocation = Invocation { args: ARGS.into(), ..testing::invocation(&conf) };
     invoke(&world.registry.plugin("macvlan").unwrap(), Verb::Add, &invocation)
 }
 

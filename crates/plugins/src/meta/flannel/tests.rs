@@ -8,9 +8,8 @@ use polynic_kernel::{Door, FakeDoor};
 use polynic_net::{Needs, Place};
 use serde_json::{Value, json};
 
+use crate::testing::{self, NETNS};
 use crate::{Host, Registry};
-
-const NETNS: &str = "/run/netns/pod";
 
 struct World {
     door: FakeDoor,
@@ -26,15 +25,7 @@ impl World {
         });
         door.add_netns(NETNS);
         let directory = tempfile::tempdir().unwrap();
-        let registry = Registry::new(Host {
-            door: Box::new(door.clone()),
-            state: directory.path().join("state"),
-            executable: None,
-            addresses: Box::new(polynic_wire::Sockets),
-            releases: polynic_wire::ReleaseJournal::new(directory.path().join("releases")),
-            seed: Box::new(rand),
-            warn: Box::new(|_| {}),
-        });
+        let registry = Registry::new(Host { seed: Box::new(rand), ..testing::host(&door, directory.path()) });
         let world = Self { door, registry, directory };
         world.daemon_says("10.233.66.1/24");
         world
@@ -63,11 +54,8 @@ impl World {
     fn call(&self, verb: Verb, conf: &Value, container_id: &str, ifname: &str) -> Result<Output, Error> {
         let invocation = Invocation {
             container_id: container_id.into(),
-            netns: NETNS.into(),
             ifname: ifname.into(),
-            path: "/nowhere".into(),
-            stdin: conf.to_string().into_bytes(),
-            ..Invocation::default()
+            ..testing::invocation(conf)
         };
         polynic_cni::invoke(&self.registry.plugin("flannel").unwrap(), verb, &invocation)
     }
@@ -175,23 +163,12 @@ fn whatever_fails_in_add_nothing_stays() {
         step += 1;
         let fork = world.door.fork();
         let registry = Registry::new(Host {
-            door: Box::new(fork.clone()),
             state: world.path(&format!("state{step}")),
-            executable: None,
-            addresses: Box::new(polynic_wire::Sockets),
-            releases: polynic_wire::ReleaseJournal::new(world.path("releases")),
             seed: Box::new(rand),
-            warn: Box::new(|_| {}),
+            ..testing::host(&fork, world.directory.path())
         });
         fork.fail_at(step);
-        let invocation = Invocation {
-            container_id: "c1".into(),
-            netns: NETNS.into(),
-            ifname: "net1".into(),
-            path: "/nowhere".into(),
-            stdin: world.conf("flannel").to_string().into_bytes(),
-            ..Invocation::default()
-        };
+        let invocation = testing::invocation(&world.conf("flannel"));
         let plugin = registry.plugin("flannel").unwrap();
         let Err(error) = polynic_cni::invoke(&plugin, Verb::Add, &invocation) else { break };
         assert!(error.msg.starts_with("failed to delegate add: "), "{error}");

@@ -14,7 +14,7 @@ use super::{reply_path, tune};
 use crate::routing::cable::{Cable, has_ipv6};
 use crate::routing::draft::{Draft, Selector};
 use crate::routing::settings::RP_FILTER;
-use crate::routing::view::{View, families, single};
+use crate::routing::view::{View, families, is_cable, single};
 use crate::routing::{HOST_RULE_PRIORITY, mac_rewrite, own_answers};
 use crate::{Call, Planned};
 
@@ -150,10 +150,6 @@ impl Ends {
         let (pod_mac, host_mac) = (mac(near)?, mac(far)?);
         Ok(Self { pod: near.name.clone(), pod_mac, host: far.name.clone(), host_mac, new: false })
     }
-}
-
-fn is_cable(kind: &str) -> bool {
-    matches!(kind, "veth" | "netkit")
 }
 
 struct Work<'a> {

@@ -14,12 +14,12 @@ use polynic_net::{
 use polynic_wire::messages::{
     AddRequest, AddResponse, BatchDelRequest, CoordinatorConfig, DelRequest, PodIdentity, WorkloadEndpoint,
 };
-use polynic_wire::{AddressService, AddressServices, ReleaseJournal, ServiceError};
+use polynic_wire::{AddressService, AddressServices, ServiceError};
 use serde_json::{Value, json};
 
-use crate::{Host, Registry};
+pub(super) use crate::testing::NETNS;
+use crate::{Host, Registry, testing};
 
-pub(super) const NETNS: &str = "/run/netns/pod";
 pub(super) const CONTAINER: &str = "7d3ec95f41a2b86e0f";
 pub(super) const CALI: &str = "cali7c1d02a5b9e";
 
@@ -113,13 +113,8 @@ impl Machine {
         let directory = tempfile::tempdir().unwrap();
         let agent = Agent::default();
         let registry = Registry::new(Host {
-            door: Box::new(door.clone()),
-            state: directory.path().join("state"),
-            executable: None,
             addresses: Box::new(agent.clone()),
-            releases: ReleaseJournal::new(directory.path().join("releases")),
-            seed: Box::new(|| 7),
-            warn: Box::new(|_| {}),
+            ..testing::host(&door, directory.path())
         });
         Self { door, agent, registry, directory }
     }
@@ -241,9 +236,7 @@ fn invocation(nic: &str, conf: &Value, netns: &str) -> Invocation {
         netns: netns.into(),
         ifname: nic.into(),
         args: "K8S_POD_NAMESPACE=blue;K8S_POD_NAME=web".into(),
-        path: "/nowhere".into(),
-        stdin: conf.to_string().into_bytes(),
-        ..Invocation::default()
+        ..testing::invocation(conf)
     }
 }
 
