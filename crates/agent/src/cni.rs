@@ -17,6 +17,7 @@ mod endpoint;
 mod host_network;
 mod hot_plug;
 mod metrics;
+mod monitoring;
 mod order;
 mod replay;
 mod request;

@@ -4,21 +4,13 @@
 //! `polynic agent spiderpool-agent daemon --config-path=F -- multus-daemon -config G`. Without any it runs every service whose
 //! configuration lies at its default place. Options alone are those of `spiderpool-agent`.
 
-use polynic_cluster::ConnectError;
-use polynic_cni::cause::chain;
 use polynic_runtime::Shutdown;
-use polynic_runtime::log::{self, LogError};
+use polynic_runtime::configuration::Environment;
+use polynic_runtime::log;
 
-use crate::addresses;
-use crate::cni;
-use crate::compose::{self, Failure, Part};
-use crate::dhcp;
-use crate::flannel;
-use crate::ip_reconciler;
-use crate::node_slices;
-use crate::policy;
-
-pub use polynic_runtime::configuration::Environment;
+use crate::error::CommandError;
+use crate::part::Part;
+use crate::{addresses, cni, compose, dhcp, flannel, ip_reconciler, node_slices, policy};
 
 /// A service that the agent can run.
 struct Known {
@@ -62,62 +54,6 @@ const SERVICES: &[Known] = &[
     Known { name: node_slices::NAME, part: node_slices::part, is_configured: node_slices::is_configured },
 ];
 
-/// Why the agent did not start, or did not end well.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    /// The command line of a service has a word that it does not know.
-    #[error("unknown argument {argument:?}; usage: {usage}")]
-    Argument {
-        /// The word.
-        argument: String,
-        /// What would be understood.
-        usage: &'static str,
-    },
-    /// There is no such service.
-    #[error("unknown service {0:?}; there are {known}", known = names())]
-    Service(String),
-    /// A bare command line, and nothing lies at its default place.
-    #[error("nothing to run: no service has its configuration at the default place; name one of {}", names())]
-    Nothing,
-    /// File or environment of a service.
-    #[error("{service}: {why}")]
-    Config {
-        /// Which service.
-        service: &'static str,
-        /// What is wrong.
-        why: String,
-        /// With which the process ends.
-        code: u8,
-    },
-    /// The level of the log.
-    #[error(transparent)]
-    Log(#[from] LogError),
-    /// The runtime cannot be made, or signals cannot be received.
-    #[error("cannot start a runtime")]
-    Runtime(#[source] std::io::Error),
-    /// The API server cannot be used.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// A service ended badly.
-    #[error(transparent)]
-    Failed(#[from] Failure),
-}
-
-impl CommandError {
-    /// With which the process ends.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Config { code, .. } | Self::Failed(Failure { code, .. }) => *code,
-            _ => 1,
-        }
-    }
-
-    /// The text with all causes.
-    pub fn text(&self) -> String {
-        chain(self)
-    }
-}
-
 /// The names of all services.
 pub fn services() -> impl Iterator<Item = &'static str> {
     SERVICES.iter().map(|known| known.name)
@@ -154,7 +90,7 @@ fn parts(words: &[String], environment: Environment<'_>) -> Result<Vec<Part>, Co
         let configured = SERVICES.iter().filter(|known| (known.is_configured)());
         let parts: Vec<Part> =
             configured.map(|known| (known.part)(&[], environment)).collect::<Result<_, _>>()?;
-        return if parts.is_empty() { Err(CommandError::Nothing) } else { Ok(parts) };
+        return if parts.is_empty() { Err(nothing()) } else { Ok(parts) };
     }
     let lines = words.split(|word| word == "--").filter(|line| !line.is_empty());
     lines.map(|line| line_part(line, environment)).collect()
@@ -166,14 +102,18 @@ fn line_part(line: &[String], environment: Environment<'_>) -> Result<Part, Comm
             part(addresses::command::NAME, line, environment)
         }
         [name, words @ ..] => part(name, words, environment),
-        [] => Err(CommandError::Nothing),
+        [] => Err(nothing()),
     }
 }
 
 fn part(name: &str, words: &[String], environment: Environment<'_>) -> Result<Part, CommandError> {
     let known = SERVICES.iter().find(|known| known.name == name);
-    let known = known.ok_or_else(|| CommandError::Service(name.to_owned()))?;
+    let known = known.ok_or_else(|| CommandError::Service { name: name.to_owned(), known: names() })?;
     (known.part)(words, environment)
+}
+
+fn nothing() -> CommandError {
+    CommandError::Nothing { known: names() }
 }
 
 fn names() -> String {
@@ -181,6 +121,7 @@ fn names() -> String {
 }
 
 fn serve(parts: Vec<Part>, seed: u64) -> Result<(), CommandError> {
+    polynic_kernel::memory::share_one_heap();
     log::start(compose::log_level(&parts))?;
     // One thread is enough for a node, and the smallest agent.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -2,95 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use kube::Client;
 use polynic_cluster::{ConnectError, client_from};
 use polynic_runtime::Shutdown;
 use tokio::task::JoinSet;
 
-use crate::addresses::InProcess;
-
-/// What a service does from its start to its end.
-pub type Running = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
-
-/// A service with its configuration, ready to run.
-pub struct Part {
-    /// The replaced program.
-    pub name: &'static str,
-    /// When it ends.
-    pub stage: Stage,
-    /// The credentials that its command line names; without them those of the pod.
-    pub kubeconfig: Option<PathBuf>,
-    /// The level of the log that it wants; empty is the default.
-    pub log_level: String,
-    /// Runs it.
-    pub run: Box<dyn FnOnce(Surroundings) -> Running + Send>,
-}
-
-/// Who ends when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// By the signal: it asks others.
-    First,
-    /// When those that ask it have ended.
-    Last,
-}
-
-/// What a service finds around itself.
-pub struct Surroundings {
-    /// The API server; `None` without credentials.
-    pub client: Option<Client>,
-    /// When to end.
-    pub shutdown: Shutdown,
-    /// Spreads retries.
-    pub seed: u64,
-    /// What other services offer in this process.
-    pub links: Arc<Links>,
-}
-
-/// What services offer each other in-process.
-#[derive(Default)]
-pub struct Links {
-    addresses: OnceLock<InProcess>,
-}
-
-impl Links {
-    /// The address service of this process, once it has started.
-    pub fn addresses(&self) -> Option<&InProcess> {
-        self.addresses.get()
-    }
-
-    /// Offers the address service. The first one counts.
-    pub(crate) fn set_addresses(&self, service: InProcess) {
-        let _ = self.addresses.set(service);
-    }
-}
-
-/// Why a service ended badly.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{service}: {why}")]
-pub struct Failure {
-    /// Which one.
-    pub service: &'static str,
-    /// What happened, with its causes.
-    pub why: String,
-    /// With which the process ends.
-    pub code: u8,
-}
-
-impl Failure {
-    /// A failure with which the process ends by 1.
-    pub fn new(service: &'static str, why: impl Into<String>) -> Self {
-        Self { service, why: why.into(), code: 1 }
-    }
-
-    /// There is neither a kubeconfig nor a service account.
-    pub(crate) fn no_cluster() -> Self {
-        Self::new("agent", "no API server: this is no pod of a cluster, and no --kubeconfig is given")
-    }
-}
+use crate::error::{CommandError, Failure};
+use crate::part::{Links, Part, Stage, Surroundings};
 
 /// The most talkative level that a part asks for.
 pub(crate) fn log_level(parts: &[Part]) -> &str {
@@ -105,7 +25,7 @@ pub(crate) fn log_level(parts: &[Part]) -> &str {
 ///
 /// # Errors
 /// Credentials that cannot be used, and the first failure of a part.
-pub async fn run(parts: Vec<Part>, seed: u64, signal: Shutdown) -> Result<(), crate::command::CommandError> {
+pub async fn run(parts: Vec<Part>, seed: u64, signal: Shutdown) -> Result<(), CommandError> {
     let clients = clients(&parts).await?;
     let links = Arc::new(Links::default());
     let last = Shutdown::default();
@@ -182,6 +102,7 @@ fn failure(ended: Result<Result<(), Failure>, tokio::task::JoinError>) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::part::Running;
     use std::sync::Mutex;
 
     type Log = Arc<Mutex<Vec<&'static str>>>;

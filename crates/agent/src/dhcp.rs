@@ -3,9 +3,10 @@
 use polynic_cni::cause::chain;
 use polynic_dhcp::daemon::{Daemon, Options};
 use polynic_kernel::{RealDoor, inherited};
+use polynic_runtime::configuration::Environment;
 
-use crate::command::{CommandError, Environment};
-use crate::compose::{Failure, Part, Stage, Surroundings};
+use crate::error::{CommandError, Failure};
+use crate::part::{Part, Stage, Surroundings};
 
 /// The replaced program: the plugin's executable, called with the word `daemon`.
 pub const NAME: &str = "dhcp";
@@ -25,7 +26,7 @@ pub(crate) fn part(words: &[String], environment: Environment<'_>) -> Result<Par
         |why: &dyn std::error::Error| CommandError::Config { service: NAME, why: chain(why), code: 1 };
     let options = Options::read(words.iter().cloned()).map_err(|why| wrong(&why))?;
     let sockets = sockets_passed_on(environment);
-    let run = move |surroundings| Box::pin(run(options, sockets, surroundings)) as crate::compose::Running;
+    let run = move |surroundings| Box::pin(run(options, sockets, surroundings)) as crate::part::Running;
     Ok(Part {
         name: NAME,
         stage: Stage::Last,

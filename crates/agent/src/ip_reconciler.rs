@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use polynic_cluster::whereabouts::collect;
+use polynic_runtime::configuration::Environment;
 
-use crate::command::{CommandError, Environment};
-use crate::compose::{Failure, Part, Stage, Surroundings};
+use crate::error::{CommandError, Failure};
+use crate::part::{Part, Stage, Surroundings};
 use crate::whereabouts::{self, Arguments};
 
 /// The replaced program.

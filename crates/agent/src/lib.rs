@@ -16,10 +16,13 @@ pub mod cni;
 pub mod command;
 pub mod compose;
 pub mod dhcp;
+pub mod error;
 pub mod flannel;
 pub mod ip_reconciler;
 pub mod node_slices;
+pub mod part;
 pub mod policy;
 mod whereabouts;
 
-pub use compose::{Failure, Part, Surroundings};
+pub use error::{CommandError, Failure};
+pub use part::{Part, Surroundings};

@@ -15,9 +15,9 @@ mod events;
 mod http;
 mod live;
 mod objects;
-mod retired;
 mod sandboxes;
 mod service;
+mod takeover;
 mod watch;
 
 pub use config::{Config, ConfigError};

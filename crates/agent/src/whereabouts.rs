@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use polynic_cluster::whereabouts::DEFAULT_NAMESPACE;
+use polynic_runtime::configuration::Environment;
 
-use crate::command::{CommandError, Environment};
+use crate::error::CommandError;
 
 /// The command line.
 #[derive(Debug, Default, PartialEq, Eq)]

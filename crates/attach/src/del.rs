@@ -26,7 +26,7 @@ pub fn del(context: &Context<'_>, invocation: &Invocation, config: &Config) -> R
         PodArgs::default()
     });
     // A lock that cannot be had must not keep anything alive.
-    let lock = ContainerLock::take(&config.cni_dir, &invocation.container_id).unwrap_or_else(|why| {
+    let _lock = ContainerLock::take(&config.cni_dir, &invocation.container_id).unwrap_or_else(|why| {
         context.log.error(&format!("no lock of {}: {why}", invocation.container_id));
         None
     });
@@ -35,9 +35,6 @@ pub fn del(context: &Context<'_>, invocation: &Invocation, config: &Config) -> R
     let joined = format!("errors: {}", errors.join(" / "));
     if errors.is_empty() || !config.retry_delete_on_error || joined.contains("no such file or directory") {
         detaching.forget();
-    }
-    if let Some(lock) = lock {
-        lock.forget();
     }
     if errors.is_empty() {
         return Ok(());

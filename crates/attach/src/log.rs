@@ -49,7 +49,7 @@ pub struct LogOptions {
     pub max_size: u32,
     /// Rotated files that are kept; 0 is all.
     pub max_backups: u32,
-    /// Accepted; rotated files are not compressed.
+    /// Whether rotated files are compressed (gzip).
     pub compress: bool,
 }
 
@@ -141,10 +141,11 @@ fn level(name: &str) -> Option<Level> {
 }
 
 fn open(path: &Path, options: &LogOptions) -> Option<Mutex<File>> {
-    let LogOptions { max_age, max_size, max_backups: max_count, compress: _ } = *options;
+    let LogOptions { max_age, max_size, max_backups: max_count, compress } = *options;
     let report =
         |why: &io::Error| complain(&format!("multus logging: cannot log to {}: {why}", path.display()));
-    log_file::open(path, &Rotation { max_size, max_age, max_count }).inspect_err(report).ok().map(Mutex::new)
+    let rotation = Rotation { max_size, max_age, max_count, compress };
+    log_file::open(path, &rotation).inspect_err(report).ok().map(Mutex::new)
 }
 
 fn complain(text: &str) {

@@ -1,11 +1,16 @@
-//! Log files of plugins: opened once a call, and rotated when large enough (`multus.log` becomes `multus-<time>.log`), as the
+//! Log files of plugins: opened once a call, and rotated when large enough (`multus.log` becomes `multus-<time>.log`, or `.log.gz`), as the
 //! replaced programs' logger does. What a line looks like is up to the plugin.
+//!
+//! Whoever finds a file full compresses it at once, because a plugin's process has no later. At the default size that is a second for one call in some
+//! ten thousand.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use jiff::Timestamp;
 
 const MEGABYTE: u64 = 1024 * 1024;
@@ -20,7 +25,12 @@ pub struct Rotation {
     pub max_age: u32,
     /// Rotated files that are kept; 0 is all.
     pub max_count: u32,
+    /// Whether rotated files are compressed (gzip).
+    pub compress: bool,
 }
+
+/// What a rotated file may end with behind the log's own name: compressed, and on the way to it.
+const ENDINGS: [&str; 3] = ["", ".gz", ".gz.new"];
 
 /// Opens a log file for appending. If it has reached its size it is moved away first, and rotated files that are too many or
 /// too old are removed.
@@ -40,12 +50,38 @@ fn rotate(path: &Path, rotation: &Rotation) -> io::Result<()> {
         return Ok(());
     }
     let time = Timestamp::now().strftime("%Y-%m-%dT%H-%M-%S%.3f").to_string();
-    match fs::rename(path, sibling(path, &format!("-{time}"))) {
+    let rotated = sibling(path, &format!("-{time}"));
+    match fs::rename(path, &rotated) {
         // Another call was faster.
         Err(why) if why.kind() == io::ErrorKind::NotFound => {}
-        renamed => renamed?,
+        renamed => {
+            renamed?;
+            if rotation.compress {
+                // What cannot be compressed, as on a full disk, stays as it is.
+                let _ = compress(&rotated);
+            }
+        }
     }
     expire(path, rotation)
+}
+
+/// Puts a compressed file in place of a rotated one, whose permissions it gets.
+fn compress(rotated: &Path) -> io::Result<()> {
+    let [_, done, new] = ENDINGS.map(|ending| {
+        let mut name = rotated.as_os_str().to_owned();
+        name.push(ending);
+        PathBuf::from(name)
+    });
+    let mut from = File::open(rotated)?;
+    let to = File::create(&new)?;
+    to.set_permissions(from.metadata()?.permissions())?;
+    let mut to = GzEncoder::new(to, Compression::fast());
+    let written = io::copy(&mut from, &mut to).and_then(|_| to.finish());
+    let replaced = written.and_then(|_| fs::rename(&new, done)).and_then(|()| fs::remove_file(rotated));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    replaced
 }
 
 fn expire(path: &Path, rotation: &Rotation) -> io::Result<()> {
@@ -68,7 +104,9 @@ fn backups(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        let middle = name.strip_prefix(&format!("{stem}-")).and_then(|rest| rest.strip_suffix(&extension));
+        let ours = name.strip_prefix(&format!("{stem}-"));
+        let endings = ENDINGS.iter().map(|ending| format!("{extension}{ending}"));
+        let middle = ours.and_then(|rest| endings.into_iter().find_map(|ending| rest.strip_suffix(&ending)));
         // Only what looks like a time of ours is ours to remove.
         if middle.is_some_and(|time| time.len() >= 19 && time.starts_with("20") && time.contains('T')) {
             found.push(directory.join(name));
@@ -96,12 +134,16 @@ fn split(path: &Path) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flate2::read::GzDecoder;
+    use std::fs::Permissions;
+    use std::io::Read;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_full_file_rotates_and_old_ones_go() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("multus.log");
-        let rotation = Rotation { max_size: 1, max_age: 0, max_count: 2 };
+        let rotation = Rotation { max_size: 1, max_age: 0, max_count: 2, compress: false };
         fs::write(directory.path().join("multus-notes.log"), "not ours").unwrap();
         for round in ["00", "01", "02", "03"] {
             // Names differ by the millisecond.
@@ -117,5 +159,56 @@ mod tests {
             .collect();
         assert_eq!(names.iter().filter(|name| name.starts_with("multus-20")).count(), 2, "{names:?}");
         assert!(names.contains(&"multus-notes.log".to_owned()));
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_rotated_file_is_compressed_whole_with_its_permissions() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("multus.log");
+        let text: String = (0..200_000).map(|number| format!("line {number}\n")).collect();
+        fs::write(&file, &text).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        open(&file, &Rotation { max_size: 1, max_age: 0, max_count: 0, compress: true }).unwrap();
+        let names = names(directory.path());
+        assert!(
+            names.len() == 2 && names[0].starts_with("multus-20") && names[0].ends_with(".log.gz"),
+            "{names:?}"
+        );
+        let compressed = directory.path().join(&names[0]);
+        assert_eq!(fs::metadata(&compressed).unwrap().permissions().mode() & 0o777, 0o640);
+        let mut read = String::new();
+        GzDecoder::new(File::open(compressed).unwrap()).read_to_string(&mut read).unwrap();
+        assert!(read == text, "{} bytes of {}", read.len(), text.len());
+    }
+
+    #[test]
+    fn files_older_than_the_age_go_whatever_became_of_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("multus.log");
+        let days = |count: u32| SystemTime::now() - DAY * count;
+        let rotated =
+            [("01.log", 9), ("02.log.gz", 9), ("03.log.gz.new", 9), ("04.log", 1), ("05.log.gz", 1)];
+        for (ending, age) in rotated {
+            let old =
+                File::create(directory.path().join(format!("multus-2026-01-01T00-00-00.0{ending}"))).unwrap();
+            old.set_modified(days(age)).unwrap();
+        }
+        fs::write(&file, vec![b'x'; 1024 * 1024]).unwrap();
+        open(&file, &Rotation { max_size: 1, max_age: 5, max_count: 0, compress: true }).unwrap();
+        let left = names(directory.path());
+        assert_eq!(
+            left[..2],
+            ["multus-2026-01-01T00-00-00.004.log", "multus-2026-01-01T00-00-00.005.log.gz"]
+        );
+        // And the one that was rotated now, and the new one.
+        assert_eq!(left.len(), 4, "{left:?}");
     }
 }

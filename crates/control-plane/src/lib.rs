@@ -21,6 +21,7 @@ mod probe;
 mod process;
 mod programs;
 
-pub use self::controllers::Controllers;
+pub use self::controllers::{CertificateSigner, Controllers};
+pub use self::identity::ClientCertificate;
 pub use self::plane::{ControlPlane, StartError};
-pub use self::programs::{NodePrograms, Programs};
+pub use self::programs::{NodePrograms, Programs, controller_manager_or_skip};

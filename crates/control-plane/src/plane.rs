@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::identity::{self, TOKEN};
+use crate::identity::{self, ClientCertificate, TOKEN};
 use crate::probe::Probe;
 use crate::process::{Server, free_port};
 use crate::programs::Programs;
@@ -20,12 +20,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(50);
 
 const APISERVER: &str = "kube-apiserver";
-const FLAGS: [&str; 11] = [
+const FLAGS: [&str; 12] = [
     "--endpoint-reconciler-type=none",
     "--cert-dir=certificates",
     "--tls-cert-file=tls.crt",
     "--tls-private-key-file=tls.key",
     "--token-auth-file=tokens.csv",
+    "--client-ca-file=ca.crt",
     "--authorization-mode=RBAC",
     "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
     "--service-account-key-file=service-accounts.pub",
@@ -125,6 +126,14 @@ impl ControlPlane {
         self.directory.path().join("kubeconfig")
     }
 
+    /// A certificate with its key, PEM, for a client whom the server is to believe.
+    ///
+    /// # Errors
+    /// The authority's key cannot be read, or nothing can be signed with it.
+    pub fn client_certificate(&self, client: &ClientCertificate<'_>) -> io::Result<(String, String)> {
+        client.sign(self.directory.path())
+    }
+
     /// Where its files are: certificates and keys.
     pub(crate) fn directory(&self) -> &Path {
         self.directory.path()
@@ -137,7 +146,6 @@ impl ControlPlane {
 
     fn write_kubeconfig(&self) -> io::Result<()> {
         let ca = self.directory.path().join("ca.crt");
-        fs::write(&ca, &self.ca_pem)?;
         let (ca, addr) = (ca.display(), self.addr);
         let text = format!(
             "apiVersion: v1\nkind: Config\nclusters:\n- name: real\n  cluster:\n    server: https://{addr}\n    \

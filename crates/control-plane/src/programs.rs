@@ -44,6 +44,11 @@ impl Programs {
     }
 }
 
+/// Finds `kube-controller-manager`. If it is missing, the test that asks is to be skipped: says why, and answers `None`.
+pub fn controller_manager_or_skip() -> Option<PathBuf> {
+    search("kube-controller-manager", &directories()).inspect_err(|why| eprintln!("skipped: {why}")).ok()
+}
+
 /// What makes a cluster of a control plane: somebody who decides, and somebody who runs pods.
 #[derive(Debug, Clone)]
 pub struct NodePrograms {

@@ -1,9 +1,14 @@
 //! Files that appear complete or not at all, and outlive a reboot: written beside their place, synced, renamed.
+//!
+//! Several processes may put the same files into the same directory: they take turns by locks, which the kernel takes back from whoever dies.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 /// Why a file is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +98,46 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     }
 }
 
+/// A turn that ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    _locked: File,
+}
+
+/// The only turn among all who ask for it by this file, which is made if it is missing. Who has it may remove the file.
+pub(crate) fn turn_by(path: &Path) -> Result<Turn, FileError> {
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    loop {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+        let file = file.map_err(failed)?;
+        lock(&file).map_err(|errno| failed(errno.into()))?;
+        // Whoever had the turn before may have removed the file, and then it keeps nobody out any more.
+        if fs::metadata(path).is_ok_and(|now| is_same(&file, &now)) {
+            return Ok(Turn { _locked: file });
+        }
+    }
+}
+
+fn is_same(open: &File, now: &fs::Metadata) -> bool {
+    open.metadata().is_ok_and(|open| (open.dev(), open.ino()) == (now.dev(), now.ino()))
+}
+
+/// The turn of whoever writes beside this path. There is none where a directory cannot be locked, as on some network file systems.
+fn turn_in(path: &Path) -> Option<Turn> {
+    let directory = File::open(directory_of(path)).ok()?;
+    lock(&directory).ok()?;
+    Some(Turn { _locked: directory })
+}
+
+fn lock(file: &File) -> Result<(), Errno> {
+    loop {
+        match flock(file, FlockOperation::LockExclusive) {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
 /// Makes a file under another name in the same directory, with an ending that no runtime reads, and renames it.
 pub(crate) fn beside(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
@@ -100,6 +145,7 @@ pub(crate) fn beside(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) ->
     hidden.push(name);
     hidden.push(".new");
     let new = path.with_file_name(hidden);
+    let _turn = turn_in(path);
     // What a crash has left.
     let _ = fs::remove_file(&new);
     let made = make(&new).and_then(|()| fs::rename(&new, path));
@@ -111,9 +157,12 @@ pub(crate) fn beside(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) ->
 
 /// Some file systems cannot sync a directory; the file is there all the same.
 fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let _ = File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all());
+    let _ = File::open(directory_of(path)).and_then(|directory| directory.sync_all());
     Ok(())
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
@@ -154,6 +203,20 @@ mod tests {
         let nowhere = directory.path().join("no/such/directory");
         assert!(replace(&nowhere, b"", 0o600).unwrap_err().to_string().ends_with("no/such/directory"));
         assert_eq!(fs::read(&to).unwrap(), b"old");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn many_who_write_one_file_at_once_leave_one_of_their_texts() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a.conf");
+        std::thread::scope(|threads| {
+            for number in 0..20 {
+                let file = &file;
+                threads.spawn(move || replace(file, format!("text {number}").as_bytes(), 0o600).unwrap());
+            }
+        });
+        assert!(fs::read_to_string(&file).unwrap().starts_with("text "));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 

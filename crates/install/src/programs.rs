@@ -1,7 +1,7 @@
 //! Programs in a directory of CNI plugins: one file under many names, and what was there before comes back when they are removed.
 //!
 //! Beside the plugins stands `.polynic/`, where no runtime looks: `programs/` holds our file under its digest, `replaced/` what had a name
-//! before us, `names` what we have installed. A file is ours if it is a link to one in `programs/`, or a copy where files have one name. So an installation that was cut short at
+//! before us, `names` what we have installed, `lock` keeps others away while somebody installs. A file is ours if it is a link to one in `programs/`, or a copy where files have one name. So an installation that was cut short at
 //! any point is understood by the next one, and one that is already there writes nothing. The name `polynic` is always among the names: by it
 //! an agent in a container knows which plugins of the directory are its own.
 
@@ -13,10 +13,15 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, Turn};
 
 /// The name that is always installed.
 const PROGRAM: &str = "polynic";
+
+/// Our own directory among the plugins.
+const OWN: &str = ".polynic";
+/// In it, the lock of whoever installs or uninstalls.
+const LOCK: &str = "lock";
 
 /// Gives a file another name.
 type Linker = fn(&Path, &Path) -> io::Result<()>;
@@ -57,6 +62,7 @@ impl Programs {
         names: impl IntoIterator<Item = &'n str>,
     ) -> Result<(), FileError> {
         let names: BTreeSet<String> = names.into_iter().chain([PROGRAM]).map(str::to_owned).collect();
+        let _turn = self.turn()?;
         self.make(&self.own("replaced"))?;
         self.make(&self.own("programs"))?;
         let mut all = self.names()?;
@@ -77,6 +83,10 @@ impl Programs {
     /// # Errors
     /// Something cannot be removed or put back; the rest was tried too.
     pub fn uninstall(&self) -> Result<(), FileError> {
+        if !self.directory.join(OWN).exists() {
+            return Ok(());
+        }
+        let _turn = self.turn()?;
         let ours = self.ours();
         let mut outcome = Ok(());
         for name in self.names()? {
@@ -86,17 +96,40 @@ impl Programs {
             }
         }
         outcome?;
-        let own = self.directory.join(".polynic");
-        match fs::remove_dir_all(&own) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(FileError::Remove { path: own, source })
+        self.remove_own()
+    }
+
+    /// One at a time installs or uninstalls: what one finds out about the directory holds until it has acted on it.
+    fn turn(&self) -> Result<Turn, FileError> {
+        loop {
+            self.make(&self.directory.join(OWN))?;
+            match files::turn_by(&self.own(LOCK)) {
+                // Somebody has uninstalled just now, and our directory went.
+                Err(FileError::Write { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                other => return other,
             }
-            _ => Ok(()),
         }
     }
 
+    /// Our own directory goes, the lock last. Whoever waits for it makes the directory anew.
+    fn remove_own(&self) -> Result<(), FileError> {
+        for directory in [self.own("programs"), self.own("replaced")] {
+            match fs::remove_dir_all(&directory) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(FileError::Remove { path: directory, source });
+                }
+                _ => {}
+            }
+        }
+        files::remove(&self.own("names"))?;
+        files::remove(&self.own(LOCK))?;
+        // It stays if somebody has begun to install meanwhile.
+        let _ = fs::remove_dir(self.directory.join(OWN));
+        Ok(())
+    }
+
     fn own(&self, name: &str) -> PathBuf {
-        self.directory.join(".polynic").join(name)
+        self.directory.join(OWN).join(name)
     }
 
     fn make(&self, directory: &Path) -> Result<(), FileError> {
@@ -381,6 +414,71 @@ mod tests {
         bench.programs.uninstall().unwrap();
         assert_eq!(contents(&bench.programs.directory).len(), 1);
         assert_eq!(bench.text("multus"), "old");
+    }
+
+    /// What each of them does at the same time as the others, `count` in all.
+    fn at_once(count: usize, what: impl Fn(usize) + Sync) {
+        let all_are_here = std::sync::Barrier::new(count);
+        std::thread::scope(|threads| {
+            for number in 0..count {
+                let (what, all_are_here) = (&what, &all_are_here);
+                threads.spawn(move || {
+                    all_are_here.wait();
+                    what(number);
+                });
+            }
+        });
+    }
+
+    const NAMES: [&str; 4] = ["multus", "multus-shim", "passthru", "bridge"];
+
+    #[test]
+    fn twenty_installations_at_once_are_as_one() {
+        let bench = Bench::new();
+        fs::write(bench.bin("multus"), "upstream's").unwrap();
+        let before = contents(&bench.programs.directory);
+        let program = bench.program("one");
+        at_once(20, |_| bench.programs.install(&program, NAMES).unwrap());
+        let first = identity(&bench.bin("multus")).unwrap();
+        assert!(NAMES.iter().all(|name| identity(&bench.bin(name)) == Some(first)));
+        let programs = fs::read_dir(bench.programs.own("programs")).unwrap().count();
+        // Every plugin, the program's own name, and our directory: no file under another name is left.
+        assert_eq!(
+            (programs, fs::read_dir(&bench.programs.directory).unwrap().count()),
+            (1, NAMES.len() + 2)
+        );
+        at_once(20, |_| bench.programs.uninstall().unwrap());
+        assert_eq!(contents(&bench.programs.directory), before);
+        assert!(!bench.bin(".polynic").exists());
+    }
+
+    #[test]
+    fn versions_that_are_installed_at_once_leave_one_of_them_complete() {
+        let bench = Bench::new();
+        let version = |number: usize| {
+            let file = bench.root.path().join(format!("version-{number}"));
+            fs::write(&file, format!("version {number}")).unwrap();
+            file
+        };
+        let versions: Vec<PathBuf> = (0..20).map(version).collect();
+        at_once(20, |number| bench.programs.install(&versions[number], NAMES).unwrap());
+        let text = bench.text("multus");
+        assert!(NAMES.iter().all(|name| bench.text(name) == text), "each name has the same version");
+        assert_eq!(fs::read_dir(bench.programs.own("programs")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn installing_and_uninstalling_at_once_ends_in_either_state() {
+        let bench = Bench::new();
+        fs::write(bench.bin("multus"), "upstream's").unwrap();
+        let before = contents(&bench.programs.directory);
+        let program = bench.program("one");
+        at_once(20, |number| match number % 2 {
+            0 => bench.programs.install(&program, NAMES).unwrap(),
+            _ => bench.programs.uninstall().unwrap(),
+        });
+        bench.programs.uninstall().unwrap();
+        assert_eq!(contents(&bench.programs.directory), before);
     }
 
     #[test]

@@ -86,13 +86,7 @@ pub enum Command {
     /// Show which labs run, and what is in this one.
     Status(Which),
     /// Run a story of scenarios/ in a cluster of its own and check every fact it promises.
-    Run {
-        /// The story's folder, such as multus-quickstart.
-        scenario: String,
-        /// Leave the cluster running when a fact does not hold.
-        #[arg(long)]
-        keep: bool,
-    },
+    Run(Run),
     /// Show the quickstart: a pod with two networks, with packets to prove it.
     Demo,
     /// The lab's own processes.
@@ -145,9 +139,28 @@ pub struct Up {
     /// Install Spiderpool: its kinds, an agent on each node, the controller.
     #[arg(long)]
     pub spiderpool: bool,
+    /// Install Multus thick: an agent on each node attaches pods, and `multus-shim` asks it.
+    #[arg(long)]
+    pub thick: bool,
     /// Have nodes drop what fails a strict reverse-path check on pods' links, as Calico does.
     #[arg(long)]
     pub strict_reverse_path: bool,
+    /// Enforce RBAC: others than the administrator may do what roles grant, and nothing else.
+    #[arg(long)]
+    pub rbac: bool,
+}
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The story's folder, such as multus-quickstart.
+    pub scenario: String,
+    /// Multus is thick: an agent on each node attaches pods, and `multus-shim` asks it.
+    #[arg(long)]
+    pub thick: bool,
+    /// Leave the cluster running when a fact does not hold.
+    #[arg(long)]
+    pub keep: bool,
 }
 
 /// Commands by which the lab starts its own processes.

@@ -43,7 +43,7 @@ fn run_users(command: Command) -> Result<ExitCode> {
         Command::Node { which, what } => change_node(&running(&which.name)?, what),
         Command::Logs { which, component } => logs(&State::of(&which.name)?, component.as_deref()),
         Command::Status(which) => status(&State::of(&which.name)?),
-        Command::Run { scenario, keep } => scenario::run(&scenario, keep),
+        Command::Run(options) => scenario::run(&options),
         Command::Demo => demo::run(),
         Command::Own(own) => run_own(own),
     }
@@ -116,6 +116,7 @@ fn shape(options: &Up) -> Result<Shape> {
         shape.services = Dual::parse(services)?;
     }
     shape.spiderpool = options.spiderpool;
+    shape.thick = options.thick;
     for text in &options.hosts {
         shape.hosts.push(host(text)?);
     }
@@ -139,6 +140,7 @@ fn up(options: &Up) -> Result<()> {
         nodes: options.nodes,
         shape,
         strict_reverse_path: options.strict_reverse_path,
+        rbac: options.rbac,
         tied: false,
         polynic: polynic()?,
     };

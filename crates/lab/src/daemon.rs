@@ -1,6 +1,7 @@
 //! Processes that the lab runs again and again if it must be: kubelets, agents, the controller. What they started survives them, because
 //! it is not their child for long.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,12 @@ pub struct Daemon {
     pub args: Vec<String>,
     /// Variables of its environment.
     pub environment: Vec<(String, String)>,
+    /// It starts once this file is there.
+    pub after: Option<PathBuf>,
 }
+
+/// How often a file is looked for that a daemon waits for.
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// A daemon and whoever keeps it running. It ends with this.
 pub struct Kept(JoinHandle<()>);
@@ -36,6 +42,13 @@ impl Drop for Kept {
 }
 
 impl Daemon {
+    /// A program in the namespaces of the process `holder`.
+    pub fn inside(name: &str, holder: u32, program: &[String], environment: &[(String, String)]) -> Daemon {
+        let become_it = ["__become".to_owned(), holder.to_string(), "--".to_owned()];
+        let args = [&become_it, program].concat();
+        Daemon { name: name.to_owned(), args, environment: environment.to_vec(), after: None }
+    }
+
     /// Starts it.
     pub fn keep(self, state: State) -> Kept {
         Kept(tokio::spawn(self.again_and_again(state)))
@@ -43,6 +56,9 @@ impl Daemon {
 
     async fn again_and_again(self, state: State) {
         let mut backoff = Backoff::of_sandboxes();
+        while self.after.as_ref().is_some_and(|file| !file.exists()) {
+            tokio::time::sleep(GLANCE).await;
+        }
         loop {
             let started = Instant::now();
             match self.start(&state) {

@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use crate::daemon::Daemon;
 use crate::error::Result;
 use crate::hold::STATE_INSIDE;
-use crate::process::Identity;
+use crate::services::Service;
 use crate::state::{State, write_whole};
 
 /// The network configuration's name in the lab's directory.
@@ -20,13 +19,8 @@ pub fn install(state: &State, conf: &str) -> Result<()> {
 }
 
 /// The daemon of a node, with the flags of the guide.
-pub fn daemon(node: &str, holder: Identity, nic: &str) -> Daemon {
-    let args = [
-        "__become".to_owned(),
-        holder.pid.to_string(),
-        "--".to_owned(),
-        "/opt/cni/bin/polynic".to_owned(),
-        "agent".to_owned(),
+pub fn service(node: &str, nic: &str) -> Service {
+    let words = [
         "flanneld".to_owned(),
         "--ip-masq".to_owned(),
         "--kube-subnet-mgr".to_owned(),
@@ -35,7 +29,7 @@ pub fn daemon(node: &str, holder: Identity, nic: &str) -> Daemon {
         format!("--kubeconfig-file={STATE_INSIDE}/kubeconfig-inside"),
     ];
     let environment = vec![("NODE_NAME".to_owned(), node.to_owned())];
-    Daemon { name: format!("{node}-flanneld"), args: args.to_vec(), environment }
+    Service { title: "flanneld", words: words.to_vec(), environment }
 }
 
 /// What a node's subnet file says, seen through the process that holds the node; nothing while there is none.

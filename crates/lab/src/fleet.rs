@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
@@ -23,7 +24,7 @@ use crate::registry::{self, Hosts};
 use crate::relay::Door;
 use crate::state::State;
 use crate::underlay::{Layout, Node, build, plan};
-use crate::{flannel, node, policies, relay, spiderpool};
+use crate::{node, relay, services};
 
 pub mod request;
 
@@ -39,7 +40,7 @@ pub struct Fleet {
     /// The nodes that were ever wired up.
     layout: Layout,
     hosts: Hosts,
-    /// Each node's kubelet, and its agent if Spiderpool is installed.
+    /// Each node's kubelet, and its services.
     daemons: BTreeMap<String, Vec<Kept>>,
     /// Their ways to the API server: sockets in their networks, which would not go while one of these is open.
     doors: BTreeMap<String, Door>,
@@ -65,9 +66,9 @@ pub struct Start {
 }
 
 /// The kubelet of the node that `holder` holds.
-fn kubelet(node: Node, holder: Identity) -> Daemon {
+fn kubelet(node: Node, holder: Identity, after: Option<PathBuf>) -> Daemon {
     let args = ["__kubelet".to_owned(), node.number.to_string(), holder.pid.to_string()];
-    Daemon { name: node.name(), args: args.to_vec(), environment: Vec::new() }
+    Daemon { name: node.name(), args: args.to_vec(), environment: Vec::new(), after }
 }
 
 impl Fleet {
@@ -97,18 +98,10 @@ impl Fleet {
     fn serve(&mut self, node: Node) -> Result<()> {
         let kubeconfig = fs::read_to_string(self.state.inner_kubeconfig());
         let kubeconfig = kubeconfig.map_err(Error::io("read the kubeconfig"))?;
-        node::prepare(&self.state, &self.layout, node, &kubeconfig)?;
+        let awaited = node::prepare(&self.state, &self.layout, node, &kubeconfig)?;
         let holder = self.holder(&node.name())?;
-        let mut daemons = vec![kubelet(node, holder)];
-        if self.layout.shape().spiderpool {
-            daemons.push(spiderpool::agent(&node.name(), holder));
-        }
-        if self.layout.shape().policies {
-            daemons.push(policies::agent(&node.name(), holder));
-        }
-        if self.layout.shape().flannel.is_some() {
-            daemons.push(flannel::daemon(&node.name(), holder, self.layout.last_nic()?.as_str()));
-        }
+        let mut daemons = services::daemons(&node.name(), holder, &self.layout)?;
+        daemons.push(kubelet(node, holder, awaited));
         let kept = daemons.into_iter().map(|daemon| daemon.keep(self.state.clone())).collect();
         self.daemons.insert(node.name(), kept);
         Ok(())

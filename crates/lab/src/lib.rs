@@ -6,7 +6,7 @@
 //!
 //! - `launch` takes processes out of the machine's namespaces, and ends labs; `state` is what they keep on disk.
 //! - `supervisor` makes everything: `underlay`, nodes (`hold`, `node`), the API server (`api`), `kubelet`s, and `controllers` with the scheduler.
-//! - `fleet` keeps the nodes, and adds, kills and removes them on request.
+//! - `fleet` keeps the nodes with their `services`, and adds, kills and removes them on request.
 //! - `exec` runs a tool in a pod, `manifest` applies YAML.
 //! - `scenario` checks the stories of `scenarios/`, `demo` shows the first one.
 //!
@@ -35,6 +35,7 @@ mod kubelet;
 mod launch;
 mod manifest;
 mod mounts;
+mod multus;
 mod namespaces;
 mod node;
 mod notice;
@@ -47,6 +48,7 @@ mod reach;
 mod registry;
 mod relay;
 mod scenario;
+mod services;
 mod shape;
 mod spiderpool;
 mod state;

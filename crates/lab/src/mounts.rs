@@ -16,8 +16,9 @@ use rustix::mount::{
 
 use crate::error::{Error, Result};
 
-/// Where CNI keeps configuration, programs, state and logs. Every node has its own.
-pub const CNI_DIRECTORIES: [&str; 4] = ["/etc/cni", "/opt/cni", "/var/lib/cni", "/var/log"];
+/// Where CNI keeps configuration, programs, state and logs, and agents what must outlive a reboot. Every node has its own.
+pub const CNI_DIRECTORIES: [&str; 5] =
+    ["/etc/cni", "/opt/cni", "/var/lib/cni", "/var/lib/polynic", "/var/log"];
 
 /// Cuts the mount namespace off from the one it was copied from.
 pub fn make_private() -> Result<()> {
@@ -67,12 +68,16 @@ pub fn bind(source: &Path, target: &Path) -> Result<()> {
 
 /// Makes sure that [`CNI_DIRECTORIES`] exist to be mounted over, without touching the machine's file systems.
 pub fn provide_cni_directories() -> Result<()> {
+    let mut covered = Vec::new();
     for directory in CNI_DIRECTORIES.map(Path::new) {
         if directory.is_dir() {
             continue;
         }
         let parent = directory.parent().unwrap_or(Path::new("/"));
-        overlay(parent)?;
+        if !covered.contains(&parent) {
+            overlay(parent)?;
+            covered.push(parent);
+        }
         fs::create_dir(directory).map_err(Error::io(format!("create {} in the lab", directory.display())))?;
     }
     Ok(())

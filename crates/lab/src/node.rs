@@ -1,6 +1,5 @@
 //! What a node has on disk before its kubelet starts: the plugins, the default network's list, Multus' configuration.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -10,15 +9,15 @@ use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
-use crate::state::{State, write_json, write_whole};
+use crate::multus;
+use crate::state::{State, write_json};
 use crate::underlay::{Layout, Node};
 
 /// The address at which every process of the lab reaches the API server: each node has a socket there.
 pub const API_INSIDE: &str = "https://127.0.0.1:6443";
 
-/// The default network's list, which Multus' configuration carries as its delegate.
+/// The default network's list, which Multus delegates to.
 const PRIMARY: &str = "10-calico.conflist";
-const MULTUS: &str = "00-multus.conf";
 
 /// The names under which the program serves as a plugin; it knows them best.
 pub fn plugins(polynic: &Path) -> Result<Vec<String>> {
@@ -42,25 +41,14 @@ fn plugin_names(text: &str) -> Vec<String> {
 /// The program's own name among the plugins.
 const PROGRAM: &str = "polynic";
 
-/// Fills the node's directories.
-pub fn prepare(state: &State, layout: &Layout, node: Node, kubeconfig: &str) -> Result<()> {
-    let name = node.name();
-    let conf: PathBuf = state.node(&name).join("etc/cni/net.d");
-    let primary = primary(layout.pod_networks(node), state.spec()?.strict_reverse_path);
-    write_private(&conf.join("multus.d/multus.kubeconfig"), kubeconfig)?;
-    write_json(&conf.join(PRIMARY), &primary)?;
-    let mut multus = multus(&primary);
-    if layout.shape().policies {
-        multus["multiNetworkPolicy"] = json!(true);
-    }
-    write_json(&conf.join(MULTUS), &multus)
-}
-
-fn write_private(path: &Path, text: &str) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    write_whole(path, text.as_bytes())?;
-    let private = fs::Permissions::from_mode(0o600);
-    fs::set_permissions(path, private).map_err(Error::io(format!("protect {}", path.display())))
+/// Fills the node's directories. What comes back is the file without which the node cannot serve pods, if somebody else has to write it.
+pub fn prepare(state: &State, layout: &Layout, node: Node, kubeconfig: &str) -> Result<Option<PathBuf>> {
+    let conf_dir: PathBuf = state.node(&node.name()).join("etc/cni/net.d");
+    let primary = &primary(layout.pod_networks(node), state.spec()?.strict_reverse_path);
+    write_json(&conf_dir.join(PRIMARY), primary)?;
+    let multus = multus::Files { conf_dir, shape: layout.shape(), primary, kubeconfig };
+    multus.write()?;
+    Ok(multus.awaited())
 }
 
 /// The default network of the guides (spec/calico-like-default-network.md 1), with host-local in place of Calico's own IPAM.
@@ -75,19 +63,6 @@ fn primary(networks: [IpNet; 2], strict_reverse_path: bool) -> Value {
             "strictReversePath": strict_reverse_path,
             "ipam": {"type": "host-local", "ranges": ranges},
         }],
-    })
-}
-
-/// What Multus' installer writes for a primary below version 1.0.0 (spec/multus.md 14.1).
-fn multus(primary: &Value) -> Value {
-    json!({
-        "cniVersion": primary["cniVersion"],
-        "name": "multus-cni-network",
-        "type": "multus",
-        "confDir": "/etc/cni/multus/net.d",
-        "cniConf": "/etc/cni/multus/net.d",
-        "kubeconfig": "/etc/cni/net.d/multus.d/multus.kubeconfig",
-        "delegates": [primary],
     })
 }
 
@@ -120,7 +95,7 @@ mod tests {
     use polynic_cni::ConfList;
 
     #[test]
-    fn what_a_node_gets_is_loadable_and_first_in_order() {
+    fn the_default_network_has_the_nodes_own_part_of_both_families() {
         let primary = primary(crate::shape::Shape::default().pods.part(3), true);
         let list = ConfList::parse(primary.to_string().as_bytes()).unwrap();
         assert_eq!(
@@ -128,11 +103,6 @@ mod tests {
             ("k8s-pod-network", "calico-like")
         );
         assert_eq!(primary["plugins"][0]["ipam"]["ranges"][1][0]["subnet"], "fd00:10:244:3::/64");
-        let multus = multus(&primary);
-        let single = ConfList::parse_single(multus.to_string().as_bytes()).unwrap();
-        assert_eq!(single.plugins[0].plugin_type, "multus");
-        assert_eq!(multus["delegates"][0], primary);
-        assert!(MULTUS < PRIMARY);
     }
 
     #[test]

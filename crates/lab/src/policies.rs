@@ -4,25 +4,21 @@ use kube::Client;
 use polynic_api::multi_policy;
 
 use crate::api;
-use crate::daemon::Daemon;
 use crate::error::Result;
 use crate::hold::STATE_INSIDE;
-use crate::process::Identity;
-use crate::spiderpool::daemon;
+use crate::services::Service;
 
 /// Makes the kind known.
 pub async fn install(client: &Client) -> Result<()> {
     api::define(client, multi_policy::CRD).await
 }
 
-/// The service of a node, by the command line of the program that it replaces.
-pub fn agent(node: &str, holder: Identity) -> Daemon {
-    let program = [
-        "/opt/cni/bin/polynic".to_owned(),
-        "agent".to_owned(),
+/// The service of a node.
+pub fn service(node: &str) -> Service {
+    let words = [
         "multi-networkpolicy-nftables".to_owned(),
         format!("--hostname-override={node}"),
         format!("--kubeconfig={STATE_INSIDE}/kubeconfig-inside"),
     ];
-    daemon(&format!("{node}-policies"), holder.pid, &program, &[])
+    Service { title: "policies", words: words.to_vec(), environment: Vec::new() }
 }

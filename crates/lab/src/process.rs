@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, openat};
@@ -66,11 +66,21 @@ impl Identity {
             Err(Errno::SRCH) => return Ok(()),
             other => other.map_err(Error::sys(what()))?,
         }
-        let timeout = Timespec::try_from(patience).ok();
-        let ended = poll(&mut [PollFd::new(&process, PollFlags::IN)], timeout.as_ref());
-        match ended.map_err(Error::sys(what()))? {
-            0 => Err(Error::Waited(format!("process {} does not end within {patience:?}", self.pid))),
-            _ => Ok(()),
+        match wait_readable(&process, patience).map_err(Error::sys(what()))? {
+            true => Ok(()),
+            false => Err(Error::Waited(format!("process {} does not end within {patience:?}", self.pid))),
+        }
+    }
+}
+
+/// Whether a descriptor becomes readable in time. A signal that somebody handles meanwhile ends no wait.
+fn wait_readable(descriptor: &impl AsFd, patience: Duration) -> std::result::Result<bool, Errno> {
+    let end = Instant::now() + patience;
+    loop {
+        let timeout = Timespec::try_from(end.saturating_duration_since(Instant::now())).ok();
+        match poll(&mut [PollFd::new(descriptor, PollFlags::IN)], timeout.as_ref()) {
+            Err(Errno::INTR) => {}
+            ended => return Ok(ended? > 0),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::io::PipeReader;
 use std::process::{Child, ExitCode};
 use std::time::{Duration, Instant};
 
+use crate::cli::Run;
 use crate::command::polynic;
 use crate::error::{Error, Result};
 use crate::launch;
@@ -88,15 +89,17 @@ pub fn find(name: &str) -> Result<&'static Story> {
 }
 
 /// `run`: the story in a lab of its own, which goes with it.
-pub fn run(name: &str, keep: bool) -> Result<ExitCode> {
-    let story = find(name)?;
+pub fn run(options: &Run) -> Result<ExitCode> {
+    let Run { keep, thick, .. } = *options;
+    let story = find(&options.scenario)?;
     let ui = Ui::new();
     ui.line(&ui.paint(Style::Bold, story.name));
     let spec = Spec {
         name: format!("run-{}", std::process::id()),
         nodes: story.nodes,
-        shape: (story.shape)(),
+        shape: Shape { thick, ..(story.shape)() },
         strict_reverse_path: false,
+        rbac: false,
         tied: !keep,
         polynic: polynic()?,
     };

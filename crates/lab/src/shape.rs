@@ -35,6 +35,9 @@ pub struct Shape {
     /// flannel's daemon runs on each node over its last NIC, with this text as `net-conf.json`.
     #[serde(default)]
     pub flannel: Option<String>,
+    /// Multus is thick: runtimes call `multus-shim`, and one agent per node, with all its services, does the work.
+    #[serde(default)]
+    pub thick: bool,
 }
 
 /// A network of both families.
@@ -160,6 +163,7 @@ impl Default for Shape {
             spiderpool: false,
             policies: false,
             flannel: None,
+            thick: false,
         }
     }
 }

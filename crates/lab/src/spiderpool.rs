@@ -17,7 +17,7 @@ use crate::api;
 use crate::daemon::Daemon;
 use crate::error::Result;
 use crate::hold::STATE_INSIDE;
-use crate::process::Identity;
+use crate::services::Service;
 use crate::state::{State, write_whole};
 
 /// The kinds, as manifests.
@@ -38,11 +38,11 @@ pub async fn install(client: &Client, state: &State) -> Result<()> {
     write_whole(&state.directory().join(CONFIG), SETTINGS.as_bytes())
 }
 
-/// The node agent of a node. Its namespaces show the lab's directory and the program at their own places.
-pub fn agent(node: &str, holder: Identity) -> Daemon {
-    let program = [
-        "/opt/cni/bin/polynic".to_owned(),
-        "agent".to_owned(),
+/// The service of a node that gives addresses to its pods.
+pub fn service(node: &str) -> Service {
+    let words = [
+        "spiderpool-agent".to_owned(),
+        "daemon".to_owned(),
         format!("--config-path={STATE_INSIDE}/{CONFIG}"),
         format!("--kubeconfig={STATE_INSIDE}/kubeconfig-inside"),
     ];
@@ -52,7 +52,7 @@ pub fn agent(node: &str, holder: Identity) -> Daemon {
         ("SPIDERPOOL_AGENT_POD_NAMESPACE", NAMESPACE),
         ("SPIDERPOOL_POD_NAMESPACE", NAMESPACE),
     ];
-    daemon(&format!("{node}-agent"), holder.pid, &program, &environment)
+    Service { title: "agent", words: words.to_vec(), environment: environment.map(pair).to_vec() }
 }
 
 /// The cluster controller. It runs beside the API server, which asks its webhooks by their address.
@@ -69,16 +69,10 @@ pub fn controller(polynic: &Path, state: &State) -> Daemon {
         ("SPIDERPOOL_POD_NAME", "spiderpool-controller-0"),
         ("SPIDERPOOL_WEBHOOK_URL", "https://127.0.0.1:5722"),
     ];
-    daemon("spiderpool-controller", std::process::id(), &program, &environment)
+    let environment = environment.map(pair);
+    Daemon::inside("spiderpool-controller", std::process::id(), &program, &environment)
 }
 
-/// A program in the namespaces of the process `holder`.
-pub(crate) fn daemon(name: &str, holder: u32, program: &[String], environment: &[(&str, &str)]) -> Daemon {
-    let become_it = ["__become".to_owned(), holder.to_string(), "--".to_owned()];
-    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    Daemon {
-        name: name.to_owned(),
-        args: [&become_it, program].concat(),
-        environment: environment.iter().map(pair).collect(),
-    }
+fn pair((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -32,6 +32,8 @@ pub struct Spec {
     pub shape: Shape,
     /// The default network drops what fails a strict reverse-path check, as Calico's agent makes the node do.
     pub strict_reverse_path: bool,
+    /// The API server enforces roles.
+    pub rbac: bool,
     /// The lab ends with the process that reads its progress.
     pub tied: bool,
     /// The node program, found before the lab's view of the file system differs from the user's.
@@ -226,6 +228,13 @@ pub fn write_whole(path: &Path, text: &[u8]) -> Result<()> {
     new.push(".new");
     fs::write(&new, text).map_err(Error::io(what()))?;
     fs::rename(&new, path).map_err(Error::io(what()))
+}
+
+/// As [`write_whole`], for its owner's eyes alone.
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
+    write_whole(path, text.as_bytes())?;
+    let private = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(path, private).map_err(Error::io(format!("protect {}", path.display())))
 }
 
 /// Reads what [`write_json`] wrote.

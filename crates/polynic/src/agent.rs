@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use polynic_agent::command::{self, CommandError};
+use polynic_agent::{CommandError, command};
 use polynic_agent::{cni, flannel};
 
 use crate::multus::says_version;

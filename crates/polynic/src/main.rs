@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         controller::NAME => return controller::run(args),
         controller::INIT => return controller::init(args),
         multus::NAME => return multus::run(args),
+        multus::PASSTHRU => return multus::pass_through(args),
         shim::NAME => return shim::run(args),
         _ => {}
     }

@@ -17,6 +17,9 @@ use crate::plugin::{give, host, print};
 /// The name it is called by.
 pub(crate) const NAME: &str = "multus";
 
+/// The plugin without a network that comes with it.
+pub(crate) const PASSTHRU: &str = "passthru";
+
 /// As the about text and the version flags have it.
 pub(crate) const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));
 
@@ -36,6 +39,14 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         version: VERSION,
     };
     give(&thin.answer(std::env::vars_os(), &mut io::stdin().lock() as &mut dyn Read))
+}
+
+/// Serves as [`PASSTHRU`], or one of the version flags.
+pub(crate) fn pass_through(args: impl Iterator<Item = OsString>) -> ExitCode {
+    if says_version(PASSTHRU, args) {
+        return ExitCode::SUCCESS;
+    }
+    crate::plugin::run(PASSTHRU).unwrap_or(ExitCode::FAILURE)
 }
 
 /// Prints the version if a flag asks for it.

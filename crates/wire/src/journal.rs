@@ -8,10 +8,12 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use crate::messages::DelRequest;
+use crate::unfinished;
 
 /// Where the journal is on a node.
 pub const DIRECTORY: &str = "/var/lib/polynic/releases";
@@ -88,6 +90,11 @@ impl ReleaseJournal {
         let mut pending: Vec<Pending> = paths.filter_map(read).collect();
         pending.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(pending)
+    }
+
+    /// Removes what killed processes left half written. `now` is the time of the files.
+    pub fn sweep(&self, now: SystemTime) {
+        unfinished::sweep(&self.directory, now);
     }
 
     /// Forgets a release that was made.

@@ -18,6 +18,7 @@ pub mod messages;
 pub mod multus;
 pub mod policy;
 mod service;
+mod unfinished;
 pub mod whereabouts;
 
 pub use client::{SocketService, Sockets};

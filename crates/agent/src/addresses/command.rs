@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use tokio::runtime::Handle;
-
 use polynic_cni::cause::chain;
 use polynic_runtime::configuration::Environment;
+use polynic_wire::AddressServices;
+use tokio::runtime::Handle;
 
 use super::config::DEFAULT_PATH;
 use super::{Config, Daemon, InProcess};
-use crate::command::CommandError;
-use crate::compose::{Failure, Part, Stage, Surroundings};
+use crate::error::{CommandError, Failure};
+use crate::part::{Part, Stage, Surroundings};
 
 /// The replaced program.
 pub const NAME: &str = "spiderpool-agent";
@@ -50,7 +50,8 @@ async fn run(config: Config, surroundings: Surroundings) -> Result<(), Failure> 
     let socket = config.socket.clone();
     let started = Daemon::start(config, client, surroundings.seed, surroundings.shutdown).await;
     let daemon = started.map_err(|why| Failure::new(NAME, chain(&why)))?;
-    surroundings.links.set_addresses(InProcess::new(socket, daemon.service().clone(), Handle::current()));
+    let own = InProcess::new(socket, daemon.service().clone(), Handle::current());
+    surroundings.links.offer_addresses(move |socket| own.at(socket));
     daemon.ended().await;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Makes releases that waited on disk, when the agent starts and as long as there are any.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use polynic_ipam::FailureReason;
 use polynic_runtime::Shutdown;
@@ -27,6 +27,7 @@ pub async fn run(service: Arc<Service>, interval: Duration, shutdown: Shutdown) 
 
 /// Tries every release that waits, once; answers how many still wait.
 pub async fn once(service: &Service) -> usize {
+    service.releases().sweep(SystemTime::now());
     let pending = match service.releases().pending() {
         Ok(pending) => pending,
         Err(why) => {

@@ -15,7 +15,7 @@ use super::Config;
 use super::command::NAME;
 use super::config::PerNodeCertificate;
 use super::daemon::exit;
-use crate::compose::Failure;
+use crate::error::Failure;
 
 /// How long the first certificate is waited for.
 const FIRST: Duration = Duration::from_secs(120);
@@ -39,10 +39,7 @@ pub(crate) async fn client(
     let first =
         first.unwrap_or_else(|_| Err(format!("no certificate within {FIRST:?}; does cert-approver run?")));
     let first = first.map_err(|why| cannot(format!("perNodeCertificate: {why}")))?;
-    let (reloading, client) = Reloading::start(first);
-    tokio::spawn(keep(own.clone(), shutdown.clone()));
-    tokio::spawn(follow(own, reloading, shutdown.clone()));
-    Ok(client)
+    Ok(own.go_by(first, shutdown))
 }
 
 /// What belongs to the node.
@@ -86,6 +83,14 @@ impl Own {
         self.bootstrap().await
     }
 
+    /// A client that goes by the certificate of `first` and those that follow it, which are asked for in time.
+    fn go_by(self, first: Client, shutdown: &Shutdown) -> Client {
+        let (reloading, client) = Reloading::start(first);
+        tokio::spawn(keep(self.clone(), shutdown.clone()));
+        tokio::spawn(follow(self, reloading, shutdown.clone()));
+        client
+    }
+
     /// The file that is used now.
     fn used(&self) -> Option<PathBuf> {
         std::fs::read_link(self.store().current()).ok()
@@ -114,3 +119,6 @@ async fn follow(own: Own, reloading: Reloading, shutdown: Shutdown) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use polynic_cni::cause::chain;
+use polynic_runtime::configuration::Environment;
 
 use super::certificate;
 use super::config::DEFAULT_PATH;
 use super::daemon::{self, Around, DRAIN, exit};
 use super::{Config, ConfigError};
-use crate::command::{CommandError, Environment};
-use crate::compose::{Failure, Part, Stage, Surroundings};
+use crate::error::{CommandError, Failure};
+use crate::part::{Part, Stage, Surroundings};
 
 /// The replaced program.
 pub const NAME: &str = "multus-daemon";

@@ -9,11 +9,10 @@ use polynic_cluster::Limits;
 use polynic_cni::JsonMap;
 use polynic_cni::json::{self, JsonError};
 use polynic_install::generate::{Settings, SettingsError};
+use polynic_runtime::configuration::Environment;
 use polynic_wire::multus::{SOCKET_DIR, SOCKET_NAME, deletions};
 use serde::Deserialize;
 use serde_json::Value;
-
-use crate::command::Environment;
 
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/cni/net.d/multus.d/daemon-config.json";
@@ -61,6 +60,8 @@ pub struct Config {
     pub log_level: String,
     /// Port of the metrics on all addresses; none is no metrics.
     pub metrics_port: Option<u16>,
+    /// Whether that port serves `/debug/pprof/` as well.
+    pub profiles: bool,
     /// Calls that are served at the same time, the others wait; none is no other limit than `workers`.
     pub connection_limit: Option<usize>,
     /// Threads for calls.
@@ -101,6 +102,7 @@ struct Written {
     chroot_dir: String,
     log_level: String,
     metrics_port: Option<u16>,
+    enable_pprof: bool,
     connection_limit: Option<i64>,
     per_node_certificate: Option<WrittenCertificate>,
     hot_plug: Option<bool>,
@@ -148,6 +150,7 @@ impl Config {
             chroot_dir,
             log_level: written.log_level,
             metrics_port: written.metrics_port,
+            profiles: written.enable_pprof,
             connection_limit,
             workers: written.workers.unwrap_or(WORKERS).max(1),
             node: environment("MULTUS_NODE_NAME").filter(|node| !node.is_empty()),
@@ -287,7 +290,7 @@ mod tests {
     #[test]
     fn every_key_counts_in_any_case() {
         let config = read(&json!({
-            "SocketDir": "/host/run/multus/", "chrootDir": "/hostroot", "logLevel": "verbose", "metricsPort": 9091,
+            "SocketDir": "/host/run/multus/", "chrootDir": "/hostroot", "logLevel": "verbose", "metricsPort": 9091, "enablePProf": true,
             "connectionLimit": 7, "hotPlug": false, "workers": 3,
             "perNodeCertificate": {"enabled": true, "bootstrapKubeconfig": "/b", "certDir": "/d", "certDuration": "1h30m"},
         }))
@@ -297,6 +300,7 @@ mod tests {
         assert_eq!(config.deletions, Path::new("/hostroot/var/lib/polynic/deletions"));
         assert_eq!(config.own_state(), Path::new("/hostroot/run/polynic"));
         assert_eq!((config.metrics_port, config.connection_limit, config.workers), (Some(9091), Some(7), 3));
+        assert!(config.profiles);
         assert_eq!((config.own_log_level(), config.hot_plug), ("info", false));
         let certificates = config.certificates.unwrap();
         assert_eq!(certificates.duration, Duration::from_secs(5400));

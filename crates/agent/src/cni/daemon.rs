@@ -30,9 +30,11 @@ use tokio::time::{sleep, timeout};
 use super::api::Api;
 use super::command::NAME;
 use super::endpoint::{Endpoint, Surroundings};
+use super::monitoring::Monitoring;
 use super::rooted::Rooted;
 use super::{Config, hot_plug, replay};
-use crate::compose::{Failure, Links};
+use crate::error::Failure;
+use crate::part::Links;
 
 /// How long pods and NADs are waited for; an API server that is away keeps nobody from starting.
 const SYNC: Duration = Duration::from_secs(20);
@@ -148,7 +150,8 @@ impl Daemon {
         tasks.spawn(replay::run(endpoint.clone(), replay::INTERVAL, last.clone()));
         if let Some(listener) = metrics_listener {
             let page = Page(Arc::new(endpoint.metrics().page()));
-            tasks.spawn(http::serve(listener, Arc::new(page), last.clone()));
+            let monitoring = Monitoring { page, profiles: config.profiles };
+            tasks.spawn(http::serve(listener, Arc::new(monitoring), last.clone()));
         }
         Ok(Self { endpoint, last, drain: around.drain, tasks })
     }
@@ -254,10 +257,7 @@ struct Linked {
 
 impl AddressServices for Linked {
     fn at(&self, socket: &Path) -> Arc<dyn AddressService> {
-        match self.links.addresses() {
-            Some(own) => own.at(socket),
-            None => Sockets.at(socket),
-        }
+        self.links.addresses_at(socket).unwrap_or_else(|| Sockets.at(socket))
     }
 
     fn whereabouts(&self) -> Arc<dyn Whereabouts> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use polynic_runtime::Shutdown;
 use tokio::time::{Instant, sleep};
@@ -35,6 +35,7 @@ pub async fn run(endpoint: Arc<Endpoint>, interval: Duration, shutdown: Shutdown
 
 /// Tries everything whose turn it is. A deletion that fails writes itself down again; pauses double.
 async fn once(endpoint: &Arc<Endpoint>, interval: Duration, turns: &mut BTreeMap<String, Turn>) {
+    endpoint.deletions().sweep(SystemTime::now());
     let pending = endpoint.deletions().pending();
     turns.retain(|container, _| pending.iter().any(|(waiting, _)| waiting == container));
     for (container, request) in pending {

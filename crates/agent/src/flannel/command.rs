@@ -11,11 +11,12 @@ use polynic_flannel::rules::RuleOptions;
 use polynic_flannel::{
     DEFAULT_PATH, DEFAULT_PREFIX, Keys, NetConf, NetConfError, PerFamily, PrefixError, Selection, Settings,
 };
+use polynic_runtime::configuration::Environment;
 
 use super::flags::{FlagError, Flags};
 use super::{Config, PERIOD, run};
-use crate::command::{CommandError, Environment};
-use crate::compose::{Failure, Part, Running, Stage, Surroundings};
+use crate::error::{CommandError, Failure};
+use crate::part::{Part, Running, Stage, Surroundings};
 
 /// The replaced program's name.
 pub const NAME: &str = "flanneld";

@@ -1,10 +1,11 @@
 //! The command lines `multi-networkpolicy-nftables` and `multi-networkpolicy-iptables`, whichever a DaemonSet calls: both get the same.
 
 use polynic_cni::cause::chain;
+use polynic_runtime::configuration::Environment;
 
 use super::{Config, service};
-use crate::command::{CommandError, Environment};
-use crate::compose::{Failure, Part, Stage, Surroundings};
+use crate::error::{CommandError, Failure};
+use crate::part::{Part, Stage, Surroundings};
 
 /// The replaced program that is in use.
 pub const NAME: &str = "multi-networkpolicy-nftables";

@@ -15,8 +15,8 @@ use polynic_net::{FwEdit, Place};
 use polynic_policy::{PodKey, PodTable, table};
 
 use super::connections;
-use super::retired;
 use super::sandboxes::Sandboxes;
+use super::takeover::take_over;
 
 /// Closing a socket can wait for the kernel's clean-up: several pods wait at the same time.
 const THREADS: usize = 4;
@@ -126,7 +126,8 @@ impl Worker {
         }
         let namespace = (path.to_owned(), id);
         let known = self.applied.remove(&namespace);
-        let (is_first, wanted) = (known.is_none(), job.wanted.as_ref());
+        let is_looked_at = known.is_none() || job.look;
+        let wanted = job.wanted.as_ref();
         let edited = match &known {
             Some(applied) if !job.look => edit(kernel.as_mut(), changed(applied.as_ref(), wanted)),
             known => converge(kernel.as_mut(), known.as_ref().and_then(Option::as_ref), wanted),
@@ -134,10 +135,10 @@ impl Worker {
         // What we knew may not have been so: look, and try once more.
         let edited = edited.or_else(|_| converge(kernel.as_mut(), None, wanted));
         let edits = edited.map_err(|why| why.to_string())?;
-        if is_first {
-            clear_retired(kernel.as_mut(), &job.pod).map_err(|why| why.to_string())?;
-        }
         self.applied.insert(namespace, job.wanted.clone());
+        if is_looked_at {
+            retire_iptables_agent(kernel.as_mut(), &job.pod);
+        }
         if let Some(wanted) = wanted.filter(|_| connections::may_tighten(&edits)) {
             cut_connections(kernel.as_mut(), &job.pod, wanted);
         }
@@ -145,12 +146,13 @@ impl Worker {
     }
 }
 
-fn clear_retired(kernel: &mut dyn Kernel, pod: &PodKey) -> Result<(), KernelError> {
-    let count = retired::clear(kernel)?;
-    if count > 0 {
-        tracing::info!(%pod, count, "chains that the retired iptables agent left are removed");
+/// The table is in force whatever becomes of this.
+fn retire_iptables_agent(kernel: &mut dyn Kernel, pod: &PodKey) {
+    match take_over(kernel) {
+        Ok(0) => {}
+        Ok(chains) => tracing::info!(%pod, chains, "rules of the retired iptables agent are taken away"),
+        Err(why) => tracing::warn!(%pod, error = %why, "rules of the retired iptables agent stay in force"),
     }
-    Ok(())
 }
 
 /// The table is in force whatever becomes of this.

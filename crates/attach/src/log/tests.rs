@@ -69,3 +69,23 @@ fn a_full_file_rotates_and_old_ones_go() {
     assert_eq!(names.iter().filter(|name| name.starts_with("multus-20")).count(), 2, "{names:?}");
     assert!(names.contains(&"multus-notes.log".to_owned()));
 }
+
+/// A configuration that says nothing of rotation.
+#[test]
+fn a_log_rotates_by_default() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("multus.log");
+    let written = serde_json::json!({"logFile": file, "logLevel": "error", "logToStderr": false});
+    let mut config: LogConfig = serde_json::from_value(written).unwrap();
+    // That takes its time in a build that is not optimised, and is tested where it is done.
+    assert!(std::mem::take(&mut config.log_options.compress));
+    let size = |bytes: u64| fs::File::create(&file).unwrap().set_len(bytes).unwrap();
+    let files = || fs::read_dir(directory.path()).unwrap().count();
+    size(100 * 1024 * 1024 - 1);
+    Log::open(&config).error("it is not full yet");
+    assert_eq!(files(), 1);
+    size(100 * 1024 * 1024);
+    Log::open(&config).error("in a new file");
+    assert_eq!(files(), 2);
+    assert!(fs::read_to_string(&file).unwrap().ends_with("in a new file\n"));
+}

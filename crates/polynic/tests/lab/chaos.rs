@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::labs::{POLYNIC, text};
+use crate::processes::{self, signal};
 
 /// Pods in all unless the environment says otherwise.
 const PODS: usize = 90;
@@ -158,19 +159,8 @@ impl Chaos {
         self.cluster.labs.ok(&["node", "start", node]);
     }
 
-    /// The lab's processes of the node program with this word on their command line.
     fn daemons(&self, word: &str) -> Vec<u32> {
-        let parents = parents();
-        let init: u32 = self.cluster.labs.init("lab").parse().unwrap();
-        let is_ours =
-            |pid: u32| std::iter::successors(Some(pid), |pid| parents.get(pid).copied()).any(|p| p == init);
-        let runs = |pid: &u32| {
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            let line = text(&line);
-            let words: Vec<&str> = line.split('\0').collect();
-            words.first().is_some_and(|program| program.ends_with("polynic")) && words.contains(&word)
-        };
-        parents.keys().copied().filter(|pid| is_ours(*pid)).filter(runs).collect()
+        processes::serving(&self.cluster.labs, "lab", word)
     }
 
     /// The supervisor serves the API: stopped, it answers nobody, and connections to it stand.
@@ -293,23 +283,6 @@ impl Chaos {
             text(&output.stdout).contains("all is well")
         });
     }
-}
-
-/// The parent of each process.
-fn parents() -> BTreeMap<u32, u32> {
-    let all = std::fs::read_dir("/proc").unwrap().flatten();
-    let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    numbers.filter_map(|pid| Some((pid, parent(pid)?))).collect()
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
-}
-
-fn signal(name: &str, pid: u32) {
-    // It may have ended by itself meanwhile.
-    let _ = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).output();
 }
 
 fn eventually(what: &str, done: impl FnMut() -> bool) {

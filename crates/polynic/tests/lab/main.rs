@@ -6,9 +6,12 @@
 
 mod chaos;
 mod cluster;
+mod credentials;
 mod labs;
 mod lifecycle;
 mod nodes;
+mod processes;
 mod stories;
+mod thick;
 mod whereabouts;
 mod workloads;

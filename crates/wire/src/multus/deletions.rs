@@ -6,8 +6,10 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::CniRequest;
+use crate::unfinished;
 
 /// Where the journal is on a node.
 pub const DIRECTORY: &str = "/var/lib/polynic/deletions";
@@ -61,6 +63,11 @@ impl Deletions {
             Some((name, request))
         };
         names.into_iter().filter_map(read).collect()
+    }
+
+    /// Removes what killed processes left half written. `now` is the time of the files.
+    pub fn sweep(&self, now: SystemTime) {
+        unfinished::sweep(&self.directory, now);
     }
 
     /// Forgets the deletion of a container; none is fine.

@@ -126,25 +126,3 @@ fn a_pod_of_which_no_namespace_is_known_is_an_error_if_it_needs_rules() {
     assert_eq!(enforce(Some(ruleset("a")), false), Ok(()));
     assert_eq!(enforce(None, true), Ok(()));
 }
-
-#[test]
-fn chains_of_the_retired_agent_go_after_our_table_is_there_and_others_stay() {
-    let mut world = World::new();
-    let filter = polynic_net::FwTable::new(polynic_net::FwFamily::Ip, "filter");
-    let base = FwBase { kind: FwKind::Filter, hook: FwHook::Input, priority: 0 };
-    let chain = |chain: &str, base| FwEdit::MakeChain { chain: chain.into(), base };
-    let jump = |to: &str| FwEdit::AddRule {
-        chain: "INPUT".into(),
-        body: FwBody { exprs: vec![FwExpr::Verdict(FwVerdict::Jump(to.into()))], comment: String::new() },
-    };
-    let chains = ["MULTI-INGRESS", "MULTI-0-INGRESS", "MINE"].map(|name| chain(name, None));
-    let mut edits = vec![FwEdit::MakeTable, chain("INPUT", Some(base))];
-    edits.extend(chains.into_iter().chain([jump("MULTI-INGRESS"), jump("MINE")]));
-    let mut kernel = world.door.open(Some(&world.netns)).unwrap();
-    kernel.edit_table(Place::Pod, &filter, &edits).unwrap();
-    world.enforce(Some(ruleset("a")), false).unwrap();
-    assert_eq!(world.there(), Some(ruleset("a")));
-    let left = world.door.ruleset(&world.netns, &filter).unwrap();
-    assert_eq!(left.chains.keys().collect::<Vec<_>>(), ["INPUT", "MINE"]);
-    assert_eq!(left.chains["INPUT"].rules.len(), 1);
-}

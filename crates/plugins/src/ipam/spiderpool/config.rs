@@ -76,6 +76,7 @@ fn log(ipam: GoMap<'_>) -> Result<LogConfig, Error> {
         max_size: bound(number(ipam, "log_file_max_size")?, [100, 100]),
         max_age: bound(number(ipam, "log_file_max_age")?, [0, 30]),
         max_count: bound(number(ipam, "log_file_max_count")?, [0, 10]),
+        compress: false,
     };
     Ok(LogConfig { level, file, rotation })
 }
@@ -118,7 +119,10 @@ mod tests {
         assert_eq!(config.socket, PathBuf::from("/var/run/spidernet/spiderpool.sock"));
         assert_eq!(config.log.file, PathBuf::from("/var/log/spidernet/spiderpool.log"));
         assert_eq!(config.log.level, Level::Debug);
-        assert_eq!(config.log.rotation, Rotation { max_size: 100, max_age: 0, max_count: 0 });
+        assert_eq!(
+            config.log.rotation,
+            Rotation { max_size: 100, max_age: 0, max_count: 0, compress: false }
+        );
         assert_eq!(
             read(json!({"type": "spiderpool", "log_level": null, "default_ipv4_ippool": null})),
             Ok(config)
@@ -137,7 +141,7 @@ mod tests {
         assert_eq!((config.ipv4_pools, config.ipv6_pools), (vec!["a".into(), "b*".into()], vec!["c".into()]));
         assert!(config.clean_gateway && config.match_master_subnet);
         assert_eq!(config.socket, PathBuf::from("/tmp/agent.sock"));
-        let rotation = Rotation { max_size: 5, max_age: 30, max_count: 3 };
+        let rotation = Rotation { max_size: 5, max_age: 30, max_count: 3, compress: false };
         let log = LogConfig { level: Level::Warn, file: "/tmp/x.log".into(), rotation };
         assert_eq!(config.log, log);
     }

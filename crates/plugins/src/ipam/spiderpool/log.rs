@@ -51,7 +51,7 @@ impl Default for LogConfig {
         Self {
             level: Level::Debug,
             file: PathBuf::from("/var/log/spidernet/spiderpool.log"),
-            rotation: Rotation { max_size: 100, max_age: 0, max_count: 0 },
+            rotation: Rotation { max_size: 100, max_age: 0, max_count: 0, compress: false },
         }
     }
 }
