@@ -7,6 +7,8 @@
 //! A network that is in the scratch cache without a cached result was not attached to its end (or was detached): it is deleted, and
 //! attached anew if the pod still wants it. So a crash at any point is mended by following once more.
 
+use std::io;
+
 use polynic_api::{NetworkStatus, PodEvent, SelectionElement, annotation, status};
 use polynic_cni::cache::{Cache, Entry, Key};
 use polynic_cni::{Error, Invocation, RuntimeConf, Success, Version};
@@ -54,7 +56,11 @@ pub fn follow(
 ) -> Result<Followed, Error> {
     let scratch = Scratch::new(&config.cni_dir, &invocation.container_id);
     let plain = |why: &dyn std::error::Error| Error::internal(cause::chain(why));
-    let lock = ContainerLock::take(&config.cni_dir, &invocation.container_id).map_err(|why| plain(&why))?;
+    let lock = ContainerLock::take(&config.cni_dir, &invocation.container_id, context.lock);
+    let lock = lock.map_err(|why| match why.kind() {
+        io::ErrorKind::TimedOut => Error::try_again(why.to_string()),
+        _ => plain(&why),
+    })?;
     let Some(delegates) = scratch.read().map_err(|why| plain(&why))? else {
         // It was deleted before it was our turn.
         return Ok(Followed::default());
@@ -85,7 +91,7 @@ pub fn follow(
         }
     };
     let order = following.run(&wanted)?;
-    // A DEL does not wait for the API server.
+    // A DEL does not wait for the API server: neither one of the shim, nor one of the agent, which makes `context.cluster` give up.
     drop(lock);
     following.write_status(&order);
     Ok(Followed { is_attached: true, try_again: following.try_again })
