@@ -41,7 +41,7 @@ pub mod whereabouts;
 
 pub use connect::{ConnectError, client_at, client_from, client_of};
 pub use kube_cluster::KubeCluster;
-pub use node_cache::{NodeCache, NodeCluster, NodePod};
+pub use node_cache::{GivenUp, NodeCache, NodeCluster, NodePod};
 pub use reloading::Reloading;
 pub use retry::Limits;
 

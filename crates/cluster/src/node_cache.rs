@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::discovery::ApiResource;
@@ -184,23 +184,57 @@ fn is_about_networks(key: &str) -> bool {
     key == annotation::CONFIG_SOURCE || key.contains("cni.cncf.io/") || key.contains("multus-cni.io/")
 }
 
+/// Tells when nobody waits for the API server any more.
+pub type GivenUp = Box<dyn Fn() -> BoxFuture<'static, ()> + Send>;
+
+/// What a question is answered that nobody waits for any more.
+const GIVEN_UP: &str = "given up: the pod is being deleted, or the node agent is ending";
+
 /// The API server for one attachment, from the cache where it can be.
-pub struct NodeCluster(pub Arc<NodeCache>);
+pub struct NodeCluster {
+    cache: Arc<NodeCache>,
+    given_up: Option<GivenUp>,
+}
 
 impl NodeCluster {
+    /// One that is waited for as long as the limits allow.
+    pub fn new(cache: Arc<NodeCache>) -> Self {
+        Self { cache, given_up: None }
+    }
+
+    /// One that is not waited for any more once this tells so.
+    pub fn until(cache: Arc<NodeCache>, given_up: GivenUp) -> Self {
+        Self { cache, given_up: Some(given_up) }
+    }
+
+    /// The answer; `None` if nobody waits for it any more.
+    fn wait<T: Send + 'static>(&self, answer: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let Some(given_up) = self.given_up.as_ref().map(|given_up| given_up()) else {
+            return self.cache.wait(answer);
+        };
+        let answer = async move {
+            tokio::select! {
+                biased;
+                done = answer => Some(done),
+                () = given_up => None,
+            }
+        };
+        self.cache.wait(answer).flatten()
+    }
+
     fn cached(&self, pod: &PodRef) -> Option<PodInfo> {
-        let found = self.0.pod(&pod.namespace, &pod.name)?;
+        let found = self.cache.pod(&pod.namespace, &pod.name)?;
         Some(found.info.clone()).filter(|info| info.is(pod))
     }
 
     fn live(&self, pod: &PodRef, limits: Limits) -> Result<Option<PodInfo>, PodError> {
-        let (asker, asked) = (self.0.asker.clone(), pod.clone());
-        let answer = self.0.wait(async move { asker.pod(&asked, limits).await });
+        let (asker, asked) = (self.cache.asker.clone(), pod.clone());
+        let answer = self.wait(async move { asker.pod(&asked, limits).await });
         match answer {
             Some(Ok(info)) => Ok(Some(info)),
             Some(Err(Problem::NotFound(_))) => Ok(None),
             Some(Err(Problem::Conflict(text) | Problem::Other(text))) => Err(PodError(text)),
-            None => Err(PodError("the node agent is ending".to_owned())),
+            None => Err(PodError(GIVEN_UP.to_owned())),
         }
     }
 
@@ -223,9 +257,9 @@ impl Cluster for NodeCluster {
             return Ok(Some(info));
         }
         if patience == Patience::Brief {
-            return if self.0.knows_pods() { Ok(None) } else { self.live(pod, Limits::BRIEF) };
+            return if self.cache.knows_pods() { Ok(None) } else { self.live(pod, Limits::BRIEF) };
         }
-        let patient = self.0.asker.patient;
+        let patient = self.cache.asker.patient;
         if let Some(info) = self.live(pod, patient)? {
             return Ok(Some(info));
         }
@@ -236,7 +270,7 @@ impl Cluster for NodeCluster {
     }
 
     fn nads(&self, wanted: &[NadRef]) -> Vec<Result<NetworkAttachmentDefinition, NadError>> {
-        let cached = |nad: &NadRef| self.0.nads.get(&format!("{}/{}", nad.namespace, nad.name));
+        let cached = |nad: &NadRef| self.cache.nads.get(&format!("{}/{}", nad.namespace, nad.name));
         let known: Vec<_> = wanted.iter().map(cached).collect();
         let missing: Vec<NadRef> = wanted
             .iter()
@@ -245,7 +279,7 @@ impl Cluster for NodeCluster {
             .map(|(nad, _)| nad.clone())
             .collect();
         let mut asked = if missing.is_empty() { Vec::new() } else { self.ask_for(missing) }.into_iter();
-        let ending = || Err(NadError::Other("the node agent is ending".to_owned()));
+        let ending = || Err(NadError::Other(GIVEN_UP.to_owned()));
         known
             .into_iter()
             .map(|known| match known {
@@ -256,36 +290,34 @@ impl Cluster for NodeCluster {
     }
 
     fn devices(&self, pod: &PodInfo) -> Result<Devices, DeviceError> {
-        let (client, pod) = (self.0.asker.client.clone(), pod.clone());
-        let asked = self.0.wait(async move { devices::of_pod(&client, &Kubelet::default(), &pod).await });
-        asked.unwrap_or_else(|| Err(DeviceError::Client("the node agent is ending".to_owned())))
+        let (client, pod) = (self.cache.asker.client.clone(), pod.clone());
+        let asked = self.wait(async move { devices::of_pod(&client, &Kubelet::default(), &pod).await });
+        asked.unwrap_or_else(|| Err(DeviceError::Client(GIVEN_UP.to_owned())))
     }
 
     fn set_pod_annotations(&self, pod: &PodRef, annotations: &[(&str, &str)]) -> Result<(), StatusError> {
-        let (asker, pod_there) = (self.0.asker.clone(), pod.clone());
+        let (asker, pod_there) = (self.cache.asker.clone(), pod.clone());
         let own: Vec<(String, String)> =
             annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let written = self.0.wait(async move {
+        let written = self.wait(async move {
             let pairs: Vec<(&str, &str)> = own.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             asker.annotate(&pod_there, &pairs).await
         });
-        written.unwrap_or_else(|| {
-            Err(asker::status_error(pod, Problem::Other("the node agent is ending".to_owned())))
-        })
+        written.unwrap_or_else(|| Err(asker::status_error(pod, Problem::Other(GIVEN_UP.to_owned()))))
     }
 
     /// The same Event of the same pod is told once in a while, however often the runtime tries.
     fn event(&self, pod: &PodRef, event: &PodEvent) {
         // That of a static pod is another than the container runtime's.
-        let uid = self.0.pod(&pod.namespace, &pod.name).map(|found| found.info.uid.clone());
+        let uid = self.cache.pod(&pod.namespace, &pod.name).map(|found| found.info.uid.clone());
         let pod = PodRef { uid: uid.unwrap_or_else(|| pod.uid.clone()), ..pod.clone() };
         let name = format!("{}/{}", pod.namespace, pod.name);
-        if !self.0.is_news((name, pod.uid.clone(), event.reason, event.message.clone())) {
+        if !self.cache.is_news((name, pod.uid.clone(), event.reason, event.message.clone())) {
             return;
         }
-        let Ok(place) = self.0.waiting.clone().try_acquire_owned() else { return };
-        let (asker, sending, event) = (self.0.asker.clone(), self.0.sending.clone(), event.clone());
-        self.0.runtime.spawn(async move {
+        let Ok(place) = self.cache.waiting.clone().try_acquire_owned() else { return };
+        let (asker, sending, event) = (self.cache.asker.clone(), self.cache.sending.clone(), event.clone());
+        self.cache.runtime.spawn(async move {
             let _place = place;
             let _turn = sending.acquire().await;
             asker.event(&pod, &event).await;
@@ -298,8 +330,8 @@ impl Cluster for NodeCluster {
 
 impl NodeCluster {
     fn ask_for(&self, missing: Vec<NadRef>) -> Vec<Result<NetworkAttachmentDefinition, NadError>> {
-        let asker = self.0.asker.clone();
-        let asked = self.0.wait(async move { join_all(missing.iter().map(|nad| asker.nad(nad))).await });
+        let asker = self.cache.asker.clone();
+        let asked = self.wait(async move { join_all(missing.iter().map(|nad| asker.nad(nad))).await });
         asked.unwrap_or_default()
     }
 }
