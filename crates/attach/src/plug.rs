@@ -67,7 +67,7 @@ pub fn follow(
         return Ok(Followed::default());
     }
     let named = delegates.into_iter().enumerate().map(|(index, delegate)| named(index, delegate, invocation));
-    let mut following = Following {
+    let following = Following {
         context,
         invocation,
         config,
@@ -80,19 +80,7 @@ pub fn follow(
         has_changed: false,
         plugged: BTreeSet::new(),
     };
-    let wanted = match select::networks(config, pod) {
-        Ok(wanted) => wanted,
-        // Nothing is changed by an annotation that makes no sense; it has to be edited again.
-        Err(why) => {
-            following.tell(&PodEvent::add_interface_failed(&cause::chain(&why)));
-            return Ok(Followed { is_attached: true, try_again: false });
-        }
-    };
-    let order = following.run(&wanted)?;
-    // A DEL does not wait for the API server.
-    drop(lock);
-    following.write_status(&order);
-    Ok(Followed { is_attached: true, try_again: following.try_again })
+    following.obey(lock)
 }
 
 /// Interfaces keep their names whatever becomes of the list.
@@ -129,6 +117,23 @@ struct Following<'a> {
 }
 
 impl Following<'_> {
+    /// Makes the networks those of the annotation while the lock is held, and then writes the status.
+    fn obey(mut self, lock: Option<ContainerLock>) -> Result<Followed, Error> {
+        let wanted = match select::networks(self.config, self.pod) {
+            Ok(wanted) => wanted,
+            // Nothing is changed by an annotation that makes no sense; it has to be edited again.
+            Err(why) => {
+                self.tell(&PodEvent::add_interface_failed(&cause::chain(&why)));
+                return Ok(Followed { is_attached: true, try_again: false });
+            }
+        };
+        let order = self.run(&wanted)?;
+        // A DEL does not wait for the API server.
+        drop(lock);
+        self.write_status(&order);
+        Ok(Followed { is_attached: true, try_again: self.try_again })
+    }
+
     /// Network and interface of what the pod has then, in the order of the annotation.
     fn run(&mut self, wanted: &[SelectionElement]) -> Result<Vec<(String, String)>, Error> {
         let selected: Vec<usize> = (0..self.delegates.len()).filter(|at| self.is_ruled(*at)).collect();
