@@ -19,8 +19,9 @@ use polynic_api::{NetworkAttachmentDefinition, PodEvent, annotation, nad};
 use polynic_attach::{
     Cluster, DeviceError, Devices, NadError, NadRef, Patience, PodError, PodInfo, PodRef, StatusError,
 };
+use serde_json::Value;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::asker::{self, Asker};
 use crate::cache::Cache;
@@ -194,17 +195,22 @@ const GIVEN_UP: &str = "given up: the pod is being deleted, or the node agent is
 pub struct NodeCluster {
     cache: Arc<NodeCache>,
     given_up: Option<GivenUp>,
+    /// The whole pod, read while its networks are made: its status is to be written then.
+    ahead: Mutex<Option<Ahead>>,
 }
+
+/// What the API server says of a pod.
+type Ahead = oneshot::Receiver<Result<Value, Problem>>;
 
 impl NodeCluster {
     /// One that is waited for as long as the limits allow.
     pub fn new(cache: Arc<NodeCache>) -> Self {
-        Self { cache, given_up: None }
+        Self { cache, given_up: None, ahead: Mutex::default() }
     }
 
     /// One that is not waited for any more once this tells so.
     pub fn until(cache: Arc<NodeCache>, given_up: GivenUp) -> Self {
-        Self { cache, given_up: Some(given_up) }
+        Self { cache, given_up: Some(given_up), ahead: Mutex::default() }
     }
 
     /// The answer; `None` if nobody waits for it any more.
@@ -220,6 +226,14 @@ impl NodeCluster {
             }
         };
         self.cache.wait(answer).flatten()
+    }
+
+    /// Begins to read the pod.
+    fn read_ahead(&self, pod: &PodRef) {
+        let (asker, asked) = (self.cache.asker.clone(), pod.clone());
+        let (reply, ahead) = oneshot::channel();
+        self.cache.runtime.spawn(async move { reply.send(asker.whole_pod(&asked).await) });
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
     }
 
     fn cached(&self, pod: &PodRef) -> Option<PodInfo> {
@@ -254,6 +268,9 @@ impl NodeCluster {
 impl Cluster for NodeCluster {
     fn pod(&self, pod: &PodRef, patience: Patience) -> Result<Option<PodInfo>, PodError> {
         if let Some(info) = self.cached(pod) {
+            if patience == Patience::Patient {
+                self.read_ahead(pod);
+            }
             return Ok(Some(info));
         }
         if patience == Patience::Brief {
@@ -297,11 +314,19 @@ impl Cluster for NodeCluster {
 
     fn set_pod_annotations(&self, pod: &PodRef, annotations: &[(&str, &str)]) -> Result<(), StatusError> {
         let (asker, pod_there) = (self.cache.asker.clone(), pod.clone());
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
         let own: Vec<(String, String)> =
             annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let written = self.wait(async move {
             let pairs: Vec<(&str, &str)> = own.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-            asker.annotate(&pod_there, &pairs).await
+            let read = match ahead {
+                Some(ahead) => ahead.await.ok().and_then(Result::ok),
+                None => None,
+            };
+            match read {
+                Some(read) => asker.annotate_read(&pod_there, read, &pairs).await,
+                None => asker.annotate(&pod_there, &pairs).await,
+            }
         });
         written.unwrap_or_else(|| Err(asker::status_error(pod, Problem::Other(GIVEN_UP.to_owned()))))
     }

@@ -110,6 +110,11 @@ impl Shared {
             if state.calls == 0 {
                 state.idle -= 1;
                 state.threads -= 1;
+                if state.threads == 0 {
+                    drop(state);
+                    // Nobody comes for now: what the last burst needed is free.
+                    polynic_kernel::memory::give_back();
+                }
                 return;
             }
             state.calls -= 1;
