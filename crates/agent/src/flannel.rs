@@ -12,6 +12,7 @@ mod health;
 mod listener;
 mod teller;
 mod worker;
+mod workshop;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -27,9 +28,9 @@ use polynic_runtime::http::{self, ListenError};
 use tokio::sync::watch;
 
 use health::Health;
-use listener::Listener;
 use teller::Teller;
 use worker::{Told, Worker};
+use workshop::Workshop;
 
 /// How long the kernel may differ from what is wanted without anybody looking.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -80,42 +81,15 @@ pub async fn run(config: Config, client: Client, shutdown: Shutdown) -> Result<(
     }
     tracing::info!(node = config.node, backend = config.settings.conf.backend.name(), "flannel starts");
     let (told, hears) = watch::channel(Told::default());
-    let (wake, sleeps) = std::sync::mpsc::sync_channel(1);
-    let worker = Worker::new(config.clone(), nodes.clone(), told, ready);
-    let thread = std::thread::Builder::new().name("flannel".to_owned()).spawn(move || worker.run(&sleeps));
-    let thread = thread.map_err(Error::Thread)?;
-    // Without it the worker looks every two seconds all the same.
-    let listener = Listener::start(wake.clone());
-    if let Err(why) = &listener {
-        tracing::warn!(error = %why, "the kernel's events cannot be heard");
-    }
-    let watching = nodes.follow(client.clone(), shutdown.triggered());
-    let teller = Teller { client, config, nodes: nodes.clone() };
-    let mut changes = nodes.changes();
-    let waking = async {
-        // The sender is in `nodes`, which lives as long as this.
-        while changes.changed().await.is_ok() {
-            // Full means that it will wake anyway.
-            let _ = wake.try_send(());
-        }
-    };
-    let ended_early = async {
-        while !thread.is_finished() {
-            tokio::time::sleep(PERIOD).await;
-        }
-    };
+    let workshop = Workshop::open(Worker::new(config.clone(), nodes.clone(), told, ready))?;
+    let teller = Teller { client: client.clone(), config, nodes: nodes.clone() };
     let outcome = tokio::select! {
-        () = watching => Ok(()),
-        () = waking => Ok(()),
+        () = nodes.follow(client, shutdown.triggered()) => Ok(()),
+        () = workshop.wake_at(nodes.changes()) => Ok(()),
         () = teller.tell(hears) => Ok(()),
-        () = ended_early => Err(Error::Ended),
+        () = workshop.ended() => Err(Error::Ended),
     };
-    drop((wake, listener));
-    // A look takes milliseconds; the thread ends with the next one.
-    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-    if !matches!(joined, Ok(Ok(()))) {
-        return Err(Error::Ended);
-    }
+    workshop.close().await?;
     tracing::info!("flannel has ended; links, routes and rules stay");
     outcome
 }

@@ -17,6 +17,7 @@ mod live;
 mod objects;
 mod sandboxes;
 mod service;
+mod takeover;
 mod watch;
 
 pub use config::{Config, ConfigError};

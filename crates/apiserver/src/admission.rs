@@ -13,7 +13,7 @@ mod review;
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::resource::Resource;
 
@@ -67,9 +67,6 @@ pub(crate) struct Attributes {
     /// CreateOptions, UpdateOptions, ...
     pub(crate) options: Value,
     pub(crate) dry_run: bool,
-}
-
-/// The user that all requests come from: there is one token, and it may do everything.
-pub(crate) fn user() -> Value {
-    json!({"username": "kubernetes-admin", "groups": ["system:masters", "system:authenticated"]})
+    /// Who asks, as `userInfo`.
+    pub(crate) user: Value,
 }

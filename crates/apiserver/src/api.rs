@@ -80,6 +80,17 @@ pub struct WriteOptions {
     pub validation: FieldValidation,
     /// Watches over rights that the write would give.
     pub(crate) guard: Option<Arc<Guard>>,
+    /// What webhooks are told of it.
+    pub(crate) asker: Asker,
+}
+
+/// Who asks, and with which options: what webhooks are told.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Asker {
+    /// As `userInfo`; null for the server itself.
+    pub(crate) user: Value,
+    /// The options that the client gave, as an object; null for none.
+    pub(crate) options: Value,
 }
 
 /// How an API is to be opened.

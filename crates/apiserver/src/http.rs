@@ -85,7 +85,7 @@ impl Service {
             && Streams::are_meant(&path)
         {
             let answer = match self.admit(&Route::Resource(path.clone()), &request) {
-                Ok(_) => self.streams.answer(&self.api, &path, request).await,
+                Ok(user) => self.streams.answer(&self.api, &path, request, &user).await,
                 Err(refused) => Err(refused),
             };
             return answer.unwrap_or_else(|status| self::response(failure(&status)));

@@ -63,7 +63,10 @@ impl Identity {
             Some(token) => token.trim().to_owned(),
             None => new_token(&dir.join("token"))?,
         };
-        Ok(Self { ca_key, account_key: load_account_key(dir)?, ca_pem, token })
+        let account_key = load_account_key(dir)?;
+        // Names outlive a power cut from here on; once for all of them, because it costs as much as a write.
+        sync(dir).map_err(|source| IdentityError::File { path: dir.into(), source })?;
+        Ok(Self { ca_key, account_key, ca_pem, token })
     }
 
     /// What signs the tokens of service accounts.
@@ -172,18 +175,33 @@ fn read(path: &Path) -> Result<Option<String>, IdentityError> {
     }
 }
 
-/// Writes a file that only its owner can read, whole or not at all, so that it outlives a power cut.
-pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), IdentityError> {
-    let temporary = path.with_extension("new");
+/// Writes a file that only its owner can read, whole or not at all; its content outlives a power cut if its name does.
+fn write_private(path: &Path, text: &str) -> Result<(), IdentityError> {
     let write = || {
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
+        let (file, temporary) = create_private(path, text)?;
         file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        fs::rename(&temporary, path)
     };
     write().map_err(|source| IdentityError::File { path: path.into(), source })
+}
+
+/// The same for what is written anew at every start.
+pub(crate) fn write_passing(path: &Path, text: &str) -> Result<(), IdentityError> {
+    let write = || create_private(path, text).and_then(|(_, temporary)| fs::rename(&temporary, path));
+    write().map_err(|source| IdentityError::File { path: path.into(), source })
+}
+
+/// A file beside `path`, to be renamed.
+fn create_private(path: &Path, text: &str) -> io::Result<(fs::File, PathBuf)> {
+    let temporary = path.with_extension("new");
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(text.as_bytes())?;
+    Ok((file, temporary))
+}
+
+fn sync(dir: &Path) -> io::Result<()> {
+    fs::File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::admission::ServiceResolver;
 use crate::api::{Api, Options, SERVICE_RANGES, aggregate, collector};
 use crate::http::Authenticator;
 use crate::http::{Authorization, Kubelets, Service, Streams};
-use crate::identity::{Identity, IdentityError, write_private};
+use crate::identity::{Identity, IdentityError, write_passing};
 use crate::status::Status;
 use crate::store::Limits;
 
@@ -117,7 +117,7 @@ impl Server {
         let api = api.map_err(|source| StartError::Api { data_dir: config.data_dir.clone(), source })?;
         let kubeconfig = identity.kubeconfig(addr, &config.context);
         let kubeconfig_path = config.data_dir.join("kubeconfig");
-        write_private(&kubeconfig_path, &kubeconfig)?;
+        write_passing(&kubeconfig_path, &kubeconfig)?;
         let tasks = Tasks::default();
         let streams = Streams::new(config.kubelets.clone(), tasks.clone());
         let api = Arc::new(api);

@@ -97,11 +97,13 @@ pub struct Limits {
     pub window_bytes: usize,
     /// Events that one slow watcher may be behind before it is ended.
     pub watcher_buffer: usize,
+    /// Bytes of objects in these events.
+    pub watcher_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { window_events: 10_000, window_bytes: 8 << 20, watcher_buffer: 1024 }
+        Self { window_events: 10_000, window_bytes: 8 << 20, watcher_buffer: 1024, watcher_bytes: 32 << 20 }
     }
 }
 

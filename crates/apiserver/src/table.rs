@@ -4,6 +4,7 @@ mod age;
 mod cells;
 mod jsonpath;
 mod pods;
+mod rest;
 mod workloads;
 
 #[cfg(test)]
@@ -23,6 +24,10 @@ pub(crate) use self::cells::{
     webhooks,
 };
 pub(crate) use self::pods::pods;
+pub(crate) use self::rest::{
+    claims, disruption_budgets, endpoints, ingresses, jobs, priority_classes, resource_claims, revisions,
+    service_cidrs, volumes,
+};
 pub(crate) use self::workloads::{
     bindings, daemon_sets, deployments, endpoint_slices, network_policies, replica_sets, roles, stateful_sets,
 };

@@ -146,6 +146,7 @@ fn labels_and_annotations<K>(object: PartialObjectMeta<K>) -> Namespace {
 }
 
 impl Store for KubeStore {
+    /// Always from the API server, so it matters not which UID a cached one would need.
     async fn pod(&self, key: &PodKey, _uid: &str) -> Result<Option<Pod>, ReadError> {
         check_names(&[&key.namespace]).map_err(ReadError)?;
         let part: Option<PodPart> = self.get(&request::pods(&key.namespace), &key.name).await?;

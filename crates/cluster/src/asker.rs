@@ -54,13 +54,32 @@ impl Asker {
             .map_err(|why| NadError::Other(why.to_string()))
     }
 
+    /// Reads a whole pod, for [`Asker::annotate_read`].
+    pub(crate) async fn whole_pod(&self, pod: &PodRef) -> Result<Value, Problem> {
+        request::check_names(&[&pod.namespace, &pod.name]).map_err(Problem::Other)?;
+        ask(self.patient, || get(&self.client, request::pods(&pod.namespace), &pod.name)).await
+    }
+
+    /// As [`Asker::annotate`], for a pod that was read a moment ago. If it has changed since, it is read again.
+    pub(crate) async fn annotate_read(
+        &self,
+        pod: &PodRef,
+        read: Value,
+        annotations: &[(&str, &str)],
+    ) -> Result<(), StatusError> {
+        match self.write_annotated(pod, read, annotations).await? {
+            Ok(()) => Ok(()),
+            Err(Problem::Conflict(_)) => self.annotate(pod, annotations).await,
+            Err(problem) => Err(status_error(pod, problem)),
+        }
+    }
+
     /// Writes annotations through a pod's status, unless it is another pod by now.
     pub(crate) async fn annotate(
         &self,
         pod: &PodRef,
         annotations: &[(&str, &str)],
     ) -> Result<(), StatusError> {
-        request::check_names(&[&pod.namespace, &pod.name]).map_err(StatusError::Other)?;
         let failed = |problem| status_error(pod, problem);
         let mut pause = WRITE_PAUSE;
         for _ in 1..WRITES {
@@ -80,11 +99,19 @@ impl Asker {
         pod: &PodRef,
         annotations: &[(&str, &str)],
     ) -> Result<Result<(), Problem>, StatusError> {
+        match self.whole_pod(pod).await {
+            Ok(object) => self.write_annotated(pod, object, annotations).await,
+            Err(problem) => Ok(Err(problem)),
+        }
+    }
+
+    async fn write_annotated(
+        &self,
+        pod: &PodRef,
+        mut object: Value,
+        annotations: &[(&str, &str)],
+    ) -> Result<Result<(), Problem>, StatusError> {
         let path = || request::pods(&pod.namespace);
-        let mut object = match ask(self.patient, || get(&self.client, path(), &pod.name)).await {
-            Ok(object) => object,
-            Err(problem) => return Ok(Err(problem)),
-        };
         let info = objects::pod_info(&object).map_err(|why| StatusError::Other(why.to_string()))?;
         if !info.is(pod) {
             let name = format!("{}/{}", pod.namespace, pod.name);

@@ -19,8 +19,9 @@ use polynic_api::{NetworkAttachmentDefinition, PodEvent, annotation, nad};
 use polynic_attach::{
     Cluster, DeviceError, Devices, NadError, NadRef, Patience, PodError, PodInfo, PodRef, StatusError,
 };
+use serde_json::Value;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::asker::{self, Asker};
 use crate::cache::Cache;
@@ -185,17 +186,37 @@ fn is_about_networks(key: &str) -> bool {
 }
 
 /// The API server for one attachment, from the cache where it can be.
-pub struct NodeCluster(pub Arc<NodeCache>);
+pub struct NodeCluster {
+    cache: Arc<NodeCache>,
+    /// The whole pod, read while its networks are made: its status is to be written then.
+    ahead: Mutex<Option<Ahead>>,
+}
+
+/// What the API server says of a pod.
+type Ahead = oneshot::Receiver<Result<Value, Problem>>;
 
 impl NodeCluster {
+    /// For one attachment.
+    pub fn new(cache: Arc<NodeCache>) -> Self {
+        Self { cache, ahead: Mutex::default() }
+    }
+
+    /// Begins to read the pod.
+    fn read_ahead(&self, pod: &PodRef) {
+        let (asker, asked) = (self.cache.asker.clone(), pod.clone());
+        let (reply, ahead) = oneshot::channel();
+        self.cache.runtime.spawn(async move { reply.send(asker.whole_pod(&asked).await) });
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = Some(ahead);
+    }
+
     fn cached(&self, pod: &PodRef) -> Option<PodInfo> {
-        let found = self.0.pod(&pod.namespace, &pod.name)?;
+        let found = self.cache.pod(&pod.namespace, &pod.name)?;
         Some(found.info.clone()).filter(|info| info.is(pod))
     }
 
     fn live(&self, pod: &PodRef, limits: Limits) -> Result<Option<PodInfo>, PodError> {
-        let (asker, asked) = (self.0.asker.clone(), pod.clone());
-        let answer = self.0.wait(async move { asker.pod(&asked, limits).await });
+        let (asker, asked) = (self.cache.asker.clone(), pod.clone());
+        let answer = self.cache.wait(async move { asker.pod(&asked, limits).await });
         match answer {
             Some(Ok(info)) => Ok(Some(info)),
             Some(Err(Problem::NotFound(_))) => Ok(None),
@@ -220,12 +241,15 @@ impl NodeCluster {
 impl Cluster for NodeCluster {
     fn pod(&self, pod: &PodRef, patience: Patience) -> Result<Option<PodInfo>, PodError> {
         if let Some(info) = self.cached(pod) {
+            if patience == Patience::Patient {
+                self.read_ahead(pod);
+            }
             return Ok(Some(info));
         }
         if patience == Patience::Brief {
-            return if self.0.knows_pods() { Ok(None) } else { self.live(pod, Limits::BRIEF) };
+            return if self.cache.knows_pods() { Ok(None) } else { self.live(pod, Limits::BRIEF) };
         }
-        let patient = self.0.asker.patient;
+        let patient = self.cache.asker.patient;
         if let Some(info) = self.live(pod, patient)? {
             return Ok(Some(info));
         }
@@ -236,7 +260,7 @@ impl Cluster for NodeCluster {
     }
 
     fn nads(&self, wanted: &[NadRef]) -> Vec<Result<NetworkAttachmentDefinition, NadError>> {
-        let cached = |nad: &NadRef| self.0.nads.get(&format!("{}/{}", nad.namespace, nad.name));
+        let cached = |nad: &NadRef| self.cache.nads.get(&format!("{}/{}", nad.namespace, nad.name));
         let known: Vec<_> = wanted.iter().map(cached).collect();
         let missing: Vec<NadRef> = wanted
             .iter()
@@ -256,18 +280,26 @@ impl Cluster for NodeCluster {
     }
 
     fn devices(&self, pod: &PodInfo) -> Result<Devices, DeviceError> {
-        let (client, pod) = (self.0.asker.client.clone(), pod.clone());
-        let asked = self.0.wait(async move { devices::of_pod(&client, &Kubelet::default(), &pod).await });
+        let (client, pod) = (self.cache.asker.client.clone(), pod.clone());
+        let asked = self.cache.wait(async move { devices::of_pod(&client, &Kubelet::default(), &pod).await });
         asked.unwrap_or_else(|| Err(DeviceError::Client("the node agent is ending".to_owned())))
     }
 
     fn set_pod_annotations(&self, pod: &PodRef, annotations: &[(&str, &str)]) -> Result<(), StatusError> {
-        let (asker, pod_there) = (self.0.asker.clone(), pod.clone());
+        let (asker, pod_there) = (self.cache.asker.clone(), pod.clone());
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
         let own: Vec<(String, String)> =
             annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let written = self.0.wait(async move {
+        let written = self.cache.wait(async move {
             let pairs: Vec<(&str, &str)> = own.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-            asker.annotate(&pod_there, &pairs).await
+            let read = match ahead {
+                Some(ahead) => ahead.await.ok().and_then(Result::ok),
+                None => None,
+            };
+            match read {
+                Some(read) => asker.annotate_read(&pod_there, read, &pairs).await,
+                None => asker.annotate(&pod_there, &pairs).await,
+            }
         });
         written.unwrap_or_else(|| {
             Err(asker::status_error(pod, Problem::Other("the node agent is ending".to_owned())))
@@ -277,15 +309,15 @@ impl Cluster for NodeCluster {
     /// The same Event of the same pod is told once in a while, however often the runtime tries.
     fn event(&self, pod: &PodRef, event: &PodEvent) {
         // That of a static pod is another than the container runtime's.
-        let uid = self.0.pod(&pod.namespace, &pod.name).map(|found| found.info.uid.clone());
+        let uid = self.cache.pod(&pod.namespace, &pod.name).map(|found| found.info.uid.clone());
         let pod = PodRef { uid: uid.unwrap_or_else(|| pod.uid.clone()), ..pod.clone() };
         let name = format!("{}/{}", pod.namespace, pod.name);
-        if !self.0.is_news((name, pod.uid.clone(), event.reason, event.message.clone())) {
+        if !self.cache.is_news((name, pod.uid.clone(), event.reason, event.message.clone())) {
             return;
         }
-        let Ok(place) = self.0.waiting.clone().try_acquire_owned() else { return };
-        let (asker, sending, event) = (self.0.asker.clone(), self.0.sending.clone(), event.clone());
-        self.0.runtime.spawn(async move {
+        let Ok(place) = self.cache.waiting.clone().try_acquire_owned() else { return };
+        let (asker, sending, event) = (self.cache.asker.clone(), self.cache.sending.clone(), event.clone());
+        self.cache.runtime.spawn(async move {
             let _place = place;
             let _turn = sending.acquire().await;
             asker.event(&pod, &event).await;
@@ -298,8 +330,8 @@ impl Cluster for NodeCluster {
 
 impl NodeCluster {
     fn ask_for(&self, missing: Vec<NadRef>) -> Vec<Result<NetworkAttachmentDefinition, NadError>> {
-        let asker = self.0.asker.clone();
-        let asked = self.0.wait(async move { join_all(missing.iter().map(|nad| asker.nad(nad))).await });
+        let asker = self.cache.asker.clone();
+        let asked = self.cache.wait(async move { join_all(missing.iter().map(|nad| asker.nad(nad))).await });
         asked.unwrap_or_default()
     }
 }

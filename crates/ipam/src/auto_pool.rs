@@ -32,7 +32,7 @@ pub struct AutoPool<'a> {
 pub struct Care<'a> {
     /// The SpiderSubnet it is from.
     pub subnet: &'a str,
-    /// `ippool-cidr`: see [`cidr_label`].
+    /// `ippool-cidr`: the pool's network as a label's value, `10-9-0-0-16`.
     pub cidr: &'a str,
     /// It goes with its application.
     pub reclaim: bool,
@@ -127,11 +127,6 @@ pub fn app_labels(namespace: &str, app: &Controller) -> Texts {
     ])
 }
 
-/// A CIDR as a label's value: `10.9.0.0/16` becomes `10-9-0-0-16`.
-pub fn cidr_label(cidr: &str) -> String {
-    cidr.replace(['.', ':', '/'], "-")
-}
-
 /// What an automatic pool may still take from its subnet: the subnet's addresses less those that other pools have
 /// and less the reserved ones.
 pub fn free_of_subnet(subnet: &IntervalSet, controlled: &IntervalSet, reserved: &IntervalSet) -> IntervalSet {
@@ -184,7 +179,7 @@ mod tests {
     fn a_pool_is_known_by_its_owner_and_interface() {
         let app = app();
         let pool = AutoPool { namespace: "a", app: &app, nic: "eth0", family: Family::V4 };
-        let care = Care { subnet: "s", cidr: &cidr_label("10.9.0.0/16"), reclaim: true };
+        let care = Care { subnet: "s", cidr: "10-9-0-0-16", reclaim: true };
         let labels = pool.labels(&care);
         assert_eq!(labels["ipam.spidernet.io/ippool-cidr"], "10-9-0-0-16");
         assert_eq!(labels["ipam.spidernet.io/owner-application-gv"], "apps_v1");
@@ -192,11 +187,6 @@ mod tests {
         assert!(!AutoPool { nic: "net1", ..pool }.is(&labels));
         assert!(!AutoPool { family: Family::V6, ..pool }.is(&labels));
         assert_eq!(pool.application(), "apps_v1_Deployment_a_Web");
-    }
-
-    #[test]
-    fn cidr_labels_keep_their_double_colon_as_dashes() {
-        assert_eq!(cidr_label("fd00:7::/64"), "fd00-7---64");
     }
 
     #[test]

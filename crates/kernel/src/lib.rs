@@ -10,6 +10,7 @@ mod door;
 mod events;
 pub mod fake;
 pub mod inherited;
+pub mod memory;
 mod netlink;
 pub mod netns;
 mod nft;

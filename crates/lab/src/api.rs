@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use polynic_apiserver::{Kubelets, Running, Server};
+use polynic_apiserver::{Authorization, Kubelets, Running, Server};
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -22,10 +22,14 @@ const CRDS: [&str; 1] = [include_str!("../../api/crds/k8s.cni.cncf.io_network-at
 
 /// Starts the server on `own`.
 pub async fn serve(state: &State, own: TcpListener, kubelets: Arc<dyn Kubelets>) -> Result<Running> {
-    let services = state.spec()?.shape.services;
+    let spec = state.spec()?;
+    let services = spec.shape.services;
     let mut config = polynic_apiserver::Config::new(state.api_directory());
     config.kubelets = Some(kubelets);
     config.service_ranges = vec![services.v4.to_string(), services.v6.to_string()];
+    if spec.rbac {
+        config.authorization = Authorization::Rbac;
+    }
     config.context = format!("polynic-lab-{}", state.name());
     Server::start_on(config, own).await.map_err(|why| {
         use std::error::Error as _;

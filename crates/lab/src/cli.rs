@@ -145,6 +145,9 @@ pub struct Up {
     /// Have nodes drop what fails a strict reverse-path check on pods' links, as Calico does.
     #[arg(long)]
     pub strict_reverse_path: bool,
+    /// Enforce RBAC: others than the administrator may do what roles grant, and nothing else.
+    #[arg(long)]
+    pub rbac: bool,
 }
 
 /// Options of `run`.

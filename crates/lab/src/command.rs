@@ -140,6 +140,7 @@ fn up(options: &Up) -> Result<()> {
         nodes: options.nodes,
         shape,
         strict_reverse_path: options.strict_reverse_path,
+        rbac: options.rbac,
         tied: false,
         polynic: polynic()?,
     };

@@ -21,6 +21,7 @@ mod pod_template;
 mod replica_set;
 mod revision;
 mod scheduler;
+mod service_account;
 mod snapshot;
 mod stateful_set;
 #[cfg(test)]
@@ -44,7 +45,7 @@ const TICK: Duration = Duration::from_secs(1);
 type Decide = fn(&Snapshot) -> Vec<Action>;
 
 /// All of them, by the names under which they report events.
-const CONTROLLERS: [(&str, Decide); 8] = [
+const CONTROLLERS: [(&str, Decide); 9] = [
     ("node-controller", node_lifecycle::decide),
     ("pod-garbage-collector", node_lifecycle::collect),
     ("deployment-controller", deployment::decide),
@@ -52,6 +53,7 @@ const CONTROLLERS: [(&str, Decide); 8] = [
     ("statefulset-controller", stateful_set::decide),
     ("daemonset-controller", daemon_set::decide),
     ("endpointslice-controller", endpoints::decide),
+    ("serviceaccount-controller", service_account::decide),
     ("default-scheduler", scheduler::decide),
 ];
 

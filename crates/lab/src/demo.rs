@@ -29,6 +29,7 @@ pub fn run() -> Result<ExitCode> {
         nodes: 1,
         shape: Shape::default(),
         strict_reverse_path: false,
+        rbac: false,
         tied: true,
         polynic: polynic()?,
     };

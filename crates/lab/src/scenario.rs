@@ -99,6 +99,7 @@ pub fn run(options: &Run) -> Result<ExitCode> {
         nodes: story.nodes,
         shape: Shape { thick, ..(story.shape)() },
         strict_reverse_path: false,
+        rbac: false,
         tied: !keep,
         polynic: polynic()?,
     };

@@ -32,6 +32,8 @@ pub struct Spec {
     pub shape: Shape,
     /// The default network drops what fails a strict reverse-path check, as Calico's agent makes the node do.
     pub strict_reverse_path: bool,
+    /// The API server enforces roles.
+    pub rbac: bool,
     /// The lab ends with the process that reads its progress.
     pub tied: bool,
     /// The node program, found before the lab's view of the file system differs from the user's.

@@ -12,6 +12,7 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 use polynic_apiserver::Running;
 
+use crate::daemon::Kept;
 use crate::error::{Error, Result};
 use crate::fleet::{Fleet, Start, request};
 use crate::hold::{self, Holder};
@@ -75,23 +76,7 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
     step(format!("underlay: {}", describe(&layout)));
     let (server, client, _door) = serve_api(&state, outer).await?;
     step("API server: namespaces and NetworkAttachmentDefinitions".to_owned());
-    let mut _controller = None;
-    if spec.shape.spiderpool {
-        spiderpool::install(&client, &state).await?;
-        _controller = Some(spiderpool::controller(&spec.polynic, &state).keep(state.clone()));
-        step("Spiderpool: its kinds, the controller, and an agent on each node".to_owned());
-    }
-    if let Some(conf) = &spec.shape.flannel {
-        flannel::install(&state, conf)?;
-        step("flannel: its daemon on each node".to_owned());
-    }
-    if spec.shape.policies {
-        policies::install(&client).await?;
-        step("MultiNetworkPolicy: its kind, and a service on each node".to_owned());
-    }
-    if spec.shape.thick {
-        step("Multus: multus-shim for the runtime, and an agent on each node that attaches".to_owned());
-    }
+    let _controller = install(&client, &state, &spec).await?;
     let start = Start { state, client: client.clone(), layout, hosts, plugins, server: server.addr() };
     let fleet = Fleet::start(start)?;
     tokio::spawn(controllers::run(client.clone()));
@@ -106,6 +91,28 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
     // Somebody removed it without `down`, which would not find the lab any more: it must not live on unseen.
     tracing::warn!("the lab's directory is gone: the lab ends");
     Ok(())
+}
+
+/// What the cluster has beside the default network; the controller of it ends with what comes back.
+async fn install(client: &Client, state: &State, spec: &Spec) -> Result<Option<Kept>> {
+    let mut controller = None;
+    if spec.shape.spiderpool {
+        spiderpool::install(client, state).await?;
+        controller = Some(spiderpool::controller(&spec.polynic, state).keep(state.clone()));
+        step("Spiderpool: its kinds, the controller, and an agent on each node".to_owned());
+    }
+    if let Some(conf) = &spec.shape.flannel {
+        flannel::install(state, conf)?;
+        step("flannel: its daemon on each node".to_owned());
+    }
+    if spec.shape.policies {
+        policies::install(client).await?;
+        step("MultiNetworkPolicy: its kind, and a service on each node".to_owned());
+    }
+    if spec.shape.thick {
+        step("Multus: multus-shim for the runtime, and an agent on each node that attaches".to_owned());
+    }
+    Ok(controller)
 }
 
 fn step(text: String) {

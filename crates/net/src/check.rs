@@ -273,8 +273,9 @@ fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
         Object::Sysctl(d) => {
             let want = d.after.as_ref()?;
             let have = ns.sysctl(&want.key);
-            (have != Some(want.value.as_str()))
-                .then(|| format!("{} is {}, not {}", want.key, have.unwrap_or("absent"), want.value))
+            // The kernel prints lists with tabs, whatever was written.
+            let holds = have.is_some_and(|have| have.split_whitespace().eq(want.value.split_whitespace()));
+            (!holds).then(|| format!("{} is {}, not {}", want.key, have.unwrap_or("absent"), want.value))
         }
         Object::Traffic(d) => traffic_violation(d.after.as_ref()?, ns),
         Object::Firewall(d) => {
@@ -316,6 +317,7 @@ pub fn serves(have: &Route, want: &Route) -> bool {
         && have.link == want.link
         && have.table == want.table
         && have.kind == want.kind
+        && (have.dst.addr().is_ipv6() || have.scope == want.scope)
         && have.effective_priority() == want.effective_priority()
         && (want.src.is_none() || have.src == want.src)
         && (want.mtu == 0 || have.mtu == want.mtu)

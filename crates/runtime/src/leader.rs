@@ -236,7 +236,8 @@ impl Round {
             let lease = Lease { spec: Some(spec), ..lease };
             self.api.replace(&self.election.name, &PostParams::default(), &lease).await.map(drop)
         };
-        let released: Result<Result<(), kube::Error>, _> = timeout(self.election.retry, release).await;
+        let released: Result<Result<(), kube::Error>, _> =
+            timeout(self.election.renew_deadline, release).await;
         if let Ok(Err(error)) = released {
             tracing::debug!(%error, "the lease was not given back");
         }

@@ -245,6 +245,16 @@ mod tests {
     }
 
     #[test]
+    fn the_charts_alerts_ask_for_what_is_there() {
+        let rules = include_str!("../../../../deploy/chart/polynic/templates/alerts.yaml");
+        let text = AgentMetrics::default().page().text();
+        let names = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let mut asked = names.filter(|name| name.starts_with("ipam_")).peekable();
+        assert!(asked.peek().is_some());
+        asked.for_each(|name| assert!(value(&text, &format!("spiderpool_{name}_total")).is_some(), "{name}"));
+    }
+
+    #[test]
     fn durations_and_failures_are_counted() {
         let metrics = AgentMetrics::default();
         metrics.allocated(Duration::from_millis(500), None);

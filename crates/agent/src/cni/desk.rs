@@ -94,6 +94,11 @@ impl Shared {
             state.idle -= 1;
             if timeout.timed_out() && !state.order.has_ready() {
                 state.threads -= 1;
+                if state.threads == 0 {
+                    drop(state);
+                    // Nobody comes for now: what the last burst needed is free.
+                    polynic_kernel::memory::give_back();
+                }
                 return;
             }
         }

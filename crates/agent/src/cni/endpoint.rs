@@ -234,7 +234,7 @@ impl Endpoint {
         log: &Log,
         work: impl FnOnce(&Context<'_>) -> T,
     ) -> (T, bool) {
-        let cluster = self.around.cluster.clone().map(NodeCluster);
+        let cluster = self.around.cluster.clone().map(NodeCluster::new);
         let netns = DoorNetns { door: self.around.door.as_ref() };
         let delegate = Measured {
             inner: self.around.delegate.as_ref(),

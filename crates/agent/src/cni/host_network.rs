@@ -42,7 +42,7 @@ impl HostNetwork {
             if on_host == Some(true) {
                 let why = "the pod is on the node's own network, to which no network can be attached";
                 let event = PodEvent::interface_rejected(&name(&pod), networks(&pod), why);
-                NodeCluster(cache.clone()).event(&of, &event);
+                NodeCluster::new(cache.clone()).event(&of, &event);
             }
             if let Some(waiting) = self.waiting.get_mut(&pod.info.uid) {
                 waiting.at = on_host.is_none().then(|| Instant::now() + SETTLED);

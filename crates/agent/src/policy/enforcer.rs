@@ -16,6 +16,7 @@ use polynic_policy::{PodKey, PodTable, table};
 
 use super::connections;
 use super::sandboxes::Sandboxes;
+use super::takeover::take_over;
 
 /// Closing a socket can wait for the kernel's clean-up: several pods wait at the same time.
 const THREADS: usize = 4;
@@ -125,6 +126,7 @@ impl Worker {
         }
         let namespace = (path.to_owned(), id);
         let known = self.applied.remove(&namespace);
+        let is_looked_at = known.is_none() || job.look;
         let wanted = job.wanted.as_ref();
         let edited = match &known {
             Some(applied) if !job.look => edit(kernel.as_mut(), changed(applied.as_ref(), wanted)),
@@ -134,10 +136,22 @@ impl Worker {
         let edited = edited.or_else(|_| converge(kernel.as_mut(), None, wanted));
         let edits = edited.map_err(|why| why.to_string())?;
         self.applied.insert(namespace, job.wanted.clone());
+        if is_looked_at {
+            retire_iptables_agent(kernel.as_mut(), &job.pod);
+        }
         if let Some(wanted) = wanted.filter(|_| connections::may_tighten(&edits)) {
             cut_connections(kernel.as_mut(), &job.pod, wanted);
         }
         Ok(())
+    }
+}
+
+/// The table is in force whatever becomes of this.
+fn retire_iptables_agent(kernel: &mut dyn Kernel, pod: &PodKey) {
+    match take_over(kernel) {
+        Ok(0) => {}
+        Ok(chains) => tracing::info!(%pod, chains, "rules of the retired iptables agent are taken away"),
+        Err(why) => tracing::warn!(%pod, error = %why, "rules of the retired iptables agent stay in force"),
     }
 }
 

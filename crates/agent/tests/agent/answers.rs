@@ -46,6 +46,9 @@ fn an_interface_gets_an_address_keeps_it_and_gives_it_back() {
         ("10.9.0.7/16", "p")
     );
 
+    let pod = world.get(PODS, "web").unwrap();
+    assert!(!pod.to_string().contains("ipam.spidernet.io"), "nothing is written to pods: {pod}");
+
     // Its sandbox is restarted: the pod lives, and keeps its address.
     agent.del("web", &uid).unwrap();
     assert_eq!(world.records("p").len(), 1);
@@ -53,6 +56,26 @@ fn an_interface_gets_an_address_keeps_it_and_gives_it_back() {
     agent.del("web", &uid).unwrap();
     agent.del("web", &uid).unwrap();
     assert_eq!(world.records("p").len(), 0);
+}
+
+/// A sandbox of an earlier pod of that name may still be asked for, and deleted, when the next pod is there.
+#[test]
+fn a_namesake_gets_nothing_of_a_pods_and_takes_nothing_from_it() {
+    let world = World::new();
+    world.pool("p", json!({"subnet": "10.9.0.0/16", "ips": ["10.9.0.7-10.9.0.9"], "default": true}));
+    let agent = world.agent("n1");
+    let earlier = world.pod("web", "n1", json!({}));
+    agent.add("web", &earlier, "eth0").unwrap();
+    world.delete(PODS, "web", 0);
+    let later = world.pod("web", "n1", json!({}));
+    let why = agent.add("web", &earlier, "eth0").unwrap_err().to_string();
+    assert!(why.contains(&format!("the pod has UID {later}, and this sandbox is of UID {earlier}")), "{why}");
+    let address = agent.address("web", &later, "eth0");
+    assert!(agent.add("web", &earlier, "eth0").is_err(), "the endpoint is the other's");
+    agent.del("web", &earlier).unwrap();
+    let own = ("default/web".to_owned(), later.clone());
+    until("one record is left, and it is the pod's", || world.records("p").values().eq([&own]));
+    assert_eq!(agent.address("web", &later, "eth0"), address);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The service between an API server and pods' namespaces.
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use polynic_kernel::testing::say_skipped;
 use polynic_kernel::{Door, RealDoor};
 use polynic_net::Place;
 use polynic_policy::table;
@@ -74,6 +76,52 @@ fn edits_of_policies_labels_and_pods_take_effect() {
     until("it is selected again", || has_table(&lan, 1));
     world.delete_policy("p");
     until("the policy is gone", || !has_table(&lan, 1));
+}
+
+/// As the retired iptables agent left them: whoever is not in its list is dropped.
+const RETIRED: [&str; 11] = [
+    "-N MULTI-INGRESS",
+    "-N MULTI-INGRESS-COMMON",
+    "-N MULTI-0-INGRESS",
+    "-N MULTI-0-INGRESS-0-FROM",
+    "-A INPUT -i net1 -j MULTI-INGRESS",
+    "-A MULTI-INGRESS -j MULTI-INGRESS-COMMON",
+    "-A MULTI-INGRESS -j MULTI-0-INGRESS",
+    "-A MULTI-0-INGRESS -j MULTI-0-INGRESS-0-FROM",
+    "-A MULTI-0-INGRESS-0-FROM -i net1 -s 10.60.0.3 -j MARK --set-xmark 0x20000/0x20000",
+    "-A MULTI-0-INGRESS -m mark --mark 0x20000/0x20000 -j RETURN",
+    "-A MULTI-INGRESS -j DROP",
+];
+
+/// Runs a command of iptables in a pod; nothing if there is no such program.
+fn iptables(lan: &Lan, number: usize, line: &'static str) -> Option<String> {
+    let run = move || Command::new("iptables-nft").args(line.split(' ')).output();
+    let output = lan.pod(number).netns.run(run).unwrap().ok()?;
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn rules_of_the_retired_iptables_agent_decide_nothing_once_ours_are_in_force() {
+    let Some(lan) = Lan::new(3) else { return };
+    if RETIRED.iter().any(|line| iptables(&lan, 1, line).is_none()) {
+        return say_skipped("there is no iptables-nft (Debian: iptables)");
+    }
+    iptables(&lan, 1, "-A INPUT -p tcp --dport 9 -j DROP");
+    assert!(lan.udp_fails(2, 1, "10.60.0.1:5000"));
+    let world = World::with_pods(3);
+    let service = world.service();
+    world.policy("p", &allow(2));
+    until("the policy is known", || service.protect(&lan, 1).is_ok() && has_table(&lan, 1));
+    until("ours alone decides", || lan.udp(2, 1, "10.60.0.1:5000"));
+    assert!(lan.udp_fails(3, 1, "10.60.0.1:5000"));
+    let left = iptables(&lan, 1, "-S").unwrap();
+    let of_multi = |line: &&str| line.contains("MULTI-");
+    assert_eq!(
+        left.lines().filter(of_multi).collect::<Vec<_>>(),
+        ["-N MULTI-INGRESS", "-A INPUT -i net1 -j MULTI-INGRESS"]
+    );
+    assert!(left.contains("--dport 9"), "what is the pod's own stays: {left}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Asking the webhooks: the mutating ones in turn, each seeing what those before it made, and once more where the
 //! configuration wants that; then the validating ones all at once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::future::join_all;
@@ -42,6 +43,25 @@ enum Trouble {
     Refused(Status),
 }
 
+/// Which webhooks are asked a second time: those that wish so and were asked before a change by another. A change in the second
+/// round counts as well for those whose turn is still to come.
+#[derive(Default)]
+struct Rounds {
+    invoked: BTreeSet<usize>,
+    again: BTreeSet<usize>,
+}
+
+impl Rounds {
+    fn note(&mut self, n: usize, reinvoke: bool, changed: bool) {
+        if changed {
+            self.again.append(&mut self.invoked);
+        }
+        if reinvoke {
+            self.invoked.insert(n);
+        }
+    }
+}
+
 impl Admission {
     /// True if some webhook wants to see requests at `place`. Without one, callers can decide in one step.
     pub(crate) fn watches(&self, place: &Place, kinds: &Snapshot) -> bool {
@@ -59,18 +79,16 @@ impl Admission {
             return Ok(request.object);
         }
         let hooks = self.hooks.mutating();
-        let (mut invoked, mut again) = (Vec::new(), Vec::new());
-        for (n, hook) in hooks.iter().enumerate() {
-            let Some(changed) = self.change(world, hook, &mut request).await? else { continue };
-            if changed {
-                again.append(&mut invoked);
+        let mut rounds = Rounds::default();
+        for is_second in [false, true] {
+            for (n, hook) in hooks.iter().enumerate() {
+                if is_second && !rounds.again.contains(&n) {
+                    continue;
+                }
+                if let Some(changed) = self.change(world, hook, &mut request).await? {
+                    rounds.note(n, hook.reinvoke, changed);
+                }
             }
-            if hook.reinvoke {
-                invoked.push(n);
-            }
-        }
-        for n in again {
-            self.change(world, &hooks[n], &mut request).await?;
         }
         Ok(request.object)
     }
@@ -142,7 +160,10 @@ impl Admission {
         let answer = call::call(around, hook, question.into_bytes()).await;
         let answer = answer.map_err(|e| call(format!("failed to call webhook: {e}")))?;
         let verdict = review::verdict(version, &uid, role, &answer);
-        let verdict = verdict.map_err(|e| call(format!("received invalid webhook response: {e}")))?;
+        let verdict = verdict.map_err(|e| match e.starts_with("received ") {
+            true => call(e),
+            false => call(format!("received invalid webhook response: {e}")),
+        })?;
         verdict.warnings.iter().for_each(warning::add);
         match &verdict.refusal {
             Some(status) => Err(Trouble::Refused(review::refused(&hook.name, status))),

@@ -175,6 +175,7 @@ mod tests {
             object: json!({"metadata": {}}),
             old: labelled.clone(),
             options: Value::Null,
+            user: Value::Null,
             dry_run: false,
         };
         assert!(objects_match(&selector, &attributes));

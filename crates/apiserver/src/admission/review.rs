@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Attributes, user};
+use super::Attributes;
 use crate::json::{at, items, text};
 use crate::resource::Resource;
 use crate::status::Status;
@@ -27,7 +27,7 @@ pub(super) enum Role {
 /// The question about `attributes`, asked in the version `resource` of the kind.
 pub(super) fn question(version: &str, uid: &str, attributes: &Attributes, resource: &Resource) -> Value {
     let asked = &attributes.place.resource;
-    let kind = |r: &Resource| json!({"group": r.group, "version": r.version, "kind": kind_of(r, attributes)});
+    let kind = |r: &Resource| kind_of(r, attributes);
     let plural = |r: &Resource| json!({"group": r.group, "version": r.version, "resource": r.plural});
     let mut request = json!({
         "uid": uid,
@@ -36,7 +36,7 @@ pub(super) fn question(version: &str, uid: &str, attributes: &Attributes, resour
         "requestKind": kind(asked),
         "requestResource": plural(asked),
         "operation": attributes.place.operation.name(),
-        "userInfo": user(),
+        "userInfo": attributes.user,
         "object": in_version(&attributes.object, resource),
         "oldObject": in_version(&attributes.old, resource),
         "dryRun": attributes.dry_run,
@@ -55,10 +55,17 @@ pub(super) fn question(version: &str, uid: &str, attributes: &Attributes, resour
 }
 
 /// Sub-resources with a kind of their own (Scale, Binding) say so in the object.
-fn kind_of(resource: &Resource, attributes: &Attributes) -> String {
-    let own = [&attributes.object, &attributes.old].into_iter().map(|o| text(o, "kind"));
-    let foreign = own.into_iter().find(|kind| !kind.is_empty() && *kind != resource.kind);
-    foreign.filter(|_| !attributes.place.subresource.is_empty()).unwrap_or(&resource.kind).into()
+fn kind_of(resource: &Resource, attributes: &Attributes) -> Value {
+    let is_foreign = |o: &&&Value| !text(o, "kind").is_empty() && text(o, "kind") != resource.kind;
+    let foreign = [&attributes.object, &attributes.old].iter().find(is_foreign).copied();
+    match foreign.filter(|_| !attributes.place.subresource.is_empty()) {
+        Some(object) => {
+            let version = text(object, "apiVersion");
+            let (group, version) = version.split_once('/').unwrap_or(("", version));
+            json!({"group": group, "version": version, "kind": text(object, "kind")})
+        }
+        None => json!({"group": resource.group, "version": resource.version, "kind": resource.kind}),
+    }
 }
 
 /// An object of a kind in another version of it: only `apiVersion` differs.
@@ -118,7 +125,7 @@ fn patch(version: &str, response: &Value) -> Result<Value, String> {
     let undecodable = |e: String| format!("received undecodable patch in webhook response: {e}");
     let raw = base64::engine::general_purpose::STANDARD.decode(encoded);
     let raw = raw.map_err(|e| undecodable(e.to_string()))?;
-    serde_json::from_slice(&raw).map_err(|e| undecodable(e.to_string()))
+    serde_json::from_slice(&raw).map_err(|e| undecodable(crate::go::json_error(&raw, &e)))
 }
 
 /// The answer to a client whose request the webhook `name` refused with `status`.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::delete::{self, Deleted};
 use super::update::{self, Edit, Part};
-use super::{Api, DeleteOptions, Target, WriteOptions, admit_container};
+use super::{Api, Asker, DeleteOptions, Target, WriteOptions, admit_container};
 use crate::admission::{Attributes, Operation, Place, World};
 use crate::json::text;
 use crate::meta;
@@ -24,7 +24,7 @@ pub(super) fn place(target: &Target, operation: Operation, subresource: &'static
 }
 
 /// The request as webhooks see it, still without objects.
-pub(super) fn attributes(target: &Target, place: Place, (options, dry_run): (Value, bool)) -> Attributes {
+pub(super) fn attributes(target: &Target, place: Place, told: Told) -> Attributes {
     let namespaces = target.resource.group.is_empty() && target.resource.plural == "namespaces";
     let namespace = if namespaces { &target.name } else { &target.namespace };
     Attributes {
@@ -33,18 +33,33 @@ pub(super) fn attributes(target: &Target, place: Place, (options, dry_run): (Val
         name: target.name.clone(),
         object: Value::Null,
         old: Value::Null,
-        options,
-        dry_run,
+        options: told.options,
+        dry_run: told.dry_run,
+        user: told.user,
     }
 }
 
-/// The options of a write as an object of `kind`.
-pub(super) fn options_of(kind: &str, options: &WriteOptions) -> (Value, bool) {
-    let mut told = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
-    if options.dry_run {
-        told["dryRun"] = json!(["All"]);
+/// What webhooks are told of a request besides objects.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    user: Value,
+    options: Value,
+    dry_run: bool,
+}
+
+/// Of a write or a deletion, whose options are of `kind`.
+fn told(kind: &str, asker: &Asker, dry_run: bool) -> Told {
+    let mut options = asker.options.as_object().cloned().unwrap_or_default();
+    options.insert("kind".into(), json!(kind));
+    options.insert("apiVersion".into(), json!("meta.k8s.io/v1"));
+    if dry_run {
+        options.insert("dryRun".into(), json!(["All"]));
     }
-    (told, options.dry_run)
+    Told { user: asker.user.clone(), options: Value::Object(options), dry_run }
+}
+
+fn options_of(kind: &str, options: &WriteOptions) -> Told {
+    told(kind, &options.asker, options.dry_run)
 }
 
 impl Api {
@@ -75,18 +90,41 @@ impl Api {
         &self,
         target: &Target,
         subresource: &'static str,
-        options: Value,
+        (options, user): (Value, Value),
     ) -> Result<(), Status> {
         let place = place(target, Operation::Connect, subresource);
         if !self.is_watched(&place) {
             return Ok(());
         }
-        let mut request = attributes(target, place, (Value::Null, false));
+        let mut request = attributes(target, place, Told { user, ..Told::default() });
         request.object = options;
         let kinds = self.registry.snapshot();
         let world = World { store: &self.store, kinds: &kinds };
         self.admission.mutate(world, request.clone()).await?;
         self.validated(&request).await
+    }
+
+    /// What webhooks make of an object of a kind of its own (a Scale, a Binding) that is written through the sub-resource of `target`.
+    pub(super) async fn admit_below(
+        &self,
+        target: &Target,
+        (operation, subresource): (Operation, &'static str),
+        (object, old): (Value, Value),
+        options: &WriteOptions,
+    ) -> Result<Value, Status> {
+        let place = place(target, operation, subresource);
+        if !self.is_watched(&place) {
+            return Ok(object);
+        }
+        let kind = if operation == Operation::Create { "CreateOptions" } else { "UpdateOptions" };
+        let request = attributes(target, place, options_of(kind, options));
+        let request = Attributes { object, old, ..request };
+        let kinds = self.registry.snapshot();
+        let world = World { store: &self.store, kinds: &kinds };
+        let object = self.admission.mutate(world, request.clone()).await?;
+        let request = Attributes { object, ..request };
+        self.validated(&request).await?;
+        Ok(request.object)
     }
 
     /// A new object after the mutating webhooks. Its namespace must be there before anybody is asked.
@@ -201,14 +239,10 @@ impl Api {
         old: &Value,
     ) -> Result<(), Status> {
         let place = place(target, Operation::Delete, "");
-        let mut told = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"});
-        if let Some(seconds) = options.grace_seconds {
-            told["gracePeriodSeconds"] = json!(seconds);
+        let mut request = attributes(target, place, told("DeleteOptions", &options.asker, options.dry_run));
+        if options.in_collection {
+            request.name.clear();
         }
-        if options.dry_run {
-            told["dryRun"] = json!(["All"]);
-        }
-        let mut request = attributes(target, place, (told, options.dry_run));
         request.old = target.resource.serve(old)?;
         let kinds = self.registry.snapshot();
         let world = World { store: &self.store, kinds: &kinds };

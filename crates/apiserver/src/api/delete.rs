@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::create::served;
 use super::deletion::{Fate, fate};
-use super::{Api, Target, admit, cascade};
+use super::{Api, Asker, Target, admit, cascade};
 use crate::admission::Operation;
 use crate::json::text;
 use crate::resource::{Resource, Snapshot};
@@ -49,6 +49,10 @@ pub struct DeleteOptions {
     pub propagation: Option<Propagation>,
     /// Do everything except change anything.
     pub dry_run: bool,
+    /// What webhooks are told of it.
+    pub(crate) asker: Asker,
+    /// One of many that are deleted by one request, which names none of them.
+    pub(crate) in_collection: bool,
 }
 
 /// Whether an object went, and its last or present state.
@@ -64,27 +68,27 @@ pub(super) enum Gone {
 impl Api {
     /// Deletes one object. Answers the object where it stays for a while or its kind answers so, otherwise a Status.
     pub async fn delete(&self, target: &Target, options: DeleteOptions) -> Result<Value, Status> {
-        let kinds = self.registry.snapshot();
-        let (resource, target) = (target.resource.clone(), target.clone());
-        let watched = self.is_watched(&admit::place(&target, Operation::Delete, ""));
-        let done = if watched {
-            self.delete_admitted(&target, &options).await?
-        } else {
-            let decided = self.store.transact(move |txn| {
-                if options.dry_run {
-                    txn.discard();
-                }
-                delete(txn, &kinds, &target, &options)
-            });
-            decided.await?
-        };
-        match done {
-            (Gone::Yes, last) if !resource.strategy.answers_with_object() => {
-                let subject = resource.subject(text(&last, "metadata.name"));
-                Ok(status::deleted(&subject, text(&last, "metadata.uid")))
-            }
-            (_, object) => served(&resource, object),
+        if !self.is_watched(&admit::place(target, Operation::Delete, "")) {
+            return self.delete_directly(target, options).await;
         }
+        answer(&target.resource, self.delete_admitted(target, &options).await?)
+    }
+
+    /// The same without asking webhooks.
+    pub(super) async fn delete_directly(
+        &self,
+        target: &Target,
+        options: DeleteOptions,
+    ) -> Result<Value, Status> {
+        let (kinds, target) = (self.registry.snapshot(), target.clone());
+        let resource = target.resource.clone();
+        let decided = self.store.transact(move |txn| {
+            if options.dry_run {
+                txn.discard();
+            }
+            delete(txn, &kinds, &target, &options)
+        });
+        answer(&resource, decided.await?)
     }
 
     /// Deletes all objects that `selector` matches. Answers them, as they were.
@@ -127,6 +131,7 @@ impl Api {
         selector: &Selector,
         options: &DeleteOptions,
     ) -> Result<Vec<Value>, Status> {
+        let options = DeleteOptions { in_collection: true, ..options.clone() };
         let mut deleted = Vec::new();
         for stored in self.store.list(Range::under(&target.prefix()))?.items {
             let object = target.resource.present(&stored.body)?;
@@ -138,12 +143,23 @@ impl Api {
                 name: text(&object, "metadata.name").into(),
                 ..target.clone()
             };
-            match self.delete_admitted(&one, options).await {
+            match self.delete_admitted(&one, &options).await {
                 Err(status) if status.reason != "NotFound" => return Err(status),
                 _ => deleted.push(object),
             }
         }
         Ok(deleted)
+    }
+}
+
+/// What a deletion answers.
+fn answer(resource: &Resource, done: Deleted) -> Result<Value, Status> {
+    match done {
+        (Gone::Yes, last) if !resource.strategy.answers_with_object() => {
+            let subject = resource.subject(text(&last, "metadata.name"));
+            Ok(status::deleted(&subject, text(&last, "metadata.uid")))
+        }
+        (_, object) => served(resource, object),
     }
 }
 

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::bind::typed;
 use super::{Api, DeleteOptions, Target, WriteOptions};
+use crate::admission::Operation;
 use crate::json::{integer, text};
 use crate::selector::LabelSelector;
 use crate::status::{Cause, Status};
@@ -16,6 +18,8 @@ impl Api {
         options: WriteOptions,
     ) -> Result<Value, Status> {
         let pod = self.object(target)?;
+        let (eviction, below) = (typed(eviction, "policy/v1", "Eviction"), (Operation::Create, "eviction"));
+        let eviction = self.admit_below(target, below, (eviction, Value::Null), &options).await?;
         for budget in self.budgets(&target.namespace)? {
             let covers = LabelSelector::from_object(&budget["spec"]["selector"]).matches(&pod);
             if covers && integer(&budget, "status.disruptionsAllowed").unwrap_or(0) <= 0 {
@@ -30,7 +34,7 @@ impl Api {
             dry_run: options.dry_run,
             ..DeleteOptions::default()
         };
-        self.delete(target, deletion).await?;
+        self.delete_directly(target, deletion).await?;
         Ok(json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
     }
 }

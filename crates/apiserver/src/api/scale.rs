@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::admit;
 use super::update::Part;
 use super::{Api, Target, WriteOptions};
+use crate::admission::Operation;
 use crate::crd::Scale;
 use crate::patch::{self, PatchType};
 use crate::status::Status;
@@ -26,11 +28,11 @@ impl Api {
         wanted: Value,
         options: WriteOptions,
     ) -> Result<Value, Status> {
-        let scale = scale_of(target)?;
-        let edit = scale.clone();
-        let edit = move |old: &Value| edit.apply(old, &wanted);
-        let changed = self.edit(target, Part::Main, options, Arc::new(edit)).await?;
-        Ok(scale.view(&changed)?.0)
+        let wanted = match self.is_watched(&admit::place(target, Operation::Update, "scale")) {
+            true => self.admit_scale(target, &|_| Ok(wanted.clone()), &options).await?,
+            false => wanted,
+        };
+        self.write_scale(target, wanted, options).await
     }
 
     /// The same for a patch of the Scale.
@@ -41,13 +43,43 @@ impl Api {
         options: WriteOptions,
     ) -> Result<Value, Status> {
         let scale = scale_of(target)?;
+        let patched = move |view: &Value| Ok(patch::apply(patch_type, None, view, &patch)?);
+        if self.is_watched(&admit::place(target, Operation::Update, "scale")) {
+            let wanted = self.admit_scale(target, &patched, &options).await?;
+            return self.write_scale(target, wanted, options).await;
+        }
         let edit = scale.clone();
-        let edit = move |old: &Value| {
-            let (view, _) = edit.view(old)?;
-            edit.apply(old, &patch::apply(patch_type, None, &view, &patch)?)
-        };
-        let changed = self.edit(target, Part::Main, options, Arc::new(edit)).await?;
+        let edit = move |old: &Value| edit.apply(old, &patched(&edit.view(old)?.0)?);
+        let changed = self.edit_directly((target, Part::Main), options, Arc::new(edit)).await?;
         Ok(scale.view(&changed)?.0)
+    }
+
+    async fn write_scale(
+        &self,
+        target: &Target,
+        wanted: Value,
+        options: WriteOptions,
+    ) -> Result<Value, Status> {
+        let scale = scale_of(target)?;
+        let edit = scale.clone();
+        let edit = move |old: &Value| edit.apply(old, &wanted);
+        let changed = self.edit_directly((target, Part::Main), options, Arc::new(edit)).await?;
+        Ok(scale.view(&changed)?.0)
+    }
+
+    /// The Scale that webhooks make of what `change` makes of the present one.
+    async fn admit_scale(
+        &self,
+        target: &Target,
+        change: &(dyn Fn(&Value) -> Result<Value, Status> + Send + Sync),
+        options: &WriteOptions,
+    ) -> Result<Value, Status> {
+        let scale = scale_of(target)?;
+        let stored = self.store.get(&target.key())?.ok_or_else(|| target.not_found())?;
+        let object = target.resource.present(&stored.body)?;
+        let (old, _) = scale.view(&object)?;
+        let (new, _) = scale.view(&scale.apply(&object, &change(&old)?)?)?;
+        self.admit_below(target, (Operation::Update, "scale"), (new, old), options).await
     }
 }
 

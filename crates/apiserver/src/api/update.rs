@@ -159,11 +159,21 @@ impl Api {
         options: WriteOptions,
         edit: Edit,
     ) -> Result<Value, Status> {
+        if self.is_watched(&admit::place(target, Operation::Update, part.subresource())) {
+            return served(&target.resource, self.edit_admitted((target, part), &options, &edit).await?);
+        }
+        self.edit_directly((target, part), options, edit).await
+    }
+
+    /// The same without asking webhooks.
+    pub(super) async fn edit_directly(
+        &self,
+        (target, part): (&Target, Part),
+        options: WriteOptions,
+        edit: Edit,
+    ) -> Result<Value, Status> {
         let kinds = self.registry.snapshot();
         let (resource, target) = (target.resource.clone(), target.clone());
-        if self.is_watched(&admit::place(&target, Operation::Update, part.subresource())) {
-            return served(&resource, self.edit_admitted((&target, part), &options, &edit).await?);
-        }
         let stored = self.store.transact(move |txn| {
             if options.dry_run {
                 txn.discard();

@@ -50,6 +50,7 @@ pub(super) fn answer<B>(
         },
         Route::Kinds(group, version) => match discovery::kinds(&kinds, group, version) {
             Some(kinds) => kinds,
+            None if group.is_empty() => return Err(Status::no_such_path()),
             None => return Ok(no_page()),
         },
         Route::Schemas => hashes.index(&kinds),

@@ -5,7 +5,7 @@ use hyper::header::USER_AGENT;
 use serde_json::{Value, json};
 
 use super::query::Query;
-use crate::api::{DeleteOptions, Propagation, WriteOptions};
+use crate::api::{Asker, DeleteOptions, Propagation, WriteOptions};
 use crate::decode::FieldValidation;
 use crate::json::{at, integer, items, text};
 use crate::patch::PatchType;
@@ -54,7 +54,14 @@ pub(super) fn write(query: &Query, headers: &HeaderMap, write: Write) -> Result<
         "Strict" => FieldValidation::Strict,
         _ => FieldValidation::Warn,
     };
-    Ok(WriteOptions { dry_run: query.has("dryRun"), validation, manager, guard: None })
+    let asker = Asker { user: Value::Null, options: given(query) };
+    Ok(WriteOptions { dry_run: query.has("dryRun"), validation, manager, guard: None, asker })
+}
+
+/// What the client said, as webhooks are told.
+fn given(query: &Query) -> Value {
+    let said = ["fieldManager", "fieldValidation"].into_iter().filter(|key| !query.get(key).is_empty());
+    said.map(|key| (key.to_owned(), json!(query.get(key)))).collect::<serde_json::Map<_, _>>().into()
 }
 
 fn refuse(kind: &str, causes: Vec<Cause>) -> Result<(), Status> {
@@ -156,7 +163,15 @@ fn delete_options(given: &Value) -> Result<DeleteOptions, Status> {
         resource_version: text(given, "preconditions.resourceVersion").into(),
         propagation: of_orphan.or(known.and_then(|(_, propagation)| propagation)),
         dry_run: !dry_run.is_empty(),
+        asker: Asker { user: Value::Null, options: given_deletion(given) },
+        in_collection: false,
     })
+}
+
+fn given_deletion(given: &Value) -> Value {
+    let keys = ["gracePeriodSeconds", "preconditions", "orphanDependents", "propagationPolicy"];
+    let said = keys.into_iter().filter_map(|key| Some((key.to_owned(), at(given, key)?.clone())));
+    said.collect::<serde_json::Map<_, _>>().into()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::query::Query;
 use super::reviews::Reviewer;
 use super::route::ResourcePath;
 use super::{Answer, JSON, incoming, listing, negotiate};
-use crate::api::{Api, DeleteOptions, Form, Part, Target, Watch, WriteOptions};
+use crate::api::{Api, Asker, DeleteOptions, Form, Part, Target, Watch, WriteOptions};
 use crate::patch::{self, PatchType};
 use crate::protobuf;
 use crate::resource::Resource;
@@ -142,7 +142,7 @@ impl Call<'_> {
             return Err(Status::method_not_allowed());
         }
         let eviction = self.json_body(body).await?;
-        let options = options::write(&self.query, &self.headers, Write::Create)?;
+        let options = self.write_options(Write::Create)?;
         Ok(Answer::value(StatusCode::CREATED, &self.api.evict(&self.target, eviction, options).await?))
     }
 
@@ -159,13 +159,7 @@ impl Call<'_> {
             Method::GET => self.api.get_scale(&self.target)?,
             Method::PUT => {
                 let wanted = self.json_body(body).await?;
-                self.api
-                    .update_scale(
-                        &self.target,
-                        wanted,
-                        options::write(&self.query, &self.headers, Write::Update)?,
-                    )
-                    .await?
+                self.api.update_scale(&self.target, wanted, self.write_options(Write::Update)?).await?
             }
             Method::PATCH => {
                 let patch_type = self.patch_type()?;
@@ -174,7 +168,7 @@ impl Call<'_> {
                     .patch_scale(
                         &self.target,
                         (patch_type, patch),
-                        options::write(&self.query, &self.headers, Write::Patch(patch_type))?,
+                        self.write_options(Write::Patch(patch_type))?,
                     )
                     .await?
             }
@@ -187,7 +181,7 @@ impl Call<'_> {
         if *method != Method::POST {
             return Err(Status::method_not_allowed());
         }
-        let options = options::write(&self.query, &self.headers, Write::Create)?;
+        let options = self.write_options(Write::Create)?;
         let kinds = self.api.registry().snapshot();
         let kind = kinds.find("", "v1", "bindings").ok_or_else(Status::no_such_path)?;
         let body = read(body).await?;
@@ -215,7 +209,9 @@ impl Call<'_> {
     /// The options of a write of the object itself.
     fn write_options(&self, kind: Write) -> Result<WriteOptions, Status> {
         let options = options::write(&self.query, &self.headers, kind)?;
-        Ok(WriteOptions { guard: self.reviewer.guard(&self.target)?, ..options })
+        let guard = self.reviewer.guard(&self.target)?;
+        let asker = Asker { user: self.reviewer.user.info(), ..options.asker };
+        Ok(WriteOptions { guard, asker, ..options })
     }
 
     async fn create(&self, body: Incoming) -> Result<Answer, Status> {
@@ -284,10 +280,12 @@ impl Call<'_> {
 
     async fn delete_options(&self, body: Incoming) -> Result<DeleteOptions, Status> {
         let text = read(body).await?;
-        if text.is_empty() {
-            return options::delete(&self.query, None);
-        }
-        options::delete(&self.query, Some(&self.decoded(&text)?))
+        let options = match text.is_empty() {
+            true => options::delete(&self.query, None),
+            false => options::delete(&self.query, Some(&self.decoded(&text)?)),
+        }?;
+        let asker = Asker { user: self.reviewer.user.info(), ..options.asker };
+        Ok(DeleteOptions { asker, ..options })
     }
 
     fn show(&self, code: StatusCode, object: &Value) -> Result<Answer, Status> {

@@ -12,12 +12,13 @@ use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
 use hyper::rt::Executor;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 use super::body::Body;
 use super::query::Query;
 use super::route::ResourcePath;
+use crate::access::User;
 use crate::api::{Api, Form, Target};
 use crate::json::{items, text};
 use crate::server::Tasks;
@@ -63,6 +64,7 @@ impl Streams {
         api: &Api,
         path: &ResourcePath,
         request: Request<Incoming>,
+        user: &User,
     ) -> Result<Response<Body>, Status> {
         if ![Method::GET, Method::POST].contains(request.method()) {
             return Err(Status::method_not_allowed());
@@ -76,6 +78,9 @@ impl Streams {
             return Err(Status::bad_request(format!("pod {} does not have a host assigned", path.name)));
         }
         let uri = kubelet_uri(path, &pod, request.uri().query())?;
+        if let Some((below, options)) = connect_options(path, request.uri().query()) {
+            api.admit_connect(&target(api, path)?, below, (options, user.info())).await?;
+        }
         let unreachable = |why: String| {
             Status::internal(format!("error dialing backend: the kubelet of node {node}: {why}"))
         };
@@ -112,12 +117,40 @@ impl Streams {
     }
 }
 
-fn pod(api: &Api, path: &ResourcePath) -> Result<Value, Status> {
+fn target(api: &Api, path: &ResourcePath) -> Result<Target, Status> {
     let kinds = api.registry().snapshot();
     let resource = kinds.find("", &path.version, "pods").ok_or_else(Status::no_such_path)?;
-    let target =
-        Target { resource: resource.clone(), namespace: path.namespace.clone(), name: path.name.clone() };
-    serde_json::from_slice(&api.get(&target, Form::Object)?).map_err(Status::internal)
+    Ok(Target { resource: resource.clone(), namespace: path.namespace.clone(), name: path.name.clone() })
+}
+
+fn pod(api: &Api, path: &ResourcePath) -> Result<Value, Status> {
+    serde_json::from_slice(&api.get(&target(api, path)?, Form::Object)?).map_err(Status::internal)
+}
+
+/// What webhooks are shown of a connection: the sub-resource, and the query as an object. Logs are read, not connected to.
+fn connect_options(path: &ResourcePath, query: Option<&str>) -> Option<(&'static str, Value)> {
+    let kinds = [
+        ("exec", "PodExecOptions"),
+        ("attach", "PodAttachOptions"),
+        ("portforward", "PodPortForwardOptions"),
+    ];
+    let (below, kind) = kinds.into_iter().find(|(below, _)| *below == path.subresource)?;
+    let query = Query::parse(query);
+    let mut options = json!({"kind": kind, "apiVersion": "v1"});
+    for key in ["stdin", "stdout", "stderr", "tty"].into_iter().filter(|key| query.flag(key)) {
+        options[key] = json!(true);
+    }
+    if query.has("container") {
+        options["container"] = json!(query.get("container"));
+    }
+    if query.has("command") {
+        options["command"] = json!(query.all("command"));
+    }
+    let ports: Vec<u16> = query.all("ports").iter().filter_map(|port| port.parse().ok()).collect();
+    if !ports.is_empty() {
+        options["ports"] = json!(ports);
+    }
+    Some((below, options))
 }
 
 /// The path and query that the kubelet knows.

@@ -116,25 +116,29 @@ impl Pointer {
             Value::Array(items) => items.get(index(token)?),
             _ => None,
         });
-        found.ok_or_else(|| self.missing())
+        found.ok_or_else(|| self.missing("copy"))
     }
 
     /// The container that holds the last token, and that token; `None` for the whole document.
-    fn parent<'v>(&self, root: &'v mut Value) -> Result<Option<(&'v mut Value, &str)>, PatchError> {
+    fn parent<'v>(
+        &self,
+        root: &'v mut Value,
+        operation: &str,
+    ) -> Result<Option<(&'v mut Value, &str)>, PatchError> {
         let Some((last, way)) = self.0.split_last() else { return Ok(None) };
         let found = way.iter().try_fold(root, |at, token| match at {
             Value::Object(map) => map.get_mut(token),
             Value::Array(items) => items.get_mut(index(token)?),
             _ => None,
         });
-        Ok(Some((found.ok_or_else(|| self.missing())?, last)))
+        Ok(Some((found.ok_or_else(|| self.missing(operation))?, last)))
     }
 
     fn add(&self, root: &mut Value, value: Value) -> Result<(), PatchError> {
         if self.0.len() + depth(&value) > MAX_DEPTH {
             return Err(unfit("the result would be nested too deeply", self));
         }
-        let Some((parent, last)) = self.parent(root)? else {
+        let Some((parent, last)) = self.parent(root, "add")? else {
             *root = value;
             return Ok(());
         };
@@ -142,16 +146,16 @@ impl Pointer {
             Value::Object(map) => drop(map.insert(last.into(), value)),
             Value::Array(items) if last == "-" => items.push(value),
             Value::Array(items) => {
-                let at = index(last).filter(|at| *at <= items.len()).ok_or_else(|| self.missing())?;
+                let at = index(last).filter(|at| *at <= items.len()).ok_or_else(|| self.missing("add"))?;
                 items.insert(at, value);
             }
-            _ => return Err(self.missing()),
+            _ => return Err(self.missing("add")),
         }
         Ok(())
     }
 
     fn remove(&self, root: &mut Value) -> Result<Value, PatchError> {
-        let Some((parent, last)) = self.parent(root)? else {
+        let Some((parent, last)) = self.parent(root, "remove")? else {
             return Err(unfit("the whole document cannot be removed", self));
         };
         let removed = match parent {
@@ -159,11 +163,16 @@ impl Pointer {
             Value::Array(items) => index(last).filter(|at| *at < items.len()).map(|at| items.remove(at)),
             _ => None,
         };
-        removed.ok_or_else(|| self.missing())
+        removed.ok_or_else(|| {
+            PatchError::Unfit(format!(
+                "error in remove for path: '/{}': Unable to remove nonexistent key: {last}: missing value",
+                self.0.join("/")
+            ))
+        })
     }
 
     fn replace(&self, root: &mut Value, value: Value) -> Result<(), PatchError> {
-        let Some((parent, last)) = self.parent(root)? else {
+        let Some((parent, last)) = self.parent(root, "replace")? else {
             *root = value;
             return Ok(());
         };
@@ -173,7 +182,7 @@ impl Pointer {
             Value::Array(items) => index(last).and_then(|at| items.get_mut(at)),
             _ => None,
         };
-        *slot.ok_or_else(|| self.missing())? = value;
+        *slot.ok_or_else(|| self.missing("replace"))? = value;
         Ok(())
     }
 
@@ -182,11 +191,15 @@ impl Pointer {
         if self.get(root).unwrap_or(&Value::Null) == expected {
             return Ok(());
         }
-        Err(unfit("testing value failed", self))
+        Err(PatchError::Unfit(format!("testing value /{} failed: test failed", self.0.join("/"))))
     }
 
-    fn missing(&self) -> PatchError {
-        unfit("the path does not exist", self)
+    /// In the words of the library that the real server uses: what a webhook's patch could not do is shown.
+    fn missing(&self, operation: &str) -> PatchError {
+        let path = format!("/{}", self.0.join("/"));
+        PatchError::Unfit(format!(
+            "{operation} operation does not apply: doc is missing path: {path:?}: missing value"
+        ))
     }
 }
 

@@ -96,8 +96,9 @@ const OWN: &[Rules] = &[
         ..RULES
     },
     Rules { plural: "resourcequotas", strategy: &strategy::Returned, ..RULES },
-    Rules { plural: "persistentvolumes", strategy: &strategy::Volume, ..RULES },
-    Rules { plural: "persistentvolumeclaims", strategy: &strategy::Claim, ..RULES },
+    Rules { plural: "persistentvolumes", columns: table::volumes, strategy: &strategy::Volume, ..RULES },
+    Rules { plural: "persistentvolumeclaims", columns: table::claims, strategy: &strategy::Claim, ..RULES },
+    Rules { plural: "endpoints", columns: table::endpoints, ..RULES },
     Rules {
         plural: "serviceaccounts",
         columns: table::service_accounts,
@@ -181,8 +182,16 @@ const OWN: &[Rules] = &[
         strategy: &strategy::StatefulSet,
         ..RULES
     },
+    Rules { group: "apps", plural: "controllerrevisions", columns: table::revisions, ..RULES },
     Rules { group: "batch", plural: "cronjobs", generation: true, ..RULES },
-    Rules { group: "batch", plural: "jobs", generation: true, fields: &["status.successful"], ..RULES },
+    Rules {
+        group: "batch",
+        plural: "jobs",
+        columns: table::jobs,
+        generation: true,
+        fields: &["status.successful"],
+        ..RULES
+    },
     Rules {
         group: "certificates.k8s.io",
         plural: "certificatesigningrequests",
@@ -222,8 +231,15 @@ const OWN: &[Rules] = &[
         generation: true,
         ..RULES
     },
+    Rules { group: "networking.k8s.io", plural: "servicecidrs", columns: table::service_cidrs, ..RULES },
     Rules { group: "networking.k8s.io", plural: "ingressclasses", generation: true, ..RULES },
-    Rules { group: "networking.k8s.io", plural: "ingresses", generation: true, ..RULES },
+    Rules {
+        group: "networking.k8s.io",
+        plural: "ingresses",
+        columns: table::ingresses,
+        generation: true,
+        ..RULES
+    },
     Rules {
         group: "networking.k8s.io",
         plural: "networkpolicies",
@@ -235,6 +251,7 @@ const OWN: &[Rules] = &[
     Rules {
         group: "policy",
         plural: "poddisruptionbudgets",
+        columns: table::disruption_budgets,
         generation: true,
         strategy: &strategy::DisruptionBudget,
         ..RULES
@@ -246,7 +263,13 @@ const OWN: &[Rules] = &[
         strategy: &strategy::Returned,
         ..RULES
     },
-    Rules { group: "resource.k8s.io", plural: "resourceclaims", strategy: &strategy::Returned, ..RULES },
+    Rules {
+        group: "resource.k8s.io",
+        plural: "resourceclaims",
+        columns: table::resource_claims,
+        strategy: &strategy::Returned,
+        ..RULES
+    },
     Rules {
         group: "resource.k8s.io",
         plural: "resourceclaimtemplates",
@@ -264,6 +287,7 @@ const OWN: &[Rules] = &[
     Rules {
         group: "scheduling.k8s.io",
         plural: "priorityclasses",
+        columns: table::priority_classes,
         generation: true,
         strategy: &strategy::PriorityClass,
         ..RULES

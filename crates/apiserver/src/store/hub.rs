@@ -4,6 +4,7 @@
 //! that stays too far behind is ended rather than buffered for.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
@@ -47,12 +48,20 @@ impl Event {
 struct Subscription {
     prefix: String,
     buffer: mpsc::Sender<Arc<Event>>,
+    /// Bytes that wait in the buffer, and how many may.
+    waiting: Arc<AtomicUsize>,
+    bytes: usize,
 }
 
 impl Subscription {
-    /// False if the watcher is gone or too slow.
+    /// False if the watcher is gone or too slow. One event may be as large as it is.
     fn offer(&self, event: &Arc<Event>) -> bool {
-        !event.key.starts_with(&self.prefix) || self.buffer.try_send(event.clone()).is_ok()
+        if !event.key.starts_with(&self.prefix) {
+            return true;
+        }
+        let before = self.waiting.fetch_add(event.size(), Ordering::Relaxed);
+        let fits = before == 0 || before + event.size() <= self.bytes;
+        fits && self.buffer.try_send(event.clone()).is_ok()
     }
 }
 
@@ -170,8 +179,15 @@ impl Hub {
         let missed = state.window.iter().filter(|e| e.revision > since && e.key.starts_with(prefix));
         let backlog = missed.cloned().collect();
         let (buffer, events) = mpsc::channel(self.limits.watcher_buffer.max(1));
-        state.watchers.push(Subscription { prefix: prefix.into(), buffer });
-        Ok(Watcher { since, backlog, events })
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let subscription = Subscription {
+            prefix: prefix.into(),
+            buffer,
+            waiting: waiting.clone(),
+            bytes: self.limits.watcher_bytes,
+        };
+        state.watchers.push(subscription);
+        Ok(Watcher { since, backlog, events, waiting })
     }
 }
 
@@ -180,6 +196,7 @@ pub struct Watcher {
     since: u64,
     backlog: VecDeque<Arc<Event>>,
     events: mpsc::Receiver<Arc<Event>>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Watcher {
@@ -190,6 +207,7 @@ impl Watcher {
         }
         loop {
             let event = self.events.recv().await?;
+            self.waiting.fetch_sub(event.size(), Ordering::Relaxed);
             if event.revision > self.since {
                 return Some(event);
             }
@@ -203,6 +221,7 @@ impl Watcher {
         }
         loop {
             let event = self.events.try_recv().ok()?;
+            self.waiting.fetch_sub(event.size(), Ordering::Relaxed);
             if event.revision > self.since {
                 return Some(event);
             }

@@ -58,7 +58,7 @@ pub(crate) struct StatefulSet;
 impl Strategy for StatefulSet {
     fn validate(&self, object: &Value) -> Vec<Cause> {
         let mut causes = counts(object);
-        causes.extend(selector_and_template(object, "statefulset"));
+        causes.extend(selector_and_template(&with_identity(object), "statefulset"));
         causes
     }
 
@@ -71,6 +71,26 @@ impl Strategy for StatefulSet {
         let changed = fixed(new) != fixed(old);
         changed.then(|| Cause::forbidden("spec", STATEFUL)).into_iter().collect()
     }
+}
+
+/// The set as its controller will make pods of it: each gets a name of its own, and a volume for each claim.
+fn with_identity(set: &Value) -> Value {
+    let mut set = set.clone();
+    let claims =
+        items(&set, "spec.volumeClaimTemplates").iter().map(|claim| text(claim, "metadata.name").to_owned());
+    let names: Vec<String> = claims.collect();
+    let spec = child(child(child(&mut set, "spec"), "template"), "spec");
+    for key in ["hostname", "subdomain"] {
+        carry(key, &Value::Null, spec);
+    }
+    if !names.is_empty() {
+        let own =
+            names.iter().map(|name| json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+        let others =
+            items(spec, "volumes").iter().filter(|v| !names.iter().any(|name| name == text(v, "name")));
+        spec["volumes"] = own.chain(others.cloned()).collect();
+    }
+    set
 }
 
 /// DaemonSets.

@@ -88,7 +88,7 @@ pub(crate) fn bindings() -> Vec<Column> {
     ]
 }
 
-fn number(object: &Value, path: &str) -> i64 {
+pub(super) fn number(object: &Value, path: &str) -> i64 {
     integer(object, path).unwrap_or(0)
 }
 
@@ -96,7 +96,7 @@ fn ready_of_wanted(object: &Value) -> String {
     format!("{}/{}", number(object, "status.readyReplicas"), number(object, "spec.replicas"))
 }
 
-fn containers() -> [Column; 2] {
+pub(super) fn containers() -> [Column; 2] {
     [
         Column::wide("Containers", |o, _| json!(of_containers(o, "name"))),
         Column::wide("Images", |o, _| json!(of_containers(o, "image"))),
@@ -108,7 +108,7 @@ fn of_containers(object: &Value, field: &str) -> String {
     containers.map(|container| text(container, field)).collect::<Vec<_>>().join(",")
 }
 
-fn selector() -> Column {
+pub(super) fn selector() -> Column {
     Column::wide("Selector", |o, _| json!(label_selector(at(o, "spec.selector"))))
 }
 

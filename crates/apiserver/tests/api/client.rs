@@ -18,6 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// A server that ends with the test.
 pub struct TestServer {
@@ -43,6 +44,11 @@ impl TestServer {
         self.running.shutdown().await;
         let running = Server::start(Config::new(self.dir.path())).await.unwrap();
         Self { running, dir: self.dir }
+    }
+
+    /// An encrypted connection on which nothing was said yet.
+    pub async fn tls(&self) -> TlsStream<TcpStream> {
+        encrypted(self.running.addr(), self.running.ca_pem()).await.unwrap()
     }
 
     pub async fn client(&self) -> Client {
@@ -99,14 +105,18 @@ impl Answer {
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+async fn encrypted(addr: SocketAddr, ca: &str) -> Result<TlsStream<TcpStream>, Failure> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca.as_bytes())?)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let tls = TlsConnector::from(Arc::new(tls.with_root_certificates(roots).with_no_client_auth()));
+    Ok(tls.connect(ServerName::from(addr.ip()), TcpStream::connect(addr).await?).await?)
+}
+
 impl Client {
     pub async fn connect(addr: SocketAddr, credentials: &Credentials) -> Result<Self, Failure> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(credentials.ca.as_bytes())?)?;
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-        let tls = TlsConnector::from(Arc::new(tls.with_root_certificates(roots).with_no_client_auth()));
-        let stream = tls.connect(ServerName::from(addr.ip()), TcpStream::connect(addr).await?).await?;
+        let stream = encrypted(addr, &credentials.ca).await?;
         let (connection, driver) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(driver);
         Ok(Self { connection, token: credentials.token.clone() })

@@ -293,3 +293,46 @@ async fn a_manifest_is_compared_pruned_edited_and_applied_by_the_server() {
     let columns = "get deployment web -o custom-columns=N:.metadata.name,R:.spec.replicas";
     assert_eq!(kubectl.run(columns).await, "N     R\nweb   7\n");
 }
+
+#[tokio::test]
+async fn objects_are_patched_in_three_ways_and_deleted_in_three() {
+    if is_missing() {
+        return;
+    }
+    let server = TestServer::start().await;
+    let kubectl = Kubectl { server: &server };
+    let file = server.dir.path().join("app.json");
+    std::fs::write(&file, application(1, false)).unwrap();
+    kubectl.run(&format!("apply -f {}", file.display())).await;
+    let containers = "get deployment web -o jsonpath={.spec.template.spec.containers[*].name}";
+    let sidecar = r#"{"spec":{"template":{"spec":{"containers":[{"name":"s","image":"i"}]}}}}"#;
+    kubectl.run(&format!("patch deployment web -p {sidecar}")).await;
+    assert_eq!(kubectl.run(containers).await, "s c", "a strategic patch adds to a list");
+    kubectl.run(&format!("patch deployment web --type=merge -p {sidecar}")).await;
+    assert_eq!(kubectl.run(containers).await, "s", "a merge patch replaces it");
+    let json = r#"[{"op":"replace","path":"/spec/template/spec/containers/0/name","value":"j"}]"#;
+    kubectl.run(&format!("patch deployment web --type=json -p {json}")).await;
+    assert_eq!(kubectl.run(containers).await, "j");
+    kubectl.run("scale deployment web --replicas=4").await;
+    kubectl.run(r#"patch deployment web --subresource=scale --type=merge -p {"spec":{"replicas":6}}"#).await;
+    assert_eq!(kubectl.run("get deployment web -o jsonpath={.spec.replicas}").await, "6");
+
+    let uid = kubectl.run("get deployment web -o jsonpath={.metadata.uid}").await;
+    let mut client = server.client().await;
+    for cascade in ["background", "orphan", "foreground"] {
+        let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "owner"}});
+        let owner = client.post("/api/v1/namespaces/default/configmaps", owner).await.expect(201);
+        let mut dependent = config_map("dependent");
+        let reference = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["metadata"]["uid"], "blockOwnerDeletion": true});
+        dependent["metadata"]["ownerReferences"] = json!([reference]);
+        client.post("/api/v1/namespaces/default/configmaps", dependent).await.expect(201);
+        kubectl.run(&format!("delete configmap owner --cascade={cascade}")).await;
+        if cascade == "orphan" {
+            let left = kubectl.run("get configmap dependent -o jsonpath={.metadata.ownerReferences}").await;
+            assert_eq!(left, "");
+            kubectl.run("delete configmap dependent").await;
+        }
+        kubectl.run("wait --for=delete configmap/dependent --timeout=60s").await;
+    }
+    assert_eq!(kubectl.run("get deployment web -o jsonpath={.metadata.uid}").await, uid);
+}

@@ -145,3 +145,59 @@ async fn concurrent_read_modify_writes_lose_nothing() {
     let last: Value = server.client().await.get(&format!("{MAPS}/counter")).await.expect(200);
     assert_eq!(last["data"]["n"], "60");
 }
+
+/// Half of a handshake, of a head, of a body: each waits for its own time-out, and nobody for them.
+#[tokio::test]
+async fn clients_that_stop_half_way_hold_up_nobody() {
+    let server = TestServer::start().await;
+    let addr = server.running.addr();
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+        stream.write_all(&[0x16, 3, 1, 2, 0]).await.unwrap();
+        silent.push(stream);
+    }
+    let mut half_way = Vec::new();
+    for _ in 0..30 {
+        let mut stream = server.tls().await;
+        stream.write_all(b"GET /api/v1/pods HTTP/1.1\r\nHost: x\r\nAuth").await.unwrap();
+        half_way.push(stream);
+        let mut stream = server.tls().await;
+        let (path, token) = (MAPS, server.running.token());
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        half_way.push(stream);
+    }
+    let mut client = server.client().await;
+    client.post(MAPS, config_map("meanwhile")).await.expect(201);
+    client.get(&format!("{MAPS}/meanwhile")).await.expect(200);
+    // The server is not kept from stopping either.
+    server.restart().await.client().await.get(&format!("{MAPS}/meanwhile")).await.expect(200);
+    drop((silent, half_way));
+}
+
+/// A watcher that reads nothing is not written for without bound: its stream ends, and it can go on from where it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_that_does_not_read_is_ended() {
+    let server = TestServer::start_with(|config| config.limits.watcher_bytes = 1 << 20).await;
+    let mut sleeping = server.client().await.watch(&format!("{MAPS}?watch=1&resourceVersion=0")).await;
+    let mut client = server.client().await;
+    let writes = 150;
+    client.post(MAPS, config_map("big")).await.expect(201);
+    for n in 0..writes {
+        let data = json!({"data": {"n": n.to_string(), "k": "x".repeat(256 << 10)}});
+        client.patch("merge", &format!("{MAPS}/big"), data).await.expect(200);
+    }
+    let (mut seen, mut last) = (0, String::new());
+    while let Some(event) = sleeping.next().await {
+        last = event["object"]["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+        seen += 1;
+    }
+    assert!(seen < writes, "all {seen} events were kept for it");
+    let from = format!("{MAPS}?watch=1&resourceVersion={last}");
+    let again = server.client().await.watch(&from).await.next().await.unwrap();
+    // What it missed is in the window still, or it is told that it is not.
+    assert!(["MODIFIED", "ERROR"].contains(&again["type"].as_str().unwrap()), "{again}");
+}

@@ -26,7 +26,8 @@ pub struct Case {
     pub steps: Vec<Step>,
 }
 
-/// One request. In paths and bodies `{ns}`, `{id}` and `{N.field.field}` (from the answer of step N, from 1) are replaced.
+/// One request. In paths and bodies `{ns}`, `{id}`, `{N.field.field}` (from the answer of step N, from 1), `{hooks}` and `{ca}` (address and CA
+/// of the suite's webhooks) are replaced.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {

@@ -20,6 +20,10 @@ mod client;
 mod compare;
 mod differences;
 mod golden;
+#[allow(dead_code, reason = "shared with the other test program, which uses more of it")]
+#[path = "../api/hook_server.rs"]
+mod hook_server;
+mod hooks;
 mod normal;
 mod run;
 
@@ -27,29 +31,31 @@ use std::net::SocketAddr;
 
 use case::Case;
 use client::{Credentials, TestServer};
+use hook_server::HookServer;
 use polynic_apiserver::Authorization;
 use polynic_control_plane::{ControlPlane, Programs};
 use run::Transcript;
 
 /// The smallest number of cases that the suite promises.
-const PROMISED: usize = 400;
+const PROMISED: usize = 450;
 
 /// A server under test.
 struct Target {
     addr: SocketAddr,
     credentials: Credentials,
+    hooks: HookServer,
 }
 
 impl Target {
-    fn real(plane: &ControlPlane) -> Self {
+    async fn real(plane: &ControlPlane) -> Self {
         let credentials = Credentials { ca: plane.ca_pem().into(), token: plane.token().into() };
-        Self { addr: plane.addr(), credentials }
+        Self { addr: plane.addr(), credentials, hooks: hooks::start().await }
     }
 
-    fn embedded(server: &TestServer) -> Self {
+    async fn embedded(server: &TestServer) -> Self {
         let credentials =
             Credentials { ca: server.running.ca_pem().into(), token: server.running.token().into() };
-        Self { addr: server.running.addr(), credentials }
+        Self { addr: server.running.addr(), credentials, hooks: hooks::start().await }
     }
 }
 
@@ -69,7 +75,7 @@ fn cases() -> Vec<Case> {
 async fn the_embedded_server_answers_as_the_real_one() {
     let cases = cases();
     let server = TestServer::start_with(|config| config.authorization = Authorization::Rbac).await;
-    let ours = run::all(&Target::embedded(&server), &cases).await;
+    let ours = run::all(&Target::embedded(&server).await, &cases).await;
     let expected = golden::read(&cases);
     let allowed = differences::read();
     let failures = judge(&cases, &expected, &ours, &allowed);
@@ -113,7 +119,7 @@ async fn the_recorded_answers_are_those_of_the_real_server() {
     let Some(programs) = Programs::or_skip() else { return };
     let plane = tokio::task::spawn_blocking(move || ControlPlane::start(&programs)).await.unwrap().unwrap();
     let cases = cases();
-    let real = run::all(&Target::real(&plane), &cases).await;
+    let real = run::all(&Target::real(&plane).await, &cases).await;
     if std::env::var_os("POLYNIC_RECORD").is_some() {
         golden::write(&cases, &real);
         return;

@@ -56,6 +56,7 @@ async fn one(target: &Target, case: &Case) -> Transcript {
     let mut normal = Normal::default();
     for step in &case.steps {
         let (code, warnings, body) = settled(target, case, step, &raw).await;
+        let body = without_hooks(&body, target);
         let kept = keep(&normal.body(&body), &step.keep);
         answers.push(Answer { code, warnings: normal.texts(warnings), body: kept });
         raw.push(body);
@@ -67,6 +68,12 @@ async fn connect(target: &Target) -> Client {
     let credentials =
         Credentials { ca: target.credentials.ca.clone(), token: target.credentials.token.clone() };
     Client::connect(target.addr, &credentials).await.unwrap()
+}
+
+/// The address of the webhooks is another in each run.
+fn without_hooks(body: &Value, target: &Target) -> Value {
+    let text = body.to_string().replace(&target.hooks.url(""), "https://hooks");
+    serde_json::from_str(&text).unwrap()
 }
 
 /// Performs the step; again and again where it waits for a status.
@@ -85,15 +92,15 @@ async fn settled(target: &Target, case: &Case, step: &Step, before: &[Value]) ->
 async fn perform(target: &Target, case: &Case, step: &Step, before: &[Value]) -> (u16, Vec<String>, Value) {
     let mut client = connect(target).await;
     if let Some(token) = &step.token {
-        client.token = fill(token, case, before);
+        client.token = fill(token, (target, case), before);
     }
     let (method, path) = step.request.split_once(' ').expect("METHOD /path");
-    let path = fill(path, case, before);
-    let headers = headers(step, |text| fill(text, case, before));
+    let path = fill(path, (target, case), before);
+    let headers = headers(step, |text| fill(text, (target, case), before));
     let headers: Vec<(&str, &str)> = headers.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let body = match (&step.raw, &step.body) {
-        (Some(raw), _) => fill(raw, case, before),
-        (None, Some(body)) => fill(&body.to_string(), case, before),
+        (Some(raw), _) => fill(raw, (target, case), before),
+        (None, Some(body)) => fill(&body.to_string(), (target, case), before),
         (None, None) => String::new(),
     };
     let response = client.send(method, &path, &headers, body).await.unwrap();
@@ -136,14 +143,14 @@ fn headers(step: &Step, fill: impl Fn(&str) -> String) -> Vec<(String, String)> 
     headers
 }
 
-/// Replaces `{ns}`, `{id}` and `{N.field.field}`; other braces stay.
-fn fill(text: &str, case: &Case, before: &[Value]) -> String {
+/// Replaces `{ns}`, `{id}`, `{hooks}`, `{ca}` and `{N.field.field}`; other braces stay.
+fn fill(text: &str, of: (&Target, &Case), before: &[Value]) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(start) = rest.find('{') {
         out.push_str(&rest[..start]);
         let after = &rest[start + 1..];
-        let value = after.find('}').and_then(|end| Some((value(&after[..end], case, before)?, end)));
+        let value = after.find('}').and_then(|end| Some((value(&after[..end], of, before)?, end)));
         match value {
             Some((value, end)) => {
                 out.push_str(&value);
@@ -158,9 +165,12 @@ fn fill(text: &str, case: &Case, before: &[Value]) -> String {
     out + rest
 }
 
-fn value(name: &str, case: &Case, before: &[Value]) -> Option<String> {
-    if name == "ns" || name == "id" {
-        return Some(case.id());
+fn value(name: &str, (target, case): (&Target, &Case), before: &[Value]) -> Option<String> {
+    match name {
+        "ns" | "id" => return Some(case.id()),
+        "hooks" => return Some(target.hooks.url("")),
+        "ca" => return Some(target.hooks.ca_bundle()),
+        _ => {}
     }
     let (step, path) = name.split_once('.')?;
     let body = before.get(step.parse::<usize>().ok()?.checked_sub(1)?)?;

@@ -134,6 +134,21 @@ fn a_conflict_is_resolved_by_reading_again() {
 }
 
 #[test]
+fn a_pod_that_was_read_ahead_is_written_at_once_and_read_again_if_it_has_changed() {
+    let write = |answers: Vec<(u16, Value)>| {
+        let server = FakeServer::new(answers);
+        let cluster = server.cluster();
+        let asker = cluster.asker().unwrap();
+        cluster.runtime.block_on(asker.annotate_read(&pod_ref(), pod(), &[(STATUS_KEY, "[]")])).unwrap();
+        server.requests()
+    };
+    let (get, put) = ("GET /api/v1/namespaces/blue/pods/p", "PUT /api/v1/namespaces/blue/pods/p/status");
+    assert_eq!(write(vec![(200, pod())]), [put]);
+    let conflict = failure(409, "Conflict", "the object has been modified");
+    assert_eq!(write(vec![conflict, (200, pod()), (200, pod())]), [put, get, put]);
+}
+
+#[test]
 fn the_status_of_another_pod_is_not_touched() {
     let mut other = pod();
     other["metadata"]["uid"] = json!("u2");

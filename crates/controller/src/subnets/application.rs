@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet}
 use k8s_openapi::api::batch::v1::{CronJob, Job, JobSpec};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use polynic_api::spider::annotation;
+use polynic_ipam::annotation;
 use polynic_ipam::auto_pool::is_built_in;
 use polynic_ipam::{Controller, Texts};
 

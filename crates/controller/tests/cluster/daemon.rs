@@ -13,19 +13,14 @@ use polynic_runtime::Shutdown;
 use polynic_runtime::tls::{self, Wish};
 use serde_json::json;
 
-use crate::support::{Cluster, PATIENCE, POOLS, in_namespace, pool, refusal};
-
-/// A port that is free now.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::support::{Cluster, PATIENCE, POOLS, RULES, free_port, in_namespace, pool, refusal};
 
 fn settings() -> Settings {
     let mut settings = Settings::read("", &|_| None).unwrap();
     settings.ports.webhook = free_port();
     settings.ports.health = free_port();
     settings.webhook_url = format!("https://127.0.0.1:{}", settings.ports.webhook);
-    settings.lease = (Duration::from_secs(3), Duration::from_secs(2), Duration::from_millis(50));
+    settings.lease = (Duration::from_secs(60), Duration::from_secs(40), Duration::from_millis(50));
     settings.pace.retry = Duration::from_millis(100);
     settings
 }
@@ -133,4 +128,7 @@ async fn everything_works_together_and_goes_when_it_is_uninstalled() {
         Vec::<String>::new(),
         "a second time there is nothing to do"
     );
+    // As the round of a controller that has not ended yet.
+    cluster.webhooks(RULES).await;
+    assert!(cluster.try_get(CONFIGURATIONS, "spiderpool-controller").await.is_none(), "none is left");
 }

@@ -22,7 +22,7 @@ fn collector(cluster: &Cluster, options: GcOptions) -> (Gc, GcMetrics) {
 }
 
 /// A pod, its endpoint and its record, as the agent writes them.
-async fn attached(cluster: &Cluster, name: &str, ip: &str, owner: Option<Value>) -> String {
+pub async fn attached(cluster: &Cluster, name: &str, ip: &str, owner: Option<Value>) -> String {
     attached_on(cluster, (name, "n1"), ip, owner).await
 }
 
@@ -55,7 +55,7 @@ async fn attached_on(
     uid
 }
 
-async fn record(cluster: &Cluster, records: &[(&str, &str, &str)]) {
+pub async fn record(cluster: &Cluster, records: &[(&str, &str, &str)]) {
     let records: serde_json::Map<String, Value> = records
         .iter()
         .map(|(ip, pod, uid)| ((*ip).to_owned(), json!({"pod": format!("default/{pod}"), "podUid": uid})))
@@ -84,7 +84,7 @@ async fn with_pool() -> Cluster {
 }
 
 /// The node is gone, so the pod is deleted without anybody's help.
-async fn force_delete(cluster: &Cluster, name: &str) {
+pub async fn force_delete(cluster: &Cluster, name: &str) {
     let params = kube::core::params::DeleteParams { grace_period_seconds: Some(0), ..Default::default() };
     let request = kube::core::Request::new(PODS).delete(name, &params).unwrap();
     let _: Value = cluster.client.request(request).await.unwrap();

@@ -5,8 +5,12 @@
 mod coordinator;
 mod daemon;
 mod gc;
+mod kill;
+mod mortal;
 mod networks;
 mod pools;
+mod steps;
 mod subnets;
 mod support;
+mod tables;
 mod webhooks;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Cluster, POOLS, RULES, SUBNETS, object};
 
-const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+pub const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
 
 fn start(cluster: &Cluster) -> tokio::task::JoinHandle<()> {
     let pace = Pace { retry: Duration::from_millis(100), resync: Duration::from_secs(60) };
@@ -20,7 +20,7 @@ fn start(cluster: &Cluster) -> tokio::task::JoinHandle<()> {
     tokio::spawn(run(cluster.client.clone(), events, options))
 }
 
-async fn deployment(cluster: &Cluster, name: &str, replicas: u32) {
+pub async fn deployment(cluster: &Cluster, name: &str, replicas: u32) {
     let annotations = json!({"ipam.spidernet.io/subnet": "{\"ipv4\":[\"s\"]}"});
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},

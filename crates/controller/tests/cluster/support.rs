@@ -1,6 +1,7 @@
 //! An API server with the kinds of Spiderpool, and what kubectl would do with it.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub const SUBNETS: &str = "/apis/spiderpool.spidernet.io/v2beta1/spidersubnets";
 pub struct Cluster {
     pub client: Client,
     pub shutdown: Shutdown,
-    _server: Running,
+    server: Running,
     _directory: TempDir,
 }
 
@@ -62,9 +63,14 @@ impl Cluster {
         cluster
     }
 
+    /// How another process gets here.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.server.kubeconfig_path().to_owned()
+    }
+
     /// The server as a service account of the manifests sees it: the administrator speaks for it.
     pub async fn account(&self, name: &str) -> Client {
-        let mut config = Kubeconfig::read_from(self._server.kubeconfig_path()).unwrap();
+        let mut config = Kubeconfig::read_from(self.server.kubeconfig_path()).unwrap();
         let user = config.auth_infos[0].auth_info.as_mut().unwrap();
         user.impersonate = Some(format!("system:serviceaccount:kube-system:{name}"));
         user.impersonate_groups =
@@ -79,7 +85,7 @@ impl Cluster {
         let config = Config { authorization, ..Config::new(directory.path()) };
         let server = Server::start(config).await.unwrap();
         let client = polynic_cluster::client_from(Some(server.kubeconfig_path())).await.unwrap().unwrap();
-        let cluster = Self { client, shutdown: Shutdown::default(), _server: server, _directory: directory };
+        let cluster = Self { client, shutdown: Shutdown::default(), server, _directory: directory };
         for crd in spider::CRDS.iter().chain([&polynic_api::nad::CRD]) {
             let crd: Value = serde_saphyr::from_str(crd).unwrap();
             cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd).await;
@@ -191,6 +197,11 @@ impl Cluster {
         certificates.keep(Timestamp::now()).await.unwrap();
         certificates
     }
+}
+
+/// A port that is free now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// The code and message of a refusal.

@@ -16,6 +16,10 @@ pub enum Kind {
     Service,
     /// core/v1
     Endpoints,
+    /// core/v1
+    ServiceAccount,
+    /// core/v1
+    PersistentVolumeClaim,
     /// apps/v1
     Deployment,
     /// apps/v1
@@ -39,6 +43,8 @@ impl Kind {
             Kind::Node => ApiResource::erase::<core::v1::Node>(&()),
             Kind::Service => ApiResource::erase::<core::v1::Service>(&()),
             Kind::Endpoints => ApiResource::erase::<core::v1::Endpoints>(&()),
+            Kind::ServiceAccount => ApiResource::erase::<core::v1::ServiceAccount>(&()),
+            Kind::PersistentVolumeClaim => ApiResource::erase::<core::v1::PersistentVolumeClaim>(&()),
             Kind::Deployment => ApiResource::erase::<apps::v1::Deployment>(&()),
             Kind::ReplicaSet => ApiResource::erase::<apps::v1::ReplicaSet>(&()),
             Kind::StatefulSet => ApiResource::erase::<apps::v1::StatefulSet>(&()),

@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, Deployment, Repl
 use k8s_openapi::api::coordination::v1::Lease;
 #[allow(deprecated, reason = "clients still read Endpoints")]
 use k8s_openapi::api::core::v1::Endpoints;
-use k8s_openapi::api::core::v1::{Node, Pod, Service};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
@@ -41,6 +41,10 @@ pub struct Snapshot {
     pub revisions: Vec<ControllerRevision>,
     /// Services.
     pub services: Vec<Service>,
+    /// Namespaces.
+    pub namespaces: Vec<Namespace>,
+    /// Service accounts.
+    pub accounts: Vec<ServiceAccount>,
     /// EndpointSlices.
     pub slices: Vec<EndpointSlice>,
     /// Endpoints.
@@ -64,6 +68,8 @@ impl Snapshot {
             daemon_sets: Vec::new(),
             revisions: Vec::new(),
             services: Vec::new(),
+            namespaces: Vec::new(),
+            accounts: Vec::new(),
             slices: Vec::new(),
             endpoints: Vec::new(),
         }
@@ -82,6 +88,7 @@ impl Snapshot {
         )?;
         let (replica_sets, revisions, slices, endpoints) =
             tokio::try_join!(list(client), list(client), list(client), list(client))?;
+        let (namespaces, accounts) = tokio::try_join!(list(client), list(client))?;
         snapshot.pods = list(client).await?;
         // A pod may have named a node that was not there yet when nodes were read.
         snapshot.late_nodes = list(client).await?;
@@ -96,6 +103,8 @@ impl Snapshot {
             revisions,
             slices,
             endpoints,
+            namespaces,
+            accounts,
             ..snapshot
         })
     }

@@ -1,9 +1,9 @@
 //! StatefulSets: pods with numbers that keep their names, come in order, go in reverse, and are renewed from the last one down.
 //!
-//! Volume claims are not made: the lab has no storage.
+//! Volume claims are made and stay unbound: the lab has no storage, and its kubelet mounts nothing.
 
 use k8s_openapi::api::apps::v1::{StatefulSet, StatefulSetSpec};
-use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -95,7 +95,7 @@ impl Case<'_> {
         let mut actions = Vec::new();
         for number in self.start()..self.end() {
             match self.pod(number) {
-                None => actions.push(self.create(number)),
+                None => actions.extend(self.create(number)),
                 Some(pod) if pod_facts::has_ended(pod) && !meta::is_ending(pod) => {
                     actions.push(Action::delete(Target::of(Kind::Pod, pod)));
                 }
@@ -162,7 +162,41 @@ impl Case<'_> {
         (self.spec.template.clone(), self.history.name.clone())
     }
 
-    fn create(&self, number: i32) -> Action {
+    /// The claims of a pod, which outlive it, and the pod.
+    fn create(&self, number: i32) -> Vec<Action> {
+        let templates = self.spec.volume_claim_templates.iter().flatten();
+        let mut actions: Vec<Action> = templates.map(|template| self.claim(template, number)).collect();
+        actions.push(self.create_pod(number));
+        actions
+    }
+
+    fn claim(&self, template: &PersistentVolumeClaim, number: i32) -> Action {
+        let mut object = json!(template);
+        object["metadata"]["name"] = json!(self.claim_name(&template.name_any(), number));
+        for (key, value) in self.spec.selector.match_labels.iter().flatten() {
+            object["metadata"]["labels"][key] = json!(value);
+        }
+        let namespace = self.set.namespace().unwrap_or_default();
+        Action::Create { kind: Kind::PersistentVolumeClaim, namespace, object }
+    }
+
+    fn claim_name(&self, template: &str, number: i32) -> String {
+        format!("{template}-{}-{number}", self.set.name_any())
+    }
+
+    /// The volumes of a pod: one for each claim, and what else the template has.
+    fn volumes(&self, template: &PodTemplateSpec, number: i32) -> Vec<Value> {
+        let claims = self.spec.volume_claim_templates.iter().flatten().map(ResourceExt::name_any);
+        let claims: Vec<String> = claims.collect();
+        let own = claims.iter().map(|name| {
+            json!({"name": name, "persistentVolumeClaim": {"claimName": self.claim_name(name, number)}})
+        });
+        let others = template.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        let others = others.filter(|volume| !claims.contains(&volume.name)).map(|volume| json!(volume));
+        own.chain(others).collect()
+    }
+
+    fn create_pod(&self, number: i32) -> Action {
         let name = format!("{}-{number}", self.set.name_any());
         let (template, revision) = self.template(number);
         let mut object = pod_template::pod(&template, &meta::reference(Kind::StatefulSet, self.set));
@@ -171,6 +205,9 @@ impl Case<'_> {
         object["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"] = json!(name);
         object["metadata"]["labels"]["apps.kubernetes.io/pod-index"] = json!(number.to_string());
         object["spec"]["hostname"] = json!(name);
+        if self.spec.volume_claim_templates.as_ref().is_some_and(|claims| !claims.is_empty()) {
+            object["spec"]["volumes"] = self.volumes(&template, number).into();
+        }
         if let Some(service) = &self.spec.service_name {
             object["spec"]["subdomain"] = json!(service);
         }

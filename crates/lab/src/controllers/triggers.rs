@@ -14,6 +14,8 @@ pub fn watch(client: &Client) -> Arc<Notify> {
     follow::<core::v1::Node>(client, &changed);
     follow::<core::v1::Pod>(client, &changed);
     follow::<core::v1::Service>(client, &changed);
+    follow::<core::v1::Namespace>(client, &changed);
+    follow::<core::v1::ServiceAccount>(client, &changed);
     follow::<apps::v1::Deployment>(client, &changed);
     follow::<apps::v1::ReplicaSet>(client, &changed);
     follow::<apps::v1::StatefulSet>(client, &changed);

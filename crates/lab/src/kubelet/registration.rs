@@ -121,10 +121,15 @@ fn status(layout: &Layout, node: Node, ready: &Result<(), String>) -> Value {
         "allocatable": {"pods": "110"},
         "nodeInfo": {
             "kubeletVersion": concat!("polynic-lab/", env!("CARGO_PKG_VERSION")), "containerRuntimeVersion": "lab://1",
-            "osImage": "the machine's own", "kernelVersion": "", "architecture": std::env::consts::ARCH,
+            "osImage": "the machine's own", "kernelVersion": kernel(), "architecture": std::env::consts::ARCH,
             "operatingSystem": "linux", "bootID": "", "machineID": "", "systemUUID": "", "kubeProxyVersion": "",
         },
     }})
+}
+
+/// The version of the kernel that all nodes share.
+fn kernel() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
 }
 
 fn condition(ready: &Result<(), String>) -> Value {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, EphemeralContainer, Pod};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -14,7 +14,9 @@ pub fn says_running(pod: &Pod, sandbox: &Sandbox) -> bool {
     let ids = status.container_statuses.iter().flatten().filter_map(|c| c.container_id.as_deref());
     // The node controller takes readiness away while a node is silent.
     let unready = |c: &k8s_openapi::api::core::v1::PodCondition| c.type_ == "Ready" && c.status != "True";
+    let told = status.ephemeral_container_statuses.iter().flatten().count();
     status.phase.as_deref() == Some("Running")
+        && told == debuggers(pod).count()
         && !status.conditions.iter().flatten().any(unready)
         && ids.clone().count() > 0
         && ids.eq(container_ids(pod, sandbox))
@@ -42,6 +44,10 @@ pub fn running(pod: &Pod, sandbox: &Sandbox, host_ips: &[IpAddr], started: Times
     status["podIP"] = json!(sandbox.ips.first());
     status["podIPs"] = sandbox.ips.iter().map(|ip| json!({"ip": ip})).collect();
     status["containerStatuses"] = statuses.into();
+    let debuggers: Vec<Value> = debuggers(pod).map(|debugger| refused(debugger, started)).collect();
+    if !debuggers.is_empty() {
+        status["ephemeralContainerStatuses"] = debuggers.into();
+    }
     status["conditions"] = conditions(pod, None);
     json!({ "status": status })
 }
@@ -66,6 +72,30 @@ pub fn waiting(pod: &Pod, host_ips: &[IpAddr], message: &str, started: Timestamp
     status["containerStatuses"] = containers(pod).map(container).collect();
     status["conditions"] = conditions(pod, Some(message));
     json!({ "status": status })
+}
+
+/// What the lab answers to `kubectl debug`.
+pub const NO_DEBUGGERS: &str =
+    "the lab runs no images: run this machine's tools in the pod's network with kubectl exec instead";
+
+fn debuggers(pod: &Pod) -> impl Iterator<Item = &EphemeralContainer> {
+    pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten())
+}
+
+/// A debugging container ends at once and says why, so that nobody waits for it.
+fn refused(container: &EphemeralContainer, now: Timestamp) -> Value {
+    let moment = json!(now.to_string());
+    let ended = json!({
+        "exitCode": 1, "reason": "NotSupported", "message": NO_DEBUGGERS, "startedAt": moment, "finishedAt": moment,
+    });
+    json!({
+        "name": container.name,
+        "image": container.image,
+        "imageID": "",
+        "ready": false,
+        "restartCount": 0,
+        "state": {"terminated": ended},
+    })
 }
 
 fn base(host_ips: &[IpAddr], started: Timestamp) -> Value {

@@ -6,6 +6,7 @@ fn spec() -> Spec {
         nodes: 2,
         shape: Shape::default(),
         strict_reverse_path: false,
+        rbac: false,
         tied: false,
         polynic: "/bin/polynic".into(),
     }

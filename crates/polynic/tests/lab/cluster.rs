@@ -16,7 +16,7 @@ pub struct Cluster {
 impl Cluster {
     /// Two nodes.
     pub fn start() -> Option<Cluster> {
-        Cluster::with(&["--nodes", "2", "--services", "10.233.0.0/18,fd00:10:233::/112"])
+        Cluster::with(&["--nodes", "2", "--services", "10.233.0.0/18,fd00:10:233::/112", "--rbac"])
     }
 
     /// As the options of `up` say.

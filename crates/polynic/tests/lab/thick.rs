@@ -19,57 +19,57 @@ use crate::stories::holds;
 /// A word on an agent's command line.
 const AGENT: &str = "multus-daemon";
 
-fn told(story: &str, facts: usize) {
+fn told(story: &str) {
     let Some(labs) = Labs::with_plugins() else { return };
-    holds(&labs.run(&["run", story, "--thick"]), facts);
+    holds(story, &labs.run(&["run", story, "--thick"]));
     labs.nothing_left();
 }
 
-fn told_if_asked_for(story: &str, facts: usize) {
+fn told_if_asked_for(story: &str) {
     match std::env::var("POLYNIC_THICK_STORIES").as_deref() {
-        Ok("all") => told(story, facts),
+        Ok("all") => told(story),
         _ => eprintln!("skipped: {story} with thick Multus: POLYNIC_THICK_STORIES is not \"all\""),
     }
 }
 
 #[test]
 fn every_fact_of_the_quickstart_holds_thick() {
-    told("multus-quickstart", 40);
+    told("multus-quickstart");
 }
 
 #[test]
 fn every_fact_of_macvlan_overlay_holds_thick() {
-    told("macvlan-overlay", 19);
+    told("macvlan-overlay");
 }
 
 #[test]
 fn every_fact_of_spiderpool_calico_holds_thick() {
-    told("spiderpool-calico", 32);
+    told("spiderpool-calico");
 }
 
 #[test]
 fn every_fact_of_calico_flannel_holds_thick() {
-    told("calico-flannel", 30);
+    told("calico-flannel");
 }
 
 #[test]
 fn every_nic_is_reachable_both_ways_thick() {
-    told_if_asked_for("reachability", 21);
+    told_if_asked_for("reachability");
 }
 
 #[test]
 fn every_fact_of_macvlan_standalone_holds_thick() {
-    told_if_asked_for("macvlan-standalone", 15);
+    told_if_asked_for("macvlan-standalone");
 }
 
 #[test]
 fn every_fact_of_mac_and_conflict_holds_thick() {
-    told_if_asked_for("mac-and-conflict", 11);
+    told_if_asked_for("mac-and-conflict");
 }
 
 #[test]
 fn every_fact_of_multi_networkpolicy_holds_thick() {
-    told_if_asked_for("multi-networkpolicy", 25);
+    told_if_asked_for("multi-networkpolicy");
 }
 
 /// How often agents are killed while a story is told.
@@ -101,7 +101,7 @@ fn a_story_holds_whose_agents_are_killed_while_they_attach() {
         agents.iter().for_each(|agent| signal("KILL", *agent));
         thread::sleep(Duration::from_millis(2));
     }
-    holds(&teller.join().unwrap(), 40);
+    holds("multus-quickstart", &teller.join().unwrap());
     assert!(killed >= 3, "agents were killed {killed} times");
     labs.nothing_left();
 }
@@ -176,4 +176,36 @@ fn a_node_that_lost_its_power_attaches_its_pods_anew_and_forgets_the_old() {
     });
     labs.ok(&["down"]);
     labs.nothing_left();
+}
+
+/// Whether a pod has a NIC and its status says so, or neither.
+fn has_nic(cluster: &Cluster, pod: &str, nic: &str) -> Option<bool> {
+    let path = r"{.metadata.annotations.k8s\.v1\.cni\.cncf\.io/network-status}";
+    let status = cluster.ok(&["get", "pod", pod, "-o", &format!("jsonpath={path}")]);
+    let rows: Vec<Value> = serde_json::from_str(&status).ok()?;
+    let told = rows.iter().any(|row| row["interface"] == nic);
+    (told == has_address(cluster, pod, nic)).then_some(told)
+}
+
+#[test]
+fn networks_of_a_running_pod_follow_its_annotation_also_when_its_agent_was_away() {
+    let Some(cluster) = Cluster::with(&["--thick"]) else { return };
+    cluster.apply(MANIFESTS);
+    wait_until("pods are not attached", || all_is_well(&cluster, &[]));
+    let select = |networks: &str| {
+        let annotation = format!("k8s.v1.cni.cncf.io/networks={networks}");
+        cluster.ok(&["annotate", "pod", "one", "--overwrite", &annotation]);
+    };
+    select("lan,lan@extra");
+    wait_until("a network is not attached", || has_nic(&cluster, "one", "extra") == Some(true));
+    let agents = processes::serving(&cluster.labs, "lab", AGENT);
+    agents.iter().for_each(|agent| signal("KILL", *agent));
+    select("lan");
+    wait_until("a network is not detached", || has_nic(&cluster, "one", "extra") == Some(false));
+    assert_eq!(has_nic(&cluster, "one", "net1"), Some(true));
+    wait_until("an address is not given back", || {
+        names(&cluster.labs, "var/lib/cni/networks/lan").len() == 3
+    });
+    cluster.labs.ok(&["down"]);
+    cluster.labs.nothing_left();
 }

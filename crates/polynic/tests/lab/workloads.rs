@@ -46,7 +46,10 @@ spec:
   selector: {matchLabels: {app: db}}
   template:
     metadata: {labels: {app: db}}
-    spec: {containers: [{name: main, image: db}]}
+    spec: {containers: [{name: main, image: db, volumeMounts: [{name: data, mountPath: /data}]}]}
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
 ---
 apiVersion: apps/v1
 kind: DaemonSet
@@ -115,6 +118,7 @@ fn kubectl_runs_workloads_from_apply_to_delete() {
     }
     cluster.ok(&["wait", "--for=condition=Ready", "pod/client", "--timeout=120s"]);
     wide_listings_and_descriptions(&cluster);
+    objects_by_every_verb(&cluster);
     services_reach_ready_pods(&cluster);
     exec_logs_and_port_forward(&cluster);
     rollouts_forth_and_back(&cluster);
@@ -132,6 +136,8 @@ fn wide_listings_and_descriptions(cluster: &Cluster) {
         }
     }
     assert_eq!(cluster.field("statefulset/db", ".status.readyReplicas"), "2");
+    assert_eq!(cluster.field("pod/db-1", ".spec.volumes[0].persistentVolumeClaim.claimName"), "data-db-1");
+    assert!(cluster.ok(&["get", "pvc"]).contains("data-db-0"));
     let described = cluster.ok(&["describe", "deployment", "web"]);
     for words in ["2 available", "NewReplicaSetAvailable", "ScalingReplicaSet"] {
         assert!(described.contains(words), "{words} is not in {described}");
@@ -149,6 +155,65 @@ fn wide_listings_and_descriptions(cluster: &Cluster) {
         cluster.ok(&["describe", "pod", "picky"]).contains("0/2 nodes are available: 2 node(s) didn't match")
     });
     cluster.ok(&["delete", "pod", "picky"]);
+}
+
+/// What people do to objects with kubectl, but for running them.
+fn objects_by_every_verb(cluster: &Cluster) {
+    let map = |value: &str, label: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m, labels: {{{label}: m}}}}\ndata: {{k: {value}}}\n"
+        )
+    };
+    cluster.apply(&map("a", "app"));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    std::fs::write(file.path(), map("c", "app").replace("name: m", "name: other")).unwrap();
+    let pruned =
+        cluster.ok(&["apply", "-f", path, "--prune", "-l", "app=m", "--prune-allowlist=core/v1/ConfigMap"]);
+    assert!(pruned.contains("configmap/m pruned"), "{pruned}");
+    cluster.ok(&["delete", "configmap", "other", "--wait"]);
+    cluster.apply(&map("a", "app"));
+    std::fs::write(file.path(), map("b", "app")).unwrap();
+    let differs = cluster.run(&["diff", "-f", path]);
+    assert_eq!(differs.status.code(), Some(1));
+    assert!(text(&differs.stdout).contains("+  k: b"), "{}", text(&differs.stdout));
+    let refused = cluster.run(&["apply", "--server-side", "--field-manager=other", "-f", path]);
+    assert!(text(&refused.stderr).contains(".data.k"), "{}", text(&refused.stderr));
+    cluster.ok(&["apply", "--server-side", "--field-manager=other", "--force-conflicts", "-f", path]);
+    assert_eq!(cluster.field("configmap/m", ".data.k"), "b");
+    for (kind, patch) in [
+        ("strategic", r#"{"data": {"s": "1"}}"#),
+        ("merge", r#"{"data": {"m": "1"}}"#),
+        ("json", r#"[{"op": "add", "path": "/data/j", "value": "1"}]"#),
+    ] {
+        cluster.ok(&["patch", "configmap", "m", "--type", kind, "-p", patch]);
+    }
+    cluster.ok(&["label", "configmap", "m", "tier=front"]);
+    cluster.ok(&["annotate", "configmap", "m", "note=here"]);
+    let mut edit = cluster.command(&["edit", "configmap", "m"]);
+    assert!(edit.env("KUBE_EDITOR", "sed -i s/k:.b/k:\\ edited/").status().unwrap().success());
+    let columns = "custom-columns=K:.data.k,S:.data.s,M:.data.m,J:.data.j,T:.metadata.labels.tier,N:.metadata.annotations.note";
+    let shown = cluster.ok(&["get", "configmap", "m", "--no-headers", "-o", columns]);
+    assert_eq!(shown.split_whitespace().collect::<Vec<_>>(), ["edited", "1", "1", "1", "front", "here"]);
+    assert!(cluster.ok(&["get", "configmap", "m", "-o", "yaml"]).contains("k: edited"));
+    assert!(cluster.ok(&["explain", "net-attach-def.spec"]).contains("config"));
+    assert!(cluster.ok(&["api-resources"]).contains("net-attach-def"));
+    rights(cluster);
+}
+
+/// Roles are enforced, and asked about; each namespace has its account.
+fn rights(cluster: &Cluster) {
+    let jane = |args: &[&str]| cluster.run(&[args, &["--as=jane"]].concat());
+    assert!(text(&jane(&["get", "pods"]).stderr).contains("User \"jane\" cannot list resource \"pods\""));
+    assert_eq!(text(&jane(&["auth", "can-i", "list", "pods"]).stdout), "no\n");
+    cluster.ok(&["create", "rolebinding", "jane", "--clusterrole=view", "--user=jane"]);
+    assert_eq!(text(&jane(&["auth", "can-i", "list", "pods"]).stdout), "yes\n");
+    assert!(jane(&["get", "pods"]).status.success());
+    assert!(text(&jane(&["get", "secrets"]).stderr).contains("forbidden"));
+    wait_until("there is no account for pods", || {
+        cluster.run(&["get", "serviceaccount", "default"]).status.success()
+    });
+    assert!(cluster.ok(&["create", "token", "default"]).split('.').count() == 3);
 }
 
 fn services_reach_ready_pods(cluster: &Cluster) {

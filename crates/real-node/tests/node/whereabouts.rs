@@ -17,8 +17,8 @@ const POOLS: &str = "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-syst
 const RESERVATIONS: &str =
     "/apis/whereabouts.cni.cncf.io/v1alpha1/namespaces/kube-system/overlappingrangeipreservations";
 /// As many as the range has addresses for pods.
-const PODS: usize = 14;
-const POOL: &str = "10.20.0.0-28";
+const PODS: usize = 6;
+const POOL: &str = "10.20.0.0-29";
 
 /// Both plugins, and what they are told.
 struct Bed {
@@ -38,7 +38,7 @@ impl Bed {
         let kubernetes = json!({"kubeconfig": machine.kubeconfig});
         fs::write(flat.join("whereabouts.conf"), json!({"kubernetes": kubernetes}).to_string()).unwrap();
         // Generous for a busy machine: by default theirs gives up its lease after a second. One that is not given up costs others as long as it lasts.
-        let ipam = json!({"type": "whereabouts", "range": "10.20.0.0/28", "kubernetes": kubernetes,
+        let ipam = json!({"type": "whereabouts", "range": "10.20.0.0/29", "kubernetes": kubernetes,
                           "leader_lease_duration": 8_000, "leader_renew_deadline": 6_000, "leader_retry_period": 200});
         Some(Self {
             ours: Path::new(polynic_e2e::plugins()).join("whereabouts"),
@@ -91,7 +91,7 @@ impl Bed {
         let pool = self.machine.api.get(POOLS, POOL).unwrap();
         let holders = pool["spec"]["allocations"].as_object().cloned().unwrap_or_default();
         let holder = |(offset, holder): (String, Value)| {
-            (format!("10.20.0.{offset}/28"), holder["podref"].as_str().unwrap().to_owned())
+            (format!("10.20.0.{offset}/29"), holder["podref"].as_str().unwrap().to_owned())
         };
         holders.into_iter().map(holder).collect()
     }

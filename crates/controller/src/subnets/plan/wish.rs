@@ -2,10 +2,12 @@
 
 use polynic_api::admission::{Rules, effective_set};
 use polynic_api::meta::LabelSelector;
-use polynic_api::spider::annotation::{self, IPPOOL_IP_NUMBER, SubnetSelection};
 use polynic_api::spider::subnet::ControlledPool;
 use polynic_api::spider::{FINALIZER, PoolSpec, SpiderIPPool, SpiderSubnet, label};
-use polynic_ipam::auto_pool::{AutoPool, Care, IpNumber, app_labels, ip_number, reclaim, refusal};
+use polynic_ipam::annotation;
+use polynic_ipam::auto_pool::{
+    AutoPool, Care, IpNumber, app_labels, ip_number, number_annotation, reclaim, refusal,
+};
 use polynic_net::{Family, IntervalSet};
 
 use super::{Gone, Plan, Step, World, pool_rules};
@@ -60,8 +62,7 @@ fn of_application<'a>(
     rules: Rules,
 ) -> Result<Vec<(Wish<'a>, String)>, String> {
     let annotations = &application.annotations;
-    let items: Vec<SubnetSelection> =
-        annotation::subnets(annotations).map_err(|why| why.to_string())?.unwrap_or_default();
+    let items = annotation::subnets(annotations).map_err(|why| why.to_string())?.unwrap_or_default();
     let number = ip_number(annotations).map_err(|why| why.to_string())?;
     if let Some(why) = refusal(&application.controller, number) {
         return Err(why);
@@ -70,13 +71,14 @@ fn of_application<'a>(
     let reclaim = reclaim(annotations).map_err(|why| why.to_string())?;
     let mut wishes = Vec::new();
     for item in &items {
+        let nic = item.nic.as_deref().unwrap_or_default();
         for (family, names, in_use) in
             [(Family::V4, &item.ipv4, rules.ipv4), (Family::V6, &item.ipv6, rules.ipv6)]
         {
             let Some(wanted) = names.first().filter(|_| in_use) else { continue };
-            let pool = find(application, &item.interface, family, world);
+            let pool = find(application, nic, family, world);
             let subnet = pool.and_then(|pool| pool.metadata.label(label::OWNER_SUBNET)).unwrap_or(wanted);
-            let (nic, subnet) = (item.interface.clone(), subnet.to_owned());
+            let (nic, subnet) = (nic.to_owned(), subnet.to_owned());
             let size = number.size(application.replicas);
             wishes.push((
                 Wish { application, nic, family, subnet, number, size, reclaim, pool },
@@ -207,6 +209,6 @@ impl Wish<'_> {
         let cidr = label::of_cidr(&subnet.spec.subnet);
         let care = Care { subnet: &subnet.metadata.name, cidr: &cidr, reclaim: self.reclaim };
         pool.metadata.labels.extend(self.auto().labels(&care));
-        pool.metadata.annotations.insert(IPPOOL_IP_NUMBER.to_owned(), self.number.to_string());
+        pool.metadata.annotations.extend([number_annotation(self.number)]);
     }
 }

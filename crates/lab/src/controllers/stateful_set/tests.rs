@@ -125,3 +125,24 @@ fn a_completed_rollout_makes_the_new_revision_the_current_one() {
     assert_eq!(status["currentRevision"], status["updateRevision"]);
     assert_eq!(status["availableReplicas"], 3);
 }
+
+#[test]
+fn a_pod_comes_with_its_claims_and_mounts_them() {
+    let claims = json!([{"metadata": {"name": "www"}, "spec": {"accessModes": ["ReadWriteOnce"]}}]);
+    let world = with(json!({"spec": {"volumeClaimTemplates": claims}}), 0..0);
+    let made: Vec<(Kind, Value)> = decide(&world)
+        .into_iter()
+        .filter_map(|action| match action {
+            Action::Create { kind, object, .. } => Some((kind, object)),
+            _ => None,
+        })
+        .filter(|(kind, _)| [Kind::PersistentVolumeClaim, Kind::Pod].contains(kind))
+        .collect();
+    let [(Kind::PersistentVolumeClaim, claim), (Kind::Pod, pod)] = made.as_slice() else {
+        panic!("{made:?}")
+    };
+    let name = claim["metadata"]["name"].as_str().unwrap();
+    assert!(name.starts_with("www-") && name.ends_with("-0"), "{name}");
+    let volume = json!({"name": "www", "persistentVolumeClaim": {"claimName": name}});
+    assert_eq!(pod["spec"]["volumes"], json!([volume]));
+}

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::query::Query;
 use super::{Answer, Call, body, text};
+use crate::kubelet::status::NO_DEBUGGERS;
 
 /// How often a log that is followed is looked at.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -72,6 +73,9 @@ pub fn answer(call: &Call) -> Answer {
             call.container, call.sandbox.name
         );
         return text(StatusCode::BAD_REQUEST, &why);
+    }
+    if !call.sandbox.containers.contains(&call.container) {
+        return text(StatusCode::OK, NO_DEBUGGERS);
     }
     let wanted = Wanted::of(&call.query, Timestamp::now());
     let log = std::fs::read_to_string(path(call)).unwrap_or_default();

@@ -11,13 +11,14 @@ use hyper::upgrade::Upgraded;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
+use tokio::sync::mpsc::Sender;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
 use super::exec::Streams;
-use super::session::{Ended, Outer, Output};
+use super::session::{Ended, Outer, Output, Size};
 use super::{Answer, offered, switching, text};
 
 const PROTOCOL: &str = "Sec-WebSocket-Protocol";
@@ -88,7 +89,7 @@ async fn converse(
 ) {
     let (mut sink, mut stream) = socket.split();
     let Outer { stdin, sizes, mut output } = outer;
-    let mut stdin = stdin.filter(|_| streams.stdin);
+    let mut input = Input { stdin: stdin.filter(|_| streams.stdin), sizes };
     let running = tokio::spawn(work);
     loop {
         tokio::select! {
@@ -100,21 +101,7 @@ async fn converse(
                 }
             }
             message = stream.next() => match message {
-                Some(Ok(Message::Binary(bytes))) => match bytes.split_first() {
-                    Some((&STDIN, rest)) => {
-                        if let Some(stdin) = &stdin {
-                            // A program that reads no more does not stop the client.
-                            let _ = stdin.send(Bytes::copy_from_slice(rest)).await;
-                        }
-                    }
-                    Some((&RESIZE, rest)) => {
-                        if let Ok(size) = serde_json::from_slice(rest) {
-                            let _ = sizes.send(size).await;
-                        }
-                    }
-                    Some((&CLOSE, [STDIN, ..])) => stdin = None,
-                    _ => {}
-                },
+                Some(Ok(Message::Binary(bytes))) => input.take(&bytes).await,
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 Some(Ok(_)) => {}
             },
@@ -123,6 +110,33 @@ async fn converse(
     let ended = running.await.unwrap_or_else(|why| Ended::Failed(why.to_string()));
     let _ = sink.send(message(ERROR, ended.status().to_string().as_bytes())).await;
     let _ = sink.send(goodbye()).await;
+}
+
+/// What the client may send to a program.
+struct Input {
+    stdin: Option<Sender<Bytes>>,
+    sizes: Sender<Size>,
+}
+
+impl Input {
+    /// Passes on a message by the number of its channel.
+    async fn take(&mut self, message: &[u8]) {
+        match message.split_first() {
+            Some((&STDIN, rest)) => {
+                if let Some(stdin) = &self.stdin {
+                    // A program that reads no more does not stop the client.
+                    let _ = stdin.send(Bytes::copy_from_slice(rest)).await;
+                }
+            }
+            Some((&RESIZE, rest)) => {
+                if let Ok(size) = serde_json::from_slice(rest) {
+                    let _ = self.sizes.send(size).await;
+                }
+            }
+            Some((&CLOSE, [STDIN, ..])) => self.stdin = None,
+            _ => {}
+        }
+    }
 }
 
 /// Clients take any other end for a failure, also one without a code.

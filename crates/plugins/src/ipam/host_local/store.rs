@@ -3,6 +3,9 @@
 //! `<dataDir>/<network>/<ip>` holds `<container id>\r\n<interface>`; `last_reserved_ip.<set>` the last address handed out;
 //! `lock` is locked during each step. Files are made complete under another name and then linked, so a crash leaves no empty
 //! ones; empty ones that others left count as free.
+//!
+//! Nothing is synced. No attachment outlives a boot, and so no address has to: a file that a power cut took along was that of a pod that is gone, and one
+//! that it left empty is free.
 
 use std::fs::{self, File};
 use std::io;

@@ -91,43 +91,55 @@ async fn read_all(
     frames: mpsc::Sender<Frame>,
     streams: mpsc::Sender<Stream>,
 ) {
-    let mut reader = Reader::new();
-    let mut open: HashMap<u32, mpsc::Sender<Bytes>> = HashMap::new();
+    let mut reading = Reading { reader: Reader::new(), open: HashMap::new(), frames, streams };
     while let Ok(frame) = frame::read(&mut from).await {
+        if reading.take(frame).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// What the client has opened so far, and where its frames lead.
+struct Reading {
+    reader: Reader,
+    open: HashMap<u32, mpsc::Sender<Bytes>>,
+    frames: mpsc::Sender<Frame>,
+    streams: mpsc::Sender<Stream>,
+}
+
+impl Reading {
+    /// Does what a frame says; nothing if the connection is of no more use.
+    async fn take(&mut self, frame: Frame) -> Option<()> {
         match frame {
-            Frame::Open { stream, headers, fin } => {
-                let Some(headers) = reader.read(&headers) else { return };
-                let (sender, incoming) = mpsc::channel(ROOM);
-                if !fin {
-                    open.insert(stream, sender);
-                }
-                let accepted = Frame::Accept { stream, headers: Bytes::new() };
-                if frames.send(accepted).await.is_err() {
-                    return;
-                }
-                let outgoing = Sender { stream, frames: frames.clone() };
-                if streams.send(Stream { headers, incoming, outgoing }).await.is_err() {
-                    return;
-                }
-            }
-            Frame::Data { stream, bytes, fin } => {
-                if let Some(sender) = open.get(&stream)
-                    && !bytes.is_empty()
-                {
-                    // Whoever does not listen any more does not stop the others.
-                    let _ = sender.send(bytes).await;
-                }
-                if fin {
-                    open.remove(&stream);
-                }
-            }
-            Frame::Reset { stream } => drop(open.remove(&stream)),
-            Frame::Ping { id } => {
-                if frames.send(Frame::Ping { id }).await.is_err() {
-                    return;
-                }
-            }
+            Frame::Open { stream, headers, fin } => self.accept(stream, &headers, fin).await?,
+            Frame::Data { stream, bytes, fin } => self.pass_on(stream, bytes, fin).await,
+            Frame::Reset { stream } => drop(self.open.remove(&stream)),
+            Frame::Ping { id } => self.frames.send(Frame::Ping { id }).await.ok()?,
             Frame::GoAway | Frame::Accept { .. } | Frame::Other => {}
+        }
+        Some(())
+    }
+
+    async fn accept(&mut self, stream: u32, headers: &[u8], fin: bool) -> Option<()> {
+        let headers = self.reader.read(headers)?;
+        let (sender, incoming) = mpsc::channel(ROOM);
+        if !fin {
+            self.open.insert(stream, sender);
+        }
+        self.frames.send(Frame::Accept { stream, headers: Bytes::new() }).await.ok()?;
+        let outgoing = Sender { stream, frames: self.frames.clone() };
+        self.streams.send(Stream { headers, incoming, outgoing }).await.ok()
+    }
+
+    async fn pass_on(&mut self, stream: u32, bytes: Bytes, fin: bool) {
+        if let Some(sender) = self.open.get(&stream)
+            && !bytes.is_empty()
+        {
+            // Whoever does not listen any more does not stop the others.
+            let _ = sender.send(bytes).await;
+        }
+        if fin {
+            self.open.remove(&stream);
         }
     }
 }
