@@ -8,6 +8,7 @@ use polynic_api::{NetworkStatus, PodEvent, annotation, status};
 use polynic_cni::cache::{Cache, Key};
 use polynic_cni::result::go_net;
 use polynic_cni::{Error, Interface, Invocation, Ip, Runtime, RuntimeConf, Success, Version, code};
+use polynic_net::Route;
 
 use crate::cause;
 use crate::cluster::{Patience, PodInfo, PodRef, StatusError};
@@ -64,6 +65,8 @@ struct Attached {
     interface: String,
     display_name: String,
     device: Option<DeviceInfo>,
+    /// Default routes that its interface lost to another one.
+    given_up: Vec<Route>,
 }
 
 impl Attached {
@@ -192,6 +195,7 @@ impl Attempt<'_> {
     }
 
     fn attach(&self, delegates: &[DelegateConf], undo: &mut Undo) -> Result<Vec<Attached>, Failure> {
+        self.clear(&undo.named_before());
         undo.write_scratch(delegates).map_err(|why| self.failure(why))?;
         let mut attached = Vec::with_capacity(delegates.len());
         for (index, delegate) in delegates.iter().enumerate() {
@@ -199,7 +203,41 @@ impl Attempt<'_> {
             let done = self.attach_one(index, delegate, &conf, undo);
             attached.push(done.map_err(|why| self.delegate_failure(delegate, &conf, why))?);
         }
+        self.note_given_up(delegates, &attached, undo)?;
         Ok(attached)
+    }
+
+    /// Takes back what an ADD of this container left that was killed on its way: networks that the scratch file named before, and that have
+    /// no result. So a repeated ADD converges. What cannot be taken back shows when the network is attached.
+    fn clear(&self, before: &[DelegateConf]) {
+        for (index, earlier) in before.iter().enumerate().rev() {
+            let conf = self.call().conf(index, earlier);
+            if self.is_attached(earlier, &conf) {
+                continue;
+            }
+            if let Err(why) = self.runtime().del_list(&earlier.list, &conf) {
+                self.context.log.error(&format!("taking back {}: {why}", earlier.display_name));
+            }
+        }
+    }
+
+    /// They come back if the network that took their place is unplugged.
+    fn note_given_up(
+        &self,
+        delegates: &[DelegateConf],
+        attached: &[Attached],
+        undo: &Undo,
+    ) -> Result<(), Failure> {
+        let others = || delegates.iter().zip(attached).filter(|(d, _)| !d.supplies_default_routes());
+        if others().all(|(_, attached)| attached.given_up.is_empty()) {
+            return Ok(());
+        }
+        let noted = delegates.iter().zip(attached).map(|(delegate, attached)| {
+            let keep = !delegate.supplies_default_routes();
+            let given_up = if keep { attached.given_up.clone() } else { Vec::new() };
+            DelegateConf { given_up, ..delegate.clone() }
+        });
+        undo.write_scratch(&noted.collect::<Vec<_>>()).map_err(|why| self.failure(why))
     }
 
     fn attach_one(
@@ -224,12 +262,15 @@ impl Attempt<'_> {
         let device = device_files.read(conf);
         self.log_added(delegate, conf, &result);
         let has_anything = !result.interfaces.is_empty() || !result.ips.is_empty();
+        let mut given_up = Vec::new();
         if has_anything && default_route::concerns(delegate) {
+            given_up = netns.default_routes(&conf.netns, &conf.ifname)?;
             default_route::apply(netns, delegate, conf)?;
-            default_route::edit_cache(&Cache::new(&self.config.cni_dir), delegate, conf)?;
+            let cache = Cache::new(&self.config.cni_dir);
+            default_route::edit_cache(&cache, delegate, conf, default_route::hops(delegate))?;
         }
         let (interface, display_name) = (conf.ifname.clone(), delegate.display_name.clone());
-        Ok(Attached { result, interface, display_name, device })
+        Ok(Attached { result, interface, display_name, device, given_up })
     }
 
     /// Did an earlier ADD of this very attachment succeed?

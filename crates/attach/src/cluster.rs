@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use polynic_api::{NetworkAttachmentDefinition, PodEvent, annotation};
 use polynic_cni::Error;
+use polynic_net::Route;
 
 use crate::devices::{DeviceError, Devices};
 
@@ -116,6 +117,12 @@ pub trait Cluster {
 pub trait PodNetns {
     /// Is there an interface of this name? An error if the namespace cannot be entered.
     fn has_interface(&self, netns: &str, interface: &str) -> Result<bool, Error>;
+
+    /// Every IPv4 and IPv6 default route of the main table that leads through the interface.
+    fn default_routes(&self, netns: &str, interface: &str) -> Result<Vec<Route>, Error>;
+
+    /// Puts a route back that was there before; one that is there already is fine.
+    fn restore_route(&self, netns: &str, route: &Route) -> Result<(), Error>;
 
     /// Deletes every IPv4 and IPv6 default route of the main table that leads through the interface; none is fine.
     fn delete_default_routes(&self, netns: &str, interface: &str) -> Result<(), Error>;

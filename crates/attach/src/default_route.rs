@@ -38,6 +38,11 @@ pub(crate) fn concerns(delegate: &DelegateConf) -> bool {
     !delegate.is_auxiliary && (delegate.filter.v4 || delegate.filter.v6 || supplies)
 }
 
+/// The next hops of the pod's default routes that a delegate supplies.
+pub(crate) fn hops(delegate: &DelegateConf) -> &[IpAddr] {
+    delegate.request.default_route.as_deref().unwrap_or_default()
+}
+
 /// Replaces the default routes of the delegate's interface, in the kernel.
 pub(crate) fn apply(netns: &dyn PodNetns, delegate: &DelegateConf, conf: &RuntimeConf) -> Result<(), Error> {
     netns
@@ -56,11 +61,12 @@ pub(crate) fn edit_cache(
     cache: &Cache<'_>,
     delegate: &DelegateConf,
     conf: &RuntimeConf,
+    hops: &[IpAddr],
 ) -> Result<(), Error> {
     let key = Key { network: &delegate.list.name, container_id: &conf.container_id, ifname: &conf.ifname };
     let edited = cache.read(key).and_then(|entry| {
         let Some(mut entry) = entry else { return Ok(()) };
-        edit_result(&mut entry.result, delegate.request.default_route.as_deref().unwrap_or_default());
+        edit_result(&mut entry.result, hops);
         cache.write(&entry)
     });
     edited.map_err(|why| why.within("error editing the cached result"))

@@ -8,6 +8,8 @@ use polynic_api::{Bandwidth, PortMapping, SelectionElement};
 use polynic_cni::conflist::{self, LoadError};
 use polynic_cni::json::{self, GoMap, JsonError};
 use polynic_cni::{ConfList, JsonMap};
+use polynic_net::Route;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// A network to attach a pod to.
@@ -29,6 +31,20 @@ pub struct DelegateConf {
     pub has_allocated_device: bool,
     /// It is the auxiliary chain, which takes no part in default routes.
     pub is_auxiliary: bool,
+    /// Why the pod has it; unknown if another program attached it.
+    pub origin: Option<Origin>,
+    /// Default routes that its interface had and gave up, because another delegate supplies the pod's. They come back when that one goes.
+    pub given_up: Vec<Route>,
+}
+
+/// Why a pod has a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// The node's configuration gives it to pods: the annotation does not rule it, and neither does a later configuration.
+    Configured,
+    /// The pod's annotation selects it.
+    Selected,
 }
 
 /// What a pod's selection element asks of one network.
@@ -240,6 +256,11 @@ impl DelegateConf {
             ("", index) => format!("net{index}"),
             (requested, _) => requested.to_owned(),
         }
+    }
+
+    /// Whether it supplies default routes of the pod.
+    pub fn supplies_default_routes(&self) -> bool {
+        self.request.default_route.as_ref().is_some_and(|hops| !hops.is_empty())
     }
 
     /// The type of a single configuration, or of a list's first plugin.

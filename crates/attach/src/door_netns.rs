@@ -33,15 +33,18 @@ impl PodNetns for DoorNetns<'_> {
         Ok(facts.link(Place::Pod, &name).is_some())
     }
 
+    fn default_routes(&self, netns: &str, interface: &str) -> Result<Vec<Route>, Error> {
+        defaults_through(self.open(netns)?.as_mut(), &interface_name(interface)?)
+    }
+
+    fn restore_route(&self, netns: &str, route: &Route) -> Result<(), Error> {
+        add(self.open(netns)?.as_mut(), route.clone())
+    }
+
     fn delete_default_routes(&self, netns: &str, interface: &str) -> Result<(), Error> {
         let name = interface_name(interface)?;
         let mut kernel = self.open(netns)?;
-        let mut needs = Needs::default();
-        needs.pod.routes = true;
-        let facts = kernel.observe(&needs).map_err(|e| Error::internal(e.to_string()))?;
-        let routes = facts.pod.map(|pod| pod.routes).unwrap_or_default();
-        let through = |r: &Route| r.is_default() && r.table == TABLE_MAIN && r.link.as_ref() == Some(&name);
-        for route in routes.into_iter().filter(through) {
+        for route in defaults_through(kernel.as_mut(), &name)? {
             match kernel.apply(&Change::delete_route(Place::Pod, route)) {
                 Err(e) if !e.is_absent() => return Err(Error::internal(e.to_string())),
                 _ => {}
@@ -53,11 +56,22 @@ impl PodNetns for DoorNetns<'_> {
     fn add_default_route(&self, netns: &str, interface: &str, next_hop: IpAddr) -> Result<(), Error> {
         let name = interface_name(interface)?;
         let everywhere = IpNet::new_assert(ip_from_u128(Family::of(next_hop), 0), 0);
-        let route = Route::new(everywhere, &name).via(next_hop);
-        match self.open(netns)?.apply(&Change::add_route(Place::Pod, route)) {
-            Err(e) if e.errno() != Some(Errno::EEXIST) => Err(Error::internal(e.to_string())),
-            _ => Ok(()),
-        }
+        add(self.open(netns)?.as_mut(), Route::new(everywhere, &name).via(next_hop))
+    }
+}
+
+fn defaults_through(kernel: &mut dyn Kernel, name: &IfName) -> Result<Vec<Route>, Error> {
+    let mut needs = Needs::default();
+    needs.pod.routes = true;
+    let facts = kernel.observe(&needs).map_err(|e| Error::internal(e.to_string()))?;
+    let through = |r: &Route| r.is_default() && r.table == TABLE_MAIN && r.link.as_ref() == Some(name);
+    Ok(facts.pod.map(|pod| pod.routes).unwrap_or_default().into_iter().filter(through).collect())
+}
+
+fn add(kernel: &mut dyn Kernel, route: Route) -> Result<(), Error> {
+    match kernel.apply(&Change::add_route(Place::Pod, route)) {
+        Err(e) if e.errno() != Some(Errno::EEXIST) => Err(Error::internal(e.to_string())),
+        _ => Ok(()),
     }
 }
 

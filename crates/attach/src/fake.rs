@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use polynic_api::{NetworkAttachmentDefinition, PodEvent, annotation};
 use polynic_cni::{Delegate, Error, Invocation, Output, Success, Verb, Version};
+use polynic_net::{IfName, IpNet, Route};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -234,6 +235,17 @@ impl PodNetns for FakeNetns {
         Ok(self.links.lock().unwrap().contains_key(interface))
     }
 
+    fn default_routes(&self, _: &str, interface: &str) -> Result<Vec<Route>, Error> {
+        let name = IfName::new(interface).unwrap();
+        let hops = self.links.lock().unwrap().get(interface).cloned().unwrap_or_default();
+        let everywhere = |hop: &IpAddr| IpNet::new(*hop, 0).unwrap().trunc();
+        Ok(hops.iter().map(|hop| Route::new(everywhere(hop), &name).via(*hop)).collect())
+    }
+
+    fn restore_route(&self, netns: &str, route: &Route) -> Result<(), Error> {
+        self.add_default_route(netns, route.link.as_ref().unwrap().as_str(), route.gw.unwrap())
+    }
+
     fn delete_default_routes(&self, _: &str, interface: &str) -> Result<(), Error> {
         self.change(format!("delete defaults of {interface}"))?;
         self.links.lock().unwrap().get_mut(interface).unwrap().clear();
@@ -361,6 +373,7 @@ impl World {
             guard: self.guard.as_ref().map(|guard| guard as &dyn Guard),
             log: &self.log,
             readiness: wait,
+            lock: wait.limit,
             forward: crate::Forward::All,
         }
     }

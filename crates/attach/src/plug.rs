@@ -7,6 +7,9 @@
 //! A network that is in the scratch cache without a cached result was not attached to its end (or was detached): it is deleted, and
 //! attached anew if the pod still wants it. So a crash at any point is mended by following once more.
 
+use std::collections::BTreeSet;
+use std::io;
+
 use polynic_api::{NetworkStatus, PodEvent, SelectionElement, annotation, status};
 use polynic_cni::cache::{Cache, Entry, Key};
 use polynic_cni::{Error, Invocation, RuntimeConf, Success, Version};
@@ -19,7 +22,7 @@ use crate::cluster::{PodInfo, PodRef, StatusError};
 use crate::config::Config;
 use crate::container_lock::ContainerLock;
 use crate::context::Context;
-use crate::delegate_conf::DelegateConf;
+use crate::delegate_conf::{DelegateConf, Origin};
 use crate::guard::{GuardedNetwork, Sandbox};
 use crate::one;
 use crate::pod_args::PodArgs;
@@ -54,7 +57,11 @@ pub fn follow(
 ) -> Result<Followed, Error> {
     let scratch = Scratch::new(&config.cni_dir, &invocation.container_id);
     let plain = |why: &dyn std::error::Error| Error::internal(cause::chain(why));
-    let lock = ContainerLock::take(&config.cni_dir, &invocation.container_id).map_err(|why| plain(&why))?;
+    let lock = ContainerLock::take(&config.cni_dir, &invocation.container_id, context.lock);
+    let lock = lock.map_err(|why| match why.kind() {
+        io::ErrorKind::TimedOut => Error::try_again(why.to_string()),
+        _ => plain(&why),
+    })?;
     let Some(delegates) = scratch.read().map_err(|why| plain(&why))? else {
         // It was deleted before it was our turn.
         return Ok(Followed::default());
@@ -75,6 +82,8 @@ pub fn follow(
         scratch,
         delegates: named.collect(),
         try_again: false,
+        has_changed: false,
+        plugged: BTreeSet::new(),
     };
     following.obey(lock)
 }
@@ -106,6 +115,10 @@ struct Following<'a> {
     /// What the scratch cache says.
     delegates: Vec<DelegateConf>,
     try_again: bool,
+    /// Something was attached or taken away, or this was tried.
+    has_changed: bool,
+    /// Network and interface of what was attached.
+    plugged: BTreeSet<(String, String)>,
 }
 
 impl Following<'_> {
@@ -120,7 +133,7 @@ impl Following<'_> {
             }
         };
         let order = self.run(&wanted)?;
-        // A DEL does not wait for the API server.
+        // A DEL does not wait for the API server: neither one of the shim, nor one of the agent, which makes `context.cluster` give up.
         drop(lock);
         self.write_status(&order);
         Ok(Followed { is_attached: true, try_again: self.try_again })
@@ -128,7 +141,7 @@ impl Following<'_> {
 
     /// Network and interface of what the pod has then, in the order of the annotation.
     fn run(&mut self, wanted: &[SelectionElement]) -> Result<Vec<(String, String)>, Error> {
-        let selected: Vec<usize> = (0..self.delegates.len()).filter(|at| self.is_selected(*at)).collect();
+        let selected: Vec<usize> = (0..self.delegates.len()).filter(|at| self.is_ruled(*at)).collect();
         let held: Vec<Held> = selected.iter().map(|at| self.held(*at)).collect();
         let others = (0..self.delegates.len()).filter(|at| !selected.contains(at));
         let taken: Vec<String> = others.map(|at| self.conf(at).ifname).collect();
@@ -146,18 +159,24 @@ impl Following<'_> {
         Ok(steps.order)
     }
 
-    /// Whether a delegate came from the pod's list: not from the configuration, and not the auxiliary chain.
-    fn is_selected(&self, at: usize) -> bool {
+    /// Whether the annotation rules a delegate: not one of the configuration at the time of its ADD, whatever the configuration is now. Of
+    /// what another program attached that is not known; the first is never the pod's.
+    fn is_ruled(&self, at: usize) -> bool {
         let Some(delegate) = self.delegates.get(at) else { return false };
         let auxiliary = &self.config.auxiliary_chain;
         let is_auxiliary = !auxiliary.is_empty() && delegate.display_name == *auxiliary;
-        at >= select::configured_count(self.config, self.pod) && !is_auxiliary
+        match delegate.origin {
+            Some(origin) => origin == Origin::Selected,
+            None => at > 0 && !is_auxiliary,
+        }
     }
 
     fn held(&self, at: usize) -> Held {
         let interface = self.conf(at).ifname;
-        let network = self.delegates.get(at).map(|d| d.display_name.clone()).unwrap_or_default();
-        Held { network, interface, is_complete: self.cached(at).is_some() }
+        let delegate = self.delegates.get(at);
+        let network = delegate.map(|d| d.display_name.clone()).unwrap_or_default();
+        let may_go = delegate.is_some_and(|d| d.origin.is_some());
+        Held { network, interface, is_complete: !may_go || self.cached(at).is_some(), may_go }
     }
 
     fn conf(&self, at: usize) -> RuntimeConf {
@@ -191,10 +210,11 @@ impl Following<'_> {
         }
         self.delegates.remove(at);
         self.write_scratch()?;
-        if delegate.request.default_route.as_ref().is_some_and(|hops| !hops.is_empty()) {
-            self.restore_defaults();
+        if delegate.supplies_default_routes() {
+            self.give_back(None)?;
         }
         self.guard_again();
+        self.has_changed = true;
         if was_complete {
             self.tell(&PodEvent::removed_interface(&self.name(), &conf.ifname, &delegate.display_name));
         }
@@ -261,11 +281,13 @@ impl Following<'_> {
         let runtime = self.context.runtime(self.invocation, self.config);
         let attached = self.protect().and_then(|()| {
             let result = runtime.add_list(&delegate.list, &conf)?;
-            self.route(&delegate, &conf, &result)?;
+            self.route(at, &conf, &result)?;
             Ok(result)
         });
+        self.has_changed = true;
         match attached {
             Ok(result) => {
+                self.plugged.insert((delegate.display_name.clone(), conf.ifname.clone()));
                 one::tell_added(self.context, &self.of, &delegate, &conf, &result);
                 Ok(())
             }
@@ -284,11 +306,19 @@ impl Following<'_> {
         let runtime = self.context.runtime(self.invocation, self.config);
         match runtime.del_list(&delegate.list, &detached(conf.clone())) {
             // It stays in the scratch cache for the next try, or for the pod's DEL.
-            Err(left) => self.context.log.error(&format!("undoing {}: {left}", delegate.display_name)),
+            Err(left) => {
+                self.context.log.error(&format!("undoing {}: {left}", delegate.display_name));
+                if delegate.supplies_default_routes() {
+                    self.give_back(Some(at))?;
+                }
+            }
             Ok(()) => {
                 self.config.device_files.remove(conf).unwrap_or_else(|why| self.context.log.error(&why));
                 self.delegates.remove(at);
                 self.write_scratch()?;
+                if delegate.supplies_default_routes() {
+                    self.give_back(None)?;
+                }
             }
         }
         self.guard_again();
@@ -338,7 +368,8 @@ impl Following<'_> {
         self.scratch.write(&self.delegates).map_err(|why| Error::internal(cause::chain(&why)))
     }
 
-    /// Rows that are there stay as they are; new ones come from results. In the order: configured networks, the annotation's, the rest.
+    /// Rows that are there stay as they are, but for those of networks that came just now; new ones come from results. What is there is as old
+    /// as the last look, so a round that changed anything writes in any case. In the order: configured networks, the annotation's, the rest.
     fn write_status(&mut self, order: &[(String, String)]) {
         let current = self.pod.annotations.get(annotation::NETWORK_STATUS).map_or("", String::as_str);
         let there = status::parse(current).unwrap_or_default();
@@ -346,11 +377,12 @@ impl Following<'_> {
         places.sort_by_key(|at| {
             let Held { network, interface, .. } = self.held(*at);
             let place = order.iter().position(|known| *known == (network.clone(), interface.clone()));
-            (self.is_selected(*at), place.unwrap_or(order.len()), *at)
+            (self.is_ruled(*at), place.unwrap_or(order.len()), *at)
         });
         let rows: Vec<NetworkStatus> = places.iter().flat_map(|at| self.rows(*at, &there)).collect();
         let text = status::print(&rows);
-        let Some(cluster) = self.context.cluster.filter(|_| rows != there && !rows.is_empty()) else {
+        let is_due = (self.has_changed || rows != there) && !rows.is_empty();
+        let Some(cluster) = self.context.cluster.filter(|_| is_due) else {
             return;
         };
         let keys =
@@ -372,7 +404,10 @@ impl Following<'_> {
         let device = self.config.device_files.read(&self.conf(at));
         let computed = result(&entry).map(|result| rows(&result, &delegate.display_name, at == 0));
         let same = |row: &NetworkStatus| {
-            let known = there.iter().find(|old| old.name == row.name && old.interface == row.interface);
+            let key = (row.name.clone(), row.interface.clone());
+            let is_new = self.plugged.contains(&key);
+            let known =
+                there.iter().find(|old| !is_new && old.name == row.name && old.interface == row.interface);
             known.cloned().unwrap_or_else(|| NetworkStatus { device_info: device.clone(), ..row.clone() })
         };
         computed.unwrap_or_default().iter().map(same).collect()

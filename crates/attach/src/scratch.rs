@@ -15,9 +15,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use polynic_cni::json::{self, JsonError};
 use polynic_cni::{ConfList, Dns, PluginConf, PluginEntry};
+use polynic_net::Route;
 use serde::{Deserialize, Serialize};
 
-use crate::delegate_conf::{DelegateConf, DelegateError, Filter, Request};
+use crate::delegate_conf::{DelegateConf, DelegateError, Filter, Origin, Request};
 
 /// The file of one container.
 #[derive(Clone, Debug)]
@@ -74,6 +75,11 @@ struct Record {
     resource_name: String,
     #[serde(rename = "Bytes")]
     bytes: String,
+    /// Ours: the replaced system passes over it, and over the next.
+    #[serde(rename = "polynicOrigin", skip_serializing_if = "Option::is_none")]
+    origin: Option<Origin>,
+    #[serde(rename = "polynicGivenUp", skip_serializing_if = "Vec::is_empty")]
+    given_up: Vec<Route>,
 }
 
 /// The well-known keys of a configuration; the whole is in `Bytes`.
@@ -134,11 +140,14 @@ impl Scratch {
     /// Reads the delegates. `None` if there is no file, or an empty list.
     pub fn read(&self) -> Result<Option<Vec<DelegateConf>>, ScratchError> {
         let Some(bytes) = self.bytes()? else { return Ok(None) };
+        self.parse(&bytes).map(|delegates| Some(delegates).filter(|delegates| !delegates.is_empty()))
+    }
+
+    /// Reads the delegates of what [`Scratch::bytes`] gave.
+    pub fn parse(&self, bytes: &[u8]) -> Result<Vec<DelegateConf>, ScratchError> {
         let records: Vec<Record> =
-            json::from_slice(&bytes).map_err(|why| ScratchError::Json(self.path.clone(), why))?;
-        let delegates: Result<Vec<DelegateConf>, ScratchError> =
-            records.into_iter().map(|record| self.delegate(record)).collect();
-        delegates.map(|delegates| Some(delegates).filter(|delegates| !delegates.is_empty()))
+            json::from_slice(bytes).map_err(|why| ScratchError::Json(self.path.clone(), why))?;
+        records.into_iter().map(|record| self.delegate(record)).collect()
     }
 
     /// The file as it is, to be put back by [`Scratch::restore`].
@@ -222,6 +231,8 @@ impl From<&DelegateConf> for Record {
             device_id: request.device_id.clone(),
             resource_name: delegate.resource_name.clone(),
             bytes: STANDARD.encode(&delegate.list.bytes),
+            origin: delegate.origin,
+            given_up: delegate.given_up.clone(),
         }
     }
 }
@@ -234,6 +245,8 @@ impl Record {
             has_allocated_device: !self.resource_name.is_empty() && !self.device_id.is_empty(),
             resource_name: self.resource_name,
             filter: Filter { v4: self.filter_v4, v6: self.filter_v6 },
+            origin: self.origin,
+            given_up: self.given_up,
             request: Request {
                 interface: self.interface,
                 mac: self.mac,

@@ -8,7 +8,7 @@ use polynic_api::{annotation, event};
 use crate::cluster::{Cluster, PodInfo};
 use crate::config::Config;
 use crate::default_route;
-use crate::delegate_conf::{DelegateConf, DelegateError};
+use crate::delegate_conf::{DelegateConf, DelegateError, Origin};
 
 mod auxiliary;
 mod cluster_network;
@@ -146,8 +146,9 @@ pub fn delegates(
             None => list.push(delegate),
         }
     }
+    list.iter_mut().for_each(|delegate| delegate.origin = Some(Origin::Configured));
     for element in &wanted.networks {
-        list.push(selected(config, &nads, element)?);
+        list.push(of_the_pod(config, &nads, element)?);
     }
     default_route::assign(&mut list)?;
     Ok(list)
@@ -181,15 +182,7 @@ pub fn one(
     let wanted = Wanted { default: None, networks: vec![element.clone()] };
     let bare = Config { cluster_network: String::new(), ..config.clone() };
     let nads = Nads::read(cluster, nads::wanted(&bare, &wanted, &[]));
-    selected(config, &nads, element)
-}
-
-/// How many delegates a pod has before those that it selects.
-pub fn configured_count(config: &Config, pod: &PodInfo) -> usize {
-    if config.cluster_network.is_empty() {
-        return config.delegates.len().max(1);
-    }
-    1 + extra_networks(config, Some(pod)).len()
+    of_the_pod(config, &nads, element)
 }
 
 fn wanted(config: &Config, pod: &PodInfo) -> Result<Wanted, SelectError> {
@@ -251,6 +244,10 @@ fn cluster_network(config: &Config, has_cluster: bool, nads: &Nads) -> Result<De
             source: Box::new(source),
         }
     })
+}
+
+fn of_the_pod(config: &Config, nads: &Nads, element: &SelectionElement) -> Result<DelegateConf, SelectError> {
+    Ok(DelegateConf { origin: Some(Origin::Selected), ..selected(config, nads, element)? })
 }
 
 fn selected(config: &Config, nads: &Nads, element: &SelectionElement) -> Result<DelegateConf, SelectError> {

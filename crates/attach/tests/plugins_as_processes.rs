@@ -8,6 +8,7 @@ use std::path::Path;
 
 use polynic_attach::{Config, PodNetns, Thin};
 use polynic_cni::{Answer, Error, Exec};
+use polynic_net::Route;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -25,6 +26,14 @@ struct EmptyNetns;
 impl PodNetns for EmptyNetns {
     fn has_interface(&self, _: &str, _: &str) -> Result<bool, Error> {
         Ok(false)
+    }
+
+    fn default_routes(&self, _: &str, _: &str) -> Result<Vec<Route>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn restore_route(&self, _: &str, _: &Route) -> Result<(), Error> {
+        Ok(())
     }
 
     fn delete_default_routes(&self, _: &str, _: &str) -> Result<(), Error> {

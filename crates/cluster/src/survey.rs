@@ -33,6 +33,8 @@ pub struct Survey {
     pub notes: BTreeMap<String, Vec<&'static str>>,
     /// Objects that cannot be read, and why.
     pub unreadable: Vec<String>,
+    /// Kinds that the API server does not know: their definitions are not installed.
+    pub unknown: Vec<&'static str>,
 }
 
 /// Reads all pools, SpiderSubnets, reserved addresses and endpoints, and the pods.
@@ -40,6 +42,7 @@ pub struct Survey {
 /// # Errors
 /// The API server refuses a list. A kind that it does not know counts as empty.
 pub async fn survey(client: &Client) -> Result<Survey, kube::Error> {
+    let mut survey = Survey::default();
     let (pools, subnets, reserved, endpoints, pods) = futures::try_join!(
         list::<IPPool>(client),
         list::<Subnet>(client),
@@ -47,7 +50,8 @@ pub async fn survey(client: &Client) -> Result<Survey, kube::Error> {
         list::<Endpoint>(client),
         all_pods(client),
     )?;
-    let mut survey = Survey::default();
+    let (pools, subnets) = (survey.known(pools), survey.known(subnets));
+    let (reserved, endpoints) = (survey.known(reserved), survey.known(endpoints));
     for pool in &pools {
         let converted = convert_pool(pool);
         let notes = notes(pool);
@@ -87,10 +91,11 @@ pub async fn survey(client: &Client) -> Result<Survey, kube::Error> {
     Ok(survey)
 }
 
-async fn list<K: SpiderKind + Debug>(client: &Client) -> Result<Vec<Stored<K>>, kube::Error> {
+/// `None`: the API server does not know the kind.
+async fn list<K: SpiderKind + Debug>(client: &Client) -> Result<Option<Vec<Stored<K>>>, kube::Error> {
     match spider::all::<K>(client.clone()).list(&ListParams::default()).await {
-        Ok(list) => Ok(list.items),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+        Ok(list) => Ok(Some(list.items)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(other) => Err(other),
     }
 }
@@ -100,6 +105,13 @@ async fn all_pods(client: &Client) -> Result<Vec<Pod>, kube::Error> {
 }
 
 impl Survey {
+    fn known<K: SpiderKind>(&mut self, listed: Option<Vec<Stored<K>>>) -> Vec<Stored<K>> {
+        listed.unwrap_or_else(|| {
+            self.unknown.push(K::KIND);
+            Vec::new()
+        })
+    }
+
     fn add<T>(
         &mut self,
         kind: &str,

@@ -54,28 +54,7 @@ impl Plan {
             ..Self::default()
         };
         for version in [4, 6] {
-            let get = |name: &str| env.get(&format!("SPIDERPOOL_INIT_DEFAULT_IPV{version}_{name}"));
-            let Some(cidr) = get("IPPOOL_SUBNET") else { continue };
-            let ips = get("IPPOOL_IPRANGES").map(|text| list(&text)).unwrap_or_default();
-            let gateway = get("IPPOOL_GATEWAY");
-            if let Some(name) = get("SUBNET_NAME") {
-                let (subnet, ips, gateway) = (cidr.clone(), ips.clone(), gateway.clone());
-                let spec =
-                    SubnetSpec { ip_version: Some(version), subnet, ips, gateway, ..SubnetSpec::default() };
-                plan.subnets.push((name, spec));
-            }
-            if let Some(name) = get("IPPOOL_NAME") {
-                let default = Some(true);
-                let spec = PoolSpec {
-                    ip_version: Some(version),
-                    subnet: cidr,
-                    ips,
-                    gateway,
-                    default,
-                    ..PoolSpec::default()
-                };
-                plan.pools.push((name, spec));
-            }
+            plan.add_family(&env, version);
         }
         if env.flag("SPIDERPOOL_INIT_ENABLE_MULTUS_CONFIG", false)? {
             let namespace = env.text("SPIDERPOOL_INIT_DEFAULT_CNI_NAMESPACE", &plan.namespace);
@@ -86,6 +65,24 @@ impl Plan {
             });
         }
         Ok(plan)
+    }
+
+    /// The default pool of a family, and its SpiderSubnet, if they have names.
+    fn add_family(&mut self, env: &Variables<'_>, version: i64) {
+        let get = |name: &str| env.get(&format!("SPIDERPOOL_INIT_DEFAULT_IPV{version}_{name}"));
+        let Some(cidr) = get("IPPOOL_SUBNET") else { return };
+        let ips = get("IPPOOL_IPRANGES").map(|text| list(&text)).unwrap_or_default();
+        let (ip_version, gateway) = (Some(version), get("IPPOOL_GATEWAY"));
+        if let Some(name) = get("SUBNET_NAME") {
+            let (subnet, ips, gateway) = (cidr.clone(), ips.clone(), gateway.clone());
+            self.subnets
+                .push((name, SubnetSpec { ip_version, subnet, ips, gateway, ..SubnetSpec::default() }));
+        }
+        if let Some(name) = get("IPPOOL_NAME") {
+            let (subnet, default) = (cidr, Some(true));
+            self.pools
+                .push((name, PoolSpec { ip_version, subnet, ips, gateway, default, ..PoolSpec::default() }));
+        }
     }
 
     /// Waits for the controller, and makes everything; what fails is tried again for ever.

@@ -106,6 +106,12 @@ pub fn holds(change: &Change, facts: &Facts) -> bool {
     waits || (leaves && violations(std::slice::from_ref(change), facts).is_empty())
 }
 
+/// Whether `facts` show what a change leaves. Unlike [`holds`], what cannot be seen is not taken to be there.
+pub fn is_seen(change: &Change, facts: &Facts) -> bool {
+    let is_visible = leaves_something(&change.object) && !matches!(change.object, Object::PortVlan(_));
+    is_visible && violations(std::slice::from_ref(change), facts).is_empty()
+}
+
 /// Whether a promise is void once the link is gone from there.
 fn is_about(old: &Change, place: Place, link: &crate::IfName) -> bool {
     dies_with(old, place, link)
@@ -267,8 +273,9 @@ fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
         Object::Sysctl(d) => {
             let want = d.after.as_ref()?;
             let have = ns.sysctl(&want.key);
-            (have != Some(want.value.as_str()))
-                .then(|| format!("{} is {}, not {}", want.key, have.unwrap_or("absent"), want.value))
+            // The kernel prints lists with tabs, whatever was written.
+            let holds = have.is_some_and(|have| have.split_whitespace().eq(want.value.split_whitespace()));
+            (!holds).then(|| format!("{} is {}, not {}", want.key, have.unwrap_or("absent"), want.value))
         }
         Object::Traffic(d) => traffic_violation(d.after.as_ref()?, ns),
         Object::Firewall(d) => {
@@ -310,6 +317,7 @@ pub fn serves(have: &Route, want: &Route) -> bool {
         && have.link == want.link
         && have.table == want.table
         && have.kind == want.kind
+        && (have.dst.addr().is_ipv6() || have.scope == want.scope)
         && have.effective_priority() == want.effective_priority()
         && (want.src.is_none() || have.src == want.src)
         && (want.mtu == 0 || have.mtu == want.mtu)

@@ -5,9 +5,15 @@ mod pools;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use polynic_cluster::survey::{Survey, survey};
 use polynic_cni::cause::chain;
+
+/// How long the API server may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Time between two looks of `doctor`.
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// What these commands have in common.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -42,32 +48,68 @@ impl Options {
         Ok(options)
     }
 
-    /// The kubeconfig asked for: by option, by environment, or the usual one.
-    fn kubeconfig(&self) -> Option<PathBuf> {
-        let by_environment = || std::env::var_os("KUBECONFIG").filter(|v| !v.is_empty()).map(PathBuf::from);
+    /// The kubeconfig asked for: by option, by environment, or the usual one. Of several in the environment the first that is there counts.
+    fn kubeconfig(&self) -> io::Result<Option<PathBuf>> {
+        let by_environment = || {
+            let files: Vec<PathBuf> = std::env::split_paths(&std::env::var_os("KUBECONFIG")?)
+                .filter(|file| !file.as_os_str().is_empty())
+                .collect();
+            files.iter().find(|file| file.is_file()).or(files.first()).cloned()
+        };
         let usual = || {
             let file = PathBuf::from(std::env::var_os("HOME")?).join(".kube/config");
             file.is_file().then_some(file)
         };
-        self.kubeconfig.clone().or_else(by_environment).or_else(usual)
+        let chosen = self.kubeconfig.clone().or_else(by_environment);
+        match chosen.as_ref().filter(|file| !file.exists()) {
+            Some(missing) => Err(io::Error::other(format!("there is no kubeconfig {}", missing.display()))),
+            None => Ok(chosen.or_else(usual)),
+        }
     }
 
-    fn survey(&self) -> io::Result<Survey> {
+    /// Looks at the cluster, as `judge` wants it.
+    fn survey<T>(&self, judge: impl AsyncFnOnce(Look) -> io::Result<T>) -> io::Result<T> {
+        let kubeconfig = self.kubeconfig()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let client = polynic_cluster::client_from(self.kubeconfig().as_deref()).await;
+            let client = polynic_cluster::client_from(kubeconfig.as_deref()).await;
             let client = client
                 .map_err(|why| io::Error::other(chain(&why)))?
                 .ok_or_else(|| io::Error::other("no cluster: give --kubeconfig FILE, or set KUBECONFIG"))?;
-            survey(&client).await.map_err(|e| io::Error::other(format!("cannot read the cluster: {e}")))
+            let from = kubeconfig.map_or("the service account".to_owned(), |file| file.display().to_string());
+            judge(Look { client, from }).await
         })
+    }
+}
+
+/// How the cluster is looked at.
+struct Look {
+    client: polynic_cluster::Client,
+    /// Where its address is from.
+    from: String,
+}
+
+impl Look {
+    async fn survey(&self) -> io::Result<Survey> {
+        let from = &self.from;
+        let looked = tokio::time::timeout(PATIENCE, survey(&self.client)).await;
+        match looked {
+            Ok(Ok(survey)) => Ok(survey),
+            Ok(Err(why)) => {
+                Err(io::Error::other(format!("cannot read the cluster of {from}: {}", chain(&why))))
+            }
+            Err(_) => Err(io::Error::other(format!(
+                "the API server of {from} did not answer within {} s",
+                PATIENCE.as_secs()
+            ))),
+        }
     }
 }
 
 /// `polynic pools [POOL] [-o json]`.
 pub(crate) fn pools(args: &[&str]) -> io::Result<String> {
     let options = Options::read(args)?;
-    let survey = options.survey()?;
+    let survey = options.survey(async |look: Look| look.survey().await)?;
     match options.words.as_slice() {
         [] if options.json => Ok(pools::json(&survey)),
         [] => Ok(pools::overview(&survey)),
@@ -83,14 +125,27 @@ pub(crate) fn doctor(args: &[&str]) -> io::Result<(String, bool)> {
     if let Some(word) = options.words.first() {
         return Err(io::Error::other(format!("doctor takes no argument {word:?}")));
     }
-    let survey = options.survey()?;
-    let report = doctor::examine(&survey);
+    let report = options.survey(async |look: Look| {
+        let first = doctor::examine(&look.survey().await?);
+        if first.is_well() {
+            return Ok(first);
+        }
+        // Its lists are of different moments: only what is wrong twice is wrong.
+        tokio::time::sleep(PAUSE).await;
+        Ok(doctor::examine(&look.survey().await?).confirming(&first))
+    })?;
     Ok((if options.json { report.json() } else { report.text() }, report.is_well()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kubeconfig_that_is_not_there_is_named() {
+        let options = Options::read(&["--kubeconfig", "/no/such"]).unwrap();
+        assert_eq!(options.kubeconfig().unwrap_err().to_string(), "there is no kubeconfig /no/such");
+    }
 
     #[test]
     fn options_and_words_may_be_mixed() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use polynic_api::SelectionElement;
 
-/// A network that the pod has because it selected it.
+/// A network that the pod has, and that its annotation may rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Display name, `namespace/name`.
@@ -13,6 +13,8 @@ pub struct Held {
     pub interface: String,
     /// It was attached to its end. What was not, is taken away and made anew.
     pub is_complete: bool,
+    /// The pod is known to have it because it selected it; what another program attached may be the configuration's, and stays.
+    pub may_go: bool,
 }
 
 /// A network to attach.
@@ -61,7 +63,8 @@ fn network(element: &SelectionElement) -> String {
 pub fn steps(wanted: &[SelectionElement], held: &[Held], taken: &[String]) -> Steps {
     let claims = claims(wanted, held);
     let mut names = Names::new(wanted, held, &claims, taken);
-    let remove = (0..held.len()).filter(|at| !claims.contains(&Some(*at))).collect();
+    let goes = |(at, held): &(usize, &Held)| held.may_go && !claims.contains(&Some(*at));
+    let remove = held.iter().enumerate().filter(goes).map(|(at, _)| at).collect();
     let mut steps = Steps { remove, ..Steps::default() };
     for (element, claim) in wanted.iter().zip(&claims) {
         let interface = match claim.and_then(|at| held.get(at)) {
@@ -114,7 +117,8 @@ struct Names {
 
 impl Names {
     fn new(wanted: &[SelectionElement], held: &[Held], claims: &[Option<usize>], taken: &[String]) -> Self {
-        let kept = claims.iter().flatten().filter_map(|at| held.get(*at)).map(|held| held.interface.clone());
+        let stays = |(at, held): &(usize, &Held)| !held.may_go || claims.contains(&Some(*at));
+        let kept = held.iter().enumerate().filter(stays).map(|(_, held)| held.interface.clone());
         let asked = wanted.iter().map(|e| e.interface.clone()).filter(|name| !name.is_empty());
         Self { used: kept.chain(taken.iter().cloned()).collect(), asked: asked.collect() }
     }
@@ -153,7 +157,12 @@ mod tests {
         let parse = |item: &str| {
             let (network, interface) = item.split_once('@').unwrap();
             let (is_complete, network) = network.strip_prefix('!').map_or((true, network), |n| (false, n));
-            Held { network: format!("blue/{network}"), interface: interface.to_owned(), is_complete }
+            Held {
+                network: format!("blue/{network}"),
+                interface: interface.to_owned(),
+                is_complete,
+                may_go: true,
+            }
         };
         text.split_whitespace().map(parse).collect()
     }
@@ -218,11 +227,11 @@ mod tests {
                 interface: name.map_or(String::new(), |name| format!("net{name}")), ..SelectionElement::default()
             }).collect();
             let mut held: Vec<Held> = have.iter().enumerate().map(|(at, (net, is_complete))| Held {
-                network: format!("blue/n{net}"), interface: format!("net{at}"), is_complete: *is_complete
+                network: format!("blue/n{net}"), interface: format!("net{at}"), is_complete: *is_complete, may_go: true
             }).collect();
             let first = steps(&wanted, &held, &["eth0".to_owned()]);
             for at in first.remove.iter().rev() { held.remove(*at); }
-            held.extend(first.add.iter().map(|a| Held { network: a.network(), interface: a.interface.clone(), is_complete: true }));
+            held.extend(first.add.iter().map(|a| Held { network: a.network(), interface: a.interface.clone(), is_complete: true, may_go: true }));
             let names: BTreeSet<&String> = held.iter().map(|h| &h.interface).collect();
             prop_assert_eq!(names.len(), held.len());
             let second = steps(&wanted, &held, &["eth0".to_owned()]);

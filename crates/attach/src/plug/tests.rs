@@ -175,6 +175,102 @@ fn default_routes_are_not_stolen_and_come_back() {
     assert_eq!(world.links()["eth0"], hop("10.0.0.1"));
 }
 
+fn hops(world: &World, interface: &str) -> Vec<String> {
+    world.links()[interface].iter().map(ToString::to_string).collect()
+}
+
+/// A default network whose result does not name the default route that it made, as Calico's.
+fn silent_about_routes(networks: &str) -> World {
+    let world = fabric();
+    let answer =
+        json!({"interfaces": [{"name": "eth0"}], "ips": [{"interface": 0, "address": "10.0.0.2/32"}]});
+    world.plugin.answers.lock().unwrap().insert("fabric".to_owned(), answer);
+    attached(world, networks)
+}
+
+const WITH_DEFAULT: &str = r#"[{"name":"a"},{"name":"b","default-route":["10.0.0.8"]}]"#;
+
+#[test]
+fn a_default_route_that_fails_leaves_those_that_were_there() {
+    let world = silent_about_routes("a");
+    // Those of eth0, net1 and net2 are deleted before.
+    world.netns.fail_nth.set(Some(3));
+    assert!(edit(&world, WITH_DEFAULT).try_again);
+    assert_eq!(hops(&world, "eth0"), ["10.0.0.1"]);
+    assert!(!world.links().contains_key("net2"));
+}
+
+#[test]
+fn default_routes_come_back_whatever_the_result_says() {
+    let world = silent_about_routes("a");
+    edit(&world, WITH_DEFAULT);
+    assert_eq!((hops(&world, "eth0"), hops(&world, "net2")), (vec![], vec!["10.0.0.8".to_owned()]));
+    edit(&world, "a");
+    assert_eq!(hops(&world, "eth0"), ["10.0.0.1"]);
+    let from_the_start = silent_about_routes(WITH_DEFAULT);
+    edit(&from_the_start, "a");
+    assert_eq!(hops(&from_the_start, "eth0"), ["10.0.0.1"]);
+}
+
+#[test]
+fn the_last_of_two_networks_with_a_default_route_supplies_it() {
+    let second = r#"[{"name":"a"},{"name":"b","default-route":["10.0.0.8"]},{"name":"c","default-route":["10.0.0.9"]}]"#;
+    let world = silent_about_routes("a");
+    edit(&world, WITH_DEFAULT);
+    edit(&world, second);
+    assert_eq!((hops(&world, "net2"), hops(&world, "net3")), (vec![], vec!["10.0.0.9".to_owned()]));
+    edit(&world, WITH_DEFAULT);
+    assert_eq!((hops(&world, "eth0"), hops(&world, "net2")), (vec![], vec!["10.0.0.8".to_owned()]));
+    edit(&world, second);
+    edit(&world, r#"[{"name":"a"},{"name":"c","default-route":["10.0.0.9"]}]"#);
+    assert_eq!((hops(&world, "eth0"), hops(&world, "net3")), (vec![], vec!["10.0.0.9".to_owned()]));
+    edit(&world, "a");
+    assert_eq!(hops(&world, "eth0"), ["10.0.0.1"]);
+}
+
+#[test]
+fn another_configuration_changes_nothing_of_running_pods() {
+    let more = json!({"cniVersion": "1.0.0", "name": "mgmt", "type": "mgmt"});
+    let mut world = world("a");
+    world.conf["delegates"].as_array_mut().unwrap().push(more);
+    assert_eq!(again(&world), DONE);
+    assert_eq!(world.plugin.calls(), Vec::<String>::new());
+    let mut world = attached(World::new(world.conf.clone()), "a");
+    world.conf["delegates"].as_array_mut().unwrap().pop();
+    assert_eq!(again(&world), DONE);
+    assert_eq!(world.plugin.calls(), Vec::<String>::new());
+}
+
+#[test]
+fn of_what_another_program_attached_nothing_goes_and_nothing_comes_twice() {
+    let world = world("a");
+    let records = std::fs::read_to_string(world.scratch()).unwrap();
+    let mut records: Vec<Value> = serde_json::from_str(&records).unwrap();
+    for record in &mut records {
+        record.as_object_mut().unwrap().remove("polynicOrigin").unwrap();
+    }
+    std::fs::write(world.scratch(), Value::from(records).to_string()).unwrap();
+    assert_eq!(again(&world), DONE);
+    assert_eq!(edit(&world, "a,b"), DONE);
+    assert_eq!(world.plugin.calls(), ["ADD b net2"]);
+    assert_eq!(edit(&world, "b@net2"), DONE);
+    assert_eq!(world.plugin.calls(), ["ADD b net2"]);
+}
+
+#[test]
+fn the_status_is_written_after_a_change_however_old_the_one_that_was_seen() {
+    let world = world("a,b");
+    let before = world.cluster.pod.borrow().clone().unwrap().annotations[annotation::NETWORK_STATUS].clone();
+    edit(&world, "a");
+    edit(&world, "a");
+    let key = annotation::NETWORK_STATUS.to_owned();
+    world.cluster.pod.borrow_mut().as_mut().unwrap().annotations.insert(key.clone(), before);
+    world.cluster.status.borrow_mut().clear();
+    edit(&world, "a,b");
+    let written = world.cluster.status.borrow()[&key].clone();
+    assert_eq!(status::parse(&written).unwrap().len(), 3, "{written}");
+}
+
 type IpAddrs = std::collections::BTreeSet<std::net::IpAddr>;
 
 #[test]

@@ -54,6 +54,23 @@ fn the_file_has_the_fields_of_the_contract() {
 }
 
 #[test]
+fn what_is_ours_stands_beside_and_reads_back() {
+    let (_directory, scratch) = scratch();
+    let route = Route::new("0.0.0.0/0".parse().unwrap(), &"eth0".parse().unwrap());
+    let mut delegates = delegates();
+    delegates[0].origin = Some(Origin::Configured);
+    delegates[0].given_up = vec![route.via("10.0.0.1".parse().unwrap())];
+    delegates[1].origin = Some(Origin::Selected);
+    scratch.write(&delegates).unwrap();
+    assert_eq!(scratch.read().unwrap(), Some(delegates));
+    let file = fs::read_to_string(&scratch.path).unwrap();
+    assert!(
+        file.contains(r#""polynicOrigin":"configured""#) && file.contains(r#""polynicOrigin":"selected""#),
+        "{file}"
+    );
+}
+
+#[test]
 fn what_is_written_reads_back() {
     let (_directory, scratch) = scratch();
     scratch.write(&delegates()).unwrap();

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::SelectError;
 use crate::config::Config;
-use crate::delegate_conf::{DelegateConf, DelegateError};
+use crate::delegate_conf::{DelegateConf, DelegateError, Origin};
 
 /// The chain, if there is at least one file for it.
 pub(super) fn chain(config: &Config) -> Result<Option<DelegateConf>, SelectError> {
@@ -26,7 +26,8 @@ pub(super) fn chain(config: &Config) -> Result<Option<DelegateConf>, SelectError
     let start = json!({"cniVersion": config.cni_version, "name": name, "plugins": [{"type": "passthru"}]});
     let mut list = ConfList::parse(start.to_string().as_bytes()).map_err(DelegateError::from)?;
     list.plugins.extend(beside);
-    Ok(Some(DelegateConf { is_auxiliary: true, ..DelegateConf::merged(list) }))
+    let origin = Some(Origin::Configured);
+    Ok(Some(DelegateConf { is_auxiliary: true, origin, ..DelegateConf::merged(list) }))
 }
 
 fn plugins(directory: &Path) -> Result<Vec<PluginEntry>, LoadError> {

@@ -10,6 +10,7 @@ use polynic_api::{annotation, status};
 use polynic_attach::{Cluster, Config, NadRef, PodNetns, Thin};
 use polynic_cluster::{KubeCluster, client_from};
 use polynic_cni::{Answer, Delegate, Error, Invocation, Output, Success, Verb, Version};
+use polynic_net::Route;
 use serde_json::{Value, json};
 
 /// What kubectl would do.
@@ -88,6 +89,14 @@ struct EmptyNetns;
 impl PodNetns for EmptyNetns {
     fn has_interface(&self, _: &str, _: &str) -> Result<bool, Error> {
         Ok(false)
+    }
+
+    fn default_routes(&self, _: &str, _: &str) -> Result<Vec<Route>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn restore_route(&self, _: &str, _: &Route) -> Result<(), Error> {
+        Ok(())
     }
 
     fn delete_default_routes(&self, _: &str, _: &str) -> Result<(), Error> {

@@ -107,7 +107,7 @@ where
         + 'static,
 {
     let mut events = pin!(watch(Api::<W>::all(client.clone()), watcher::Config::default()).default_backoff());
-    let mut listed = BTreeSet::new();
+    let mut followed = Followed { kind, applications, listed: BTreeSet::new() };
     loop {
         let event = match events.try_next().await {
             Ok(Some(event)) => event,
@@ -117,25 +117,39 @@ where
                 continue;
             }
         };
-        let is_change = match event {
+        if followed.note(event) {
+            changed.notify_one();
+        }
+    }
+}
+
+/// Workloads of one kind.
+struct Followed<'a> {
+    kind: &'static str,
+    applications: &'a Applications,
+    /// What the list under way has brought.
+    listed: BTreeSet<Key>,
+}
+
+impl Followed<'_> {
+    /// Notes what happened; answers whether that changes anything.
+    fn note<W: Workload + Resource>(&mut self, event: Event<W>) -> bool {
+        match event {
             Event::Init => {
-                listed.clear();
+                self.listed.clear();
                 false
             }
             Event::InitApply(object) => {
-                let key = key_of(kind, &object);
-                listed.insert(key.clone());
-                applications.note(key, object.application())
+                let key = key_of(self.kind, &object);
+                self.listed.insert(key.clone());
+                self.applications.note(key, object.application())
             }
             Event::InitDone => {
-                applications.complete(kind, &listed);
+                self.applications.complete(self.kind, &self.listed);
                 true
             }
-            Event::Apply(object) => applications.note(key_of(kind, &object), object.application()),
-            Event::Delete(object) => applications.note(key_of(kind, &object), None),
-        };
-        if is_change {
-            changed.notify_one();
+            Event::Apply(object) => self.applications.note(key_of(self.kind, &object), object.application()),
+            Event::Delete(object) => self.applications.note(key_of(self.kind, &object), None),
         }
     }
 }

@@ -12,4 +12,5 @@ mod pools;
 mod steps;
 mod subnets;
 mod support;
+mod tables;
 mod webhooks;

@@ -14,6 +14,7 @@ use crate::testing::{self, NETNS};
 
 mod chained;
 mod on_link;
+mod sharing;
 
 struct World {
     door: FakeDoor,
@@ -282,6 +283,22 @@ fn check_holds_after_add_and_names_what_is_broken() {
             assert!(world.call(Verb::Check, &conf).is_err(), "{conf}: interface down");
         }
     }
+}
+
+/// As `multus` does where another network supplies the pod's default route.
+#[test]
+fn check_does_not_ask_for_a_default_route_that_the_result_lost() {
+    let world = World::new();
+    let conf = json!({"cniVersion": "1.1.0", "name": "lab", "type": "macvlan", "master": "eth0", "ipam": host_local(false)});
+    let mut result = world.add(&conf).unwrap();
+    world.door.pod(NETNS, |pod| {
+        let route = polynic_net::Route::new("0.0.0.0/0".parse().unwrap(), &"net1".parse().unwrap());
+        pod.change(&Change::delete_route(Place::Pod, route.via("192.168.1.1".parse().unwrap())));
+    });
+    let why = world.call(Verb::Check, &World::with_prev(&conf, &result)).unwrap_err();
+    assert!(why.msg.contains("0.0.0.0") || why.msg.contains("default"), "{why}");
+    result.routes.clear();
+    world.call(Verb::Check, &World::with_prev(&conf, &result)).unwrap();
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod config;
 mod gateway;
 mod plan;
 mod spoof;
+#[cfg(test)]
+mod tests;
 
 use polynic_cni::{Error, Success};
 use polynic_net::{Entropy, Facts, Needs, Place};

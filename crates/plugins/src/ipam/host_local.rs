@@ -46,7 +46,12 @@ fn serve(disk: &dyn Disk, context: &Context<'_>, verb: Verb, call: &Call<'_>) ->
         Store::open(disk, data_dir, call.network(), context.state).map_err(|e| call.error(e))
     };
     if matches!(verb, Verb::Del | Verb::Gc) {
-        let mut store = open(&config::data_dir(call).map_err(|e| call.explain(e))?)?;
+        let data_dir = config::data_dir(call).map_err(|e| call.explain(e))?;
+        // A network that never gave an address has nothing to give back, even where no directory can be made.
+        if is_missing(&data_dir.join(call.network())) {
+            return Ok(Output::Empty);
+        }
+        let mut store = open(&data_dir)?;
         return if verb == Verb::Del { release(call, &mut store) } else { gc(call, &mut store) };
     }
     let config = Config::read(call).map_err(|e| call.explain(e))?;
@@ -56,6 +61,10 @@ fn serve(disk: &dyn Disk, context: &Context<'_>, verb: Verb, call: &Call<'_>) ->
         Verb::Status => status(&config, &open(&config.data_dir)?),
         Verb::Del | Verb::Gc | Verb::Version => Ok(Output::Empty),
     }
+}
+
+fn is_missing(directory: &Path) -> bool {
+    directory.metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
 }
 
 fn owner<'a>(call: &'a Call<'_>) -> Owner<'a> {

@@ -130,7 +130,8 @@ impl ChainedAttachment for Tuned {
         let pod = facts.pod.clone().unwrap_or_default();
         for wanted in &self.wanted.sysctls {
             let found = pod.sysctl(&wanted.key).unwrap_or_default();
-            if found != wanted.value {
+            // The kernel prints lists with tabs, whatever was written.
+            if !found.split_whitespace().eq(wanted.value.split_whitespace()) {
                 return Err(call.error(format!(
                     "Error: Tuning configured value of {} is {}, current value is {found}",
                     wanted.key, wanted.value

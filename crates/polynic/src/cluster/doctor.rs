@@ -11,6 +11,7 @@ pub(super) struct Report {
     looked_at: String,
     violations: Vec<Violation>,
     unreadable: Vec<String>,
+    unknown: Vec<&'static str>,
 }
 
 /// Checks what was read.
@@ -23,7 +24,12 @@ pub(super) fn examine(survey: &Survey) -> Report {
         cluster.endpoints.len(),
         cluster.pods.len()
     );
-    Report { looked_at, violations: check_cluster(cluster), unreadable: survey.unreadable.clone() }
+    Report {
+        looked_at,
+        violations: check_cluster(cluster),
+        unreadable: survey.unreadable.clone(),
+        unknown: survey.unknown.clone(),
+    }
 }
 
 fn name(severity: Severity) -> &'static str {
@@ -40,6 +46,14 @@ impl Report {
         self.violations.is_empty() && self.unreadable.is_empty()
     }
 
+    /// Without what an earlier look did not see: that was a moment's.
+    pub(super) fn confirming(mut self, earlier: &Self) -> Self {
+        self.violations.retain(|one| {
+            earlier.violations.iter().any(|other| other.rule == one.rule && other.object == one.object)
+        });
+        self
+    }
+
     /// For people.
     pub(super) fn text(&self) -> String {
         let mut text = format!("looked at {}\n", self.looked_at);
@@ -50,7 +64,11 @@ impl Report {
         for line in &self.unreadable {
             let _ = writeln!(text, "{:<9}{line}; it serves nobody. Remedy: correct it.", "wrong");
         }
-        if self.is_well() {
+        if !self.unknown.is_empty() {
+            let kinds = self.unknown.join(", ");
+            let _ =
+                writeln!(text, "not checked: this cluster does not know {kinds} (no definitions installed)");
+        } else if self.is_well() {
             text.push_str("all is well\n");
         }
         text
@@ -65,7 +83,7 @@ impl Report {
         let violations: Vec<Value> = self.violations.iter().map(violation).collect();
         format!(
             "{:#}\n",
-            json!({"lookedAt": self.looked_at, "violations": violations, "unreadable": self.unreadable})
+            json!({"lookedAt": self.looked_at, "violations": violations, "unreadable": self.unreadable, "unknownKinds": self.unknown})
         )
     }
 }
@@ -111,6 +129,23 @@ mod tests {
         let report = examine(&Survey::default());
         assert!(report.is_well());
         assert!(report.text().ends_with("all is well\n"));
+    }
+
+    #[test]
+    fn what_is_seen_only_once_was_a_moments() {
+        let (first, well) = (examine(&survey()), examine(&Survey::default()));
+        assert!(examine(&survey()).confirming(&well).is_well());
+        assert!(!examine(&survey()).confirming(&first).is_well());
+    }
+
+    #[test]
+    fn kinds_that_are_not_installed_are_named() {
+        let survey = Survey { unknown: vec!["SpiderIPPool", "SpiderEndpoint"], ..Survey::default() };
+        let text = examine(&survey).text();
+        assert!(
+            text.contains("does not know SpiderIPPool, SpiderEndpoint") && !text.contains("well"),
+            "{text}"
+        );
     }
 
     #[test]

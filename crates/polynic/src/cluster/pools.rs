@@ -11,7 +11,11 @@ const CELLS: usize = 20;
 /// A line per pool, with a bar of how full it is.
 pub(super) fn overview(survey: &Survey) -> String {
     let usages = survey.usages();
-    if usages.is_empty() {
+    if usages.is_empty() && survey.unknown.contains(&"SpiderIPPool") {
+        return "there are no pools: this cluster does not know SpiderIPPool (no definitions installed)\n"
+            .to_owned();
+    }
+    if usages.is_empty() && survey.unreadable.is_empty() {
         return "there are no pools\n".to_owned();
     }
     let wide =
@@ -24,9 +28,8 @@ pub(super) fn overview(survey: &Survey) -> String {
         let (pool, counted) = (&usage.pool.name, self::counts(usage));
         let net = usage.pool.subnet.to_string();
         // Writing to a String does not fail.
-        let notes = survey.notes.get(pool).map(|notes| format!("  {}", notes.join(", "))).unwrap_or_default();
-        let _ =
-            writeln!(text, "{pool:name$}  {net:subnet$}  {counted:>counts$}  {}{notes}", bar(usage.share()));
+        let notes = notes(survey, usage);
+        let _ = writeln!(text, "{pool:name$}  {net:subnet$}  {counted:>counts$}  {}{notes}", bar(usage));
     }
     for line in &survey.unreadable {
         let _ = writeln!(text, "unreadable: {line}");
@@ -34,12 +37,25 @@ pub(super) fn overview(survey: &Survey) -> String {
     text
 }
 
+/// What else there is to know of a pool.
+fn notes(survey: &Survey, usage: &Usage<'_>) -> String {
+    let mut notes = survey.notes.get(&usage.pool.name).cloned().unwrap_or_default();
+    if usage.total == 0 {
+        notes.push("offers no address");
+    }
+    if notes.is_empty() { String::new() } else { format!("  {}", notes.join(", ")) }
+}
+
 fn counts(usage: &Usage<'_>) -> String {
     format!("{}/{}", usage.used, usage.total)
 }
 
 /// `█████░░░░░  25 %`: a cell is full once its share is; one address of many is not nothing.
-fn bar(share: f64) -> String {
+fn bar(usage: &Usage<'_>) -> String {
+    if usage.total == 0 && usage.used == 0 {
+        return format!("{}     -", "░".repeat(CELLS));
+    }
+    let share = usage.share();
     let full = (share * CELLS as f64).floor() as usize;
     let full = if share > 0.0 { full.max(1) } else { full };
     format!("{}{} {:>3} %", "█".repeat(full), "░".repeat(CELLS - full), (share * 100.0).floor())
@@ -48,7 +64,8 @@ fn bar(share: f64) -> String {
 /// Who holds which address of a pool.
 pub(super) fn holders(survey: &Survey, name: &str) -> Result<String, String> {
     let usage = named(survey, name)?;
-    let mut text = format!("{name}  {}  {}  {}\n", usage.pool.subnet, counts(&usage), bar(usage.share()));
+    let (bar, notes) = (bar(&usage), notes(survey, &usage));
+    let mut text = format!("{name}  {}  {}  {bar}{notes}\n", usage.pool.subnet, counts(&usage));
     let mut records: Vec<_> = usage.pool.records.iter().collect();
     records.sort_by_key(|record| record.ip);
     let row = |record: &polynic_checker::Record| {
@@ -133,6 +150,12 @@ mod tests {
         assert!(lines[1].starts_with("big ") && lines[1].ends_with("░   0 %"), "{text}");
         assert!(lines[2].contains("1/4  █████░░░░░░░░░░░░░░░  25 %"), "{text}");
         assert_eq!(overview(&Survey::default()), "there are no pools\n");
+        let mut unknown = Survey::default();
+        unknown.unknown.push("SpiderIPPool");
+        assert!(overview(&unknown).contains("does not know SpiderIPPool"));
+        let mut bare = survey();
+        bare.cluster.pools[1].ips.clear();
+        assert!(overview(&bare).lines().nth(1).unwrap().ends_with("░     -  offers no address"));
         let mut noted = survey();
         noted.notes.insert("big".into(), vec!["default", "disabled"]);
         assert!(overview(&noted).lines().nth(1).unwrap().ends_with("0 %  default, disabled"));

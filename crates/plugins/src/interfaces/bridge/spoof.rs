@@ -34,17 +34,15 @@ fn rule(call: &Call<'_>, chain: &str, exprs: Vec<FwExpr>) -> FwRule {
     FwRule { table: table(), chain: chain.to_owned(), position, exprs, comment: comment(call) }
 }
 
-/// Plans the shared table and base chain if they are missing, and the attachment's own chains and rules.
-pub(super) fn setup(plan: &mut Plan, call: &Call<'_>, host: &NsFacts, host_end: &IfName, mac: Mac) {
+/// Plans the shared table and base chain, and the attachment's own chains and rules.
+pub(super) fn setup(plan: &mut Plan, call: &Call<'_>, host_end: &IfName, mac: Mac) {
     let base = FwBase { kind: FwKind::Filter, hook: FwHook::Prerouting, priority: -300 };
     let shared = [
         FwObject::Table(table()),
         FwObject::Chain(FwChain { table: table(), name: PREROUTING.to_owned(), base: Some(base) }),
     ];
     for object in shared {
-        if !host.firewall.iter().any(|seen| seen.same_identity(&object)) {
-            plan.ensure(Change::add_firewall(Place::Host, object));
-        }
+        plan.ensure(Change::add_firewall(Place::Host, object));
     }
     for object in own_objects(call, host_end, mac) {
         plan.own(Change::add_firewall(Place::Host, object));
@@ -58,7 +56,7 @@ fn own_objects(call: &Call<'_>, host_end: &IfName, mac: Mac) -> Vec<FwObject> {
     let own = vec![FwExpr::EtherSrc(mac), FwExpr::Verdict(FwVerdict::Return)];
     // Rules are told apart by chain and comment, and this chain has two.
     let mut last = rule(call, &mac_chain, vec![FwExpr::Verdict(FwVerdict::Drop)]);
-    last.comment.push_str("-drop");
+    last.comment = second(&last.comment);
     vec![
         chain(&mac_chain),
         chain(&iface),
@@ -69,11 +67,16 @@ fn own_objects(call: &Call<'_>, host_end: &IfName, mac: Mac) -> Vec<FwObject> {
     ]
 }
 
+/// The comment of the second rule of a chain.
+fn second(comment: &str) -> String {
+    format!("{comment}-drop")
+}
+
 /// What is there of this attachment: rules before the chains they jump to.
 pub(super) fn leftovers(call: &Call<'_>, host: &NsFacts) -> Vec<Change> {
     let names = chains(call);
     let comment = comment(call);
-    let is_rule = |o: &&FwObject| matches!(o, FwObject::Rule(r) if r.comment.starts_with(&comment) && (r.chain == PREROUTING || names.contains(&r.chain)));
+    let is_rule = |o: &&FwObject| matches!(o, FwObject::Rule(r) if (r.comment == comment || r.comment == second(&comment)) && (r.chain == PREROUTING || names.contains(&r.chain)));
     let is_chain =
         |o: &&FwObject| matches!(o, FwObject::Chain(c) if c.table == table() && names.contains(&c.name));
     let rules = host.firewall.iter().filter(is_rule);

@@ -145,6 +145,15 @@ fn release_takes_this_interfaces_addresses_only_and_may_be_repeated() {
 }
 
 #[test]
+fn a_network_that_never_gave_an_address_needs_no_directory_to_give_back() {
+    let bench = Bench::new();
+    let conf = bench.small();
+    bench.del("c1", "net1");
+    bench.call_conf(Verb::Gc, "", "", &conf).unwrap();
+    assert!(!bench.store().exists());
+}
+
+#[test]
 fn files_of_others_are_seen_whatever_the_index_says() {
     let bench = Bench::new();
     let conf = bench.small();

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use polynic_cni::{Error, GoMap, JsonMap};
 use polynic_net::{Mac, Sysctl, SysctlKey};
+use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
-use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::Call;
 use crate::mac::{self, Sources};
@@ -74,31 +75,16 @@ fn requested_mac(call: &Call<'_>, args: GoMap<'_>) -> Result<Option<Mac>, Error>
 
 /// Names and values in the order written; those of `args.cni` come over the configuration's.
 fn sysctls(call: &Call<'_>) -> Result<Vec<(String, String)>, Error> {
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Written {
-        sysctl: Pairs,
-        args: Args,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Args {
-        cni: Cni,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Cni {
-        sysctl: Pairs,
-    }
     // The text itself, because only there duplicate keys can be seen.
-    let written: Written =
-        serde_json::from_slice(&call.invocation.stdin).map_err(|e| call.error(brief(&e.to_string())))?;
-    let Pairs(mut pairs) = written.sysctl;
-    for (name, value) in written.args.cni.sysctl.0 {
-        pairs.retain(|(known, _)| *known != name);
-        pairs.push((name, value));
-    }
-    Ok(pairs)
+    let read = || {
+        let conf: Members<'_> = serde_json::from_slice(&call.invocation.stdin)?;
+        let over = conf.object("args")?.object("cni")?.object("sysctl")?.texts()?;
+        let mut pairs = conf.object("sysctl")?.texts()?;
+        pairs.retain(|(known, _)| over.iter().all(|(name, _)| name != known));
+        pairs.extend(over);
+        Ok(pairs)
+    };
+    read().map_err(|e: serde_json::Error| call.error(brief(&e.to_string())))
 }
 
 /// The reader's error without its position, which means nothing to somebody who wrote a list of plugins.
@@ -113,33 +99,100 @@ fn sysctl(call: &Call<'_>, name: &str, value: &str) -> Result<Sysctl, Error> {
     Ok(Sysctl { key, value: value.to_owned() })
 }
 
-/// A JSON object of texts whose keys differ.
-#[derive(Default, Serialize)]
-struct Pairs(Vec<(String, String)>);
+/// What is in a JSON object, in the order written; nothing in `null`.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Pairs {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PairsVisitor)
+impl<'a> Members<'a> {
+    /// The object that a key has: the last one written, in any case of letters (spec/cni.md 1.9).
+    fn object(&self, key: &str) -> Result<Self, serde_json::Error> {
+        let found = self.0.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(key));
+        found.map_or(Ok(Self(Vec::new())), |(_, value)| serde_json::from_str(value.get()))
+    }
+
+    /// The values as texts; the keys must differ.
+    fn texts(&self) -> Result<Vec<(String, String)>, serde_json::Error> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        for (name, value) in &self.0 {
+            if pairs.iter().any(|(known, _)| known == name) {
+                return Err(serde::de::Error::custom("duplicated sysctl keys are not allowed"));
+            }
+            let value: Option<String> = serde_json::from_str(value.get())?;
+            pairs.push((name.clone(), value.unwrap_or_default()));
+        }
+        Ok(pairs)
     }
 }
 
-struct PairsVisitor;
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MembersVisitor)
+    }
+}
 
-impl<'de> Visitor<'de> for PairsVisitor {
-    type Value = Pairs;
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of texts")
+        f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
-        let mut pairs: Vec<(String, String)> = Vec::new();
-        while let Some((name, value)) = map.next_entry::<String, String>()? {
-            if pairs.iter().any(|(known, _)| *known == name) {
-                return Err(serde::de::Error::custom("duplicated sysctl keys are not allowed"));
-            }
-            pairs.push((name, value));
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Members(Vec::new()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
         }
-        Ok(Pairs(pairs))
+        Ok(Members(members))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use polynic_cni::{Invocation, PluginConf};
+
+    use crate::testing;
+
+    fn read(keys: &str) -> Result<Vec<(String, String)>, String> {
+        let text = format!(r#"{{"cniVersion": "1.0.0", "name": "n", "type": "tuning", {keys}}}"#);
+        let conf = PluginConf::parse(text.as_bytes()).unwrap();
+        let invocation =
+            Invocation { stdin: text.into_bytes(), ..testing::invocation(&serde_json::Value::Null) };
+        let call = Call::new("tuning", &invocation, &conf).unwrap();
+        let wanted = Wanted::read(&call).map_err(|e| e.msg)?;
+        Ok(wanted.sysctls.iter().map(|s| (s.key.to_string(), s.value.clone())).collect())
+    }
+
+    #[test]
+    fn null_is_as_good_as_nothing() {
+        for keys in [
+            r#""args": null"#,
+            r#""args": {"cni": null}"#,
+            r#""sysctl": null"#,
+            r#""args": {"cni": {"sysctl": null}}"#,
+        ] {
+            assert_eq!(read(keys), Ok(vec![]), "{keys}");
+        }
+    }
+
+    #[test]
+    fn keys_count_in_any_case_and_the_last_counts() {
+        let twice =
+            r#""sysctl": {"net.ipv4.ip_forward": "0"}, "SYSCTL": {"net.ipv4.conf.IFNAME.arp_filter": "1"}"#;
+        assert_eq!(read(twice), Ok(vec![("net/ipv4/conf/net1/arp_filter".into(), "1".into())]));
+        let over = r#""sysctl": {"net.core.a": "0", "net.core.b": "0"}, "Args": {"CNI": {"sysctl": {"net.core.a": "1"}}}"#;
+        let expected = [("net/core/b", "0"), ("net/core/a", "1")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(read(over), Ok(expected.to_vec()));
+    }
+
+    #[test]
+    fn one_setting_written_twice_is_refused() {
+        let why = read(r#""sysctl": {"net.core.a": "0", "net.core.a": "1"}"#).unwrap_err();
+        assert!(why.contains("duplicated sysctl keys are not allowed"), "{why}");
     }
 }
