@@ -16,6 +16,7 @@ mod desk;
 mod endpoint;
 mod host_network;
 mod hot_plug;
+mod leaving;
 mod metrics;
 mod monitoring;
 mod order;

@@ -195,6 +195,7 @@ impl Attempt<'_> {
     }
 
     fn attach(&self, delegates: &[DelegateConf], undo: &mut Undo) -> Result<Vec<Attached>, Failure> {
+        self.clear(&undo.named_before());
         undo.write_scratch(delegates).map_err(|why| self.failure(why))?;
         let mut attached = Vec::with_capacity(delegates.len());
         for (index, delegate) in delegates.iter().enumerate() {
@@ -204,6 +205,20 @@ impl Attempt<'_> {
         }
         self.note_given_up(delegates, &attached, undo)?;
         Ok(attached)
+    }
+
+    /// Takes back what an ADD of this container left that was killed on its way: networks that the scratch file named before, and that have
+    /// no result. So a repeated ADD converges. What cannot be taken back shows when the network is attached.
+    fn clear(&self, before: &[DelegateConf]) {
+        for (index, earlier) in before.iter().enumerate().rev() {
+            let conf = self.call().conf(index, earlier);
+            if self.is_attached(earlier, &conf) {
+                continue;
+            }
+            if let Err(why) = self.runtime().del_list(&earlier.list, &conf) {
+                self.context.log.error(&format!("taking back {}: {why}", earlier.display_name));
+            }
+        }
     }
 
     /// They come back if the network that took their place is unplugged.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use polynic_api::{Bandwidth, PortMapping};
 use polynic_cni::json::{self, JsonError};
-use polynic_cni::{Attachment, JsonMap, Success, Version};
+use polynic_cni::{Attachment, JsonMap, Success, Verb, Version};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -155,9 +155,22 @@ pub const POLICY_SOCKET: &str = "/run/polynic/policy.sock";
 impl Config {
     /// Reads stdin. Keys match in any case, unknown ones are ignored.
     pub fn parse(stdin: &[u8]) -> Result<Config, ConfigError> {
-        let map = json::parse_object(stdin).map_err(ConfigError::Json)?;
-        let log = json::from_map(&map).map_err(ConfigError::Json)?;
-        let written: Written = json::from_map(&map).map_err(ConfigError::Json)?;
+        Config::from_map(&json::parse_object(stdin).map_err(ConfigError::Json)?)
+    }
+
+    /// Reads stdin of a call. A DEL does not look at `prevResult`: one that cannot be read keeps nothing from being deleted
+    /// (spec/decisions.md, "DEL cleans the node with whatever is left").
+    pub fn of_call(verb: Verb, stdin: &[u8]) -> Result<Config, ConfigError> {
+        let mut map = json::parse_object(stdin).map_err(ConfigError::Json)?;
+        if verb == Verb::Del {
+            json::remove_ci(&mut map, "prevResult");
+        }
+        Config::from_map(&map)
+    }
+
+    fn from_map(map: &JsonMap) -> Result<Config, ConfigError> {
+        let log = json::from_map(map).map_err(ConfigError::Json)?;
+        let written: Written = json::from_map(map).map_err(ConfigError::Json)?;
         check_prev_result(&written)?;
         let delegates = inline_delegates(&written)?;
         Ok(Config::with_defaults(written, delegates, log))

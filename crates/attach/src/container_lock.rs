@@ -3,13 +3,18 @@
 //!
 //! The lock is the kernel's, on a file beside the scratch cache that is there while somebody works, and goes with its process.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// How the name of a lock's file begins. No container id begins with a dot.
 const PREFIX: &str = ".lock-";
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_millis(5);
 
 /// Removes the files of locks that nobody holds: what killed processes left.
 pub(crate) fn sweep_locks(cni_dir: &Path) {
@@ -34,17 +39,30 @@ pub(crate) struct ContainerLock {
 }
 
 impl ContainerLock {
-    /// Waits for the lock of a container. Where there are no caches there is nothing to lock: `None`.
-    pub(crate) fn take(cni_dir: &Path, container_id: &str) -> io::Result<Option<ContainerLock>> {
+    /// Waits so long for the lock of a container. Where there are no caches there is nothing to lock: `None`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`] if somebody else has it for longer; whatever else the file system says.
+    pub(crate) fn take(
+        cni_dir: &Path,
+        container_id: &str,
+        patience: Duration,
+    ) -> io::Result<Option<ContainerLock>> {
+        let end = Instant::now() + patience;
         let path = cni_dir.join(format!("{PREFIX}{container_id}"));
         loop {
             let file = match File::options().create(true).append(true).open(&path) {
                 Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
                 opened => opened?,
             };
-            match file.lock() {
-                Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
-                locked => locked?,
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                    thread::sleep(INTERVAL);
+                    continue;
+                }
+                Err(TryLockError::WouldBlock) => return Err(held(&path)),
+                Err(TryLockError::Error(why)) => return Err(why),
             }
             // Whoever held it has removed the file, and a lock on that one keeps nobody out any more.
             if is_at(&file, &path) {
@@ -52,6 +70,10 @@ impl ContainerLock {
             }
         }
     }
+}
+
+fn held(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("somebody else holds {}", path.display()))
 }
 
 /// The file goes while it is still locked.
@@ -75,17 +97,33 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
 
+    /// Longer than any machine is busy.
+    const LONG: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn a_lock_that_somebody_keeps_is_not_waited_for_for_ever() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = ContainerLock::take(directory.path(), "c1", LONG).unwrap().unwrap();
+        let refused = ContainerLock::take(directory.path(), "c1", Duration::from_millis(20)).err().unwrap();
+        assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        assert!(refused.to_string().contains(".lock-c1"), "{refused}");
+        drop(held);
+    }
+
     #[test]
     fn the_second_waits_for_the_first() {
         let directory = tempfile::tempdir().unwrap();
-        let held = ContainerLock::take(directory.path(), "c1").unwrap().unwrap();
+        let held = ContainerLock::take(directory.path(), "c1", LONG).unwrap().unwrap();
         let (sender, taken) = mpsc::channel();
         thread::scope(|scope| {
             scope.spawn(|| {
-                let second = ContainerLock::take(directory.path(), "c1").unwrap();
+                let second = ContainerLock::take(directory.path(), "c1", LONG).unwrap();
                 sender.send(second.is_some()).unwrap();
             });
-            assert!(ContainerLock::take(directory.path(), "c2").unwrap().is_some(), "another container");
+            assert!(
+                ContainerLock::take(directory.path(), "c2", LONG).unwrap().is_some(),
+                "another container"
+            );
             assert!(taken.try_recv().is_err());
             drop(held);
             assert_eq!(taken.recv(), Ok(true));
@@ -101,7 +139,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..200 {
-                        let _held = ContainerLock::take(directory.path(), "c1").unwrap().unwrap();
+                        let _held = ContainerLock::take(directory.path(), "c1", LONG).unwrap().unwrap();
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
                         inside.fetch_sub(1, Ordering::SeqCst);
                     }
@@ -115,7 +153,7 @@ mod tests {
     fn what_a_killed_process_left_is_swept_and_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         let file = |name: &str| directory.path().join(name);
-        let held = ContainerLock::take(directory.path(), "held").unwrap();
+        let held = ContainerLock::take(directory.path(), "held", LONG).unwrap();
         for name in [".lock-gone", "there", ".other"] {
             fs::write(file(name), "").unwrap();
         }
@@ -129,6 +167,6 @@ mod tests {
 
     #[test]
     fn without_caches_there_is_nothing_to_lock() {
-        assert!(ContainerLock::take(Path::new("/nonexistent"), "c1").unwrap().is_none());
+        assert!(ContainerLock::take(Path::new("/nonexistent"), "c1", LONG).unwrap().is_none());
     }
 }

@@ -26,9 +26,15 @@ pub struct Context<'a> {
     pub log: &'a Log,
     /// How often and how long the readiness file is waited for.
     pub readiness: Wait,
+    /// How long a container's lock is waited for, see [`LOCK_PATIENCE`].
+    pub lock: Duration,
     /// What delegates get of the runtime's `CNI_ARGS`.
     pub forward: Forward,
 }
+
+/// How long a container's lock is waited for: what a runtime's two minutes leave when a shim has waited in vain for its agent, which may be
+/// who holds the lock. A DEL goes on without it then.
+pub const LOCK_PATIENCE: Duration = Duration::from_secs(8);
 
 /// A wait for something that shows only when looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

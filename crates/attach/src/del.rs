@@ -26,10 +26,11 @@ pub fn del(context: &Context<'_>, invocation: &Invocation, config: &Config) -> R
         PodArgs::default()
     });
     // A lock that cannot be had must not keep anything alive.
-    let _lock = ContainerLock::take(&config.cni_dir, &invocation.container_id).unwrap_or_else(|why| {
-        context.log.error(&format!("no lock of {}: {why}", invocation.container_id));
-        None
-    });
+    let _lock =
+        ContainerLock::take(&config.cni_dir, &invocation.container_id, context.lock).unwrap_or_else(|why| {
+            context.log.error(&format!("no lock of {}: {why}", invocation.container_id));
+            None
+        });
     let detaching = Detaching { context, invocation, config, args: &args };
     let errors = detaching.delete_all(detaching.known());
     let joined = format!("errors: {}", errors.join(" / "));

@@ -373,6 +373,7 @@ impl World {
             guard: self.guard.as_ref().map(|guard| guard as &dyn Guard),
             log: &self.log,
             readiness: wait,
+            lock: wait.limit,
             forward: crate::Forward::All,
         }
     }

@@ -8,6 +8,7 @@
 //! attached anew if the pod still wants it. So a crash at any point is mended by following once more.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use polynic_api::{NetworkStatus, PodEvent, SelectionElement, annotation, status};
 use polynic_cni::cache::{Cache, Entry, Key};
@@ -56,7 +57,11 @@ pub fn follow(
 ) -> Result<Followed, Error> {
     let scratch = Scratch::new(&config.cni_dir, &invocation.container_id);
     let plain = |why: &dyn std::error::Error| Error::internal(cause::chain(why));
-    let lock = ContainerLock::take(&config.cni_dir, &invocation.container_id).map_err(|why| plain(&why))?;
+    let lock = ContainerLock::take(&config.cni_dir, &invocation.container_id, context.lock);
+    let lock = lock.map_err(|why| match why.kind() {
+        io::ErrorKind::TimedOut => Error::try_again(why.to_string()),
+        _ => plain(&why),
+    })?;
     let Some(delegates) = scratch.read().map_err(|why| plain(&why))? else {
         // It was deleted before it was our turn.
         return Ok(Followed::default());
@@ -128,7 +133,7 @@ impl Following<'_> {
             }
         };
         let order = self.run(&wanted)?;
-        // A DEL does not wait for the API server.
+        // A DEL does not wait for the API server: neither one of the shim, nor one of the agent, which makes `context.cluster` give up.
         drop(lock);
         self.write_status(&order);
         Ok(Followed { is_attached: true, try_again: self.try_again })

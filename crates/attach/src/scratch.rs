@@ -140,11 +140,14 @@ impl Scratch {
     /// Reads the delegates. `None` if there is no file, or an empty list.
     pub fn read(&self) -> Result<Option<Vec<DelegateConf>>, ScratchError> {
         let Some(bytes) = self.bytes()? else { return Ok(None) };
+        self.parse(&bytes).map(|delegates| Some(delegates).filter(|delegates| !delegates.is_empty()))
+    }
+
+    /// Reads the delegates of what [`Scratch::bytes`] gave.
+    pub fn parse(&self, bytes: &[u8]) -> Result<Vec<DelegateConf>, ScratchError> {
         let records: Vec<Record> =
-            json::from_slice(&bytes).map_err(|why| ScratchError::Json(self.path.clone(), why))?;
-        let delegates: Result<Vec<DelegateConf>, ScratchError> =
-            records.into_iter().map(|record| self.delegate(record)).collect();
-        delegates.map(|delegates| Some(delegates).filter(|delegates| !delegates.is_empty()))
+            json::from_slice(bytes).map_err(|why| ScratchError::Json(self.path.clone(), why))?;
+        records.into_iter().map(|record| self.delegate(record)).collect()
     }
 
     /// The file as it is, to be put back by [`Scratch::restore`].

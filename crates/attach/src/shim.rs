@@ -183,15 +183,17 @@ impl Call<'_> {
         if self.ask(multus::HEALTHZ, Instant::now() + self.shim.patience.brief).is_ok() {
             match self.post() {
                 Ok(Reply { status: 200, .. }) => return Ok(()),
-                // The agent knows of it and goes on; the runtime hears what the replaced shim says.
                 Ok(reply) => {
                     log.error(&self.refused(&reply).to_string());
-                    return Ok(());
+                    // The agent goes on; the runtime hears what the replaced shim says.
+                    if reply.is_written_down() {
+                        return Ok(());
+                    }
                 }
                 Err(why) => log.error(&self.named(&why)),
             }
         }
-        log.verbose(|| format!("no agent, deleting {} here", self.invocation.container_id));
+        log.verbose(|| format!("no agent that does it, deleting {} here", self.invocation.container_id));
         self.delete_here()
     }
 

@@ -7,7 +7,7 @@ use polynic_cni::{Answer, Delegate, Error, Invocation, Program, Verb, Version, V
 
 use crate::cluster::{Cluster, PodNetns};
 use crate::config::Config;
-use crate::context::{Context, Wait};
+use crate::context::{Context, LOCK_PATIENCE, Wait};
 use crate::guard::Guard;
 use crate::log::Log;
 use crate::pod_args::Forward;
@@ -56,7 +56,7 @@ impl Thin<'_> {
         }
         let request = conf::check_stdin(&invocation.stdin)?;
         gate::check(verb, conf::version_text(&request)?, &Version::ALL)?;
-        let config = Config::parse(&invocation.stdin).map_err(|why| load_error(verb, why.into()))?;
+        let config = Config::of_call(verb, &invocation.stdin).map_err(|why| load_error(verb, why.into()))?;
         let log = Log::open(&config.log);
         let cluster = self.cluster(verb, &config, &log)?;
         let guard = if verb == Verb::Add { (self.guard)(&config) } else { None };
@@ -67,6 +67,7 @@ impl Thin<'_> {
             netns: self.netns,
             log: &log,
             readiness: Wait::READINESS,
+            lock: LOCK_PATIENCE,
             forward: Forward::All,
         };
         serve(verb, &context, invocation, &config)

@@ -43,7 +43,7 @@ pub use connect::{ConnectError, client_at, client_from, client_of};
 /// A connection to an API server, for those who only pass it on.
 pub use kube::Client;
 pub use kube_cluster::KubeCluster;
-pub use node_cache::{NodeCache, NodeCluster, NodePod};
+pub use node_cache::{GivenUp, NodeCache, NodeCluster, NodePod};
 pub use reloading::Reloading;
 pub use retry::Limits;
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures::future::join_all;
+use futures::future::{BoxFuture, join_all};
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::{DynamicObject, PartialObjectMeta};
 use kube::discovery::ApiResource;
@@ -185,9 +185,16 @@ fn is_about_networks(key: &str) -> bool {
     key == annotation::CONFIG_SOURCE || key.contains("cni.cncf.io/") || key.contains("multus-cni.io/")
 }
 
+/// Tells when nobody waits for the API server any more.
+pub type GivenUp = Box<dyn Fn() -> BoxFuture<'static, ()> + Send>;
+
+/// What a question is answered that nobody waits for any more.
+const GIVEN_UP: &str = "given up: the pod is being deleted, or the node agent is ending";
+
 /// The API server for one attachment, from the cache where it can be.
 pub struct NodeCluster {
     cache: Arc<NodeCache>,
+    given_up: Option<GivenUp>,
     /// The whole pod, read while its networks are made: its status is to be written then.
     ahead: Mutex<Option<Ahead>>,
 }
@@ -196,9 +203,29 @@ pub struct NodeCluster {
 type Ahead = oneshot::Receiver<Result<Value, Problem>>;
 
 impl NodeCluster {
-    /// For one attachment.
+    /// One that is waited for as long as the limits allow.
     pub fn new(cache: Arc<NodeCache>) -> Self {
-        Self { cache, ahead: Mutex::default() }
+        Self { cache, given_up: None, ahead: Mutex::default() }
+    }
+
+    /// One that is not waited for any more once this tells so.
+    pub fn until(cache: Arc<NodeCache>, given_up: GivenUp) -> Self {
+        Self { cache, given_up: Some(given_up), ahead: Mutex::default() }
+    }
+
+    /// The answer; `None` if nobody waits for it any more.
+    fn wait<T: Send + 'static>(&self, answer: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let Some(given_up) = self.given_up.as_ref().map(|given_up| given_up()) else {
+            return self.cache.wait(answer);
+        };
+        let answer = async move {
+            tokio::select! {
+                biased;
+                done = answer => Some(done),
+                () = given_up => None,
+            }
+        };
+        self.cache.wait(answer).flatten()
     }
 
     /// Begins to read the pod.
@@ -216,12 +243,12 @@ impl NodeCluster {
 
     fn live(&self, pod: &PodRef, limits: Limits) -> Result<Option<PodInfo>, PodError> {
         let (asker, asked) = (self.cache.asker.clone(), pod.clone());
-        let answer = self.cache.wait(async move { asker.pod(&asked, limits).await });
+        let answer = self.wait(async move { asker.pod(&asked, limits).await });
         match answer {
             Some(Ok(info)) => Ok(Some(info)),
             Some(Err(Problem::NotFound(_))) => Ok(None),
             Some(Err(Problem::Conflict(text) | Problem::Other(text))) => Err(PodError(text)),
-            None => Err(PodError("the node agent is ending".to_owned())),
+            None => Err(PodError(GIVEN_UP.to_owned())),
         }
     }
 
@@ -269,7 +296,7 @@ impl Cluster for NodeCluster {
             .map(|(nad, _)| nad.clone())
             .collect();
         let mut asked = if missing.is_empty() { Vec::new() } else { self.ask_for(missing) }.into_iter();
-        let ending = || Err(NadError::Other("the node agent is ending".to_owned()));
+        let ending = || Err(NadError::Other(GIVEN_UP.to_owned()));
         known
             .into_iter()
             .map(|known| match known {
@@ -281,8 +308,8 @@ impl Cluster for NodeCluster {
 
     fn devices(&self, pod: &PodInfo) -> Result<Devices, DeviceError> {
         let (client, pod) = (self.cache.asker.client.clone(), pod.clone());
-        let asked = self.cache.wait(async move { devices::of_pod(&client, &Kubelet::default(), &pod).await });
-        asked.unwrap_or_else(|| Err(DeviceError::Client("the node agent is ending".to_owned())))
+        let asked = self.wait(async move { devices::of_pod(&client, &Kubelet::default(), &pod).await });
+        asked.unwrap_or_else(|| Err(DeviceError::Client(GIVEN_UP.to_owned())))
     }
 
     fn set_pod_annotations(&self, pod: &PodRef, annotations: &[(&str, &str)]) -> Result<(), StatusError> {
@@ -290,7 +317,7 @@ impl Cluster for NodeCluster {
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
         let own: Vec<(String, String)> =
             annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let written = self.cache.wait(async move {
+        let written = self.wait(async move {
             let pairs: Vec<(&str, &str)> = own.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
             let read = match ahead {
                 Some(ahead) => ahead.await.ok().and_then(Result::ok),
@@ -301,9 +328,7 @@ impl Cluster for NodeCluster {
                 None => asker.annotate(&pod_there, &pairs).await,
             }
         });
-        written.unwrap_or_else(|| {
-            Err(asker::status_error(pod, Problem::Other("the node agent is ending".to_owned())))
-        })
+        written.unwrap_or_else(|| Err(asker::status_error(pod, Problem::Other(GIVEN_UP.to_owned()))))
     }
 
     /// The same Event of the same pod is told once in a while, however often the runtime tries.
@@ -331,7 +356,7 @@ impl Cluster for NodeCluster {
 impl NodeCluster {
     fn ask_for(&self, missing: Vec<NadRef>) -> Vec<Result<NetworkAttachmentDefinition, NadError>> {
         let asker = self.cache.asker.clone();
-        let asked = self.cache.wait(async move { join_all(missing.iter().map(|nad| asker.nad(nad))).await });
+        let asked = self.wait(async move { join_all(missing.iter().map(|nad| asker.nad(nad))).await });
         asked.unwrap_or_default()
     }
 }

@@ -10,7 +10,7 @@ mod tests;
 
 use std::ops::Range;
 
-use polynic_net::{Change, IfName, LinkKind, Object, Place, Plan, Probe, Stake, Step};
+use polynic_net::{Change, Facts, IfName, LinkKind, Object, Place, Plan, Probe, Stake, Step, check};
 
 use crate::{Kernel, KernelError};
 
@@ -37,6 +37,16 @@ impl Applied {
     pub fn undo(self, kernel: &mut dyn Kernel, plan: &Plan) -> Vec<KernelError> {
         let made = |step: usize| self.made.get(step).copied().unwrap_or_default();
         take_back::take_back(kernel, plan.undo(self.made.len(), made))
+    }
+
+    /// From here on the shared things of the node that this attempt made are everybody's: [`Applied::undo`] leaves them. A link that
+    /// the plan takes from the node is nobody else's.
+    pub fn keep_shared(&mut self, plan: &Plan) {
+        let lent: Vec<&IfName> = plan.steps.iter().filter_map(lent_by_node).collect();
+        for (made, step) in self.made.iter_mut().zip(&plan.steps) {
+            let is_shared = step.stake == Stake::Ensured && step.change.place == Place::Host;
+            *made &= !is_shared || lent.iter().any(|link| is_attribute_of(&step.change, link));
+        }
     }
 
     fn note(&mut self, steps: &[Step], made: Vec<bool>) {
@@ -91,10 +101,19 @@ fn undo_text(errors: &[KernelError]) -> String {
 /// # Errors
 /// [`ApplyError`] names the step, its cause and what could not be taken back.
 pub fn apply(kernel: &mut dyn Kernel, plan: &Plan) -> Result<Applied, ApplyError> {
+    apply_from(kernel, plan, &Facts::default())
+}
+
+/// As [`apply`], for a plan that was made from `facts`: what they show of the shared things is not made again, and not this
+/// attempt's to take back. The kernel alone does not always say: a link that is up can be set up again.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_from(kernel: &mut dyn Kernel, plan: &Plan, facts: &Facts) -> Result<Applied, ApplyError> {
     let mut applied = Applied::default();
     for range in batches(&plan.steps) {
         let steps = &plan.steps[range.clone()];
-        match apply_batch(kernel, steps) {
+        match apply_missing(kernel, steps, facts) {
             Ok(made) => applied.note(steps, made),
             Err(cause) => {
                 let undo = applied.undo(kernel, plan);
@@ -103,6 +122,12 @@ pub fn apply(kernel: &mut dyn Kernel, plan: &Plan) -> Result<Applied, ApplyError
         }
     }
     Ok(applied)
+}
+
+/// [`apply_batch`], unless all of the steps are shared and stand.
+fn apply_missing(kernel: &mut dyn Kernel, steps: &[Step], facts: &Facts) -> Result<Vec<bool>, KernelError> {
+    let stands = |step: &Step| step.stake == Stake::Ensured && check::is_seen(&step.change, facts);
+    if steps.iter().all(stands) { Ok(vec![false; steps.len()]) } else { apply_batch(kernel, steps) }
 }
 
 /// Applies steps that belong together; the answer says of each whether it changed anything.
@@ -160,6 +185,18 @@ fn describe(steps: &[Step]) -> String {
         0 | 1 => first,
         n => format!("{first} and {} more", n - 1),
     }
+}
+
+/// The link that a step moves away from the node.
+fn lent_by_node(step: &Step) -> Option<&IfName> {
+    match &step.change.object {
+        Object::Move(moved) if moved.from.place == Place::Host => Some(&moved.from.name),
+        _ => None,
+    }
+}
+
+fn is_attribute_of(change: &Change, link: &IfName) -> bool {
+    matches!(&change.object, Object::Attr(attr) if attr.link == *link)
 }
 
 /// The links that `change` creates.

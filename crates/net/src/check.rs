@@ -106,6 +106,12 @@ pub fn holds(change: &Change, facts: &Facts) -> bool {
     waits || (leaves && violations(std::slice::from_ref(change), facts).is_empty())
 }
 
+/// Whether `facts` show what a change leaves. Unlike [`holds`], what cannot be seen is not taken to be there.
+pub fn is_seen(change: &Change, facts: &Facts) -> bool {
+    let is_visible = leaves_something(&change.object) && !matches!(change.object, Object::PortVlan(_));
+    is_visible && violations(std::slice::from_ref(change), facts).is_empty()
+}
+
 /// Whether a promise is void once the link is gone from there.
 fn is_about(old: &Change, place: Place, link: &crate::IfName) -> bool {
     dies_with(old, place, link)

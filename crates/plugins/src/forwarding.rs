@@ -21,15 +21,12 @@ pub(crate) fn needs(needs: &mut Needs, result: &Success) {
     keys(result).into_iter().for_each(|key| needs.host.sysctl(key));
 }
 
-/// Plans the switches that are off. They are shared: nobody switches them off again.
+/// Plans the switches. They are shared: nobody switches them off again.
 pub(crate) fn enable(plan: &mut Plan, host: &NsFacts, result: &Success) {
     for key in keys(result) {
-        match host.sysctl(&key) {
-            Some(old) if old != "1" => {
-                let old = Sysctl { key, value: old.to_owned() };
-                plan.ensure(Change::sysctl(Place::Host, old, "1"));
-            }
-            _ => {}
+        if let Some(old) = host.sysctl(&key) {
+            let old = Sysctl { key, value: old.to_owned() };
+            plan.ensure(Change::sysctl(Place::Host, old, "1"));
         }
     }
 }

@@ -71,7 +71,7 @@ fn make(
 ) -> Result<Result<(), transaction::ApplyError>, Error> {
     let facts = kernel.observe(&all_links()).map_err(|e| call.error(e))?;
     let plan = plan::plan(config, &facts.host).map_err(|why| call.error(why))?;
-    match transaction::apply(kernel, &plan) {
+    match transaction::apply_from(kernel, &plan, &facts) {
         Ok(_) => Ok(Ok(())),
         Err(stale) if stale.is_stale() => Ok(Err(stale)),
         Err(error) => Err(call.error(error)),

@@ -32,12 +32,10 @@ pub(crate) fn needs() -> Needs {
     needs
 }
 
-/// Plans the shared objects that are missing and one rule for each address.
-pub(crate) fn setup(plan: &mut Plan, call: &Call<'_>, host: &NsFacts, addresses: &[IpNet]) {
+/// Plans the shared objects and one rule for each address.
+pub(crate) fn setup(plan: &mut Plan, call: &Call<'_>, addresses: &[IpNet]) {
     for object in shared_objects() {
-        if !host.firewall.iter().any(|seen| seen.same_identity(&object)) {
-            plan.ensure(Change::add_firewall(Place::Host, object));
-        }
+        plan.ensure(Change::add_firewall(Place::Host, object));
     }
     for net in addresses {
         plan.own(Change::add_firewall(Place::Host, FwObject::Rule(rule(call, *net))));

@@ -163,10 +163,15 @@ impl Slot {
         remove_file(&self.intent())
     }
 
-    /// Forgets everything about the attachment, and the container's directory if that was its last record.
-    pub fn forget(&self) -> Result<(), RecordError> {
+    /// Forgets everything about the attachment. The container's directory stays, and with it the lock that is held on it.
+    pub fn clear(&self) -> Result<(), RecordError> {
         remove_file(&self.applied())?;
-        self.abandon()?;
+        self.abandon()
+    }
+
+    /// As [`Slot::clear`], and the container's directory goes if that was its last record: the last thing that a holder of its lock does.
+    pub fn forget(&self) -> Result<(), RecordError> {
+        self.clear()?;
         // Fails while other records are there, which is the point of not looking first.
         let _ = fs::remove_dir(&self.directory);
         Ok(())

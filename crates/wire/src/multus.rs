@@ -33,6 +33,10 @@ pub const HEALTHZ: &str = "/healthz";
 /// Is it ready for new pods?
 pub const READYZ: &str = "/readyz";
 
+/// Stands in the refusal of a DEL that the agent has written down and does later. A refusal without it leaves the deletion to the shim:
+/// agents of old releases and the replaced daemon forget what they refuse.
+pub const WRITTEN_DOWN: &str = "the deletion is written down and will be tried again";
+
 /// A CNI call as the shim got it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CniRequest {
@@ -86,6 +90,13 @@ pub struct Reply {
     pub status: u16,
     /// The body.
     pub body: Vec<u8>,
+}
+
+impl Reply {
+    /// Whether this refuses a DEL that the agent does later.
+    pub fn is_written_down(&self) -> bool {
+        String::from_utf8_lossy(&self.body).contains(WRITTEN_DOWN)
+    }
 }
 
 /// The agent, as a shim sees it.

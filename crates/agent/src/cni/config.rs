@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use polynic_attach::{Config as AttachConfig, ConfigError as AttachError};
 use polynic_cluster::Limits;
 use polynic_cni::JsonMap;
 use polynic_cni::json::{self, JsonError};
@@ -12,7 +13,7 @@ use polynic_install::generate::{Settings, SettingsError};
 use polynic_runtime::configuration::Environment;
 use polynic_wire::multus::{SOCKET_DIR, SOCKET_NAME, deletions};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Where the configuration is unless the command line says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/cni/net.d/multus.d/daemon-config.json";
@@ -39,6 +40,9 @@ pub enum ConfigError {
     /// What is needed for generating `00-multus.conf` is missing.
     #[error(transparent)]
     Generator(#[from] SettingsError),
+    /// What goes over the shims' configuration makes no sense: with it every call would be refused.
+    #[error("the configuration of the calls is not understood")]
+    Overlay(#[source] AttachError),
     /// A key has a value that cannot be.
     #[error("{key}: {why}")]
     Value {
@@ -144,7 +148,7 @@ impl Config {
         let connection_limit = written.connection_limit.map(limit).transpose()?;
         let path = |text: String| Some(text).filter(|text| !text.is_empty()).map(PathBuf::from);
         let chroot_dir = path(written.chroot_dir).filter(|root| root != Path::new("/"));
-        Ok(Self {
+        let config = Self {
             socket_dir: path(written.socket_dir).unwrap_or_else(|| SOCKET_DIR.into()),
             deletions: of_node(chroot_dir.as_deref(), deletions::DIRECTORY.as_ref()),
             chroot_dir,
@@ -160,7 +164,16 @@ impl Config {
             patience: Limits::PATIENT,
             state: "/run/polynic".into(),
             overlay: overlay(map),
-        })
+        };
+        config.attach().map_err(ConfigError::Overlay)?;
+        Ok(config)
+    }
+
+    /// How pods are attached by our own keys alone, around a delegate that nobody asks for.
+    pub(crate) fn attach(&self) -> Result<AttachConfig, AttachError> {
+        let around = json!({"name": "delegate", "type": "multus-shim", "delegates": [{"name": "delegate", "type": "delegate"}]});
+        let around = self.laid_over(around.as_object().cloned().unwrap_or_default());
+        AttachConfig::parse(json::print_compact(&Value::Object(around)).as_bytes())
     }
 
     /// The socket.
@@ -268,11 +281,10 @@ fn duration(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn read(text: &Value) -> Result<Config, String> {
         let environment = |name: &str| (name == "MULTUS_NODE_NAME").then(|| "n1".to_owned());
-        Config::read(text.to_string().as_bytes(), &environment).map_err(|why| why.to_string())
+        Config::read(text.to_string().as_bytes(), &environment).map_err(|why| polynic_cni::cause::chain(&why))
     }
 
     #[test]
@@ -317,6 +329,24 @@ mod tests {
         assert_eq!(read(&off).unwrap().certificates, None);
         let enabled = json!({"perNodeCertificate": {"enabled": true, "bootstrapKubeconfig": "/b", "certDir": "/d", "certDuration": "soon"}});
         assert!(read(&enabled).unwrap_err().contains("certDuration"));
+    }
+
+    #[test]
+    fn keys_of_the_calls_that_make_no_sense_are_refused_at_the_start() {
+        let wrong = [
+            json!({"systemNamespaces": "kube-system"}),
+            json!({"readinessIndicatorFile": ["/r"]}),
+            json!({"logOptions": 7}),
+            json!({"delegates": [{"name": "n"}]}),
+        ];
+        for keys in wrong {
+            let why = read(&keys).unwrap_err();
+            assert!(
+                why.starts_with("the configuration of the calls is not understood: LoadNetConf: "),
+                "{why}"
+            );
+        }
+        read(&json!({"systemNamespaces": ["a"], "clusterNetwork": "/c", "unknown": {}})).unwrap();
     }
 
     #[test]

@@ -32,7 +32,7 @@ use super::command::NAME;
 use super::endpoint::{Endpoint, Surroundings};
 use super::monitoring::Monitoring;
 use super::rooted::Rooted;
-use super::{Config, hot_plug, replay};
+use super::{Config, host_network, hot_plug, replay};
 use crate::error::Failure;
 use crate::part::Links;
 
@@ -144,6 +144,7 @@ impl Daemon {
         let (last, mut tasks) = (Shutdown::default(), JoinSet::new());
         if let Some(cluster) = cluster.filter(|_| config.hot_plug) {
             endpoint.remember();
+            tasks.spawn(host_network::run(endpoint.clone(), cluster.clone(), last.clone()));
             tasks.spawn(hot_plug::run(endpoint.clone(), cluster, last.clone()));
         }
         tasks.spawn(http::serve(listener, Arc::new(Api::new(endpoint.clone(), ending)), last.clone()));

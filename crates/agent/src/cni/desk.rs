@@ -1,4 +1,4 @@
-//! Plain threads for calls: as many as there is work for, up to a bound. Calls of one pod run one after the other.
+//! Plain threads for calls: as many as there is work for, up to a bound for each lane. Calls of one pod run one after the other.
 //!
 //! No thread of the runtime works here: plugins enter namespaces, and wait.
 
@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::order::Order;
+use super::order::{Lane, Order};
 
 /// After so long without work a thread ends, and gives its memory back.
 const IDLE: Duration = Duration::from_secs(20);
@@ -31,11 +31,16 @@ struct Shared {
 struct State {
     order: Order<Job>,
     threads: usize,
+    /// Threads that wait for work and have not been called yet.
     idle: usize,
+    /// Calls that no thread has heard yet.
+    calls: usize,
+    /// Threads that have been started and have not looked for work yet.
+    starting: usize,
 }
 
 impl Desk {
-    /// A desk with at most so many threads.
+    /// A desk with at most so many threads for each lane.
     pub(crate) fn new(limit: usize) -> Self {
         Self(Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), limit: limit.max(1) }))
     }
@@ -44,25 +49,16 @@ impl Desk {
     ///
     /// # Errors
     /// There is no thread, and none can be made. The work is done by the next one, if there ever is one.
-    pub(crate) fn submit(&self, key: &str, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    pub(crate) fn submit(
+        &self,
+        lane: Lane,
+        key: &str,
+        job: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.order.push(key, Box::new(job));
-        if state.idle > 0 {
-            self.0.work.notify_one();
-            return Ok(());
-        }
-        if state.threads >= self.0.limit {
-            return Ok(());
-        }
-        let shared = self.0.clone();
-        let started =
-            thread::Builder::new().name("cni".to_owned()).stack_size(STACK).spawn(move || shared.serve());
-        match started {
-            Ok(_) => state.threads += 1,
-            Err(why) if state.threads == 0 => return Err(why),
-            Err(_) => {}
-        }
-        Ok(())
+        state.order.push(lane, key, Box::new(job));
+        let roused = self.0.rouse(&mut state);
+        if state.threads == 0 { roused } else { Ok(()) }
     }
 
     /// Calls that nobody serves yet.
@@ -76,23 +72,43 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self) {
+    /// Calls a thread for each piece of work that could be done now, beside those that are on their way. So no two pieces of work count
+    /// on the same thread.
+    fn rouse(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        while state.order.runnable(self.limit) > state.calls + state.starting {
+            if state.idle > 0 {
+                state.idle -= 1;
+                state.calls += 1;
+                self.work.notify_one();
+                continue;
+            }
+            let shared = self.clone();
+            thread::Builder::new().name("cni".to_owned()).stack_size(STACK).spawn(move || shared.serve())?;
+            state.threads += 1;
+            state.starting += 1;
+        }
+        Ok(())
+    }
+
+    fn serve(self: &Arc<Self>) {
         let mut state = self.lock();
+        state.starting -= 1;
         loop {
-            if let Some((key, job)) = state.order.next() {
+            while let Some((key, job)) = state.order.next(self.limit) {
+                // What is left without a thread is done by the next that is free.
+                let _ = self.rouse(&mut state);
                 drop(state);
                 // The one who waits for the answer hears of a panic by its end of the channel.
                 let _ = panic::catch_unwind(AssertUnwindSafe(job));
                 state = self.lock();
                 state.order.done(key);
-                continue;
             }
             state.idle += 1;
-            let (woken, timeout) =
-                self.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
-            state = woken;
-            state.idle -= 1;
-            if timeout.timed_out() && !state.order.has_ready() {
+            let is_quiet = |state: &mut State| state.calls == 0;
+            let waited = self.work.wait_timeout_while(state, IDLE, is_quiet);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if state.calls == 0 {
+                state.idle -= 1;
                 state.threads -= 1;
                 if state.threads == 0 {
                     drop(state);
@@ -101,6 +117,7 @@ impl Shared {
                 }
                 return;
             }
+            state.calls -= 1;
         }
     }
 }
@@ -127,7 +144,7 @@ mod tests {
                 running.fetch_sub(1, Ordering::SeqCst);
                 done.send((told, number)).unwrap();
             };
-            desk.submit(&key, job).unwrap();
+            desk.submit(Lane::Patient, &key, job).unwrap();
         }
         drop(done);
         let finished: Vec<(String, i32)> = finished.iter().collect();
@@ -145,12 +162,68 @@ mod tests {
         let desk = Desk::new(1);
         let (done, finished) = mpsc::channel::<&str>();
         let lost = done.clone();
-        desk.submit("a", move || {
+        desk.submit(Lane::Patient, "a", move || {
             let _lost = lost;
             panic!("on purpose");
         })
         .unwrap();
-        desk.submit("a", move || done.send("served").unwrap()).unwrap();
+        desk.submit(Lane::Patient, "a", move || done.send("served").unwrap()).unwrap();
         assert_eq!(finished.iter().collect::<Vec<_>>(), ["served"]);
+    }
+
+    /// Longer than any machine is busy.
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A piece of work that says that it has begun, and waits until it is let go.
+    fn held(began: &mpsc::Sender<()>) -> (impl FnOnce() + Send + use<>, mpsc::Sender<()>) {
+        let (began, (release, released)) = (began.clone(), mpsc::channel());
+        let job = move || {
+            began.send(()).unwrap();
+            let _ = released.recv();
+        };
+        (job, release)
+    }
+
+    #[test]
+    fn two_pods_that_come_at_once_do_not_count_on_the_same_idle_thread() {
+        let desk = Desk::new(8);
+        for round in 0..50 {
+            let (began, begun) = mpsc::channel();
+            let (warm, release) = held(&began);
+            desk.submit(Lane::Patient, "warm", warm).unwrap();
+            begun.recv_timeout(LONG).unwrap();
+            drop(release);
+            // One thread is idle now, or about to be.
+            let (first, _one) = held(&began);
+            let (second, _two) = held(&began);
+            desk.submit(Lane::Patient, "first", first).unwrap();
+            desk.submit(Lane::Patient, "second", second).unwrap();
+            for _ in 0..2 {
+                begun.recv_timeout(LONG).unwrap_or_else(|_| panic!("round {round}: one waits for the other"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_must_not_wait_runs_beside_a_lane_that_is_full() {
+        let desk = Desk::new(2);
+        let (began, begun) = mpsc::channel();
+        let mut holds = Vec::new();
+        for pod in ["a", "b", "c", "d"] {
+            let (job, release) = held(&began);
+            holds.push(release);
+            desk.submit(Lane::Patient, pod, job).unwrap();
+        }
+        for _ in 0..2 {
+            begun.recv_timeout(LONG).unwrap();
+        }
+        let (done, finished) = mpsc::channel();
+        desk.submit(Lane::Prompt, "gone", move || done.send(()).unwrap()).unwrap();
+        finished.recv_timeout(LONG).unwrap();
+        assert_eq!((desk.waiting(), begun.try_recv().is_err()), (2, true));
+        drop(holds);
+        for _ in 0..2 {
+            begun.recv_timeout(LONG).unwrap();
+        }
     }
 }

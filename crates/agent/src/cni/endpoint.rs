@@ -6,20 +6,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use polynic_attach::{
-    self as attach, Cluster, Config as AttachConfig, Context, DoorNetns, Forward, Log, context::Wait,
+    self as attach, Cluster, Config as AttachConfig, Context, DoorNetns, Forward, Log,
+    context::{LOCK_PATIENCE, Wait},
 };
 use polynic_cluster::{NodeCache, NodeCluster};
 use polynic_cni::{Delegate, Error, Invocation, Output, Verb, Version, code};
 use polynic_kernel::Door;
-use polynic_wire::multus::CniRequest;
 use polynic_wire::multus::deletions::Deletions;
+use polynic_wire::multus::{self, CniRequest};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 
 use super::Config;
 use super::desk::Desk;
+use super::leaving::Leaving;
 use super::metrics::CniMetrics;
+use super::order::Lane;
 use super::request::{self, Prepared, Surrounding};
 use super::sandboxes::Sandboxes;
 
@@ -47,6 +50,7 @@ pub struct Endpoint {
     metrics: Arc<CniMetrics>,
     deletions: Deletions,
     sandboxes: Sandboxes,
+    leaving: Leaving,
     has_attached: Notify,
 }
 
@@ -61,11 +65,44 @@ pub enum Refusal {
     Defect(String),
 }
 
+impl Refusal {
+    /// Says that the refused deletion is done later, see [`multus::WRITTEN_DOWN`].
+    fn written_down(self) -> Self {
+        let with = |text: String| format!("{text} ({})", multus::WRITTEN_DOWN);
+        match self {
+            Self::Object(error) => Self::Object(Error { msg: with(error.msg), ..error }),
+            Self::Text(text) => Self::Text(with(text)),
+            Self::Defect(text) => Self::Defect(with(text)),
+        }
+    }
+}
+
 /// What becomes of work that nobody waits for any more when its turn comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Abandoned {
     Done,
     Dropped,
+}
+
+/// When a piece of work is done.
+pub(crate) struct Turn<'a> {
+    pub(crate) lane: Lane,
+    /// After all that came before under the same key.
+    pub(crate) key: &'a str,
+    pub(crate) abandoned: Abandoned,
+}
+
+impl<'a> Turn<'a> {
+    /// That of a call. What takes away is done whoever still waits; nobody is attached for a shim that has given up, its runtime deletes
+    /// the pod. ADDs and STATUSes may wait for the default network and the API server; whatever else a runtime asks does not wait for them.
+    fn of(verb: Verb, key: &'a str) -> Self {
+        let (lane, abandoned) = match verb {
+            Verb::Add | Verb::Status => (Lane::Patient, Abandoned::Dropped),
+            Verb::Check | Verb::Version => (Lane::Prompt, Abandoned::Dropped),
+            Verb::Del | Verb::Gc => (Lane::Prompt, Abandoned::Done),
+        };
+        Self { lane, key, abandoned }
+    }
 }
 
 impl Endpoint {
@@ -77,6 +114,7 @@ impl Endpoint {
             metrics: Arc::default(),
             deletions: Deletions::new(&config.deletions),
             sandboxes: Sandboxes::new(config.own_state().join("multus-shim.conf")),
+            leaving: Leaving::default(),
             has_attached: Notify::new(),
             config,
             around,
@@ -116,8 +154,13 @@ impl Endpoint {
         let mut prepared = request::prepare(&request, &self.config, &self.own).map_err(Refusal::Text)?;
         self.hear_of(&mut prepared, &request);
         let (verb, key) = (prepared.verb, prepared.order());
+        let going = (verb == Verb::Del).then(|| self.leaving.begin(&prepared.pod));
         let endpoint = self.clone();
-        self.run(verb, &key, move || endpoint.serve(&prepared, &request)).await
+        let work = move || {
+            let _going = going;
+            endpoint.serve(&prepared, &request)
+        };
+        self.run(verb, Turn::of(verb, &key), work).await
     }
 
     /// Serves `/delegate`: one network of a pod, with the configuration that the request carries.
@@ -128,21 +171,20 @@ impl Endpoint {
         let prepared = ad_hoc::prepare(&request, &self.config, &self.own).map_err(Refusal::Text)?;
         let (verb, key) = (prepared.call.verb, prepared.call.order());
         let endpoint = self.clone();
-        self.run(verb, &key, move || endpoint.serve_one(&prepared)).await
+        // Whatever it is, it asks the API server for the pod.
+        let turn = Turn { lane: Lane::Patient, ..Turn::of(verb, &key) };
+        self.run(verb, turn, move || endpoint.serve_one(&prepared)).await
     }
 
     /// Runs a call of a pod, and counts it.
     async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         verb: Verb,
-        key: &str,
+        turn: Turn<'_>,
         work: impl FnOnce() -> Result<T, (Refusal, &'static str)> + Send + 'static,
     ) -> Result<T, Refusal> {
         let counted = self.metrics.begin(verb);
-        // What takes away is done whoever still waits; nobody is attached for a shim that has given up, its runtime deletes the pod.
-        let abandoned =
-            if matches!(verb, Verb::Del | Verb::Gc) { Abandoned::Done } else { Abandoned::Dropped };
-        let outcome = self.queued(key, abandoned, work).await;
+        let outcome = self.queued(turn, work).await;
         counted.end(outcome.as_ref().err().map(|(_, cause)| *cause));
         outcome.map_err(|(refusal, _)| refusal)
     }
@@ -150,17 +192,17 @@ impl Endpoint {
     /// Runs work for a pod on a plain thread, after everything that came before for the same pod.
     pub(crate) async fn queued<T: Send + 'static>(
         self: &Arc<Self>,
-        key: &str,
-        abandoned: Abandoned,
+        turn: Turn<'_>,
         work: impl FnOnce() -> Result<T, (Refusal, &'static str)> + Send + 'static,
     ) -> Result<T, (Refusal, &'static str)> {
         let (reply, answer) = oneshot::channel();
+        let Turn { lane, key, abandoned } = turn;
         let job = move || {
             if abandoned == Abandoned::Done || !reply.is_closed() {
                 drop(reply.send(work()));
             }
         };
-        let submitted = self.desk.submit(key, job);
+        let submitted = self.desk.submit(lane, key, job);
         submitted.map_err(|why| (Refusal::Defect(format!("cannot start a thread: {why}")), "thread"))?;
         let panicked = "the call panicked; this is a defect, its message is in the log".to_owned();
         answer.await.unwrap_or(Err((Refusal::Defect(panicked), "panic")))
@@ -206,9 +248,8 @@ impl Endpoint {
         let (verb, pod) = (prepared.verb, &prepared.pod);
         tracing::debug!(%verb, pod, container, netns = prepared.invocation.netns, "a call begins");
         let started = Instant::now();
-        let log = Log::open(&prepared.config.log);
         let (done, plugin_failed) =
-            self.with_context(&prepared.config, &log, |context| attach_by(verb, context, prepared));
+            self.with_context(self.cluster(), &prepared.config, |context| attach_by(verb, context, prepared));
         let took = started.elapsed();
         match done {
             Ok(result) => {
@@ -218,48 +259,56 @@ impl Endpoint {
             }
             Err(error) => {
                 tracing::error!(%verb, pod, container, ?took, %error, "a call failed");
-                if verb == Verb::Del {
-                    self.keep_deletion(container, request);
-                }
+                let is_kept = verb == Verb::Del && self.keep_deletion(container, request);
                 let cause = cause(&error, plugin_failed);
-                Err((refusal(error, &prepared.prefix()), cause))
+                let refusal = refusal(error, &prepared.prefix());
+                Err((if is_kept { refusal.written_down() } else { refusal }, cause))
             }
         }
+    }
+
+    /// The API server for a call.
+    fn cluster(&self) -> Option<NodeCluster> {
+        self.around.cluster.clone().map(NodeCluster::new)
     }
 
     /// Runs something with the world as a call sees it; also says whether a plugin failed meanwhile.
     pub(crate) fn with_context<T>(
         &self,
+        cluster: Option<NodeCluster>,
         config: &AttachConfig,
-        log: &Log,
         work: impl FnOnce(&Context<'_>) -> T,
     ) -> (T, bool) {
-        let cluster = self.around.cluster.clone().map(NodeCluster::new);
         let netns = DoorNetns { door: self.around.door.as_ref() };
         let delegate = Measured {
             inner: self.around.delegate.as_ref(),
             metrics: &self.metrics,
             failed: AtomicBool::new(false),
         };
+        let log = Log::open(&config.log);
         let guard = attach::policy_socket::guard(config);
         let context = Context {
             guard: guard.as_deref(),
             delegate: &delegate,
             cluster: cluster.as_ref().map(|cluster| cluster as &dyn Cluster),
             netns: &netns,
-            log,
+            log: &log,
             readiness: Wait::READINESS,
+            lock: LOCK_PATIENCE,
             forward: Forward::Known,
         };
         let done = work(&context);
         (done, delegate.failed.load(Ordering::Relaxed))
     }
 
-    /// The runtime was told of a failure, and may have been told so by a shim that makes it a success: it is tried again here.
-    fn keep_deletion(&self, container: &str, request: &CniRequest) {
-        if let Err(why) = self.deletions.record(container, request) {
+    /// The runtime was told of a failure, and may have been told so by a shim that makes it a success: it is tried again here, if it can be
+    /// written down.
+    fn keep_deletion(&self, container: &str, request: &CniRequest) -> bool {
+        let recorded = self.deletions.record(container, request);
+        if let Err(why) = &recorded {
             tracing::error!(container, %why, "a failed deletion cannot be written down");
         }
+        recorded.is_ok()
     }
 
     pub(crate) fn forget_deletion(&self, container: &str) {

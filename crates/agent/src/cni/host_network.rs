@@ -10,16 +10,41 @@ use std::time::Duration;
 use polynic_api::PodEvent;
 use polynic_attach::{Cluster as _, PodRef};
 use polynic_cluster::{NodeCache, NodeCluster, NodePod};
-use tokio::time::Instant;
+use polynic_runtime::Shutdown;
+use tokio::time::{Instant, sleep_until};
 
-use super::hot_plug::{name, networks};
+use super::Endpoint;
+use super::hot_plug::{FAR, name, networks};
 
 /// A sandbox is there by then, or there will be none; also the pause before somebody is asked again who did not answer.
 const SETTLED: Duration = Duration::from_secs(10);
 
+/// Tells them until the end.
+pub(crate) async fn run(endpoint: Arc<Endpoint>, cache: Arc<NodeCache>, shutdown: Shutdown) {
+    let mut changes = cache.pod_changes();
+    let mut host_network = HostNetwork::default();
+    if shutdown.unless(cache.synced()).await.is_none() {
+        return;
+    }
+    loop {
+        changes.mark_unchanged();
+        let has_none = |pod: &Arc<NodePod>| endpoint.sandbox_of(&name(pod)).is_none();
+        let unattached: Vec<Arc<NodePod>> = cache.pods().into_iter().filter(has_none).collect();
+        if shutdown.unless(host_network.round(&cache, &unattached)).await.is_none() {
+            return;
+        }
+        let next = host_network.next().unwrap_or_else(|| Instant::now() + FAR);
+        tokio::select! {
+            () = shutdown.triggered() => return,
+            changed = changes.changed() => if changed.is_err() { return },
+            () = sleep_until(next) => {}
+        }
+    }
+}
+
 /// Pods without a sandbox that ask for networks, by UID.
 #[derive(Default)]
-pub(crate) struct HostNetwork {
+struct HostNetwork {
     waiting: HashMap<String, Waiting>,
 }
 
@@ -31,7 +56,7 @@ struct Waiting {
 
 impl HostNetwork {
     /// Tells those whose turn it is. `unattached` are all pods without a sandbox.
-    pub(crate) async fn round(&mut self, cache: &Arc<NodeCache>, unattached: &[Arc<NodePod>]) {
+    async fn round(&mut self, cache: &Arc<NodeCache>, unattached: &[Arc<NodePod>]) {
         for pod in self.due(unattached, Instant::now()) {
             let of = PodRef {
                 namespace: pod.info.namespace.clone(),
@@ -51,7 +76,7 @@ impl HostNetwork {
     }
 
     /// When somebody is to be asked about next.
-    pub(crate) fn next(&self) -> Option<Instant> {
+    fn next(&self) -> Option<Instant> {
         self.waiting.values().filter_map(|waiting| waiting.at).min()
     }
 

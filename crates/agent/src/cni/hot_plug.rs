@@ -1,7 +1,7 @@
 //! Follows the network annotations of running pods (spec/dynamic-networks.md): decides whose turn it is, and has `attach::plug` do it, in the
 //! pod's order with its CNI calls.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use polynic_api::annotation;
 use polynic_attach::plug::Followed;
 use polynic_cluster::{NodeCache, NodePod};
 use polynic_runtime::Shutdown;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::Endpoint;
-use super::host_network::HostNetwork;
 
 /// The first pause after something did not work; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// With nothing to do.
-const FAR: Duration = Duration::from_secs(3600);
+pub(super) const FAR: Duration = Duration::from_secs(3600);
 
 /// What became of a pod's annotation.
 struct Seen {
@@ -28,50 +28,79 @@ struct Seen {
     again: Option<(Instant, Duration)>,
 }
 
-/// Follows until the end.
+/// Follows until the end. Each pod whose turn it is has a task of its own: a plugin that hangs stops its pod, and neither the others nor
+/// the end.
 pub(crate) async fn run(endpoint: Arc<Endpoint>, cache: Arc<NodeCache>, shutdown: Shutdown) {
     let mut changes = cache.pod_changes();
-    let mut seen = HashMap::new();
-    let mut host_network = HostNetwork::default();
     if shutdown.unless(cache.synced()).await.is_none() {
         return;
     }
+    let mut following =
+        Following { endpoint, seen: HashMap::new(), busy: HashSet::new(), tasks: JoinSet::new() };
     loop {
         changes.mark_unchanged();
-        round(&endpoint, &cache, &mut seen).await;
-        let has_none = |pod: &Arc<NodePod>| endpoint.sandbox_of(&name(pod)).is_none();
-        let unattached: Vec<Arc<NodePod>> = cache.pods().into_iter().filter(has_none).collect();
-        host_network.round(&cache, &unattached).await;
-        let again = seen.values().filter_map(|seen: &Seen| Some(seen.again?.0));
-        let next = again.chain(host_network.next()).min();
-        let next = next.unwrap_or_else(|| Instant::now() + FAR);
+        following.begin(&cache.pods());
+        let next = following.next().unwrap_or_else(|| Instant::now() + FAR);
         tokio::select! {
             () = shutdown.triggered() => return,
             changed = changes.changed() => if changed.is_err() { return },
-            () = endpoint.has_attached() => {}
+            () = following.endpoint.has_attached() => {}
+            Some(done) = following.tasks.join_next() => following.note(done),
             () = sleep_until(next) => {}
         }
     }
 }
 
-/// All pods whose turn it is, side by side.
-async fn round(endpoint: &Arc<Endpoint>, cache: &Arc<NodeCache>, seen: &mut HashMap<String, Seen>) {
-    let pods = cache.pods();
-    seen.retain(|uid, _| pods.iter().any(|pod| pod.info.uid == *uid));
-    let turns = pods.iter().filter(|pod| !pod.is_deleting).filter_map(|pod| {
-        let sandbox = endpoint.sandbox_of(&name(pod))?;
-        is_its_turn(seen.get(&pod.info.uid), &sandbox, networks(pod)).then(|| (pod.clone(), sandbox))
-    });
-    let work = turns.map(|(pod, sandbox)| async move {
-        let followed = endpoint.follow(&name(&pod), &sandbox).await;
-        (pod, sandbox, followed)
-    });
-    for (pod, sandbox, followed) in futures::future::join_all(work).await {
-        let before = seen.remove(&pod.info.uid);
-        if let Some(now) = noted(&pod, sandbox, before.as_ref(), &followed) {
-            seen.insert(pod.info.uid.clone(), now);
+/// Who has been followed, and who is being followed.
+struct Following {
+    endpoint: Arc<Endpoint>,
+    /// By UID.
+    seen: HashMap<String, Seen>,
+    /// UIDs of the pods that have a task.
+    busy: HashSet<String>,
+    tasks: JoinSet<Done>,
+}
+
+/// How following a pod went.
+struct Done {
+    pod: Arc<NodePod>,
+    sandbox: String,
+    followed: Result<Followed, String>,
+}
+
+impl Following {
+    /// Begins with all pods whose turn it is.
+    fn begin(&mut self, pods: &[Arc<NodePod>]) {
+        self.seen.retain(|uid, _| pods.iter().any(|pod| pod.info.uid == *uid));
+        for pod in pods.iter().filter(|pod| !pod.is_deleting) {
+            let uid = &pod.info.uid;
+            let Some(sandbox) = self.endpoint.sandbox_of(&name(pod)) else { continue };
+            if is_its_turn(self.seen.get(uid), &sandbox, networks(pod)) && self.busy.insert(uid.clone()) {
+                self.tasks.spawn(follow(self.endpoint.clone(), pod.clone(), sandbox));
+            }
         }
     }
+
+    /// When somebody is tried again. One who is being tried is not waited for.
+    fn next(&self) -> Option<Instant> {
+        let idle = self.seen.iter().filter(|(uid, _)| !self.busy.contains(*uid));
+        idle.filter_map(|(_, seen)| Some(seen.again?.0)).min()
+    }
+
+    fn note(&mut self, done: Result<Done, JoinError>) {
+        // A task does not panic: what it has done on another thread may, and is an error then.
+        let Ok(Done { pod, sandbox, followed }) = done else { return };
+        self.busy.remove(&pod.info.uid);
+        let before = self.seen.remove(&pod.info.uid);
+        if let Some(now) = noted(&pod, sandbox, before.as_ref(), &followed) {
+            self.seen.insert(pod.info.uid.clone(), now);
+        }
+    }
+}
+
+async fn follow(endpoint: Arc<Endpoint>, pod: Arc<NodePod>, sandbox: String) -> Done {
+    let followed = endpoint.follow(&name(&pod), &sandbox).await;
+    Done { pod, sandbox, followed }
 }
 
 fn is_its_turn(seen: Option<&Seen>, sandbox: &str, networks: &str) -> bool {

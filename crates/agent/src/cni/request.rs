@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use polynic_attach::Config as AttachConfig;
 use polynic_cni::{Invocation, Verb, json};
@@ -20,9 +21,15 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Calls with the same key run one after the other: those of one pod, whichever sandbox it has.
+    /// Calls with the same key run one after the other: those of one pod, whichever sandbox it has, and GCs. Nobody who asks for the
+    /// status waits for another who does.
     pub(crate) fn order(&self) -> String {
-        if self.pod.is_empty() { self.verb.as_str().to_owned() } else { self.pod.clone() }
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        match self.verb {
+            _ if !self.pod.is_empty() => self.pod.clone(),
+            Verb::Status => format!("STATUS {}", NUMBER.fetch_add(1, Ordering::Relaxed)),
+            verb => verb.as_str().to_owned(),
+        }
     }
 
     /// The begin of error texts.
@@ -60,7 +67,7 @@ pub(crate) fn prepare(request: &CniRequest, daemon: &Config, own: &Surrounding) 
         .map_err(|why| format!("failed to read the configuration: {why}"))?;
     let stdin = json::print_compact(&serde_json::Value::Object(daemon.laid_over(sent))).into_bytes();
     let call = call(request, own, stdin)?;
-    let config = AttachConfig::parse(&call.invocation.stdin)
+    let config = AttachConfig::of_call(call.verb, &call.invocation.stdin)
         .map_err(|why| polynic_cni::Error::from(why).to_string())?;
     Ok(Prepared { verb: call.verb, invocation: call.invocation, config, pod: call.pod })
 }
@@ -201,12 +208,26 @@ mod tests {
     #[test]
     fn a_del_may_have_no_namespace_and_gc_needs_no_pod() {
         assert_eq!(prepared(&[("CNI_COMMAND", "DEL"), ("CNI_NETNS", "")]).unwrap().verb, Verb::Del);
-        let gc = prepared(&[
-            ("CNI_COMMAND", "GC"),
-            ("CNI_ARGS", "-"),
-            ("CNI_CONTAINERID", "-"),
-            ("CNI_NETNS", "-"),
-        ]);
-        assert_eq!(gc.unwrap().order(), "GC");
+        let order = |verb| {
+            let pairs =
+                [("CNI_COMMAND", verb), ("CNI_ARGS", "-"), ("CNI_CONTAINERID", "-"), ("CNI_NETNS", "-")];
+            prepared(&pairs).unwrap().order()
+        };
+        assert_eq!((order("GC"), order("GC")), ("GC".to_owned(), "GC".to_owned()));
+        assert_ne!(order("STATUS"), order("STATUS"), "they do not wait for each other");
+    }
+
+    #[test]
+    fn only_a_del_needs_no_previous_result_that_makes_sense() {
+        let daemon = Config::read(br#"{"cniVersion": "0.3.1"}"#, &|_| None).unwrap();
+        let config = json!({"cniVersion": "1.0.0", "name": "n", "type": "multus-shim", "clusterNetwork": "fabric",
+                            "prevResult": {"cniVersion": "1.0.0", "ips": [{"address": "10.9.0.2/24"}]}});
+        let config = config.to_string().into_bytes();
+        let call = |verb| {
+            let request = CniRequest { config: config.clone(), ..request(&[("CNI_COMMAND", verb)]) };
+            prepare(&request, &daemon, &Surrounding::default())
+        };
+        assert!(call("CHECK").unwrap_err().contains("prevResult"));
+        assert_eq!(call("DEL").unwrap().verb, Verb::Del);
     }
 }

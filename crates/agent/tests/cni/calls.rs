@@ -102,6 +102,23 @@ fn a_deletion_that_fails_is_success_for_the_runtime_and_done_later() {
     let pod = node.pod("web", "theirs");
     pod.add();
     node.script("theirs", r#"cat > /dev/null; echo '{"code": 100, "msg": "the switch is away"}'; exit 1"#);
+    let env = [
+        ("CNI_COMMAND", "DEL".to_owned()),
+        ("CNI_CONTAINERID", pod.container.clone()),
+        ("CNI_NETNS", pod.path()),
+    ];
+    let args = ("CNI_ARGS", format!("K8S_POD_NAMESPACE=default;K8S_POD_NAME=web;K8S_POD_UID={}", pod.uid));
+    let env = env.into_iter().chain([args]).map(|(name, value)| (name.to_owned(), value));
+    let request =
+        CniRequest { env: env.collect(), config: node.conf().to_string().into_bytes(), attributes: None };
+    let ask = |request: &CniRequest| {
+        let body = serde_json::to_vec(request).unwrap();
+        MultusSocket::in_directory(&node.path("run")).post("/cni", &body, soon()).unwrap()
+    };
+    let reply = ask(&request);
+    assert!(reply.status == 400 && reply.is_written_down(), "{}", String::from_utf8_lossy(&reply.body));
+    let unserved = CniRequest { config: b"{}".to_vec(), ..request };
+    assert!(!ask(&unserved).is_written_down(), "the shim has to know");
     pod.del();
     until("the deletion waits", || node.leftovers().iter().any(|file| file.contains("deletions/")));
     node.script("theirs", success);

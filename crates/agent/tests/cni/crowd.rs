@@ -58,7 +58,7 @@ fn a_burst_of_pods_is_served_in_little_memory() {
 }
 
 /// A network whose plugin waits until it is let through, and says who came.
-fn gated(node: &Node) {
+pub fn gated(node: &Node) {
     let (came, open) = (node.path("came"), node.path("open"));
     let text = format!(
         r#"cat > /dev/null

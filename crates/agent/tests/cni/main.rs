@@ -7,6 +7,7 @@
 mod api;
 mod calls;
 mod crowd;
+mod hung;
 mod kill;
 mod node;
 mod plug;

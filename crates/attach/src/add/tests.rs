@@ -328,6 +328,39 @@ fn a_namespace_that_cannot_be_entered_is_an_error() {
 }
 
 #[test]
+fn what_a_killed_add_left_is_taken_back_by_the_next_one() {
+    let world = world();
+    world.pod("b,macvlan-conf");
+    world.add().unwrap();
+    let result = |network: &str, ifname: &str| {
+        world.directory.path().join(format!("cache/results/{network}-c7-{ifname}"))
+    };
+    // As if it had been killed while the second network's plugins ran; meanwhile the pod asks for less.
+    std::fs::remove_file(result("b", "net1")).unwrap();
+    std::fs::remove_file(result("macvlan-conf", "net2")).unwrap();
+    world.pod("b");
+    world.plugin.forget();
+    world.add().unwrap();
+    assert_eq!(
+        world.plugin.calls(),
+        ["DEL macvlan net2", "DEL b net1", "ADD fabric eth0", "ADD b net1"],
+        "what has a result is kept"
+    );
+    assert_eq!(world.links().into_keys().collect::<Vec<_>>(), ["eth0", "net1"]);
+    world.del().unwrap();
+    assert!(world.links().is_empty() && world.files().is_empty());
+}
+
+#[test]
+fn an_interface_that_no_add_of_the_container_has_made_is_nobodys_to_take() {
+    let world = world();
+    world.pod("b");
+    world.link("net1");
+    assert!(world.add().unwrap_err().msg.contains("interface name net1 already exists"));
+    assert!(world.links().contains_key("net1"));
+}
+
+#[test]
 fn delegates_get_path_args_and_what_the_pod_asks_for() {
     let world = world();
     world.pod(r#"[{"name":"b","mac":"02:00:00:00:00:aa","ips":["10.0.0.77/24"],"cni-args":{"k":1}}]"#);

@@ -22,6 +22,13 @@ impl Undo {
         Ok(Undo { scratch, before, started: Vec::new() })
     }
 
+    /// Reads what the scratch file named before this ADD: an earlier ADD of the container that has not come to its end, or that is repeated.
+    /// A file that cannot be read names nothing.
+    pub(super) fn named_before(&self) -> Vec<DelegateConf> {
+        let before = self.before.as_deref().map(|bytes| self.scratch.parse(bytes));
+        before.and_then(Result::ok).unwrap_or_default()
+    }
+
     /// Writes the scratch file: before the first delegate runs, so that DEL knows of all of them whatever happens to us.
     pub(super) fn write_scratch(&self, delegates: &[DelegateConf]) -> Result<(), Error> {
         self.scratch.write(delegates).map_err(|why| plain(&why))

@@ -225,13 +225,36 @@ fn del_is_done_here_when_the_agent_dies_over_it() {
 fn del_never_fails_and_what_is_left_waits_for_the_agent() {
     let mut world = world();
     attach(&mut world);
-    assert_eq!(run(&world, &ready([reply(400, "no")]), "DEL"), Answer::default(), "the agent knows of it");
+    let kept = ready([reply(400, &format!("stuck ({})\n", multus::WRITTEN_DOWN))]);
+    assert_eq!(run(&world, &kept, "DEL"), Answer::default(), "the agent goes on");
     assert!(waiting(&world).is_empty() && world.plugin.calls().is_empty());
     world.plugin.fail_nth(Verb::Del, 0, Error::internal("stuck"));
     assert_eq!(run(&world, &Agent::default(), "DEL"), Answer::default());
     let waiting = waiting(&world);
     assert_eq!((waiting.len(), waiting[0].0.as_str()), (1, "c7"));
     assert_eq!(waiting[0].1.env["CNI_COMMAND"], "DEL");
+}
+
+#[test]
+fn a_del_that_the_agent_refuses_and_does_not_write_down_is_done_here() {
+    for refusal in [reply(400, "LoadNetConf: no"), reply(500, "cannot start a thread"), reply(404, "")] {
+        let mut world = world();
+        attach(&mut world);
+        assert_eq!(run(&world, &ready([refusal]), "DEL"), Answer::default());
+        assert_eq!(world.plugin.calls(), ["DEL a net1", "DEL fabric eth0"]);
+        assert!(!world.scratch().exists() && waiting(&world).is_empty());
+    }
+}
+
+#[test]
+fn a_del_needs_no_previous_result_that_makes_sense() {
+    let mut world = world();
+    attach(&mut world);
+    // Written in another version than that of the configuration.
+    world.conf["prevResult"] = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.0.0.2/24"}]});
+    assert_eq!(run(&world, &Agent::default(), "DEL"), Answer::default());
+    assert_eq!(world.plugin.calls(), ["DEL a net1", "DEL fabric eth0"]);
+    assert!(waiting(&world).is_empty());
 }
 
 #[test]

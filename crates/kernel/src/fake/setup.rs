@@ -51,6 +51,14 @@ impl<'a> Setup<'a> {
         })
     }
 
+    /// Somebody calls `nft flush ruleset`.
+    pub fn flush_firewall(&mut self) -> &mut Self {
+        self.must("flush ruleset", |world, space| {
+            world.space_mut(space)?.firewall = Default::default();
+            Ok(())
+        })
+    }
+
     /// Brings a link up.
     #[track_caller]
     pub fn up(&mut self, link: &str) -> &mut Self {

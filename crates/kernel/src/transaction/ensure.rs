@@ -1,8 +1,8 @@
 //! Steps that are satisfied by what is there already.
 
 use polynic_net::{
-    Attr, AttrChange, Change, Diff, FwObject, LinkKind, LinkNeed, Needs, NsFacts, Object, Place, Plan, Step,
-    Sysctl, check,
+    Attr, AttrChange, Change, Diff, Facts, FwObject, LinkKind, LinkNeed, Needs, NsFacts, Object, Place, Plan,
+    Step, Sysctl, check,
 };
 
 use super::take_back::take_back;
@@ -13,18 +13,19 @@ use crate::{Errno, Kernel, KernelError};
 /// and attributes that somebody changed go back to what the plan wants.
 ///
 /// A step that a later step supersedes, of the same plan or of one that was applied `after` it, is left out, and so are
-/// probes and announcements: the addresses are in use by now. If a step fails, what this call changed is taken back: the plan
-/// stays on record, as incomplete as it was.
+/// probes and announcements: the addresses are in use by now. If a step fails, what was missing and this call made is taken back:
+/// the plan stays on record, as incomplete as it was, and what worked goes on working.
 ///
 /// # Errors
 /// [`ApplyError`] names the step that failed, its cause and what could not be taken back.
 pub fn converge(kernel: &mut dyn Kernel, plan: &Plan, after: &[&Plan]) -> Result<(), ApplyError> {
     let promises = check::promises_of(std::iter::once(plan).chain(after.iter().copied()), |at| at == 0);
     let mut made = Vec::new();
+    let before = observe_plan(kernel, plan)?;
     for range in batches(&plan.steps) {
         let steps = &plan.steps[range.clone()];
         match converge_batch(kernel, steps, &promises) {
-            Ok(changes) => made.extend(changes),
+            Ok(changes) => made.extend(changes.into_iter().filter(|change| !stood(change, &before))),
             Err(cause) => {
                 let inverse = made.into_iter().rev().filter_map(Change::inverse).collect();
                 let undo = take_back(kernel, inverse);
@@ -35,7 +36,20 @@ pub fn converge(kernel: &mut dyn Kernel, plan: &Plan, after: &[&Plan]) -> Result
     Ok(())
 }
 
-/// Answers what it changed.
+/// What there is of all that the plan leaves.
+pub(super) fn observe_plan(kernel: &mut dyn Kernel, plan: &Plan) -> Result<Facts, ApplyError> {
+    let changes: Vec<Change> = plan.steps.iter().map(|step| step.change.clone()).collect();
+    let failed = |cause| ApplyError { step: 0, change: describe(&plan.steps), cause, undo: Vec::new() };
+    kernel.observe(&check::needs(&changes)).map_err(failed)
+}
+
+/// Whether a change had nothing to do. That the kernel took it says little: it sets a link up that is up, and puts a port into a VLAN
+/// in which it is. VLANs of ports cannot be seen; they go with the port.
+fn stood(change: &Change, before: &Facts) -> bool {
+    matches!(change.object, Object::PortVlan(_)) || check::holds(change, before)
+}
+
+/// Answers what it changed, or what the kernel says it did.
 fn converge_batch(
     kernel: &mut dyn Kernel,
     steps: &[Step],

@@ -1,9 +1,10 @@
 use polynic_net::{
     Address, Attr, Change, Diff, Family, FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject,
-    FwPosition, FwRule, FwTable, FwVerdict, Link, LinkKind, LinkRef, Mac, Macvlan, MacvlanMode, Route, Rule,
-    Sysctl, SysctlKey, Veth, Wait,
+    FwPosition, FwRule, FwTable, FwVerdict, Link, LinkKind, LinkRef, Mac, Macvlan, MacvlanMode, PortVlan,
+    Route, Rule, Sysctl, SysctlKey, Veth, Wait,
 };
 
+use super::ensure::observe_plan;
 use super::*;
 use crate::{Door, Errno, FakeDoor};
 
@@ -198,8 +199,9 @@ fn a_failing_attempt_leaves_the_shared_things_of_others() {
     apply(kernel.as_mut(), &ensured(shared.clone())).unwrap();
     let before = door.snapshot();
     let mut plan = ensured(shared);
+    let facts = observe_plan(kernel.as_mut(), &plan).unwrap();
     plan.ensure(Change::add_firewall(Place::Host, chain("new")));
-    let applied = apply(kernel.as_mut(), &plan).unwrap();
+    let applied = apply_from(kernel.as_mut(), &plan, &facts).unwrap();
     assert_eq!(applied.created_links(), []);
     assert!(!before.diff(&door.snapshot()).is_empty());
     assert_eq!(applied.undo(kernel.as_mut(), &plan), []);
@@ -412,4 +414,62 @@ fn a_lost_rule_of_several_with_one_comment_comes_back_with_its_fellows() {
     assert!(!applied.diff(&door.snapshot()).is_empty());
     converge(kernel.as_mut(), &bridge_plan(), &[]).unwrap();
     unchanged(&applied, &door);
+}
+
+/// The kernel sets a link up that is up, and says no more than that it did.
+#[test]
+fn a_convergence_that_fails_takes_nothing_from_what_worked() {
+    let (door, mut kernel, _) = start();
+    apply(kernel.as_mut(), &bridge_plan()).unwrap();
+    let gone = Change::add_firewall(Place::Host, rule("forward", "c1", FwVerdict::Jump("mine".into())));
+    kernel.apply(&gone.inverse().unwrap()).unwrap();
+    let before = door.snapshot();
+    let mut failed = 0;
+    for step in 1..=operations_of_convergence(&door) {
+        let door = door.fork();
+        door.fail_at(step);
+        // A refusal of what is found to be there is none.
+        if let Err(error) = converge(door.open(Some(POD)).unwrap().as_mut(), &bridge_plan(), &[]) {
+            failed += 1;
+            assert_eq!(error.undo, [], "{error}");
+            assert_eq!(before.diff(&door.snapshot()), Vec::<String>::new(), "operation {step}: {error}");
+        }
+    }
+    assert!(failed > 5, "{failed}");
+}
+
+fn operations_of_convergence(door: &FakeDoor) -> u64 {
+    let door = door.fork();
+    let before = door.operations();
+    converge(door.open(Some(POD)).unwrap().as_mut(), &bridge_plan(), &[]).unwrap();
+    door.operations() - before
+}
+
+#[test]
+fn a_port_that_worked_keeps_its_vlans_when_a_convergence_fails() {
+    let (door, mut kernel, _) = start();
+    let vlans =
+        Change::create_link(Place::Host, Link::new(name("br0"), LinkKind::Bridge { vlan_filtering: true }));
+    let member = |vid, untagged| PortVlan { link: name("veth1"), vid, pvid: untagged, untagged };
+    let vlan = |diff| Change { place: Place::Host, object: Object::PortVlan(diff) };
+    let master =
+        Change::attr(Place::Host, &name("veth1"), Attr::Master(None), Attr::Master(Some(name("br0"))));
+    let mut plan = ensured([vlans]);
+    let own = [
+        veth(),
+        master,
+        vlan(Diff::delete(member(1, true))),
+        vlan(Diff::create(member(7, true))),
+        forwarding("1"),
+    ];
+    own.into_iter().for_each(|change| plan.own(change));
+    apply(kernel.as_mut(), &plan).unwrap();
+    door.host(|host| {
+        host.sysctl("net/ipv4/ip_forward", "0");
+    });
+    let before = door.snapshot();
+    door.fail_at_with(6, Errno::EBUSY);
+    let error = converge(kernel.as_mut(), &plan, &[]).unwrap_err();
+    assert!(error.to_string().contains("ip_forward"), "{error}");
+    unchanged(&before, &door);
 }

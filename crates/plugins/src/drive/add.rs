@@ -84,6 +84,7 @@ impl<'a> Attempt<'a> {
         let promised = promises_of(std::iter::once(&record.plan).chain(later.iter().copied()), |at| at == 0);
         let facts = self.kernel.observe(&needs(&promised)).map_err(|e| self.call().error(e))?;
         if !violations(&promised, &facts).is_empty() {
+            let _alone = self.alone()?;
             let mended = transaction::converge(self.kernel, &record.plan, &later);
             mended.map_err(|e| self.call().error(e))?;
         }
@@ -133,13 +134,10 @@ impl<'a> Attempt<'a> {
         }
         self.job.ipam(Verb::Del)?;
         self.strike()?;
-        self.slot.forget().map_err(|e| self.call().error(e))?;
-        // Forgetting the last record takes the directory along; the lock needs it.
-        std::fs::create_dir_all(&self.lock.directory).map_err(|e| self.call().error(e))
+        self.slot.clear().map_err(|e| self.call().error(describe(&e)))
     }
 
     fn run(&mut self) -> Result<Success, Error> {
-        let mut shared = self.take_shared()?;
         // A chained plugin's plan says what cannot work, and no address is reserved before it.
         if self.job.attachment.role() == Role::Main {
             let facts = self.observe(None)?;
@@ -147,10 +145,17 @@ impl<'a> Attempt<'a> {
             self.slot.reserve().map_err(|e| self.call().error(describe(&e)))?;
         }
         let outcome = match crate::ipam::works_on_link(self.job.attachment.ipam_type(self.call())) {
-            true => self.reserve_on_link(shared),
-            false => self.reserve_and_apply(shared.as_mut()),
+            true => self.reserve_on_link(),
+            false => self.reserve_and_apply(),
         };
         outcome.inspect_err(|_| self.release())
+    }
+
+    /// What is missing may be shared, and nobody must build on it before it is known that it stays.
+    fn alone(&self) -> Result<Option<SharedLock>, Error> {
+        let mut lock = self.take_shared()?;
+        lock.as_mut().map_or(Ok(()), SharedLock::make_exclusive).map_err(|e| self.call().error(e))?;
+        Ok(lock)
     }
 
     fn take_shared(&self) -> Result<Option<SharedLock>, Error> {
@@ -178,14 +183,16 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn reserve_and_apply(&mut self, mut shared: Option<&mut SharedLock>) -> Result<Success, Error> {
+    /// The lock of shared objects comes after the IPAM plugin, which may take its time: nobody else is to wait for it.
+    fn reserve_and_apply(&mut self) -> Result<Success, Error> {
         let ipam = self.job.ipam(Verb::Add)?;
+        let mut shared = self.take_shared()?;
         let mut entropy = Entropy::new((self.job.context.seed)());
         let mut left = ATTEMPTS;
         loop {
             let facts = self.observe(ipam.as_ref())?;
             let planned = self.job.attachment.plan(self.call(), &facts, ipam.as_ref(), &mut entropy)?;
-            if let Some(lock) = shared.as_deref_mut()
+            if let Some(lock) = shared.as_mut()
                 && changes_shared(&planned.plan, &facts)
                 && !lock.is_exclusive()
             {
@@ -207,7 +214,7 @@ impl<'a> Attempt<'a> {
     fn apply(&mut self, facts: &Facts, planned: &Planned) -> Result<Option<Error>, Error> {
         let record = self.record(planned)?;
         self.slot.intend(&record).map_err(|e| self.call().error(describe(&e)))?;
-        let applied = match transaction::apply(self.kernel, &planned.plan) {
+        let applied = match transaction::apply_from(self.kernel, &planned.plan, facts) {
             Ok(applied) => applied,
             Err(e) => {
                 self.note_remains(&e.undo);

@@ -20,9 +20,11 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     let ledger = job.ledger(Verb::Del)?;
     let on_link = crate::ipam::works_on_link(job.attachment.ipam_type(call));
     let released = on_link.then(|| job.ipam(Verb::Del));
-    let errors = match slot.as_ref().map_or(Earlier::Nothing, Slot::load) {
-        _ if ledger.as_ref().is_some_and(|ledger| !ledger.is_ours()) => Vec::new(),
-        Earlier::Nothing if is_kept_by_another(job, lock.as_ref()) => Vec::new(),
+    let earlier = slot.as_ref().map_or(Earlier::Nothing, Slot::load);
+    let is_anothers =
+        earlier == Earlier::Nothing && lock.as_ref().is_some_and(|l| is_anothers(job, kernel.as_ref(), l));
+    let errors = match earlier {
+        _ if is_anothers || ledger.as_ref().is_some_and(|ledger| !ledger.is_ours()) => Vec::new(),
         Earlier::Nothing => remove_leftovers(job, kernel.as_mut()),
         earlier => remove_recorded(job, kernel.as_mut(), earlier.records())?,
     };
@@ -33,6 +35,7 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
         sweep(job, kernel.as_mut());
     }
     released.unwrap_or_else(|| job.ipam(Verb::Del))?;
+    let ledger = ledger.filter(|_| !is_anothers);
     ledger.map_or(Ok(()), |ledger| ledger.strike(call)).map_err(|e| call.explain(e))?;
     slot.map_or(Ok(()), |s| s.forget()).map_err(|e| call.error(describe(&e)))
 }
@@ -69,11 +72,21 @@ fn sweep(job: &Job<'_>, kernel: &mut dyn Kernel) {
     }
 }
 
-/// Whether the container has a record by the same chained plugin for another interface. Then it was ours that attached all of
-/// them, and what looks like a leftover belongs to that one.
-fn is_kept_by_another(job: &Job<'_>, lock: Option<&ContainerLock>) -> bool {
-    let records = lock.map(|l| record::applied(&l.directory)).unwrap_or_default();
-    job.attachment.role() == Role::Chained && records.iter().any(|r| r.plugin == job.call.plugin)
+/// Whether what looks like a leftover belongs to an attachment that has a record. For a chained plugin: the container has one by the same
+/// plugin for another interface, so it was ours that attached all of them. For a main plugin: another network has the interface of this
+/// name, so our ADD was refused for it.
+fn is_anothers(job: &Job<'_>, kernel: &dyn Kernel, lock: &ContainerLock) -> bool {
+    let is_it = |record: &Record| match job.attachment.role() {
+        Role::Chained => record.plugin == job.call.plugin,
+        Role::Main => has_interface(record, job, kernel),
+    };
+    record::applied(&lock.directory).iter().any(is_it)
+}
+
+/// Whether a main plugin's record is of the interface that the call is about. What a chained plugin was given is never empty.
+fn has_interface(record: &Record, job: &Job<'_>, kernel: &dyn Kernel) -> bool {
+    let is_main = record.given.is_empty();
+    is_main && record.ifname == job.call.ifname.as_str() && Some(record.netns) == kernel.pod_id()
 }
 
 fn remove_leftovers(job: &Job<'_>, kernel: &mut dyn Kernel) -> Vec<KernelError> {

@@ -66,25 +66,22 @@ impl Drop for ContainerLock {
 
 /// The lock of shared objects. Held shared by every attempt that relies on them, exclusive by one that makes or undoes them,
 /// so that nobody builds on a bridge whose maker may still take it back.
+///
+/// flock lets those who share it pass one who wants it alone for as long as they overlap. Hence a turnstile: everybody waits with it in
+/// hand, so whoever comes later waits behind.
 pub(super) struct SharedLock {
     file: File,
+    turnstile: File,
     exclusive: bool,
 }
 
 impl SharedLock {
     /// Takes the lock together with others.
     pub(super) fn take(state: &Path) -> io::Result<Self> {
-        let open =
-            || File::options().create(true).truncate(false).write(true).open(state.join("shared.lock"));
-        let file = match open() {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                fs::create_dir_all(state)?;
-                open()?
-            }
-            opened => opened?,
-        };
-        file.lock_shared()?;
-        Ok(Self { file, exclusive: false })
+        let turnstile = open(state, "turnstile.lock")?;
+        let lock = Self { file: open(state, "shared.lock")?, turnstile, exclusive: false };
+        lock.in_turn(File::lock_shared)?;
+        Ok(lock)
     }
 
     /// Whether it is held alone.
@@ -95,9 +92,27 @@ impl SharedLock {
     /// Gives it up and takes it alone. What was observed before may no longer hold.
     pub(super) fn make_exclusive(&mut self) -> io::Result<()> {
         self.file.unlock()?;
-        self.file.lock()?;
+        self.in_turn(File::lock)?;
         self.exclusive = true;
         Ok(())
+    }
+
+    fn in_turn(&self, take: impl Fn(&File) -> io::Result<()>) -> io::Result<()> {
+        self.turnstile.lock()?;
+        take(&self.file)?;
+        self.turnstile.unlock()
+    }
+}
+
+/// Opens a file of locks; the directory is made if it is missing.
+fn open(state: &Path, name: &str) -> io::Result<File> {
+    let open = || File::options().create(true).truncate(false).write(true).open(state.join(name));
+    match open() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(state)?;
+            open()
+        }
+        opened => opened,
     }
 }
 
@@ -149,5 +164,33 @@ mod tests {
             drop(second);
             assert!(waiter.join().unwrap());
         });
+    }
+
+    /// Whoever comes after one who waits to be alone waits behind, though the lock is shared at that moment.
+    #[test]
+    fn those_who_share_do_not_pass_one_who_wants_to_be_alone() {
+        let state = tempfile::tempdir().unwrap();
+        let first = SharedLock::take(state.path()).unwrap();
+        let order = std::sync::Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut lock = SharedLock::take(state.path()).unwrap();
+                lock.make_exclusive().unwrap();
+                order.lock().unwrap().push("alone");
+            });
+            let turnstile = open(state.path(), "turnstile.lock").unwrap();
+            // Held from the moment on that the lock is waited for.
+            while turnstile.try_lock().is_ok() {
+                turnstile.unlock().unwrap();
+                std::thread::yield_now();
+            }
+            let later = scope.spawn(|| {
+                let _lock = SharedLock::take(state.path()).unwrap();
+                order.lock().unwrap().push("shared");
+            });
+            drop(first);
+            later.join().unwrap();
+        });
+        assert_eq!(order.into_inner().unwrap(), ["alone", "shared"]);
     }
 }

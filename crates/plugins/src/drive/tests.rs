@@ -14,6 +14,7 @@ use crate::testing::{self, NETNS};
 
 mod chained;
 mod on_link;
+mod sharing;
 
 struct World {
     door: FakeDoor,

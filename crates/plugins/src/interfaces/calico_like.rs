@@ -131,11 +131,10 @@ impl CalicoLikeAttachment {
         }
     }
 
-    fn strict(&self, plan: &mut Plan, host: &NsFacts) {
+    fn strict(&self, plan: &mut Plan) {
         if self.strict_reverse_path {
-            let missing =
-                strict_objects().into_iter().filter(|o| !host.firewall.iter().any(|s| s.same_identity(o)));
-            missing.for_each(|object| plan.ensure(Change::add_firewall(Place::Host, object)));
+            let shared = strict_objects().into_iter();
+            shared.for_each(|object| plan.ensure(Change::add_firewall(Place::Host, object)));
         }
     }
 
@@ -244,7 +243,7 @@ impl Attachment for CalicoLikeAttachment {
         let empty = NsFacts::default();
         let mut plan = Plan::default();
         forwarding::enable(&mut plan, &facts.host, ipam);
-        self.strict(&mut plan, &facts.host);
+        self.strict(&mut plan);
         let peer =
             Veth { place: Place::Host, name: self.host_end.clone(), mac: Some(HOST_MAC), mtu: self.mtu };
         let kind = LinkKind::Veth(peer);

@@ -163,7 +163,7 @@ impl Attachment for PtpAttachment {
         }
         if self.ip_masq {
             let nets: Vec<IpNet> = result.ips.iter().map(|ip| ip.address).collect();
-            masquerade::setup(&mut plan, call, &facts.host, &nets);
+            masquerade::setup(&mut plan, call, &nets);
         }
         Ok(Planned { plan, result })
     }

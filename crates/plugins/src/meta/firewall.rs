@@ -185,9 +185,7 @@ impl ChainedAttachment for Guarded {
         }
         let mut plan = Plan::default();
         for object in self.shared(prev, firewalld) {
-            if !facts.host.firewall.iter().any(|seen| seen.same_identity(&object)) {
-                plan.ensure(Change::add_firewall(Place::Host, object));
-            }
+            plan.ensure(Change::add_firewall(Place::Host, object));
         }
         if firewalld {
             self.sources(prev).into_iter().for_each(|source| plan.own(Change::add_zone_source(source)));

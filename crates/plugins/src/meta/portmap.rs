@@ -83,12 +83,9 @@ impl Mapped {
     /// Packets from 127.0.0.1 leave the node only where this is set. The link may be a bridge, which others share.
     fn open_localhost(&self, plan: &mut Plan, host: &NsFacts, ip: IpAddr) {
         let Some(key) = route_localnet(host, ip).filter(|_| self.config.snat && ip.is_ipv4()) else { return };
-        match host.sysctl(&key) {
-            Some(old) if old != "1" => {
-                let old = Sysctl { key, value: old.to_owned() };
-                plan.ensure(Change::sysctl(Place::Host, old, "1"));
-            }
-            _ => {}
+        if let Some(old) = host.sysctl(&key) {
+            let old = Sysctl { key, value: old.to_owned() };
+            plan.ensure(Change::sysctl(Place::Host, old, "1"));
         }
     }
 
@@ -138,9 +135,7 @@ impl ChainedAttachment for Mapped {
             let family = Family::of(net.addr());
             let rules = self.rules(call, net);
             for object in rules.shared() {
-                if !facts.host.firewall.iter().any(|seen| seen.same_identity(&object)) {
-                    plan.ensure(Change::add_firewall(Place::Host, object));
-                }
+                plan.ensure(Change::add_firewall(Place::Host, object));
             }
             self.open_localhost(&mut plan, &facts.host, net.addr());
             for rule in rules.own(self.mappings(family)) {

@@ -163,6 +163,23 @@ fn the_same_add_again_changes_nothing_and_check_agrees() {
     }
 }
 
+/// Also for one that found what is shared and did not have to make it.
+#[test]
+fn an_add_again_makes_what_somebody_flushed() {
+    for chain in chains() {
+        let world = World::new(&chain);
+        world.add(&chain.second).unwrap();
+        world.call(Verb::Del, &chain.second).unwrap();
+        let result = world.add(&chain.second).unwrap();
+        let state = world.state();
+        world.door.host(|host| {
+            host.flush_firewall();
+        });
+        assert_eq!(world.add(&chain.second).unwrap(), result, "{}", chain.second);
+        assert_same(&state, &world.state(), &chain.second.to_string());
+    }
+}
+
 #[test]
 fn del_takes_back_what_it_did_and_only_that() {
     for chain in chains() {

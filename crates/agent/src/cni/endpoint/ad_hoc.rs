@@ -1,8 +1,8 @@
 //! `/delegate`: one network of a running pod, as hot-plug controllers ask for it (spec/multus.md 13.6).
 
 use polynic_api::SelectionElement;
-use polynic_attach::{Config as AttachConfig, DelegateConf, Log, one};
-use polynic_cni::{Invocation, Verb, Version, json};
+use polynic_attach::{DelegateConf, one};
+use polynic_cni::{Invocation, Verb, Version};
 use polynic_wire::multus::{CniRequest, InterfaceAttributes};
 use serde_json::{Value, json};
 
@@ -25,11 +25,7 @@ pub(crate) fn prepare(request: &CniRequest, daemon: &Config, own: &Surrounding) 
     let delegate = DelegateConf::from_bytes(&request.config).map_err(|why| why.to_string())?;
     let element = element(request.attributes.clone().unwrap_or_default(), &call.invocation)?;
     let delegate = delegate.selected(&element).map_err(|why| why.to_string())?;
-    // The daemon's own keys, around a delegate that nobody asks for.
-    let around = json!({"name": "delegate", "type": "multus-shim", "delegates": [{"name": "delegate", "type": "delegate"}]});
-    let around = daemon.laid_over(around.as_object().cloned().unwrap_or_default());
-    let config = AttachConfig::parse(json::print_compact(&Value::Object(around)).as_bytes());
-    let config = config.map_err(|why| why.to_string())?;
+    let config = daemon.attach().map_err(|why| why.to_string())?;
     let call = Prepared { verb: call.verb, invocation: call.invocation, config, pod: call.pod };
     Ok(AdHoc { call, delegate })
 }
@@ -47,8 +43,7 @@ fn element(attributes: InterfaceAttributes, invocation: &Invocation) -> Result<S
 impl Endpoint {
     pub(super) fn serve_one(&self, request: &AdHoc) -> Result<Option<Value>, (Refusal, &'static str)> {
         let AdHoc { call, delegate } = request;
-        let log = Log::open(&call.config.log);
-        let (done, plugin_failed) = self.with_context(&call.config, &log, |context| {
+        let (done, plugin_failed) = self.with_context(self.cluster(), &call.config, |context| {
             let network = one::Network { invocation: &call.invocation, config: &call.config, delegate };
             match call.verb {
                 Verb::Add => one::add(context, network)?.to_value(Version::NEWEST).map(Some),

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use polynic_attach::Config as AttachConfig;
 use polynic_attach::plug::{self, Followed};
-use polynic_attach::{Config as AttachConfig, Log};
+use polynic_cluster::NodeCluster;
 use polynic_cni::{Invocation, json};
 use serde_json::Value;
 
-use super::{Abandoned, Endpoint, Refusal};
+use super::{Abandoned, Endpoint, Lane, Refusal, Turn};
 
 impl Endpoint {
     /// Reads what an agent before us left on disk.
@@ -37,7 +38,8 @@ impl Endpoint {
             let done = endpoint.follow_now(&name, &sandbox);
             done.map_err(|why| (Refusal::Text(why), "hot_plug"))
         };
-        let followed = self.queued(pod, Abandoned::Dropped, work).await;
+        let turn = Turn { lane: Lane::Patient, key: pod, abandoned: Abandoned::Dropped };
+        let followed = self.queued(turn, work).await;
         followed.map_err(|(refusal, _)| match refusal {
             Refusal::Text(why) | Refusal::Defect(why) => why,
             Refusal::Object(error) => error.to_string(),
@@ -48,10 +50,12 @@ impl Endpoint {
         let current = self.sandboxes.of(name).filter(|invocation| invocation.container_id == sandbox);
         let (Some(invocation), Some(pod)) = (current, self.pod(name)) else { return Ok(Followed::default()) };
         let config = self.shims_config()?;
-        let log = Log::open(&config.log);
         let invocation = Invocation { env: self.own.plugin_env(), ..invocation };
+        // What holds the pod's turn waits for the API server only as long as nobody deletes the pod.
+        let until_deleted = |cache| NodeCluster::until(cache, self.leaving.of(name));
+        let cluster = self.around.cluster.clone().map(until_deleted);
         let (followed, _) = self
-            .with_context(&config, &log, |context| plug::follow(context, &invocation, &config, &pod.info));
+            .with_context(cluster, &config, |context| plug::follow(context, &invocation, &config, &pod.info));
         followed.map_err(|why| why.to_string())
     }
 

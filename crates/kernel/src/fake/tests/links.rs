@@ -146,9 +146,12 @@ fn a_mac_by_chance_is_the_same_every_time() {
 #[test]
 fn an_attribute_changes_only_from_what_it_is() {
     let mut m = Machine::new();
-    m.ok(up(Place::Pod, "lo"));
-    let error = m.kernel.apply(&up(Place::Pod, "lo")).unwrap_err();
-    assert!(matches!(&error, KernelError::Stale { found, .. } if found == "Up(true)"), "{error}");
+    // What is up may be set up.
+    m.ok(up(Place::Pod, "lo")).ok(up(Place::Pod, "lo"));
+    let down = up(Place::Pod, "lo").inverse().unwrap();
+    m.ok(down.clone());
+    let error = m.kernel.apply(&down).unwrap_err();
+    assert!(matches!(&error, KernelError::Stale { found, .. } if found == "Up(false)"), "{error}");
     assert_eq!(m.refused(up(Place::Pod, "net1")), 19);
 }
 

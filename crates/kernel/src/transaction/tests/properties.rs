@@ -83,7 +83,8 @@ fn candidate(kernel: &mut dyn Kernel, (kind, a, b, c): Seed) -> Option<Change> {
     let link = name(link);
     match kind % 12 {
         0 => Some(new_link(b)),
-        1 => Some(Change::up(place, &link)),
+        // One that is up already is not for a plan to bring up: taken back, it would be down.
+        1 => see(kernel, place, None).link(&link).filter(|l| !l.up).map(|_| Change::up(place, &link)),
         2 => {
             let nets = ["10.1.0.2/24", "10.1.0.3/24", "10.2.0.1/32", "fd00:1::2/64", "fd00:2::2/64"];
             Some(Change::add_address(place, Address::new(&link, pick(&nets, b).parse().unwrap())))

@@ -13,14 +13,17 @@ use crate::Planned;
 use crate::drive::lock::SharedLock;
 
 impl Attempt<'_> {
-    /// The lock of shared objects is kept while the IPAM plugin works only if this attempt makes some: then nobody may build on them
-    /// before it is known that they stay.
-    pub(super) fn reserve_on_link(&mut self, shared: Option<SharedLock>) -> Result<Success, Error> {
+    /// The lock of shared objects is not held while the IPAM plugin works: without a server that takes long. What is shared is
+    /// done before, and stays whatever comes of it, because others may have built on it by then.
+    pub(super) fn reserve_on_link(&mut self) -> Result<Success, Error> {
         let entropy = Entropy::new((self.job.context.seed)());
-        let (facts, bare, _shared) = self.plan_bare(&entropy, shared)?;
+        let (facts, bare, shared) = self.plan_bare(&entropy)?;
         let record = self.record(&bare)?;
         self.slot.intend(&record).map_err(|e| self.call().error(describe(&e)))?;
-        let applied = transaction::apply(self.kernel, &bare.plan).map_err(|e| self.refused(&bare, &e))?;
+        let applied = transaction::apply_from(self.kernel, &bare.plan, &facts);
+        let mut applied = applied.map_err(|e| self.refused(&bare, &e))?;
+        applied.keep_shared(&bare.plan);
+        drop(shared);
         let outcome = self.address(&facts, entropy, &bare.plan);
         outcome.inspect_err(|_| {
             // As long as the interface is there; whether it worked is found out when it is done once more, as after every failure.
@@ -31,11 +34,7 @@ impl Attempt<'_> {
     }
 
     /// The plan for the interface alone.
-    fn plan_bare(
-        &mut self,
-        entropy: &Entropy,
-        shared: Option<SharedLock>,
-    ) -> Result<(Facts, Planned, Option<SharedLock>), Error> {
+    fn plan_bare(&mut self, entropy: &Entropy) -> Result<(Facts, Planned, Option<SharedLock>), Error> {
         let nothing_yet = Success::default();
         let plan = |attempt: &mut Self| -> Result<_, Error> {
             // The addresses are not known, but of which family they will be.
@@ -44,15 +43,13 @@ impl Attempt<'_> {
             let bare = attempt.job.attachment.plan(call, &facts, Some(&nothing_yet), entropy)?;
             Ok((facts, bare))
         };
-        let (facts, bare) = plan(self)?;
-        match shared {
-            Some(mut lock) if changes_shared(&bare.plan, &facts) => {
-                lock.make_exclusive().map_err(|e| self.call().error(e))?;
-                let (facts, bare) = plan(self)?;
-                Ok((facts, bare, Some(lock)))
-            }
-            _ => Ok((facts, bare, None)),
+        let mut shared = self.take_shared()?;
+        let (mut facts, mut bare) = plan(self)?;
+        if let Some(lock) = shared.as_mut().filter(|_| changes_shared(&bare.plan, &facts)) {
+            lock.make_exclusive().map_err(|e| self.call().error(e))?;
+            (facts, bare) = plan(self)?;
         }
+        Ok((facts, bare, shared))
     }
 
     /// Gets the addresses and applies the rest of the plan.
@@ -65,7 +62,9 @@ impl Attempt<'_> {
         let whole = Planned { plan: Plan { steps, ..bare.clone() }, result: rest.result.clone() };
         let record = self.record(&whole)?;
         self.slot.intend(&record).map_err(|e| self.call().error(describe(&e)))?;
-        let applied = transaction::apply(self.kernel, &rest.plan).map_err(|e| self.refused(&rest, &e))?;
+        let _shared = self.lock_for(&rest.plan, facts)?;
+        let applied = transaction::apply_from(self.kernel, &rest.plan, facts);
+        let applied = applied.map_err(|e| self.refused(&rest, &e))?;
         match self.finish(facts, &rest.result) {
             Ok(()) => Ok(rest.result),
             Err(error) => {
@@ -74,6 +73,11 @@ impl Attempt<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// The lock under which a plan from `facts` can be applied: what they do not show may be there by now, and is then not made.
+    fn lock_for(&self, plan: &Plan, facts: &Facts) -> Result<Option<SharedLock>, Error> {
+        if changes_shared(plan, facts) { self.alone() } else { self.take_shared() }
     }
 
     fn refused(&mut self, planned: &Planned, error: &ApplyError) -> Error {

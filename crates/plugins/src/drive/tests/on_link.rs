@@ -108,11 +108,18 @@ fn the_interface_is_there_first_and_gets_what_is_leased() {
     }
 }
 
+/// Makes what is shared, so that what comes afterwards is the attachment's own.
+fn share(world: &World, conf: &Value) {
+    world.add(conf).unwrap();
+    world.call(Verb::Del, conf).unwrap();
+}
+
 #[test]
 fn a_failure_at_any_step_leaves_nothing() {
     for conf in configurations() {
         let (world, server) = world(false);
         let conf = served(&world, &conf);
+        share(&world, &conf);
         for step in 1.. {
             let before = world.state();
             world.door.fail_at(step);
@@ -126,6 +133,32 @@ fn a_failure_at_any_step_leaves_nothing() {
             assert!(server.leases.lock().unwrap().is_empty(), "{conf}, step {step}");
         }
     }
+}
+
+/// Others may have built on it while the IPAM plugin worked.
+#[test]
+fn a_failure_of_who_makes_what_is_shared_leaves_nothing_else() {
+    let conf = &configurations()[1];
+    for step in 1.. {
+        let (world, server) = world(false);
+        let conf = served(&world, conf);
+        let before = world.state();
+        world.door.fail_at(step);
+        if world.add(&conf).is_ok() {
+            assert!(step > 10, "{step} steps");
+            break;
+        }
+        world.door.heal();
+        assert_eq!(own_lines(&world), Vec::<String>::new(), "step {step}");
+        assert_eq!(world.state().1, before.1, "step {step}");
+        assert!(server.leases.lock().unwrap().is_empty(), "step {step}");
+        world.add(&conf).unwrap_or_else(|e| panic!("again after step {step}: {e}"));
+    }
+}
+
+fn own_lines(world: &World) -> Vec<String> {
+    let own = |line: &&String| ["net1", "veth", "id: c1"].iter().any(|word| line.contains(word));
+    world.door.snapshot().lines().iter().filter(own).cloned().collect()
 }
 
 #[test]
@@ -153,14 +186,33 @@ fn an_add_that_died_at_any_step_is_cleaned_by_del() {
 }
 
 #[test]
-fn without_a_lease_add_leaves_nothing_and_says_why() {
+fn without_a_lease_add_leaves_what_is_shared_and_says_why() {
     for conf in configurations() {
         let (world, _server) = world(true);
         let conf = served(&world, &conf);
-        let before = world.state();
-        let error = world.add(&conf).unwrap_err();
-        assert_eq!(error.msg, "error calling DHCP.Allocate: no more tries");
-        assert_same(&before, &world.state(), &conf.to_string());
+        let empty = world.state();
+        for _ in 0..2 {
+            let error = world.add(&conf).unwrap_err();
+            assert_eq!(error.msg, "error calling DHCP.Allocate: no more tries");
+            assert_eq!(own_lines(&world), Vec::<String>::new(), "{conf}");
+            assert_eq!(world.state().1, empty.1, "{conf}");
+        }
+        let is_there = world.door.snapshot().lines().iter().any(|line| line.starts_with("host: link br1 "));
+        assert_eq!(is_there, conf["type"] == "bridge", "{conf}");
+        if conf.get("ipMasq").is_none() && conf["type"] != "bridge" {
+            assert_same(&empty, &world.state(), &conf.to_string());
+        }
+    }
+}
+
+#[test]
+fn nobody_waits_for_what_is_shared_while_a_server_is_asked() {
+    for conf in configurations() {
+        let (world, _server) = world(false);
+        let conf = served(&world, &conf);
+        let (added, calls) = world.add_watched(&conf, &|_| assert!(world.is_shared_lock_free(), "{conf}"));
+        added.unwrap_or_else(|e| panic!("{conf}: {e}"));
+        assert_eq!(calls, 1, "{conf}");
     }
 }
 

@@ -70,10 +70,11 @@ pub(super) fn addresses(
     for ip in ips {
         let Some(gateway) = ip.gateway else { continue };
         let net = IpNet::new(gateway, ip.address.prefix_len()).unwrap_or(IpNet::from(gateway));
-        if present.contains(&net) || planned.contains(&net) {
+        if planned.contains(&net) {
             continue;
         }
-        for other in present.iter().filter(|other| conflicts(other, &net)) {
+        let is_there = present.contains(&net);
+        for other in present.iter().filter(|other| !is_there && conflicts(other, &net)) {
             if !config.force_address {
                 let text = format!("{:?} already has an IP address different from {net}", link.as_str());
                 return Err(call.error(text));

@@ -69,7 +69,7 @@ impl<'a> Planner<'a> {
         let host_end = self.host_end.clone();
         self.port(&host_end, true);
         if self.config.mac_spoof_check {
-            spoof::setup(&mut self.plan, self.call, &self.facts.host, &host_end, self.pod_mac);
+            spoof::setup(&mut self.plan, self.call, &host_end, self.pod_mac);
         }
         match ipam {
             Some(_) => self.addresses(&mut result)?,
@@ -103,36 +103,43 @@ impl<'a> Planner<'a> {
         result
     }
 
-    /// Step 1. The bridge's address is set even to what it is, which pins it: otherwise it would change with the ports, and with
-    /// it every neighbour's cache and the truth of the answer.
+    /// Step 1, whether the bridge is there or not: a later repetition of the ADD may have to make it again. Its address is set even to
+    /// what it is, which pins it: otherwise it would change with the ports, and with it every neighbour's cache and the truth of the
+    /// answer.
     fn bridge(&mut self) {
         let name = &self.config.bridge;
         let fact = self.facts.link(Place::Host, name);
-        let started_with = if fact.is_none() {
-            let kind = LinkKind::Bridge { vlan_filtering: self.config.filters_vlans() };
-            let link = Link { name: name.clone(), kind, mac: Some(self.bridge_mac), mtu: self.config.mtu };
-            self.plan.ensure(Change::create_link(Place::Host, link));
-            addressing::default_of("ipv6", "accept_ra")
-        } else {
+        let kind = LinkKind::Bridge { vlan_filtering: self.config.filters_vlans() };
+        // Of one that is there the MTU is whoever's who made it.
+        let mtu = self.config.mtu.filter(|mtu| fact.is_none_or(|link| link.mtu == *mtu));
+        let link = Link { name: name.clone(), kind, mac: Some(self.bridge_mac), mtu };
+        self.plan.ensure(Change::create_link(Place::Host, link));
+        if fact.is_some() {
             // Not `ensure`: nothing is shared by it that another attempt would have to wait for.
             let mac = Attr::Mac(self.bridge_mac);
             self.plan.own(Change::attr(Place::Host, name, mac.clone(), mac));
-            accept_ra(name)
-        };
-        if let Some(change) = self.no_router_advertisements(name, &started_with) {
-            self.plan.ensure(change);
         }
-        if self.config.promisc && !fact.is_some_and(|l| l.promisc) {
+        self.bridge_settings(name);
+        self.plan.ensure(Change::up(Place::Host, name));
+    }
+
+    fn bridge_settings(&mut self, name: &IfName) {
+        let is_there = self.facts.link(Place::Host, name).is_some();
+        let key = if is_there { accept_ra(name) } else { addressing::default_of("ipv6", "accept_ra") };
+        // Where IPv6 is off there is nothing to set.
+        if let Some(old) = self.facts.host.sysctl(&key) {
+            let old = Sysctl { key: accept_ra(name), value: old.to_owned() };
+            self.plan.ensure(Change::sysctl(Place::Host, old, "0"));
+        }
+        if self.config.promisc {
             self.plan.ensure(Change::attr(Place::Host, name, Attr::Promisc(false), Attr::Promisc(true)));
-        }
-        if !fact.is_some_and(|l| l.up) {
-            self.plan.ensure(Change::up(Place::Host, name));
         }
     }
 
-    /// `started_with` says where the present value can be read. Where IPv6 is off there is nothing to set.
-    fn no_router_advertisements(&self, link: &IfName, started_with: &SysctlKey) -> Option<Change> {
-        let old = self.facts.host.sysctl(started_with).filter(|v| *v != "0")?;
+    /// For a new link. Where IPv6 is off there is nothing to set.
+    fn no_router_advertisements(&self, link: &IfName) -> Option<Change> {
+        let key = addressing::default_of("ipv6", "accept_ra");
+        let old = self.facts.host.sysctl(&key).filter(|v| *v != "0")?;
         Some(Change::sysctl(Place::Host, Sysctl { key: accept_ra(link), value: old.to_owned() }, "0"))
     }
 
@@ -143,8 +150,7 @@ impl<'a> Planner<'a> {
         let kind = LinkKind::Veth(peer);
         let link = Link { name: self.call.ifname.clone(), kind, mac: Some(self.pod_mac), mtu };
         self.plan.own(Change::create_link(Place::Pod, link));
-        let default = addressing::default_of("ipv6", "accept_ra");
-        if let Some(change) = self.no_router_advertisements(&self.host_end, &default) {
+        if let Some(change) = self.no_router_advertisements(&self.host_end) {
             self.plan.own(change);
         }
         self.plan.own(Change::up(Place::Host, &self.host_end));
@@ -199,7 +205,7 @@ impl<'a> Planner<'a> {
         }
         if self.config.ip_masq {
             let nets: Vec<IpNet> = result.ips.iter().map(|ip| ip.address).collect();
-            masquerade::setup(&mut self.plan, self.call, &self.facts.host, &nets);
+            masquerade::setup(&mut self.plan, self.call, &nets);
         }
         Ok(())
     }

@@ -34,17 +34,15 @@ fn rule(call: &Call<'_>, chain: &str, exprs: Vec<FwExpr>) -> FwRule {
     FwRule { table: table(), chain: chain.to_owned(), position, exprs, comment: comment(call) }
 }
 
-/// Plans the shared table and base chain if they are missing, and the attachment's own chains and rules.
-pub(super) fn setup(plan: &mut Plan, call: &Call<'_>, host: &NsFacts, host_end: &IfName, mac: Mac) {
+/// Plans the shared table and base chain, and the attachment's own chains and rules.
+pub(super) fn setup(plan: &mut Plan, call: &Call<'_>, host_end: &IfName, mac: Mac) {
     let base = FwBase { kind: FwKind::Filter, hook: FwHook::Prerouting, priority: -300 };
     let shared = [
         FwObject::Table(table()),
         FwObject::Chain(FwChain { table: table(), name: PREROUTING.to_owned(), base: Some(base) }),
     ];
     for object in shared {
-        if !host.firewall.iter().any(|seen| seen.same_identity(&object)) {
-            plan.ensure(Change::add_firewall(Place::Host, object));
-        }
+        plan.ensure(Change::add_firewall(Place::Host, object));
     }
     for object in own_objects(call, host_end, mac) {
         plan.own(Change::add_firewall(Place::Host, object));

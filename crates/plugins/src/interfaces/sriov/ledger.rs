@@ -142,7 +142,11 @@ impl Ledger for Entries {
         if self.ours {
             self.store.free(&self.device).map_err(failed)?;
         }
-        self.store.remove_state(&key(call)).map_err(failed)
+        // The file's name does not say which network it is of: another one may have the interface.
+        match self.store.state(&key(call)) {
+            Some(state) if state.device != self.device => Ok(()),
+            _ => self.store.remove_state(&key(call)).map_err(failed),
+        }
     }
 }
 

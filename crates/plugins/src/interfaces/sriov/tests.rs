@@ -381,6 +381,23 @@ fn a_function_goes_to_one_pod_at_a_time() {
     assert_same(&state, &world.state(), "the DEL of the refused ADD");
 }
 
+/// The file is named after container and interface alone.
+#[test]
+fn a_network_that_wants_a_taken_interface_leaves_the_files_of_the_one_that_has_it() {
+    let world = World::new();
+    world.add(&everything()).unwrap();
+    let state = world.state();
+    let mut other = everything();
+    other["name"] = json!("other");
+    other["deviceID"] = json!("0000:3b:02.5");
+    world.add(&other).unwrap_err();
+    assert_same(&state, &world.state(), "the refused ADD");
+    world.del(&other);
+    assert_same(&state, &world.state(), "the DEL of the refused ADD");
+    world.del(&everything());
+    assert_eq!(world.file("c1-net1"), None);
+}
+
 /// Nothing of what was set for a pod that is gone reaches the next one, and the late DEL of the first leaves the second alone.
 #[test]
 fn a_function_of_a_pod_that_is_gone_is_taken_over() {
