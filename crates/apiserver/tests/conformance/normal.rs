@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+/// Lists whose order says nothing.
+const UNORDERED: [&str; 3] = ["managedFields", "nonResourceRules", "resourceRules"];
+
 /// What one case has shown so far: the same identifier gets the same stand-in in all its answers.
 #[derive(Default)]
 pub struct Normal {
@@ -51,8 +54,8 @@ impl Normal {
 
     fn replace(&mut self, key: &str, value: &Value) -> Value {
         match value {
-            // Their order depends on the second in which each was written.
-            Value::Array(items) if key == "managedFields" => {
+            // Their order depends on the second in which each was written, or on that of a map.
+            Value::Array(items) if UNORDERED.contains(&key) => {
                 let mut entries: Vec<Value> = items.iter().map(|item| self.replace(key, item)).collect();
                 entries.sort_by_cached_key(Value::to_string);
                 Value::Array(entries)
