@@ -17,7 +17,6 @@ mod live;
 mod objects;
 mod sandboxes;
 mod service;
-mod takeover;
 mod watch;
 
 pub use config::{Config, ConfigError};

@@ -1,35 +1,26 @@
 //! What processes that were killed left beside the caches: files that were about to be renamed, and files of locks.
 
-use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
+
+use polynic_wire::unfinished;
 
 use crate::container_lock::sweep_locks;
 
 /// How the names of files begin that are about to be renamed: ours, and those of the result cache. No container id begins with a dot.
 const UNFINISHED: [&str; 2] = [".scratch-", ".result-"];
 
-/// A file is written within milliseconds. A process that was stopped for longer fails at its rename, and says so.
-const WRITING: Duration = Duration::from_secs(60);
-
 /// Removes what nobody writes any more, and locks that nobody holds. `now` is the time of the files.
 pub fn sweep(cni_dir: &Path, now: SystemTime) {
     sweep_locks(cni_dir);
-    for entry in fs::read_dir(cni_dir).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let is_unfinished =
-            name.to_str().is_some_and(|name| UNFINISHED.iter().any(|begin| name.starts_with(begin)));
-        let written = entry.metadata().and_then(|meta| meta.modified());
-        let age = written.ok().and_then(|written| now.duration_since(written).ok()).unwrap_or_default();
-        if is_unfinished && age >= WRITING {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
+    unfinished::sweep(cni_dir, &UNFINISHED, now);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::time::Duration;
 
     #[test]
     fn what_nobody_writes_any_more_goes_and_nothing_else() {
@@ -49,7 +40,7 @@ mod tests {
         };
         // A clock that was set back makes nothing old.
         assert_eq!(left(Duration::ZERO), names[1..]);
-        assert_eq!(left(WRITING * 2), [".other", "c1"]);
+        assert_eq!(left(Duration::from_secs(120)), [".other", "c1"]);
         sweep(Path::new("/nonexistent"), SystemTime::now());
     }
 }

@@ -94,7 +94,7 @@ impl ReleaseJournal {
 
     /// Removes what killed processes left half written. `now` is the time of the files.
     pub fn sweep(&self, now: SystemTime) {
-        unfinished::sweep(&self.directory, now);
+        unfinished::sweep(&self.directory, &["."], now);
     }
 
     /// Forgets a release that was made.

@@ -9,6 +9,8 @@
 //!
 //! [`whereabouts`] is what the plugin of that name asks.
 //!
+//! [`unfinished`] is what killed writers of such files leave.
+//!
 //! No async runtime and no Kubernetes: a plugin process links this and starts nothing.
 
 mod client;
@@ -18,7 +20,7 @@ pub mod messages;
 pub mod multus;
 pub mod policy;
 mod service;
-mod unfinished;
+pub mod unfinished;
 pub mod whereabouts;
 
 pub use client::{SocketService, Sockets};

@@ -11,12 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
 use polynic_kernel::{Door, Kernel, KernelError, NetnsId};
-use polynic_net::{FwEdit, Place};
+use polynic_net::{FwEdit, FwFamily, FwTable, Place};
 use polynic_policy::{PodKey, PodTable, table};
 
 use super::connections;
 use super::sandboxes::Sandboxes;
-use super::takeover::take_over;
 
 /// Closing a socket can wait for the kernel's clean-up: several pods wait at the same time.
 const THREADS: usize = 4;
@@ -146,9 +145,14 @@ impl Worker {
     }
 }
 
-/// The table is in force whatever becomes of this.
+/// Takes the retired iptables agent's chains away (spec/multi-networkpolicy.md 5), with what leads to them. They are in iptables' own table,
+/// where its nf_tables variant keeps them; those of the legacy variant cannot be reached by netlink. Our table is in force whatever becomes of
+/// this.
 fn retire_iptables_agent(kernel: &mut dyn Kernel, pod: &PodKey) {
-    match take_over(kernel) {
+    let mut is_its = |chain: &str| chain.starts_with("MULTI-");
+    let tables = [FwFamily::Ip, FwFamily::Ip6].map(|family| FwTable::new(family, "filter"));
+    let gone = tables.iter().map(|table| kernel.remove_chains(Place::Pod, table, &mut is_its));
+    match gone.sum::<Result<usize, KernelError>>() {
         Ok(0) => {}
         Ok(chains) => tracing::info!(%pod, chains, "rules of the retired iptables agent are taken away"),
         Err(why) => tracing::warn!(%pod, error = %why, "rules of the retired iptables agent stay in force"),

@@ -88,7 +88,9 @@ impl Space {
             for family in [Family::V4, Family::V6] {
                 let ask = Raw::new(libc::RTM_GETROUTE, &header(family, 0, 0));
                 let ask = ask.with(libc::RTA_OIF, &index.to_ne_bytes());
-                found.extend(socket.dump(ask, facts::routes)?.into_iter().flatten());
+                // A kernel without IPv6 answers with what it has.
+                let of_family = |raw: &RawRoute| Family::of(raw.route.dst.addr()) == family;
+                found.extend(socket.dump(ask, facts::routes)?.into_iter().flatten().filter(of_family));
             }
             found.retain(|raw| raw.index == Some(index) && raw.route.table != polynic_net::TABLE_LOCAL);
             Ok(found)

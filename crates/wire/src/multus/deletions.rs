@@ -67,7 +67,7 @@ impl Deletions {
 
     /// Removes what killed processes left half written. `now` is the time of the files.
     pub fn sweep(&self, now: SystemTime) {
-        unfinished::sweep(&self.directory, now);
+        unfinished::sweep(&self.directory, &["."], now);
     }
 
     /// Forgets the deletion of a container; none is fine.

@@ -66,6 +66,25 @@ fn a_table_comes_changes_and_goes() {
 }
 
 #[test]
+fn chains_of_the_retired_iptables_agent_go_once_and_no_others() {
+    let mut world = World::new();
+    let filter = FwTable::new(FwFamily::Ip, "filter");
+    let names = ["INPUT", "MULTI-INGRESS", "MULTI-0-INGRESS", "OWN"];
+    let chain = |base: Option<FwBase>| FwRules { base, rules: Vec::new() };
+    let input = FwBase { kind: FwKind::Filter, hook: FwHook::Input, priority: 0 };
+    let chains = names.map(|name| (name.to_owned(), chain((name == "INPUT").then_some(input.clone()))));
+    let there = FwRuleset { table: filter.clone(), sets: BTreeMap::new(), chains: chains.into() };
+    let mut kernel = world.door.open(Some(&world.netns)).unwrap();
+    kernel.edit_table(Place::Pod, &filter, &there.creation()).unwrap();
+    world.enforce(Some(ruleset("a")), false).unwrap();
+    let left = world.door.ruleset(&world.netns, &filter).unwrap().chains;
+    assert_eq!(left.keys().map(String::as_str).collect::<Vec<_>>(), ["INPUT", "OWN"]);
+    let operations = world.door.operations();
+    world.enforce(Some(ruleset("a")), true).unwrap();
+    assert_eq!(world.door.operations(), operations, "a second look finds nothing to do");
+}
+
+#[test]
 fn a_restarted_agent_takes_over_what_it_finds() {
     let mut world = World::new();
     world.enforce(Some(ruleset("a")), false).unwrap();
