@@ -16,7 +16,7 @@ pub const NAME: &str = "ip-reconciler";
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-const USAGE: &str = "ip-reconciler [-kubeconfig FILE] [-log-level LEVEL] [-timeout SECONDS]";
+pub(crate) const USAGE: &str = "ip-reconciler [-kubeconfig FILE] [-log-level LEVEL] [-timeout SECONDS]";
 
 /// It has no configuration; whoever wants it names it.
 pub(crate) fn is_configured() -> bool {
