@@ -394,12 +394,12 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let load = |text: &str| {
             std::fs::write(file.path(), text).unwrap();
-            Config::load(file.path(), &|_| None).map_err(|why| why.to_string())
+            Config::load(file.path(), &|_| None).map_err(|why| polynic_cni::cause::chain(&why))
         };
         assert!(load("{}").unwrap_err().contains("cniVersion"));
         assert!(load(r#"{"cniVersion":"0.3.1"}"#).unwrap().generator.is_some());
         let nowhere = load(r#"{"cniVersion":"0.3.1","chrootDir":"/nonexistent/root"}"#).unwrap_err();
-        assert!(nowhere.starts_with("chrootDir: /nonexistent/root is no directory here"), "{nowhere}");
+        assert!(nowhere.contains(": chrootDir: /nonexistent/root is no directory here"), "{nowhere}");
         assert_eq!(load(r#"{"cniVersion":"0.3.1","chrootDir":"/"}"#).unwrap().chroot_dir, None);
     }
 }
