@@ -202,7 +202,7 @@ impl<'a> Attempt<'a> {
             // Found out now, an answer that cannot be given leaves nothing to clean up.
             planned.result.check_convertible(self.call().conf.cni_version)?;
             left -= 1;
-            match self.apply(&facts, &planned)? {
+            match self.apply(&facts, &planned, &mut shared)? {
                 None => return Ok(planned.result),
                 Some(stale) if left == 0 => return Err(stale),
                 Some(_) => {}
@@ -211,7 +211,14 @@ impl<'a> Attempt<'a> {
     }
 
     /// Notes, applies, notes. `Some` is an error that fresh facts may mend; everything is taken back by then.
-    fn apply(&mut self, facts: &Facts, planned: &Planned) -> Result<Option<Error>, Error> {
+    ///
+    /// Who made no shared object has none to take back, and gives the lock away before addresses are probed: nobody is to wait for that.
+    fn apply(
+        &mut self,
+        facts: &Facts,
+        planned: &Planned,
+        shared: &mut Option<SharedLock>,
+    ) -> Result<Option<Error>, Error> {
         let record = self.record(planned)?;
         self.slot.intend(&record).map_err(|e| self.call().error(describe(&e)))?;
         let applied = match transaction::apply_from(self.kernel, &planned.plan, facts) {
@@ -225,6 +232,7 @@ impl<'a> Attempt<'a> {
                 return if e.is_stale() && !self.dirty { Ok(Some(error)) } else { Err(error) };
             }
         };
+        shared.take_if(|lock| !lock.is_exclusive());
         if let Err(error) = self.finish(facts, &planned.result) {
             let remains = applied.undo(self.kernel, &planned.plan);
             self.note_remains(&remains);
