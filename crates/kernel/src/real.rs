@@ -12,6 +12,7 @@ mod forwarding;
 mod idle;
 mod legacy;
 mod neighbour;
+mod netconf;
 mod observe;
 mod port_vlan;
 mod probe;

@@ -91,7 +91,7 @@ fn logged(
     outcome
 }
 
-/// A log that cannot be opened fails ADD, and nothing else.
+/// A log that was asked for and cannot be opened fails ADD, and nothing else.
 fn open_log(
     verb: Verb,
     options: Result<Option<Options>, Error>,
@@ -99,8 +99,11 @@ fn open_log(
 ) -> Result<Option<Log>, Error> {
     let open = || {
         let Some(options) = options? else { return Ok(None) };
-        let what = format!("cannot open log file {}", options.file.display());
-        Log::open(options).map(Some).map_err(|e| call.error(format!("{what}: {e}")))
+        let (what, optional) = (format!("cannot open log file {}", options.file.display()), options.optional);
+        match Log::open(options) {
+            Err(_) if optional => Ok(None),
+            opened => opened.map(Some).map_err(|e| call.error(format!("{what}: {e}"))),
+        }
     };
     match verb {
         Verb::Add => open(),
