@@ -11,7 +11,7 @@ use polynic_runtime::log::{self, LogError};
 use crate::certificates::CertificateFiles;
 use crate::clean::{Names, clean};
 use crate::daemon::{self, StartError};
-use crate::init::Plan;
+use crate::init::{Plan, Refused};
 use polynic_runtime::configuration::{ConfigurationError, Environment};
 
 use crate::settings::{DEFAULT_PATH, Settings};
@@ -46,6 +46,9 @@ pub enum CommandError {
     /// The daemon did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// What an installation starts with makes no sense.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// Uninstalling left something behind.
     #[error("not everything could be removed: {0}")]
     LeftBehind(String),
@@ -126,10 +129,7 @@ pub fn init(
     let arguments = Arguments::read(arguments.map(|argument| argument.to_string_lossy().into_owned()))?;
     log::start(&environment("SPIDERPOOL_LOG_LEVEL").unwrap_or_default())?;
     let plan = Plan::read(environment)?;
-    in_runtime(async move {
-        plan.carry_out(&connect(arguments.kubeconfig).await?).await;
-        Ok(())
-    })
+    in_runtime(async move { Ok(plan.carry_out(&connect(arguments.kubeconfig).await?).await?) })
 }
 
 fn serve(arguments: Arguments, environment: Environment<'_>) -> Result<(), CommandError> {

@@ -21,6 +21,7 @@ mod rule;
 mod space;
 mod sysctl;
 mod tap;
+mod tcp;
 mod traffic;
 mod vf;
 mod wait;

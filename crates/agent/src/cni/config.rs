@@ -205,6 +205,12 @@ impl Config {
         of_node(self.chroot_dir.as_deref(), &self.state)
     }
 
+    /// What runtimes read now and give to shims; empty if there is no such file, or somebody else writes it.
+    pub(crate) fn generated(&self) -> Vec<u8> {
+        let file = self.generator.as_ref().map(Settings::output);
+        file.and_then(|file| std::fs::read(file).ok()).unwrap_or_default()
+    }
+
     /// The level of the daemon's log by the names of our logs.
     pub fn own_log_level(&self) -> &'static str {
         match self.log_level.to_ascii_lowercase().as_str() {

@@ -1,6 +1,6 @@
 //! The command line `flanneld --kube-subnet-mgr ...` (spec/flannel.md 2).
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -188,8 +188,10 @@ fn settings(flags: &Flags, conf: NetConf) -> Result<Settings, ReadError> {
     let pattern =
         |text: String| regex_lite::Regex::new(&text).map_err(|why| ReadError::Pattern(text.clone(), why));
     let ip = |name| flags.read_as(name, "address", |text| text.parse::<IpAddr>().ok());
-    let v4 = ip("public-ip")?.filter(IpAddr::is_ipv4);
-    let v6 = ip("public-ipv6")?.filter(IpAddr::is_ipv6);
+    let v4 = |text: &str| text.parse::<Ipv4Addr>().ok().map(IpAddr::V4);
+    let v6 = |text: &str| text.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    let v4 = flags.read_as("public-ip", "IPv4 address", v4)?;
+    let v6 = flags.read_as("public-ipv6", "IPv6 address", v6)?;
     Ok(Settings {
         conf,
         keys: Keys::new(flags.text("kube-annotation-prefix").unwrap_or(DEFAULT_PREFIX))?,
@@ -244,6 +246,7 @@ mod tests {
         let why = |line: &[&str], conf: &str| read(line, conf).err().unwrap();
         assert!(why(&["--ip-masq"], CONF).contains("--kube-subnet-mgr is needed"));
         assert!(why(&["--kube-subnet-mgr"], "{}").contains("Network is missing"));
+        assert!(why(&["--kube-subnet-mgr", "--public-ip=fd00::1"], CONF).contains("IPv4 address"));
         assert!(why(&["--kube-subnet-mgr", "--iface-regex=("], CONF).contains("no regular expression"));
         assert!(
             why(&["--kube-subnet-mgr", "--kube-annotation-prefix=A"], CONF).contains("annotation prefix")

@@ -106,9 +106,10 @@ impl Flags {
         Ok(given)
     }
 
-    /// All values of a flag.
+    /// All values of a flag; an empty one is none, as a template writes it whose value is not set.
     pub(super) fn all(&self, name: &str) -> Vec<String> {
-        self.0.get(name).cloned().unwrap_or_default()
+        let given = self.0.get(name).into_iter().flatten();
+        given.filter(|text| !text.is_empty()).cloned().collect()
     }
 
     /// The last value of a flag; an empty one is none.
@@ -165,6 +166,9 @@ mod tests {
         );
         assert_eq!(flags.all("iface"), ["eth1", "eth2"]);
         assert_eq!(flags.truth("iptables-forward-rules", true), Ok(true));
+        let unset = read(&["--iface=", "--iface-regex", "", "--public-ip="], &[]).unwrap();
+        assert_eq!((unset.all("iface").len(), unset.all("iface-regex").len()), (0, 0));
+        assert_eq!(unset.text("public-ip"), None);
     }
 
     #[test]

@@ -206,6 +206,26 @@ fn lossy_lists_of_old_releases_are_completed_from_the_result_cache() {
 }
 
 #[test]
+fn a_network_that_a_pod_has_twice_is_completed_by_its_own_result() {
+    let fabric = json!({"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"});
+    let world = World::new(json!({"delegates": [fabric]}));
+    world.nad("b", json!({"cniVersion": "1.0.0", "plugins": [{"type": "b"}]}));
+    world.pod(r#"[{"name":"b","cni-args":{"nth":1}},{"name":"b","cni-args":{"nth":2}}]"#);
+    world.add().unwrap();
+    let mut records: Value = serde_json::from_str(&world.files()["cache/c7"]).unwrap();
+    let lossy = json!({"cniVersion": "1.0.0", "name": "b", "plugins": [{"type": "b"}]}).to_string();
+    for record in &mut records.as_array_mut().unwrap()[1..] {
+        record["Bytes"] = json!(STANDARD.encode(&lossy));
+    }
+    std::fs::write(world.scratch(), records.to_string()).unwrap();
+    world.plugin.forget();
+    world.del().unwrap();
+    assert_eq!(world.plugin.calls(), ["DEL b net2", "DEL b net1", "DEL fabric eth0"]);
+    let nth = |call| world.plugin.stdin(call)["args"]["cni"]["nth"].clone();
+    assert_eq!((nth(0), nth(1)), (json!(2), json!(1)));
+}
+
+#[test]
 fn cached_lists_without_a_version_inherit_ours() {
     let world =
         World::new(json!({"cniVersion": "0.4.0", "delegates": [{"name": "n", "plugins": [{"type": "t"}]}]}));
