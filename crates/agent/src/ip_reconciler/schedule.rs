@@ -63,7 +63,7 @@ impl FromStr for Schedule {
             days: read(2, days)?,
             months: read(3, months)?,
             // Sunday is 0 and 7.
-            weekdays: (sundays | sundays >> 7) & 0x7f,
+            weekdays: (sundays | (sundays >> 7)) & 0x7f,
             either_day: !days.starts_with('*') && !weekdays.starts_with('*'),
         };
         let schedule = Self(Some(expression));
@@ -94,7 +94,7 @@ fn field((name, low, high): (&str, u32, u32), text: &str) -> Result<u64, String>
         if first < low || last > high || first > last {
             return Err(wrong());
         }
-        bits |= (first..=last).step_by(step).fold(0, |bits, value| bits | 1_u64 << value);
+        bits |= (first..=last).step_by(step).fold(0, |bits, value| bits | (1_u64 << value));
     }
     Ok(bits)
 }
@@ -133,7 +133,7 @@ impl Schedule {
 
 impl Expression {
     fn has_day(&self, day: &Zoned) -> bool {
-        let has = |bits: u64, value: i8| bits >> value & 1 == 1;
+        let has = |bits: u64, value: i8| (bits >> value) & 1 == 1;
         let (date, weekday) =
             (has(self.days, day.day()), has(self.weekdays, day.weekday().to_sunday_zero_offset()));
         has(self.months, day.month()) && if self.either_day { date || weekday } else { date && weekday }
@@ -145,7 +145,7 @@ impl Expression {
             u32::from(zoned.hour().unsigned_abs()) * 60 + u32::from(zoned.minute().unsigned_abs())
         };
         let fits =
-            |minute: &u32| self.hours >> (minute / 60) & 1 == 1 && self.minutes >> (minute % 60) & 1 == 1;
+            |minute: &u32| (self.hours >> (minute / 60)) & 1 == 1 && (self.minutes >> (minute % 60)) & 1 == 1;
         let minute = (minute_of_day(from)..24 * 60).find(fits)?;
         let (hour, minute) = (i8::try_from(minute / 60).ok()?, i8::try_from(minute % 60).ok()?);
         from.with().hour(hour).minute(minute).second(0).subsec_nanosecond(0).build().ok()

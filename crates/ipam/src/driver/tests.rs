@@ -77,12 +77,20 @@ fn run_noting<T: 'static, F: Future<Output = T> + 'static>(
     store: &ApiStore,
     callers: impl FnOnce(Handle) -> F,
 ) -> (T, Vec<String>) {
+    run_with(store, Settings::default(), callers)
+}
+
+fn run_with<T: 'static, F: Future<Output = T> + 'static>(
+    store: &ApiStore,
+    settings: Settings,
+    callers: impl FnOnce(Handle) -> F,
+) -> (T, Vec<String>) {
     let warnings = Arc::new(Mutex::new(Vec::new()));
     let noted = warnings.clone();
     let parts = Parts {
         store: Arc::new(store.clone()),
         clock: Arc::new(Still::default()),
-        settings: Settings::default(),
+        settings,
         entropy: Entropy::new(1),
         warn: Box::new(move |why| noted.lock().unwrap().push(why.to_owned())),
     };
@@ -164,7 +172,7 @@ fn a_retry_without_endpoint_finds_both_addresses_by_their_interfaces() {
 fn the_pod_lives_so_a_release_does_nothing_and_when_it_is_gone_all_goes() {
     let store = cluster(&["web"]);
     run(&store, |handle| async move {
-        handle.add(add("web", "eth0")).await.answer;
+        handle.add(add("web", "eth0")).await;
         handle.release(release("web", "uid-web")).await.answer
     });
     assert_eq!(store.api().pools["blue"].records.count(), 1);
@@ -313,4 +321,22 @@ fn a_static_pod_gets_an_address_though_the_runtime_knows_it_by_another_uid() {
         "10.9.0.1"
     );
     assert_eq!(store.api().endpoints[&PodKey::new("team", "web")].uid, "mirror");
+}
+
+/// A word that was left from when there were SpiderSubnets.
+#[test]
+fn what_is_said_about_subnets_counts_where_there_are_any() {
+    let store = cluster(&[]);
+    let annotations = Texts::from([(crate::annotation::SUBNET.to_owned(), r#"{"ipv4":["s"]}"#.to_owned())]);
+    store.api().put_pod(Pod { annotations, ..Pod::new(PodKey::new("team", "web"), "u", "n1") });
+    let ask = |handle: Handle| async move { handle.add(add("web", "eth0")).await.answer };
+    let refused = |settings| match run_with(&store, settings, ask).0 {
+        Answer::Failed(failure) => failure.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(Settings::default()).contains("this pod has none"), "a bare pod has no automatic pool");
+    let without_pools = Settings { auto_pool: false, ..Settings::default() };
+    assert!(refused(without_pools).contains("switched off"));
+    let without_subnets = Settings { subnet: false, auto_pool: false, ..Settings::default() };
+    assert_eq!(address(&run_with(&store, without_subnets, ask).0, "eth0"), "10.9.0.1");
 }
