@@ -1,7 +1,8 @@
 //! `ip-reconciler`: gives back what pods left of whereabouts' addresses (spec/whereabouts.md 8).
 //!
 //! A pod that vanishes is looked at within a second or two, as the replaced `ip-control-loop` does, and its Event says what was given back.
-//! Everybody is looked at when it starts, after a watch that broke off, and by a schedule, which is every minute unless somebody sets another.
+//! Everybody is looked at when pods have been listed, so that no end of a pod goes unseen in between, and by a schedule, which is every minute
+//! unless somebody sets another.
 
 mod schedule;
 mod vanished;
@@ -60,20 +61,18 @@ async fn run(namespace: String, schedule: Schedule, surroundings: Surroundings) 
     let client = surroundings.client.ok_or_else(Failure::no_cluster)?;
     let vanished = Vanished::default();
     let looks = async {
-        let mut whose = Whose::All;
         loop {
-            match collect(client.clone(), &namespace, whose.clone()).await {
-                Ok(collected) => {
-                    tell(&collected);
-                    vanished.tell_pods(&client, &collected).await;
-                    whose = vanished.next(schedule.pause(jiff::Timestamp::now())).await;
-                    tokio::time::sleep(GRACE).await;
-                    whose = vanished.with_others(whose);
-                }
-                Err(why) => {
-                    tracing::warn!(why, "addresses of pods that are gone are not collected now");
-                    tokio::time::sleep(GRACE).await;
-                    whose = vanished.with_others(whose);
+            let mut whose = vanished.next(schedule.pause(jiff::Timestamp::now())).await;
+            loop {
+                tokio::time::sleep(GRACE).await;
+                whose = vanished.with_others(whose);
+                match collect(client.clone(), &namespace, whose.clone()).await {
+                    Ok(collected) => {
+                        tell(&collected);
+                        vanished.tell_pods(&client, &collected).await;
+                        break;
+                    }
+                    Err(why) => tracing::warn!(why, "addresses of pods that are gone are not collected now"),
                 }
             }
         }
@@ -150,7 +149,7 @@ mod tests {
             create(&client, pods, &pod).await;
         }
         let holder = |name: &str| json!({"id": "c", "podref": format!("default/{name}"), "ifname": "net1"});
-        let allocations = json!({"1": holder("web"), "2": holder("other")});
+        let allocations = json!({"1": holder("web"), "2": holder("other"), "3": holder("never")});
         let pool = json!({"apiVersion": GROUP, "kind": "IPPool", "metadata": {"name": "10.28.0.0-24"},
                           "spec": {"range": "10.28.0.0/24", "allocations": allocations}});
         create(&client, ALLOCATED, &pool).await;
@@ -162,9 +161,11 @@ mod tests {
         };
         let (shutdown, once_a_year) = (surroundings.shutdown.clone(), "@yearly".parse().unwrap());
         let running = tokio::spawn(run("kube-system".to_owned(), once_a_year, surroundings));
+        let left = async || get(&client, ALLOCATED, "10.28.0.0-24").await["spec"]["allocations"].clone();
+        let both = json!({"1": holder("web"), "2": holder("other")});
+        until("everybody is looked at", async || left().await == both).await;
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
         let _: Value = client.request(Request::new(pods).delete("web", &now).unwrap()).await.unwrap();
-        let left = async || get(&client, ALLOCATED, "10.28.0.0-24").await["spec"]["allocations"].clone();
         until("the address is free", async || left().await == json!({"2": holder("other")})).await;
         let events = async || {
             let request = Request::new("/api/v1/namespaces/default/events").list(&ListParams::default());

@@ -43,7 +43,6 @@ impl Vanished {
     pub(super) async fn follow(&self, client: Client) {
         let pods: Api<PartialObjectMeta<Pod>> = Api::all(client);
         let mut events = pin!(watch(pods, watcher::Config::default()).default_backoff());
-        let mut lists = 0_u64;
         loop {
             match events.try_next().await {
                 Ok(Some(Event::Delete(pod))) => {
@@ -54,9 +53,7 @@ impl Vanished {
                     self.changed.notify_one();
                 }
                 Ok(Some(Event::InitDone)) => {
-                    // The first list belongs to the look at everybody that comes with the start.
-                    lists += 1;
-                    self.waiting().all |= lists > 1;
+                    self.waiting().all = true;
                     self.changed.notify_one();
                 }
                 Ok(Some(_)) => {}
