@@ -9,7 +9,7 @@ mod vanished;
 
 use std::time::Duration;
 
-use polynic_cluster::whereabouts::{Collected, Whose, collect};
+use polynic_cluster::whereabouts::{Collected, collect};
 use polynic_runtime::configuration::Environment;
 
 use crate::error::{CommandError, Failure};
