@@ -27,7 +27,7 @@ const CRON: &str = "WHEREABOUTS_RECONCILER_CRON";
 /// How long a vanished pod's DEL has before somebody else cleans up, and pods that vanish together have to come together.
 const GRACE: Duration = Duration::from_secs(1);
 
-const USAGE: &str = "ip-reconciler [-kubeconfig FILE] [-log-level LEVEL] [-timeout SECONDS]";
+pub(crate) const USAGE: &str = "ip-reconciler [-kubeconfig FILE] [-log-level LEVEL] [-timeout SECONDS]";
 
 /// It has no configuration; whoever wants it names it.
 pub(crate) fn is_configured() -> bool {

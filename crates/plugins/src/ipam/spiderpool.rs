@@ -77,6 +77,10 @@ impl Plugin for Spiderpool {
 }
 
 impl Ipam for Spiderpool {
+    fn has_to_settle(&self, context: &Context<'_>, call: &Call<'_>) -> bool {
+        Waiting::is_there(context, call)
+    }
+
     fn settle(&self, context: &Context<'_>, call: &Call<'_>, kernel: &mut dyn Kernel) -> Result<(), Error> {
         match Waiting::take(context, call) {
             Some(waiting) => {
