@@ -20,7 +20,7 @@ pub(super) fn add(job: &Job<'_>) -> Result<Success, Error> {
     let mut kernel = job.open()?;
     let call = job.call;
     let lock = ContainerLock::take(job.context.state, call.container_id());
-    let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
+    let lock = lock.map_err(|e| job.unlockable(&e))?;
     let slot = job.slot(&lock.directory);
     let ledger = job.ledger(Verb::Add)?;
     let kernel = kernel.as_mut();

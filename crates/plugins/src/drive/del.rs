@@ -16,7 +16,7 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     let mut kernel = job.open_leniently()?;
     let call = job.call;
     let lock = ContainerLock::take_existing(job.context.state, call.container_id());
-    let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
+    let lock = lock.map_err(|e| job.unlockable(&e))?;
     let slot = lock.as_ref().map(|l| job.slot_to_remove(&l.directory));
     let ledger = job.ledger(Verb::Del)?;
     let on_link = crate::ipam::works_on_link(job.attachment.ipam_type(call));
