@@ -1,6 +1,6 @@
 //! calico-like (spec/calico-like-default-network.md).
 
-use polynic_e2e::{Call, Node, Pod, reaches, run_in_vm, source_seen};
+use polynic_e2e::{Call, Node, Pod, reaches, source_seen};
 use serde_json::{Value, json};
 
 use crate::life::{Place, conf, host_local};
@@ -214,17 +214,4 @@ fn second_networks_of_every_kind_stand_beside_it() {
     stands_beside_it(&node, &second(&node, "bridge", json!({"bridge": "second", "isGateway": true})));
     stands_beside_it(&node, &second(&node, "macvlan", json!({"master": "eth0"})));
     stands_beside_it(&node, &second(&node, "ptp", json!({})));
-}
-
-#[test]
-fn a_second_network_of_ipvlan_stands_beside_it() {
-    let Some(node) = Node::new() else { return };
-    if node.offers(&["link eth0 type ipvlan"]) {
-        stands_beside_it(&node, &second(&node, "ipvlan", json!({"master": "eth0"})));
-    }
-}
-
-#[test]
-fn in_a_kernel_that_has_ipvlan() {
-    run_in_vm(&["calico_like::a_second_network"]);
 }

@@ -25,25 +25,8 @@ impl Pair {
         node.apply(&Change::create_link(Place::Host, Link::new(name(BRIDGE), bridge))).unwrap();
         node.apply(&Change::up(Place::Host, &name(BRIDGE))).unwrap();
         (0..2).for_each(|pod| pair.plug(pod));
-        pair.wait_for_links();
+        wait_for_links(|| pair.scene(), &["br0", "port0", "port1", "eth0"]);
         Some(pair)
-    }
-
-    /// A cable is up a moment after both of its ends.
-    fn wait_for_links(&self) {
-        let end = std::time::Instant::now() + Duration::from_secs(60);
-        let is_up = |link: &polynic_net::stack::LinkState| link.fact.oper == polynic_net::OperState::Up;
-        let all_up = || {
-            let sites = self.scene().sites;
-            let links = sites.iter().flat_map(|site| &site.stack.links);
-            let own =
-                links.filter(|link| ["br0", "port0", "port1", "eth0"].contains(&link.fact.name.as_str()));
-            own.filter(|link| is_up(link)).count() == 5
-        };
-        while !all_up() {
-            assert!(std::time::Instant::now() < end, "links do not come up");
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 
     /// The node's kernel with one pod's.

@@ -7,16 +7,17 @@ mod bridged;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use polynic_explain::{Asker, Explanation, Question, Scene, Site, Works, explain};
 use polynic_kernel::netns::{Netns, Pod};
 use polynic_kernel::survey::{Surveyed, together};
 use polynic_kernel::testing::{Scratch, scratch_netns};
 use polynic_kernel::{Door, Kernel, RealDoor};
+use polynic_net::stack::{FibKind, LinkState, Stack};
 use polynic_net::{
     Address, Change, Family, FwBase, FwChain, FwExpr, FwFamily, FwHook, FwKind, FwObject, FwPosition, FwRule,
-    FwTable, FwVerdict, IfName, Link, LinkKind, Place, Route, Rule, Veth,
+    FwTable, FwVerdict, IfName, Link, LinkKind, OperState, Place, Route, Rule, Veth,
 };
 
 #[ctor::ctor(unsafe)]
@@ -59,6 +60,7 @@ impl Bench {
             let route = Route::new(everywhere.parse().unwrap(), &name("eth0")).via(gw.parse().unwrap());
             bench.apply(Change::add_route(Place::Pod, route));
         }
+        wait_for_links(|| bench.scene(), &["cali0", "cali1", "eth0", "net1"]);
         Some(bench)
     }
 
@@ -137,6 +139,22 @@ impl Bench {
     fn firewall(&mut self, place: Place, hook: FwHook, kind: FwKind, exprs: Vec<FwExpr>) {
         let objects = obstacle(FwFamily::Inet, hook, kind, exprs);
         self.kernel.apply_firewall(&objects.map(|object| Change::add_firewall(place, object))).unwrap();
+    }
+}
+
+/// Waits until cables are up, which is a moment after both of their ends, and IPv6 has the routes of its addresses.
+fn wait_for_links(scene: impl Fn() -> Scene, cables: &[&str]) {
+    let is_cable = |link: &&LinkState| cables.contains(&link.fact.name.as_str());
+    let is_ready = |stack: &Stack| {
+        let is_routed =
+            |ip: IpAddr| stack.routes.iter().any(|r| r.kind == FibKind::Local && r.dst.addr() == ip);
+        stack.links.iter().filter(is_cable).all(|link| link.fact.oper == OperState::Up)
+            && stack.addresses.iter().all(|address| is_routed(address.fact.net.addr()))
+    };
+    let end = Instant::now() + Duration::from_secs(60);
+    while !scene().sites.iter().all(|site| is_ready(&site.stack)) {
+        assert!(Instant::now() < end, "links do not come up");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
