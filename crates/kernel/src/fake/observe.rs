@@ -2,7 +2,7 @@
 
 use polynic_net::{
     AddressFact, Destination, Family, FwObject, FwRule, IfName, IpNet, IpipFact, LinkFact, LinkNeed,
-    Neighbour, NsFacts, NsNeeds, Route, Rule, VxlanFact, is_global, scope,
+    Neighbour, NsFacts, NsNeeds, PortVlan, Route, Rule, VxlanFact, is_global, scope,
 };
 
 use super::address::FakeAddress;
@@ -32,6 +32,7 @@ impl World {
                 .filter_map(|link| space.links.get(link))
                 .flat_map(|l| l.vfs.clone())
                 .collect(),
+            port_vlans: needs.port_vlans.iter().map(|port| (port.clone(), space.vlans_of(port))).collect(),
             sources: needs.sources.iter().filter_map(source).collect(),
             routes: space.routes.iter().filter(|r| space.route_asked(needs, r)).cloned().collect(),
             rules: space.rules.iter().filter(|r| rule_asked(needs, r)).cloned().collect(),
@@ -59,7 +60,12 @@ impl World {
     fn observe_links(&self, number: u32, space: &Space, needs: &NsNeeds) -> Vec<LinkFact> {
         let wanted = |name: &IfName, link: &FakeLink| match &needs.links {
             LinkNeed::All => true,
-            LinkNeed::Named(names) => names.contains(name) || needs.links_at.contains(&link.index),
+            LinkNeed::Named(names) => {
+                let is_it = |asked: &str| link.is_called(name, asked);
+                names.iter().any(|asked| is_it(asked.as_str()))
+                    || needs.links_called.iter().any(|asked| is_it(asked.as_str()))
+                    || needs.links_at.contains(&link.index)
+            }
         };
         let links = space.links.iter().filter(|(name, link)| wanted(name, link));
         let mut facts: Vec<LinkFact> = links
@@ -119,6 +125,8 @@ impl World {
                 Wire::Ipip { local } => Some(IpipFact { local, remote: None }),
                 _ => None,
             },
+            other_names: link.other_names.clone(),
+            vlan_default: matches!(link.wire, Wire::Bridge { .. }).then_some(link.vlan_default),
             vlan_filtering: match link.wire {
                 Wire::Bridge { vlan_filtering } => Some(vlan_filtering),
                 _ => None,
@@ -156,6 +164,10 @@ impl World {
 }
 
 impl Space {
+    fn vlans_of(&self, port: &IfName) -> Vec<PortVlan> {
+        self.links.get(port).map(|link| link.vlans.values().cloned().collect()).unwrap_or_default()
+    }
+
     fn route_asked(&self, needs: &NsNeeds, route: &Route) -> bool {
         let through = route.link.as_ref().is_some_and(|link| needs.routes_on.contains(link));
         needs.routes || through || needs.destinations.iter().any(|to| leads(route, to))
