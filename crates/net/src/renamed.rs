@@ -47,7 +47,9 @@ fn rename(change: &mut Change, place: Place, names: &Names) {
             rename_ref(&mut moved.from, place, names);
         }
         Object::Address(diff) => both(diff, |address| to(&mut address.link)),
-        Object::Route(diff) => both(diff, |route| route.link.iter_mut().for_each(to)),
+        Object::Route(diff) => both(diff, |route| {
+            route.link.iter_mut().chain(route.more.iter_mut().map(|hop| &mut hop.link)).for_each(to);
+        }),
         Object::Rule(diff) => both(diff, |rule| rule.iif.iter_mut().for_each(to)),
         Object::Neighbour(diff) => both(diff, |neighbour| to(&mut neighbour.link)),
         Object::Forwarding(diff) => both(diff, |entry| to(&mut entry.link)),
