@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use polynic_cni::Success;
 use polynic_kernel::Door;
@@ -27,6 +28,9 @@ pub use options::{Options, OptionsError};
 
 /// The longest client id: with its type byte it fills an option.
 const LONGEST_CLIENT_ID: usize = 254;
+
+/// How long the socket's thread rests when it cannot go on.
+const REST: Duration = Duration::from_millis(200);
 
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +137,8 @@ pub fn kept(state: &Path, network: &str) -> Vec<(String, String)> {
         let (of, ifname) = rest.rsplit_once('/')?;
         (of == network).then(|| (container_id.to_owned(), ifname.to_owned()))
     };
-    Store::new(state).load().into_iter().filter_map(parts).collect()
+    // One that cannot be read just now is found at the next time.
+    Store::new(state).load().0.into_iter().filter_map(parts).collect()
 }
 
 /// Makes the socket. One that nobody listens on any more is in nobody's way.
@@ -158,22 +163,36 @@ fn named(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
     thread::Builder::new().name(name.to_owned()).spawn(work)
 }
 
+/// Serves callers until the end is rung. A caller that cannot be served for want of descriptors waits in the socket's queue.
 fn accept(listener: &UnixListener, service: &Arc<Handle>, ending: &Bell) {
-    loop {
-        let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::new(ending, PollFlags::IN)];
-        let waited = poll(&mut fds, None);
-        if !fds[1].revents().is_empty() || waited.is_err_and(|e| e != rustix::io::Errno::INTR) {
-            return;
-        }
-        if fds[0].revents().is_empty() {
-            continue;
-        }
+    let mut is_told = false;
+    while !has_rung(listener, ending) {
         let service: Arc<dyn Service> = service.clone();
         let served = listener
             .accept()
             .and_then(|(stream, _)| named("dhcp-caller", move || server::serve(stream, service)).map(drop));
-        if let Err(why) = served {
-            tracing::warn!(%why, "a caller of the DHCP daemon is not served");
+        match served {
+            Ok(()) => is_told = false,
+            Err(why) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!(%why, "a caller of the DHCP daemon is not served just now");
+                }
+                thread::sleep(REST);
+            }
+        }
+    }
+}
+
+/// Waits for a caller; whether it is the end instead.
+fn has_rung(listener: &UnixListener, ending: &Bell) -> bool {
+    loop {
+        let mut fds = [PollFd::new(listener, PollFlags::IN), PollFd::new(ending, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) if !fds[1].revents().is_empty() => return true,
+            Ok(_) if !fds[0].revents().is_empty() => return false,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            // For want of memory.
+            Err(_) => thread::sleep(REST),
         }
     }
 }

@@ -21,12 +21,17 @@ use crate::clock::Clock;
 use crate::frame;
 use crate::retry::Timing;
 use crate::site::{Site, SiteError};
-use crate::store::Store;
+use crate::store::{Kept, Store};
 use crate::wishes::Wishes;
 
 mod session;
+mod trouble;
 
 use session::{Fate, Session};
+use trouble::Trouble;
+
+/// How long the engine rests when it cannot wait.
+const REST: Duration = Duration::from_millis(200);
 
 /// Room for one frame; clients say that they take messages of 1500 bytes.
 const BUFFER: usize = 2048;
@@ -75,6 +80,10 @@ pub(crate) struct Engine {
     sessions: BTreeMap<String, Session>,
     commands: Receiver<Command>,
     bell: Arc<Bell>,
+    /// Leases on disk could not be read.
+    reading: Trouble,
+    /// Packets could not be waited for.
+    waiting: Trouble,
 }
 
 impl Engine {
@@ -85,18 +94,31 @@ impl Engine {
         commands: Receiver<Command>,
         bell: Arc<Bell>,
     ) -> Self {
-        Self { tools, clock, entropy: Entropy::new(seed), sessions: BTreeMap::new(), commands, bell }
+        let (reading, waiting) = (Trouble::default(), Trouble::default());
+        let (entropy, sessions) = (Entropy::new(seed), BTreeMap::new());
+        Self { tools, clock, entropy, sessions, commands, bell, reading, waiting }
     }
 
-    /// Takes up the leases of the daemon before. Interfaces that are gone are forgotten.
+    /// Takes up the leases of the daemon before. What cannot be read just now is read later.
     pub(crate) fn restore(&mut self) {
-        for kept in self.tools.store.load() {
-            let now = self.clock.now();
+        let now = self.clock.now();
+        self.reading.begin();
+        let (leases, failed) = self.tools.store.load();
+        for kept in leases {
+            if self.sessions.contains_key(&kept.client_id) {
+                continue;
+            }
             match Session::restore(&self.tools, &kept, now, self.entropy.bits()) {
                 Some(session) => drop(self.sessions.insert(kept.client_id.clone(), session)),
                 None => self.tools.forget(&kept.client_id),
             }
         }
+        if let Some(why) = failed
+            && self.reading.fail(now)
+        {
+            tracing::warn!(%why, "leases of before cannot be read just now: this is tried again");
+        }
+        self.reading.end();
         tracing::info!(leases = self.sessions.len(), "leases of before are taken up");
     }
 
@@ -110,21 +132,35 @@ impl Engine {
                 }
                 self.obey(command);
             }
-            let readable = match self.wait() {
-                Ok(readable) => readable,
-                Err(why) => {
-                    tracing::error!(%why, "the DHCP daemon cannot wait for packets and ends");
-                    return;
-                }
-            };
-            for client_id in readable {
+            for client_id in self.readable() {
                 self.with(&client_id, |session, tools, now| session.listen(tools, now, &mut buffer));
             }
             let now = self.clock.now();
-            let due = self.sessions.iter().filter(|(_, s)| s.client.wake().is_some_and(|at| at <= now));
+            if self.reading.again().is_some_and(|at| at <= now) {
+                self.restore();
+            }
+            let due = self.sessions.iter().filter(|(_, s)| s.wake().is_some_and(|at| at <= now));
             let due: Vec<String> = due.map(|(client_id, _)| client_id.clone()).collect();
             for client_id in due {
                 self.with(&client_id, Session::wake_up);
+            }
+        }
+    }
+
+    /// Waits, and says who has packets. Where waiting fails, leases are looked after without it.
+    fn readable(&mut self) -> Vec<String> {
+        self.waiting.begin();
+        match self.wait() {
+            Ok(readable) => {
+                self.waiting.end();
+                readable
+            }
+            Err(why) => {
+                if self.waiting.fail(self.clock.now()) {
+                    tracing::warn!(%why, "the DHCP daemon cannot wait for packets just now, and tries again");
+                }
+                std::thread::sleep(REST);
+                Vec::new()
             }
         }
     }
@@ -135,7 +171,8 @@ impl Engine {
             self.sessions.iter().filter_map(|(id, s)| Some((id, s.frames.as_ref()?))).collect();
         let mut fds = vec![PollFd::new(self.bell.as_ref(), PollFlags::IN)];
         fds.extend(listening.iter().map(|(_, frames)| PollFd::new(*frames, PollFlags::IN)));
-        let next: Option<Time> = self.sessions.values().filter_map(|s| s.client.wake()).min();
+        let times = self.sessions.values().filter_map(Session::wake);
+        let next: Option<Time> = times.chain(self.reading.again()).min();
         // Rounded up, so that the next look is not too early by a fraction.
         let left = next.map(|at| at.saturating_sub(self.clock.now()) + Duration::from_micros(50));
         let left = left.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
@@ -169,7 +206,8 @@ impl Engine {
                 let _ = reply.send(Ok(()));
             }
             Command::Check(client_id, reply) => {
-                let held = self.sessions.get(&client_id).is_some_and(|s| s.client.held().is_some());
+                let now = self.clock.now();
+                let held = self.sessions.get(&client_id).is_some_and(|s| s.lease(now).is_some());
                 let missing = || Err(format!("there is no lease for {client_id}"));
                 let _ = reply.send(if held { Ok(()) } else { missing() });
             }
@@ -186,12 +224,13 @@ impl Engine {
             }
         };
         let known = self.sessions.get_mut(&asked.client_id);
-        if let Some(session) = known.filter(|s| (s.site.id, s.site.index) == (site.id, site.index)) {
-            return session.answer_or_wait(reply);
+        if let Some(session) = known.filter(|s| s.site.is_same(&site)) {
+            return session.answer_or_wait(self.clock.now(), reply);
         }
         // The same attachment on an interface that was made anew: its address will do again.
         let before = self.sessions.remove(&asked.client_id).and_then(|s| s.client.held().cloned());
-        let before = before.or_else(|| self.tools.store.find(&asked.client_id).map(|kept| kept.held()));
+        let kept = || self.tools.store.find(&asked.client_id).ok().flatten();
+        let before = before.or_else(|| kept().map(|kept| kept.held()));
         let who = Identity {
             mac: site.mac,
             client_id: asked.client_id.clone(),
@@ -206,7 +245,7 @@ impl Engine {
                 Some(held) => session.client.reboot(now, held.lease.address.addr()),
                 None => session.client.start(now),
             };
-            session.perform(tools, effects)
+            session.perform(tools, now, effects)
         });
     }
 }
@@ -222,22 +261,27 @@ impl Tools {
 
 /// Gives a lease back that nobody looks after. That the server does not hear of it is no failure: the lease ends by itself.
 pub(crate) fn release_kept(door: &dyn Door, store: &Store, client_id: &str) {
-    let Some(kept) = store.find(client_id) else { return };
-    let mut client = Client::new(kept.identity(), Timing::default(), 0);
-    client.resume(Time::ZERO, kept.held());
-    let site = Site::find(door, &kept.netns, &kept.ifname);
-    if let (Ok(site), Some((message, to))) = (site, client.release())
-        && site.id == kept.netns_id
-    {
-        let sent = site.frames().and_then(|frames| {
-            frames.send(&frame::build(&message, to)).map_err(|e| SiteError::Socket(site.ifname.clone(), e))
-        });
-        if let Err(why) = sent {
-            tracing::warn!(client_id, %why, "the server is not told of a release");
-        }
+    match store.find(client_id) {
+        Ok(Some(kept)) => tell_server(door, &kept),
+        Ok(None) => return,
+        Err(why) => tracing::warn!(client_id, %why, "the server is not told of a release: the lease's file"),
     }
     if let Err(why) = store.forget(client_id) {
         tracing::warn!(client_id, %why, "a lease that ended cannot be removed from disk");
+    }
+}
+
+fn tell_server(door: &dyn Door, kept: &Kept) {
+    let mut client = Client::new(kept.identity(), Timing::default(), 0);
+    client.resume(Time::ZERO, kept.held());
+    let Some((message, to)) = client.release() else { return };
+    let told = Site::kept(kept).look(door).and_then(|seen| {
+        let frames = seen.site.frames()?;
+        let sent = frames.send(&frame::build(&message, to));
+        sent.map_err(|e| SiteError::Socket(seen.site.ifname.clone(), e))
+    });
+    if let Err(why) = told.or_else(|why| if why.is_gone() { Ok(()) } else { Err(why) }) {
+        tracing::warn!(client_id = kept.client_id, %why, "the server is not told of a release");
     }
 }
 

@@ -52,9 +52,15 @@ pub enum LeaseError {
     /// The server names no network (text of the replaced daemon).
     #[error("DHCP option Subnet Mask not found in DHCPACK")]
     NoMask,
-    /// The mask has holes.
-    #[error("DHCP option Subnet Mask is no mask: {0}")]
+    /// The mask has holes, or everything is in the network.
+    #[error("DHCP option Subnet Mask is no mask of a network: {0}")]
     BadMask(Ipv4Addr),
+    /// The address is none that an interface can have.
+    #[error("the server gives {0}, which is no address for an interface")]
+    BadAddress(Ipv4Addr),
+    /// The lease ends when it begins.
+    #[error("the server gives a lease of 0 seconds")]
+    NoTime,
     /// The server does not say who it is.
     #[error("DHCP option Server Identifier not found in DHCPACK")]
     NoServer,
@@ -68,9 +74,16 @@ impl Lease {
     pub fn read(ack: &Message, from: Mac, earlier: Option<&Self>) -> Result<Self, LeaseError> {
         let known = earlier.map(|lease| lease.address.netmask());
         let mask = ack.options.ip(code::SUBNET_MASK).or(known).ok_or(LeaseError::NoMask)?;
-        let address = Ipv4Net::with_netmask(ack.yiaddr, mask).map_err(|_| LeaseError::BadMask(mask))?;
+        let address = Ipv4Net::with_netmask(ack.yiaddr, mask).ok().filter(|net| net.prefix_len() > 0);
+        let address = address.ok_or(LeaseError::BadMask(mask))?;
+        if !is_usable(ack.yiaddr) {
+            return Err(LeaseError::BadAddress(ack.yiaddr));
+        }
         let server = ack.options.ip(code::SERVER).or(earlier.map(|lease| lease.server));
         let seconds = ack.options.number(code::LEASE_TIME).unwrap_or(DEFAULT_SECONDS);
+        if seconds == 0 {
+            return Err(LeaseError::NoTime);
+        }
         let (renew_after, rebind_after) = times(ack, seconds);
         let gateway = ack.options.ip(code::ROUTERS);
         Ok(Self {
@@ -103,11 +116,21 @@ impl Lease {
     }
 }
 
-/// T1 and T2: as the server says if that makes sense, else one half and 85 % of the lease, as the replaced daemon has it.
+/// Not every address is one of a station (RFC 1122 section 3.2.1.3).
+fn is_usable(address: Ipv4Addr) -> bool {
+    let [first, ..] = address.octets();
+    first != 0 && first < 240 && !address.is_loopback() && !address.is_multicast()
+}
+
+/// T1 and T2: as the server says if that makes sense, else one half and 85 % of the lease, as the replaced daemon has it. Never at once:
+/// each answer would bring the next question.
 fn times(ack: &Message, seconds: u32) -> (u32, u32) {
-    let half = seconds / 2;
-    let late = (u64::from(seconds) * 85 / 100) as u32;
-    let given = |code, default| ack.options.number(code).filter(|t| *t < seconds).unwrap_or(default);
+    let half = (seconds / 2).max(1);
+    let late = ((u64::from(seconds) * 85 / 100) as u32).max(1);
+    let given = |code, default| {
+        let given = ack.options.number(code).filter(|t| (1..seconds).contains(t));
+        given.unwrap_or(default)
+    };
     let (renew, rebind) = (given(code::T1, half), given(code::T2, late));
     if renew <= rebind { (renew, rebind) } else { (half, late) }
 }
@@ -221,6 +244,25 @@ mod tests {
         assert_eq!(times(lease(10, 20)), (10, 20));
         assert_eq!(times(lease(30, 20)), (50, 85));
         assert_eq!(times(lease(100, 4000)), (50, 85));
+        assert_eq!(times(lease(0, 0)), (50, 85));
+    }
+
+    #[test]
+    fn what_no_interface_can_have_is_no_lease() {
+        let given = |address: [u8; 4], options: &[(u8, &[u8])]| {
+            let ack = Message { yiaddr: address.into(), ..ack(options) };
+            Lease::read(&ack, MAC, None)
+        };
+        for address in [[0, 0, 0, 0], [0, 0, 0, 9], [127, 0, 0, 1], [224, 0, 0, 1], [255, 255, 255, 255]] {
+            assert_eq!(given(address, &[]), Err(LeaseError::BadAddress(address.into())));
+        }
+        assert!(given([169, 254, 7, 7], &[]).is_ok());
+        assert!(matches!(given([10, 0, 0, 9], &[(1, &[0; 4])]), Err(LeaseError::BadMask(_))));
+        assert_eq!(given([10, 0, 0, 9], &[(51, &[0; 4])]), Err(LeaseError::NoTime));
+        let shortest = given([10, 0, 0, 9], &[(51, &[0, 0, 0, 1])]).unwrap();
+        assert_eq!((shortest.renew_after, shortest.rebind_after), (1, 1));
+        // Too short to be a number: as if it were not there.
+        assert_eq!(given([10, 0, 0, 9], &[(51, &[0, 1])]).unwrap().seconds, 3600);
     }
 
     #[test]

@@ -27,5 +27,5 @@ pub mod wishes;
 
 pub use retry::Timing;
 
-/// A moment: the time since the machine was started, which goes on while it sleeps and is never set.
+/// A moment: the time since the machine was started, which is never set.
 pub type Time = Duration;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::{Held, Identity};
 use crate::lease::Lease;
+use crate::site::Site;
 use crate::wishes::Wishes;
 
 /// The form of the files. Others are left alone.
@@ -31,6 +32,9 @@ pub(crate) struct Kept {
     pub(crate) netns_id: NetnsId,
     /// The interface.
     pub(crate) ifname: IfName,
+    /// Its index; files of older versions do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) index: Option<u32>,
     mac: Mac,
     broadcast: bool,
     wishes: Wishes,
@@ -40,13 +44,14 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    pub(crate) fn new(who: &Identity, held: &Held, netns: (&str, NetnsId), ifname: &IfName) -> Self {
+    pub(crate) fn new(who: &Identity, held: &Held, site: &Site) -> Self {
         Self {
             format: FORMAT,
             client_id: who.client_id.clone(),
-            netns: netns.0.to_owned(),
-            netns_id: netns.1,
-            ifname: ifname.clone(),
+            netns: site.netns.clone(),
+            netns_id: site.id,
+            ifname: site.ifname.clone(),
+            index: site.index,
             mac: who.mac,
             broadcast: who.broadcast,
             wishes: who.wishes.clone(),
@@ -78,15 +83,31 @@ impl Store {
         Self(directory.to_owned())
     }
 
-    /// All leases that can be read.
-    pub(crate) fn load(&self) -> Vec<Kept> {
-        let files = fs::read_dir(&self.0).into_iter().flatten().flatten().map(|entry| entry.path());
-        let leases = files.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
-        leases.filter_map(|path| read(&path)).collect()
+    /// All leases, and why some could not be read just now. What is no lease, or of another format, is left alone.
+    pub(crate) fn load(&self) -> (Vec<Kept>, Option<io::Error>) {
+        let files = match fs::read_dir(&self.0) {
+            Ok(files) => files,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return (Vec::new(), None),
+            Err(e) => return (Vec::new(), Some(e)),
+        };
+        let (mut leases, mut failed) = (Vec::new(), None);
+        for file in files {
+            let path = match file {
+                Ok(file) => file.path(),
+                Err(e) => return (leases, Some(e)),
+            };
+            if path.extension().is_some_and(|ending| ending == "json") {
+                match read(&path) {
+                    Ok(kept) => leases.extend(kept),
+                    Err(e) => failed = Some(e),
+                }
+            }
+        }
+        (leases, failed)
     }
 
-    pub(crate) fn find(&self, client_id: &str) -> Option<Kept> {
-        read(&self.path(client_id)).filter(|kept| kept.client_id == client_id)
+    pub(crate) fn find(&self, client_id: &str) -> io::Result<Option<Kept>> {
+        Ok(read(&self.path(client_id))?.filter(|kept| kept.client_id == client_id))
     }
 
     pub(crate) fn keep(&self, kept: &Kept) -> io::Result<()> {
@@ -118,7 +139,33 @@ fn digest(text: &str) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-fn read(path: &Path) -> Option<Kept> {
-    let kept: Kept = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    (kept.format == FORMAT).then_some(kept)
+/// The lease in a file, if it is there and is one.
+fn read(path: &Path) -> io::Result<Option<Kept>> {
+    let text = match fs::read(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read?,
+    };
+    Ok(serde_json::from_slice(&text).ok().filter(|kept: &Kept| kept.format == FORMAT))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_just_now_is_told_and_what_is_no_lease_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::new(&directory.path().join("leases"));
+        assert!(matches!(store.load(), (leases, None) if leases.is_empty()), "there was no daemon yet");
+        fs::create_dir(&store.0).unwrap();
+        fs::write(store.path("a/lan/net1"), "{").unwrap();
+        assert!(matches!(store.load(), (leases, None) if leases.is_empty()));
+        assert!(store.find("a/lan/net1").unwrap().is_none());
+        // A directory cannot be read as a file, whoever tries.
+        fs::create_dir(store.path("b/lan/net1")).unwrap();
+        assert!(matches!(store.load(), (_, Some(_))));
+        assert!(store.find("b/lan/net1").is_err());
+        store.forget("a/lan/net1").unwrap();
+        store.forget("a/lan/net1").unwrap();
+    }
 }

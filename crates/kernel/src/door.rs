@@ -51,7 +51,7 @@ pub trait Kernel: Send {
     ) -> Result<usize, KernelError>;
 
     /// Forgets the tracked connections of a place that are meant, so that the next packet of each is judged as a first one; answers how many.
-    /// Without connection tracking there are none.
+    /// Those of TCP that have an end in the place are ended, where the kernel can do that. Without connection tracking there are none.
     ///
     /// # Errors
     /// They cannot be listed. One that is gone meanwhile is gone.
@@ -102,6 +102,8 @@ impl Errno {
     pub const EINTR: Self = Self(4);
     /// Not now.
     pub const EAGAIN: Self = Self(11);
+    /// No memory now.
+    pub const ENOMEM: Self = Self(12);
     /// Forbidden: by a `prohibit` route, or IPv6 is switched off.
     pub const EACCES: Self = Self(13);
     /// In use.
@@ -112,6 +114,10 @@ impl Errno {
     pub const ENODEV: Self = Self(19);
     /// Not acceptable.
     pub const EINVAL: Self = Self(22);
+    /// The machine has no descriptor left.
+    pub const ENFILE: Self = Self(23);
+    /// The process has no descriptor left.
+    pub const EMFILE: Self = Self(24);
     /// On a file system that cannot be written.
     pub const EROFS: Self = Self(30);
     /// The name is taken by something else (nf_tables: not a base chain; links: unsupported).
@@ -120,6 +126,8 @@ impl Errno {
     pub const EADDRNOTAVAIL: Self = Self(99);
     /// The link is down.
     pub const ENETDOWN: Self = Self(100);
+    /// No room for it now.
+    pub const ENOBUFS: Self = Self(105);
     /// The next hop is not reachable.
     pub const ENETUNREACH: Self = Self(101);
     /// The next hop is not reachable through that link (IPv6).

@@ -58,6 +58,8 @@ pub struct Chapter {
 pub struct Story {
     /// Its folder in scenarios/.
     pub name: &'static str,
+    /// What is in its cluster before they are applied, beside what `shape` brings.
+    pub given: &'static str,
     /// Its manifests, as in the folder.
     pub manifests: &'static str,
     /// Number of nodes.

@@ -6,6 +6,7 @@ mod alone;
 mod crowd;
 mod interop;
 mod leases;
+mod trouble;
 mod world;
 
 #[ctor::ctor(unsafe)]

@@ -109,6 +109,10 @@ impl World {
         self.daemon = Some(daemon.unwrap());
     }
 
+    pub(crate) fn start_through(&mut self, door: Box<dyn Door>) {
+        self.daemon = Some(Daemon::start(&self.options(), None, door, 7).unwrap());
+    }
+
     pub(crate) fn stop(&mut self) {
         self.daemon.take().unwrap().stop();
     }
