@@ -48,7 +48,8 @@ impl State {
         let links = ip(&["-d", "address", "show"]);
         let mut lines: Vec<String> = links.iter().flat_map(lines::of_link).collect();
         lines.extend(ip(&["route", "show", "table", "all"]).iter().filter_map(lines::of_route));
-        for family in ["-4", "-6"] {
+        let families = ["-4", "-6"].into_iter().filter(|family| *family == "-4" || crate::has_ipv6());
+        for family in families {
             lines.extend(ip(&[family, "rule", "show"]).iter().map(|r| lines::of_rule(family, r)));
         }
         lines.extend(ruleset());

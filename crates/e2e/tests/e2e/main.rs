@@ -28,6 +28,7 @@ mod results;
 mod routing;
 mod sriov;
 mod stations;
+mod without_ipv6;
 
 #[ctor::ctor(unsafe)]
 fn private() {
