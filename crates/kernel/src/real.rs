@@ -23,6 +23,7 @@ mod tap;
 mod traffic;
 mod vf;
 mod wait;
+mod wireguard;
 mod zone;
 
 use std::path::PathBuf;

@@ -44,6 +44,7 @@ pub mod stack;
 mod sysctl;
 mod traffic;
 mod vf;
+mod wireguard;
 mod zone;
 
 pub use address::Address;
@@ -78,6 +79,10 @@ pub use traffic::{
     TrafficMatch, TrafficObject,
 };
 pub use vf::{VfAttr, VfFact, VfLinkState, VfRate, VfVlan, VlanProtocol};
+pub use wireguard::{
+    Wireguard, WireguardFact, WireguardKey, WireguardKeyError, WireguardOwn, WireguardPart, WireguardPeer,
+    WireguardSecret,
+};
 pub use zone::ZoneSource;
 
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

@@ -47,6 +47,7 @@ impl World {
                 .filter(|e| needs.forwarding.contains(&e.link))
                 .cloned()
                 .collect(),
+            wireguard: space.wireguard_of(&needs.wireguard),
             ways: needs.ways.iter().filter_map(|to| Some((*to, space.way_to(*to)?))).collect(),
             sysctls: needs.sysctls.iter().map(|key| (key.clone(), space.sysctls.get(key).cloned())).collect(),
             traffic: space.traffic_of(&needs.traffic),
