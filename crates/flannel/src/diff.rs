@@ -6,6 +6,7 @@
 mod device;
 mod firewall;
 mod peers;
+pub(crate) mod wireguard;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -97,7 +98,8 @@ fn device_names(conf: &NetConf) -> Vec<IfName> {
             conf.networks.families().map(|family| desired::device_name(vxlan.vni, family)).collect()
         }
         Backend::Ipip { .. } => vec![desired::IPIP.to_owned()],
-        Backend::HostGw => Vec::new(),
+        // A tunnel of WireGuard is compared by itself.
+        Backend::HostGw | Backend::Wireguard(_) => Vec::new(),
     };
     names.into_iter().filter_map(|name| IfName::new(name).ok()).collect()
 }
@@ -112,6 +114,9 @@ pub fn needs(conf: &NetConf, tables: &[FwTable], needs: &mut NsNeeds) {
             needs.forwarding_of(&name);
         }
         needs.sysctl(SysctlKey::conf("ipv6", &name, "accept_ra"));
+    }
+    if let Backend::Wireguard(_) = conf.backend {
+        wireguard::names().for_each(|name| needs.wireguard_of(&name));
     }
     needs.firewall.extend(tables.iter().cloned());
     if !tables.is_empty() {
@@ -138,7 +143,17 @@ pub fn changes(
             kept.push(device.link.name.clone());
         }
     }
-    peers::compare(desired, &peers::Seen::new(facts, &kept), memory, &mut changes);
+    let tunnels = desired.wireguard.as_deref();
+    let gone = tunnels.map(|tunnels| wireguard::obsolete(tunnels, facts)).unwrap_or_default();
+    let seen = peers::Seen::new(facts, &kept, &gone);
+    if let Some(tunnels) = tunnels {
+        wireguard::check(tunnels, facts)?;
+        for name in &gone {
+            changes.push(format!("device {name}"), vec![wireguard::remove(name)]);
+        }
+        wireguard::compare(tunnels, facts, &seen, &mut changes);
+    }
+    peers::compare(desired, &seen, memory, &mut changes);
     let rules: Vec<FwObject> =
         desired.firewall.iter().filter(|o| tables.contains(o.table())).cloned().collect();
     changes.firewall = firewall::compare(&rules, &facts.firewall, tables);

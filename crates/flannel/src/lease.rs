@@ -7,7 +7,7 @@ use polynic_net::{Family, IpNet, Mac};
 use serde::Deserialize;
 
 use crate::family::BOTH;
-use crate::{Backend, Keys, NetConf, PerFamily};
+use crate::{Backend, Keys, NetConf, PerFamily, WireguardEnd};
 
 /// A node of the cluster, as far as it matters here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Endpoint {
     pub public: IpAddr,
     /// The hardware address of the node's tunnel, where the backend has one.
     pub vtep: Option<Mac>,
+    /// The node's tunnel, where the backend is WireGuard.
+    pub wireguard: Option<WireguardEnd>,
 }
 
 /// Why a node's lease, or one family of it, is of no use.
@@ -109,11 +111,16 @@ fn endpoint(node: &Node, keys: &Keys, backend: &Backend, family: Family) -> Resu
     let subnet = subnet_of(node, family).ok_or_else(missing)?;
     let is_of = |ip: &IpAddr| Family::of(*ip) == family;
     let public = annotation(node, keys.public_ip(family), "address", |text| text.parse().ok().filter(is_of))?;
-    let vtep = match backend {
-        Backend::Vxlan(_) => Some(annotation(node, keys.backend_data(family), "VXLAN data", vtep_of)?),
-        Backend::HostGw | Backend::Ipip { .. } => None,
-    };
-    Ok(Endpoint { subnet, public, vtep })
+    let (mut vtep, mut wireguard) = (None, None);
+    match backend {
+        Backend::Vxlan(_) => vtep = Some(annotation(node, keys.backend_data(family), "VXLAN data", vtep_of)?),
+        Backend::Wireguard(_) => {
+            let end = annotation(node, keys.backend_data(family), "WireGuard data", WireguardEnd::parse)?;
+            wireguard = Some(end);
+        }
+        Backend::HostGw | Backend::Ipip { .. } => {}
+    }
+    Ok(Endpoint { subnet, public, vtep, wireguard })
 }
 
 fn annotation<T>(
@@ -237,6 +244,8 @@ pub struct Announcement {
     pub public: PerFamily<IpAddr>,
     /// The tunnels' hardware addresses, where the backend has tunnels.
     pub vteps: PerFamily<Mac>,
+    /// The tunnels, where the backend is WireGuard and they are there.
+    pub wireguard: PerFamily<WireguardEnd>,
 }
 
 impl Announcement {
@@ -247,14 +256,17 @@ impl Announcement {
             (keys.backend_type(), conf.backend.name().to_owned()),
         ]);
         for (family, public) in self.public.iter() {
-            let data = match (&conf.backend, self.vteps.get(family)) {
+            let data = match &conf.backend {
                 // The order of keys is part of the contract.
-                (Backend::Vxlan(vxlan), Some(mac)) => {
-                    format!(r#"{{"VNI":{},"VtepMAC":"{mac}"}}"#, vxlan.vni)
+                Backend::Vxlan(vxlan) => {
+                    let vtep = self.vteps.get(family);
+                    vtep.map(|mac| format!(r#"{{"VNI":{},"VtepMAC":"{mac}"}}"#, vxlan.vni))
                 }
-                (Backend::Vxlan(_), None) => continue,
-                (Backend::HostGw | Backend::Ipip { .. }, _) => "null".to_owned(),
+                Backend::Wireguard(_) => self.wireguard.get(family).map(WireguardEnd::data),
+                Backend::HostGw | Backend::Ipip { .. } => Some("null".to_owned()),
             };
+            // Without a tunnel there is nothing to send to.
+            let Some(data) = data else { continue };
             wanted.insert(keys.backend_data(family), data);
             let announced = own.announced.get(family).cloned();
             wanted.insert(keys.public_ip(family), announced.unwrap_or_else(|| public.to_string()));
