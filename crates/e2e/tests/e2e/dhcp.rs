@@ -181,7 +181,7 @@ fn a_daemon_without_descriptors_keeps_its_leases_and_goes_on_later() {
     let result = calls[0].add();
     let pid = Pid::from_child(&process.0);
     let limits = rustix::process::getrlimit(Resource::Nofile);
-    let few = rustix::process::Rlimit { current: Some(3), ..limits.clone() };
+    let few = rustix::process::Rlimit { current: Some(3), ..limits };
     prlimit(Some(pid), Resource::Nofile, few).unwrap();
     // The call waits in the socket's queue.
     let later = std::thread::scope(|scope| {
@@ -197,6 +197,6 @@ fn a_daemon_without_descriptors_keeps_its_leases_and_goes_on_later() {
     assert!(later["ips"][0]["address"].as_str().unwrap().starts_with("192.168.1.1"), "{later}");
     assert_eq!(calls[0].check(&result).silent(), "");
     assert_eq!(calls[0].add(), result);
-    calls.each_ref().map(Call::del);
+    calls.iter().for_each(Call::del);
     eventually("the server has the addresses back", || leases(&node).is_empty());
 }

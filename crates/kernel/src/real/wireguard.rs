@@ -309,7 +309,7 @@ mod tests {
         v6.endpoint = Some("[fd10::2]:51821".parse().unwrap());
         for peer in [a_peer(), v6] {
             let put = bytes(&setting(30, &Wireguard::peer(&name(), peer.clone()), true));
-            assert_eq!(read(&name(), &put).peers, [peer.clone()]);
+            assert_eq!(read(&name(), &put).peers, std::slice::from_ref(&peer));
             let kept = bytes(&setting(30, &Wireguard::peer(&name(), peer), false));
             assert_eq!(read(&name(), &kept).peers[0].endpoint, None);
         }
