@@ -145,6 +145,14 @@ fn peer(prefix: &str, vni: u32, number: u8) -> Value {
     })
 }
 
+/// The annotations of the node, once its network is said to be there.
+async fn is_up(world: &mut World) -> Option<std::collections::BTreeMap<String, String>> {
+    let node = world.nodes().get("node1").await.unwrap();
+    let conditions = node.status.unwrap_or_default().conditions.unwrap_or_default();
+    let up = conditions.iter().any(|c| c.type_ == "NetworkUnavailable" && c.status == "False");
+    node.metadata.annotations.filter(|_| up)
+}
+
 fn in_runtime(test: impl AsyncFnOnce()) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(test());
@@ -172,14 +180,7 @@ fn a_node_gets_its_subnet_tells_the_others_and_follows_the_cluster() {
         );
         assert_eq!(world.routes("flannel.1"), ["10.233.2.0/24 via 10.233.2.0 dev flannel.1"]);
         // What others hear of it.
-        let told = world
-            .until("the node is not annotated", async |world| {
-                let node = world.nodes().get("node1").await.unwrap();
-                let conditions = node.status.unwrap_or_default().conditions.unwrap_or_default();
-                let up = conditions.iter().any(|c| c.type_ == "NetworkUnavailable" && c.status == "False");
-                node.metadata.annotations.filter(|_| up)
-            })
-            .await;
+        let told = world.until("the node is not annotated", is_up).await;
         assert_eq!(told[&format!("{DEFAULT}/public-ip")], "192.168.10.1");
         let data = told[&format!("{DEFAULT}/backend-data")].clone();
         assert!(data.starts_with(r#"{"VNI":1,"VtepMAC":""#), "{data}");
@@ -205,6 +206,11 @@ fn a_node_gets_its_subnet_tells_the_others_and_follows_the_cluster() {
                 (annotations[&format!("{DEFAULT}/public-ip")] == "192.168.10.1").then_some(())
             })
             .await;
+        // The node joins again, as a new object that knows nothing.
+        world.nodes().delete("node1", &DeleteParams::default()).await.unwrap();
+        world.create("node1", "10.233.1.0/24", json!({})).await;
+        let again = world.until("the new object is not annotated", is_up).await;
+        assert_eq!(again[&format!("{DEFAULT}/backend-data")], data);
         shutdown.trigger();
         daemon.await.unwrap().unwrap();
         assert_eq!(world.routes("flannel.1"), left, "packets go on without a daemon");

@@ -197,11 +197,12 @@ impl Wish<'_> {
         })
     }
 
-    /// One way per subnet and one subnet per tunnel endpoint: of two nodes that claim the same, the first by name has it.
+    /// One way per subnet, and one address per tunnel endpoint: of two nodes that claim the same, the first by name has it. Two subnets of one
+    /// endpoint at one address are no contradiction: that is a machine which came back under another name.
     fn accepted(&self, problems: &mut Vec<String>) -> Vec<Accepted<'_>> {
         let mut accepted = Vec::new();
         let mut subnets: BTreeMap<IpNet, &str> = BTreeMap::new();
-        let mut vteps: BTreeMap<(Family, Mac), &str> = BTreeMap::new();
+        let mut vteps: BTreeMap<(Family, Mac), (&str, IpAddr)> = BTreeMap::new();
         let mut leases: Vec<&Lease> =
             self.leases.iter().filter(|lease| lease.node != self.own.node).collect();
         leases.sort_by(|a, b| a.node.cmp(&b.node));
@@ -209,8 +210,11 @@ impl Wish<'_> {
             for (family, endpoint) in lease.endpoints.iter() {
                 let node = lease.node.as_str();
                 let clash = self.clash(node, family, endpoint).or_else(|| {
-                    let first =
-                        subnets.get(&endpoint.subnet).or_else(|| vteps.get(&(family, endpoint.vtep?)));
+                    let of_tunnel = || {
+                        let (first, public) = vteps.get(&(family, endpoint.vtep?))?;
+                        (*public != endpoint.public).then_some(first)
+                    };
+                    let first = subnets.get(&endpoint.subnet).or_else(of_tunnel);
                     first
                         .map(|first| format!("node {node} claims what node {first} has: {}", endpoint.subnet))
                 });
@@ -219,7 +223,7 @@ impl Wish<'_> {
                     continue;
                 }
                 subnets.insert(endpoint.subnet, node);
-                vteps.extend(endpoint.vtep.map(|mac| ((family, mac), node)));
+                vteps.extend(endpoint.vtep.map(|mac| ((family, mac), (node, endpoint.public))));
                 accepted.push(Accepted { node, family, endpoint });
             }
         }
@@ -229,8 +233,11 @@ impl Wish<'_> {
     /// Why an endpoint cannot be used whatever others say.
     fn clash(&self, node: &str, family: Family, endpoint: &Endpoint) -> Option<String> {
         let own = self.own.subnets.get(family);
-        if own == Some(&endpoint.subnet) {
-            return Some(format!("node {node} claims this node's own subnet {}", endpoint.subnet));
+        if own.is_some_and(|own| own.contains(&endpoint.subnet)) {
+            return Some(format!(
+                "node {node} claims this node's own subnet {}, or a part of it",
+                endpoint.subnet
+            ));
         }
         let network = self.conf.networks.get(family)?;
         (!network.contains(&endpoint.subnet))

@@ -7,7 +7,8 @@ use polynic_net::{
 };
 
 use crate::desired::{Desired, Wish};
-use crate::diff::{self, Changes, ForeignDevice, Memory};
+use crate::diff::{self, Changes, ForeignDevice, Group, Memory};
+use crate::family::BOTH;
 use crate::iptables;
 use crate::rules::{self, RuleOptions};
 use crate::wireguard::{KeyPair, Told};
@@ -68,6 +69,10 @@ pub struct Outcome {
     pub made: usize,
     /// What went wrong, each with what it was about. Everything else was done.
     pub problems: Vec<String>,
+    /// The tunnels are as they should be, so that peers can be told of them.
+    pub has_devices: bool,
+    /// The rules are as they should be.
+    pub has_rules: bool,
 }
 
 /// Why nothing could be done at all.
@@ -134,19 +139,30 @@ impl Instance {
     ) -> Result<Outcome, PassError> {
         let mut made = 0;
         self.passes += 1;
+        self.memory.tunnels.extend(own.tunnels.iter().cloned());
         for look in 1.. {
             let (desired, changes) = self.compare(kernel, own, leases, entropy)?;
-            let mut problems = Vec::new();
-            made += carry_out(kernel, &changes, &mut problems);
-            self.rules = problems.is_empty().then(|| desired.firewall.clone());
-            if changes.is_empty() || look == LOOKS || !problems.is_empty() {
-                made += self.clear_upstreams(kernel, &mut problems);
-                self.memory = diff::memory(&desired);
-                problems.extend(desired.problems.iter().cloned());
-                return Ok(self.outcome(&desired, made, problems));
+            let mut done = carry_out(kernel, &changes);
+            made += done.made;
+            self.rules = done.problems.is_empty().then(|| desired.firewall.clone());
+            if changes.is_empty() || look == LOOKS || !done.problems.is_empty() {
+                done.made = made + self.clear_upstreams(kernel, &mut done.problems);
+                self.remember(&desired, done.problems.is_empty());
+                done.problems.extend(desired.problems.iter().cloned());
+                return Ok(self.outcome(&desired, done));
             }
         }
         unreachable!("the last look ends the loop")
+    }
+
+    /// What could not be taken away now is still known the next time.
+    fn remember(&mut self, desired: &Desired, is_all_done: bool) {
+        let now = diff::memory(desired);
+        if is_all_done {
+            self.memory = now;
+        } else {
+            self.memory.extend(now);
+        }
     }
 
     /// Once, after the own rules are in place. Instances with a prefix of their own may stand beside an upstream daemon, whose chains
@@ -274,14 +290,16 @@ impl Instance {
         if self.rules.as_ref() == Some(&wanted) && !self.passes.is_multiple_of(RULES_EVERY) {
             return Vec::new();
         }
-        let families = self.settings.conf.networks.families();
-        families.map(|family| rules::table(&self.settings.keys, family)).collect()
+        // A family that is off now may have been on before.
+        let is_on = |family: &Family| self.rules.is_none() || conf.networks.get(*family).is_some();
+        BOTH.into_iter().filter(is_on).map(|family| rules::table(keys, family)).collect()
     }
 
-    fn outcome(&self, desired: &Desired, made: usize, problems: Vec<String>) -> Outcome {
+    fn outcome(&self, desired: &Desired, done: Done) -> Outcome {
         let public = self.external.as_ref().map(|external| external.public).unwrap_or_default();
         let tunnels = matches!(self.settings.conf.backend, Backend::Vxlan(_));
         let vteps = if tunnels { self.vteps } else { PerFamily::default() };
+        let Done { made, problems, has_devices, has_rules } = done;
         let wireguard = match (&self.settings.conf.backend, self.public_key) {
             (Backend::Wireguard(conf), Some(key)) => {
                 let on: Vec<Family> = self.settings.conf.networks.families().collect();
@@ -290,30 +308,46 @@ impl Instance {
             _ => PerFamily::default(),
         };
         let announcement = Announcement { public, vteps, wireguard };
-        Outcome { announcement, mtu: desired.mtu, made, problems }
+        Outcome { announcement, mtu: desired.mtu, made, problems, has_devices, has_rules }
     }
 }
 
-/// Carries changes out; what fails ends its group, and is told. Answers how many were made.
-fn carry_out(kernel: &mut dyn Kernel, changes: &Changes, problems: &mut Vec<String>) -> usize {
-    let mut made = 0;
-    for group in &changes.groups {
+/// How changes went.
+#[derive(Default)]
+struct Done {
+    made: usize,
+    problems: Vec<String>,
+    has_devices: bool,
+    has_rules: bool,
+}
+
+/// Carries changes out; what fails ends its group, and is told.
+fn carry_out(kernel: &mut dyn Kernel, changes: &Changes) -> Done {
+    let mut done = Done::default();
+    carry_out_groups(kernel, &changes.devices, &mut done);
+    done.has_devices = done.problems.is_empty();
+    carry_out_groups(kernel, &changes.groups, &mut done);
+    match kernel.apply_firewall(&changes.firewall) {
+        Ok(()) => {
+            done.made += changes.firewall.len();
+            done.has_rules = true;
+        }
+        Err(why) => done.problems.push(format!("rules: {why}")),
+    }
+    done
+}
+
+fn carry_out_groups(kernel: &mut dyn Kernel, groups: &[Group], done: &mut Done) {
+    for group in groups {
         for change in &group.changes {
             match kernel.apply(change) {
-                Ok(()) => made += 1,
+                Ok(()) => done.made += 1,
                 Err(why) if is_done(change, &why) || is_beyond_us(change, &why) => {}
                 Err(why) => {
-                    problems.push(format!("{}: {why}", group.about));
+                    done.problems.push(format!("{}: {why}", group.about));
                     break;
                 }
             }
-        }
-    }
-    match kernel.apply_firewall(&changes.firewall) {
-        Ok(()) => made + changes.firewall.len(),
-        Err(why) => {
-            problems.push(format!("rules: {why}"));
-            made
         }
     }
 }

@@ -21,6 +21,8 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::mount::{MountFlags, mount};
+
 use crate::netns::{self, Host, Netns, Pod};
 use crate::sandbox::{Options, enter_private};
 
@@ -72,6 +74,10 @@ pub(crate) fn count(messages: usize, bytes: usize) {
 pub fn enter_before_main() {
     let options = Options { loopback: true, ..Options::default() };
     let outcome = enter_private(options).map_err(|e| e.to_string());
+    if outcome.is_ok() {
+        // What writes logs by default is not to write the machine's.
+        let _ = mount("tmpfs", "/var/log", "tmpfs", MountFlags::NOSUID | MountFlags::NODEV, None);
+    }
     let _ = OUTCOME.set(outcome);
 }
 

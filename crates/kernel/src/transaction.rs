@@ -44,7 +44,7 @@ impl Applied {
     pub fn keep_shared(&mut self, plan: &Plan) {
         let lent: Vec<&IfName> = plan.steps.iter().filter_map(lent_by_node).collect();
         for (made, step) in self.made.iter_mut().zip(&plan.steps) {
-            let is_shared = step.stake == Stake::Ensured && step.change.place == Place::Host;
+            let is_shared = step.stake != Stake::Owned && step.change.place == Place::Host;
             *made &= !is_shared || lent.iter().any(|link| is_attribute_of(&step.change, link));
         }
     }
@@ -96,7 +96,7 @@ fn undo_text(errors: &[KernelError]) -> String {
 /// Applies `plan` step by step. If a step fails, takes back what was done, in reverse and tolerant of what is gone.
 ///
 /// Owned steps apply exactly: what exists already is somebody else's and an error. Ensured steps are satisfied by what
-/// exists. Neighbouring firewall steps of one place and stake go as one batch, neighbouring probes are asked at the same time.
+/// exists; those of others are also by their being gone, or changed. Neighbouring firewall steps of one place and stake go as one batch, neighbouring probes are asked at the same time.
 ///
 /// # Errors
 /// [`ApplyError`] names the step, its cause and what could not be taken back.
@@ -126,7 +126,7 @@ pub fn apply_from(kernel: &mut dyn Kernel, plan: &Plan, facts: &Facts) -> Result
 
 /// [`apply_batch`], unless all of the steps are shared and stand.
 fn apply_missing(kernel: &mut dyn Kernel, steps: &[Step], facts: &Facts) -> Result<Vec<bool>, KernelError> {
-    let stands = |step: &Step| step.stake == Stake::Ensured && check::is_seen(&step.change, facts);
+    let stands = |step: &Step| step.stake != Stake::Owned && check::is_seen(&step.change, facts);
     if steps.iter().all(stands) { Ok(vec![false; steps.len()]) } else { apply_batch(kernel, steps) }
 }
 
@@ -137,8 +137,9 @@ fn apply_batch(kernel: &mut dyn Kernel, steps: &[Step]) -> Result<Vec<bool>, Ker
             kernel.probe(*place, &probes_of(steps)).map(|()| vec![true; steps.len()])
         }
         [step] if step.stake == Stake::Owned => kernel.apply(&step.change).map(|()| vec![true]),
+        [step] if step.stake == Stake::Once => ensure::do_once(kernel, &step.change).map(|made| vec![made]),
         [step] if !is_firewall(step) => ensure::ensure_new(kernel, &step.change).map(|made| vec![made]),
-        [Step { stake: Stake::Ensured, .. }, ..] => ensure::ensure_firewall(kernel, steps),
+        [Step { stake: Stake::Ensured | Stake::Once, .. }, ..] => ensure::ensure_firewall(kernel, steps),
         _ => kernel.apply_firewall(&changes_of(steps)).map(|()| vec![true; steps.len()]),
     }
 }

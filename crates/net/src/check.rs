@@ -8,7 +8,7 @@ use std::fmt;
 use crate::implied::dies_with;
 use crate::{
     Attr, Change, Diff, Facts, LinkKind, Needs, Neighbour, NsFacts, NsNeeds, Object, Place, Plan, Qdisc,
-    Route, Traffic, TrafficObject,
+    Route, Stake, Traffic, TrafficObject,
 };
 
 /// Something that was promised and is not there.
@@ -41,7 +41,7 @@ pub fn promises_of<'a>(
     for (at, plan) in plans.into_iter().enumerate() {
         for step in &plan.steps {
             kept.retain(|old| !superseded(old, &step.change));
-            if wanted(at) && leaves_something(&step.change.object) {
+            if wanted(at) && step.stake != Stake::Once && leaves_something(&step.change.object) {
                 kept.push(step.change.clone());
             }
         }
@@ -323,6 +323,7 @@ pub fn serves(have: &Route, want: &Route) -> bool {
     have.dst == want.dst
         && have.gw == want.gw
         && have.link == want.link
+        && have.more == want.more
         && have.table == want.table
         && have.kind == want.kind
         && (have.dst.addr().is_ipv6() || have.scope == want.scope)

@@ -389,6 +389,8 @@ pub struct NsNeeds {
     pub sources: Vec<IpAddr>,
     /// These settings.
     pub sysctls: Vec<SysctlKey>,
+    /// Among the settings, too: `net.ipv4.conf.*.rp_filter` of these.
+    pub rp_filter: Option<RpFilterNeed>,
     /// Traffic control of these links.
     pub traffic: Vec<IfName>,
     /// Everything in these firewall tables.
@@ -466,6 +468,7 @@ impl NsNeeds {
         extend_new(&mut self.wireguard, other.wireguard);
         extend_new(&mut self.ways, other.ways);
         extend_new(&mut self.sysctls, other.sysctls);
+        self.rp_filter = self.rp_filter.or(other.rp_filter);
         extend_new(&mut self.firewall, other.firewall);
         if let Some(other) = other.zone_sources {
             extend_new(self.zone_sources.get_or_insert_default(), other);
@@ -485,6 +488,15 @@ fn extend_new<T: PartialEq>(list: &mut Vec<T>, more: Vec<T>) {
             list.push(item);
         }
     }
+}
+
+/// Whose reverse path filtering to observe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RpFilterNeed {
+    /// `all` and `default`.
+    General,
+    /// These, and every link that has not this value.
+    Unlike(i64),
 }
 
 /// Which links to observe. By name costs one short query each, all costs a dump.

@@ -53,7 +53,7 @@ pub use change::{AttrChange, Change, Diff, Move, Object, Wait};
 pub use entropy::Entropy;
 pub use facts::{
     AddressFact, Destination, Facts, IpipFact, LinkFact, LinkNeed, Needs, NsFacts, NsNeeds, OperState,
-    VxlanFact, Way, is_global,
+    RpFilterNeed, VxlanFact, Way, is_global,
 };
 pub use fdb::Forwarding;
 pub use firewall::{
@@ -70,7 +70,7 @@ pub use place::{Family, Place};
 pub use plan::{PLAN_FORMAT, Plan, Stake, Step};
 pub use probe::{Announcement, Probe, Seek};
 pub use range::{IpRange, RangeError, ip_from_u128, ip_to_u128};
-pub use route::{Route, RouteKind, TABLE_LOCAL, TABLE_MAIN, scope};
+pub use route::{NextHop, Route, RouteKind, TABLE_LOCAL, TABLE_MAIN, scope};
 pub use rule::Rule;
 pub use ruleset::{FwBody, FwEdit, FwInventory, FwRules, FwRuleset, FwSet};
 pub use sysctl::{Sysctl, SysctlKey, SysctlKeyError};

@@ -17,6 +17,9 @@ pub enum Stake {
     /// Shared with others (a bridge, forwarding, base chains): made if missing, never taken back by DEL; a failing ADD
     /// takes it back only if it made it, under the lock it has held since.
     Ensured,
+    /// Somebody else's, and nobody's to keep (a setting of another pod's link): done once, if that is still there. Neither CHECK nor a
+    /// repeated ADD looks for it, DEL leaves it; a failing ADD takes it back, as above.
+    Once,
 }
 
 /// One step of a plan.
@@ -54,10 +57,15 @@ impl Plan {
         self.steps.push(Step { stake: Stake::Ensured, change });
     }
 
+    /// Appends a change to what is somebody else's.
+    pub fn once(&mut self, change: Change) {
+        self.steps.push(Step { stake: Stake::Once, change });
+    }
+
     /// Whether it changes anything that attachments of other pods share, and so needs the node's lock of shared objects for
     /// itself. What a pod's own attachments share is guarded by the lock of the pod's records.
     pub fn touches_shared(&self) -> bool {
-        let shared = |s: &Step| s.stake == Stake::Ensured && s.change.place == Place::Host;
+        let shared = |s: &Step| s.stake != Stake::Owned && s.change.place == Place::Host;
         self.steps.iter().any(|s| shared(s) && !matches!(s.change.object, Object::Wait(_)))
     }
 
@@ -68,7 +76,7 @@ impl Plan {
         teardown(self.steps.iter().filter(|s| s.stake == Stake::Owned).map(|s| &s.change))
     }
 
-    /// What removes the first `count` steps, for an attempt that failed after them. Of the ensured steps only those are
+    /// What removes the first `count` steps, for an attempt that failed after them. Of those that are not owned only those are
     /// taken back for which `made` says that this attempt made them.
     pub fn undo(&self, count: usize, made: impl Fn(usize) -> bool) -> Vec<Change> {
         let done = self.steps.iter().enumerate().take(count);

@@ -57,12 +57,39 @@ pub struct Route {
     /// Advertised maximum segment size in bytes; 0 = derived.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub advmss: u32,
+    /// Of an IPv4 route with several next hops the weight of the first, less one (`rtnh_hops`).
+    #[serde(default, skip_serializing_if = "is_light")]
+    pub weight: u8,
+    /// The further next hops of such a route, which the kernel takes and gives up as a whole. IPv6's are routes of their own, one a hop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<NextHop>,
+}
+
+/// A next hop of a route that has several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NextHop {
+    /// Outgoing link.
+    pub link: IfName,
+    /// The router; absent if the destination is on the link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gw: Option<IpAddr>,
+    /// As [`Route::onlink`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub onlink: bool,
+    /// As [`Route::weight`].
+    #[serde(default, skip_serializing_if = "is_light")]
+    pub weight: u8,
 }
 
 // serde's skip_serializing_if passes a reference.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 fn is_zero(n: &u32) -> bool {
     *n == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn is_light(weight: &u8) -> bool {
+    *weight == 0
 }
 
 /// What a route does with packets.
@@ -97,6 +124,8 @@ impl Route {
             onlink: false,
             mtu: 0,
             advmss: 0,
+            weight: 0,
+            more: Vec::new(),
         }
     }
 
@@ -128,6 +157,28 @@ impl Route {
     pub fn from_src(mut self, src: IpAddr) -> Self {
         self.src = Some(src);
         self
+    }
+
+    /// Its next hops; none of a route that leads nowhere.
+    pub fn hops(&self) -> Vec<NextHop> {
+        let Some(link) = self.link.clone() else { return Vec::new() };
+        let first = NextHop { link, gw: self.gw, onlink: self.onlink, weight: self.weight };
+        std::iter::once(first).chain(self.more.iter().cloned()).collect()
+    }
+
+    /// The same route through those of its next hops that are `wanted`; none if there is no such hop. A single one has no weight.
+    #[must_use]
+    pub fn through(&self, wanted: impl Fn(&NextHop) -> bool) -> Option<Self> {
+        let mut hops = self.hops().into_iter().filter(wanted);
+        let NextHop { link, gw, onlink, weight } = hops.next()?;
+        let more: Vec<NextHop> = hops.collect();
+        let weight = if more.is_empty() { 0 } else { weight };
+        Some(Self { link: Some(link), gw, onlink, weight, more, ..self.clone() })
+    }
+
+    /// Whether a next hop is on the link.
+    pub fn uses(&self, link: &IfName) -> bool {
+        self.link.as_ref() == Some(link) || self.more.iter().any(|hop| hop.link == *link)
     }
 
     /// Its family.
@@ -162,6 +213,10 @@ impl fmt::Display for Route {
         if let Some(link) = &self.link {
             write!(f, " dev {link}")?;
         }
+        for NextHop { link, gw, .. } in &self.more {
+            let via = gw.map(|gw| format!(" via {gw}")).unwrap_or_default();
+            write!(f, " or{via} dev {link}")?;
+        }
         if self.table != TABLE_MAIN {
             write!(f, " table {}", self.table)?;
         }
@@ -169,5 +224,39 @@ impl fmt::Display for Route {
             write!(f, " metric {}", self.priority)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_split_by_its_next_hops() {
+        let name = |text| IfName::new(text).unwrap();
+        let hop = |link, gw: &str, weight| NextHop {
+            link: name(link),
+            gw: Some(gw.parse().unwrap()),
+            onlink: false,
+            weight,
+        };
+        let whole = Route {
+            weight: 4,
+            more: vec![hop("b", "10.0.1.1", 2), hop("c", "10.0.2.1", 0)],
+            ..Route::new(IpNet::default(), &name("a")).via("10.0.0.1".parse().unwrap())
+        };
+        assert_eq!(
+            whole.to_string(),
+            "default via 10.0.0.1 dev a or via 10.0.1.1 dev b or via 10.0.2.1 dev c"
+        );
+        assert_eq!(whole.through(|_| true).as_ref(), Some(&whole));
+        assert!(whole.uses(&name("a")) && whole.uses(&name("c")) && !whole.uses(&name("d")));
+        let one = whole.through(|hop| hop.link == name("b")).unwrap();
+        assert_eq!(one, Route::new(IpNet::default(), &name("b")).via("10.0.1.1".parse().unwrap()));
+        let rest = whole.through(|hop| hop.link != name("a")).unwrap();
+        assert_eq!((rest.weight, rest.more.len()), (2, 1));
+        assert_eq!(whole.through(|_| false), None);
+        let text = serde_json::to_string(&whole).unwrap();
+        assert_eq!(serde_json::from_str::<Route>(&text).unwrap(), whole);
     }
 }

@@ -35,6 +35,11 @@ impl SysctlKey {
         Self(format!("net/{family}/conf/{link}/{setting}"))
     }
 
+    /// `net.ipv4.conf.<link>.rp_filter`; `link` may also be `all` or `default`, which no link is called.
+    pub fn rp_filter(link: &IfName) -> Self {
+        Self::conf("ipv4", link, "rp_filter")
+    }
+
     /// `net.ipv4.ip_forward`.
     pub fn ip_forward() -> Self {
         Self("net/ipv4/ip_forward".to_owned())
@@ -48,6 +53,12 @@ impl SysctlKey {
     /// The path below `/proc/sys`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is this setting of some interface, or of all or new ones.
+    pub fn is_setting(&self, family: &str, setting: &str) -> bool {
+        let parts: Vec<&str> = self.0.split('/').collect();
+        matches!(parts[..], ["net", of, "conf", _, name] if of == family && name == setting)
     }
 
     /// Whether the setting belongs to the interface and therefore vanishes with it.

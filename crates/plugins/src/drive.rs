@@ -91,7 +91,7 @@ fn logged(
     outcome
 }
 
-/// A log that cannot be opened fails ADD, and nothing else.
+/// A log that was asked for and cannot be opened fails ADD, and nothing else.
 fn open_log(
     verb: Verb,
     options: Result<Option<Options>, Error>,
@@ -99,8 +99,11 @@ fn open_log(
 ) -> Result<Option<Log>, Error> {
     let open = || {
         let Some(options) = options? else { return Ok(None) };
-        let what = format!("cannot open log file {}", options.file.display());
-        Log::open(options).map(Some).map_err(|e| call.error(format!("{what}: {e}")))
+        let (what, optional) = (format!("cannot open log file {}", options.file.display()), options.optional);
+        match Log::open(options) {
+            Err(_) if optional => Ok(None),
+            opened => opened.map(Some).map_err(|e| call.error(format!("{what}: {e}"))),
+        }
     };
     match verb {
         Verb::Add => open(),
@@ -158,6 +161,12 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// The container's records cannot be locked.
+    fn unlockable(&self, why: &std::io::Error) -> Error {
+        let directory = record::directory(self.context.state, self.call.container_id());
+        self.call.error(format!("cannot lock the container's records in {}: {why}", directory.display()))
+    }
+
     /// Where ADD keeps its record.
     fn slot(&self, directory: &Path) -> Slot {
         let (network, ifname, plugin) = (self.call.network(), self.call.ifname.as_str(), self.call.plugin);

@@ -14,6 +14,11 @@ use crate::{Call, Context, Plugin};
 
 /// An IPAM plugin.
 pub trait Ipam: Plugin {
+    /// Whether [`Ipam::settle`] has something to do for the interface.
+    fn has_to_settle(&self, _: &Context<'_>, _: &Call<'_>) -> bool {
+        false
+    }
+
     /// What is left to do when the interface is up with the addresses of the last ADD, before the main plugin answers. On an error everything
     /// is taken back.
     fn settle(&self, _: &Context<'_>, _: &Call<'_>, _: &mut dyn Kernel) -> Result<(), Error> {
@@ -28,8 +33,16 @@ pub(crate) fn settle(
     ipam_type: &str,
     kernel: &mut dyn Kernel,
 ) -> Result<(), Error> {
-    let plugin = ALL.into_iter().find(|plugin| plugin.plugin_type() == ipam_type);
-    plugin.map_or(Ok(()), |plugin| plugin.settle(context, call, kernel))
+    builtin(ipam_type).map_or(Ok(()), |plugin| plugin.settle(context, call, kernel))
+}
+
+/// [`Ipam::has_to_settle`] of a built-in IPAM plugin.
+pub(crate) fn has_to_settle(context: &Context<'_>, call: &Call<'_>, ipam_type: &str) -> bool {
+    builtin(ipam_type).is_some_and(|plugin| plugin.has_to_settle(context, call))
+}
+
+fn builtin(ipam_type: &str) -> Option<&'static dyn Ipam> {
+    ALL.into_iter().find(|plugin| plugin.plugin_type() == ipam_type)
 }
 
 /// Every built-in IPAM plugin.

@@ -1,7 +1,5 @@
-//! Log files of plugins whose configuration asks for one: a JSON object a line, and rotation by size, age and number
-//! (spec/coordinator.md 1.5).
-//!
-//! Without that part of the configuration nothing is written: whoever called the plugin has its errors anyway.
+//! Log files of plugins: a JSON object a line, and rotation by size, age and number (spec/coordinator.md 1.5). The routing plugins have one
+//! whatever their configuration says, others if it asks for one.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -127,7 +125,14 @@ mod tests {
 
     fn options(directory: &Path, max_bytes: u64) -> Options {
         let file = directory.join("a/router.log");
-        Options { file, level: Level::Info, max_bytes, max_age_days: Some(5), max_backups: Some(2) }
+        Options {
+            file,
+            level: Level::Info,
+            max_bytes,
+            max_age_days: Some(5),
+            max_backups: Some(2),
+            optional: false,
+        }
     }
 
     #[test]

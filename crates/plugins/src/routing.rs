@@ -23,7 +23,7 @@ mod veth;
 mod view;
 
 use polynic_cni::{Error, Success};
-use polynic_net::{IpNet, LinkFact, Mac, Plan};
+use polynic_net::Plan;
 
 use crate::{Call, ChainedPlugin, Planned};
 
@@ -36,24 +36,6 @@ const HOST_RULE_PRIORITY: u32 = 1000;
 /// No change: what came before is the answer.
 fn nothing(prev: &Success) -> Planned {
     Planned { plan: Plan::default(), result: prev.clone() }
-}
-
-/// What `router` and `veth` begin with: asking whether the addresses are free, then the hardware address. Answers the latter if it
-/// is one of ours.
-fn begin(
-    keys: &keys::Keys,
-    call: &Call<'_>,
-    draft: &mut draft::Draft,
-    nic: &LinkFact,
-    addresses: &[IpNet],
-) -> Result<Option<Mac>, Error> {
-    if let Some(conflict) = keys.conflict {
-        if addresses.is_empty() {
-            return Err(call.error(format!("interface {} has no any ip configured", nic.name)));
-        }
-        conflict.probe(draft, &nic.name, addresses);
-    }
-    Ok(mac_rewrite::rewrite(draft, nic, keys.mac_prefix, addresses))
 }
 
 /// The number of a routing table, if one is given. 253 to 255 belong to the kernel.

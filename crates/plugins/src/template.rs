@@ -6,7 +6,7 @@ use std::path::Path;
 
 use polynic_cni::{Delegate, Error, GoMap, Invocation, PluginConf, Success, Verb, Version};
 use polynic_kernel::Door;
-use polynic_net::{Change, Entropy, Facts, IfName, Needs, Place, Plan};
+use polynic_net::{Change, Entropy, Facts, IfName, Needs, Place, Plan, Probe};
 use polynic_wire::{AddressServices, ReleaseJournal};
 
 pub(crate) use chained::InChain;
@@ -221,6 +221,11 @@ pub trait Attachment {
 
     /// Refuses what cannot work, before any address is reserved.
     fn preflight(&self, call: &Call<'_>, facts: &Facts) -> Result<(), Error>;
+
+    /// What to ask the network before anything is done. Answers take their time, and the lock of shared objects is not held meanwhile.
+    fn probes(&self, _call: &Call<'_>) -> Result<Vec<Probe>, Error> {
+        Ok(Vec::new())
+    }
 
     /// What to do. Pure: everything comes from the arguments.
     fn plan(

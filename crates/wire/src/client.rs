@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::BASE_PATH;
 use crate::http::{self, Answer, Request};
@@ -49,9 +50,35 @@ impl SocketService {
     }
 
     fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, ServiceError> {
-        let garbled =
-            |e: serde_json::Error| ServiceError::Garbled { socket: self.socket.clone(), why: e.to_string() };
-        serde_json::from_slice(&answer.body).map_err(garbled)
+        self.read_with(answer, &[])
+    }
+
+    /// Reads an answer that must have these keys.
+    fn read_with<T: DeserializeOwned>(&self, answer: &Answer, required: &[&str]) -> Result<T, ServiceError> {
+        let garbled = |why: String| ServiceError::Garbled { socket: self.socket.clone(), why };
+        let value: Value = serde_json::from_slice(&answer.body).map_err(|e| garbled(e.to_string()))?;
+        let value = without_nulls(value);
+        let missing: Vec<String> = required
+            .iter()
+            .filter(|key| value.get(**key).is_none())
+            .map(|key| format!("\n{key} in body is required"))
+            .collect();
+        if !missing.is_empty() {
+            return Err(garbled(format!("validation failure list:{}", missing.concat())));
+        }
+        serde_json::from_value(value).map_err(|e| garbled(e.to_string()))
+    }
+}
+
+/// What is null is absent: the replaced agent says so of empty lists.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let there = members.into_iter().filter(|(_, member)| !member.is_null());
+            Value::Object(there.map(|(key, member)| (key, without_nulls(member))).collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(without_nulls).collect()),
+        plain => plain,
     }
 }
 
@@ -99,7 +126,8 @@ impl AddressService for SocketService {
         pod: &PodIdentity,
         deadline: Instant,
     ) -> Result<CoordinatorConfig, ServiceError> {
-        self.read(&self.call("GET", "/coordinator/config", Some(pod), deadline)?)
+        let answer = self.call("GET", "/coordinator/config", Some(pod), deadline)?;
+        self.read_with(&answer, &CoordinatorConfig::REQUIRED)
     }
 
     fn workload_endpoint(

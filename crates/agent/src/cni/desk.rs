@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::order::{Lane, Order};
+use super::order::{Lane, Order, Whose};
 
 /// After so long without work a thread ends, and gives its memory back.
 const IDLE: Duration = Duration::from_secs(20);
@@ -45,18 +45,18 @@ impl Desk {
         Self(Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), limit: limit.max(1) }))
     }
 
-    /// Has work done after everything that came before under the same key.
+    /// Has work done after everything that it has to wait for, see [`Order`].
     ///
     /// # Errors
     /// There is no thread, and none can be made. The work is done by the next one, if there ever is one.
     pub(crate) fn submit(
         &self,
         lane: Lane,
-        key: &str,
+        whose: Whose<'_>,
         job: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.order.push(lane, key, Box::new(job));
+        state.order.push(lane, whose, Box::new(job));
         let roused = self.0.rouse(&mut state);
         if state.threads == 0 { roused } else { Ok(()) }
     }
@@ -94,14 +94,14 @@ impl Shared {
         let mut state = self.lock();
         state.starting -= 1;
         loop {
-            while let Some((key, job)) = state.order.next(self.limit) {
+            while let Some((ticket, job)) = state.order.next(self.limit) {
                 // What is left without a thread is done by the next that is free.
                 let _ = self.rouse(&mut state);
                 drop(state);
                 // The one who waits for the answer hears of a panic by its end of the channel.
                 let _ = panic::catch_unwind(AssertUnwindSafe(job));
                 state = self.lock();
-                state.order.done(key);
+                state.order.done(&ticket);
             }
             state.idle += 1;
             let is_quiet = |state: &mut State| state.calls == 0;
@@ -128,6 +128,10 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
 
+    fn pod(key: &str) -> Whose<'_> {
+        Whose { key, sandbox: "", overtakes: false }
+    }
+
     #[test]
     fn never_more_at_once_than_the_bound_and_never_two_of_one_pod() {
         let desk = Desk::new(4);
@@ -144,14 +148,14 @@ mod tests {
                 running.fetch_sub(1, Ordering::SeqCst);
                 done.send((told, number)).unwrap();
             };
-            desk.submit(Lane::Patient, &key, job).unwrap();
+            desk.submit(Lane::Patient, pod(&key), job).unwrap();
         }
         drop(done);
         let finished: Vec<(String, i32)> = finished.iter().collect();
         assert_eq!(finished.len(), 200);
         assert!(most.load(Ordering::SeqCst) <= 4);
-        for pod in 0..10 {
-            let key = format!("pod-{pod}");
+        for number in 0..10 {
+            let key = format!("pod-{number}");
             let order: Vec<i32> = finished.iter().filter(|(k, _)| *k == key).map(|(_, n)| *n).collect();
             assert!(order.is_sorted(), "{key}: {order:?}");
         }
@@ -162,12 +166,12 @@ mod tests {
         let desk = Desk::new(1);
         let (done, finished) = mpsc::channel::<&str>();
         let lost = done.clone();
-        desk.submit(Lane::Patient, "a", move || {
+        desk.submit(Lane::Patient, pod("a"), move || {
             let _lost = lost;
             panic!("on purpose");
         })
         .unwrap();
-        desk.submit(Lane::Patient, "a", move || done.send("served").unwrap()).unwrap();
+        desk.submit(Lane::Patient, pod("a"), move || done.send("served").unwrap()).unwrap();
         assert_eq!(finished.iter().collect::<Vec<_>>(), ["served"]);
     }
 
@@ -190,14 +194,14 @@ mod tests {
         for round in 0..50 {
             let (began, begun) = mpsc::channel();
             let (warm, release) = held(&began);
-            desk.submit(Lane::Patient, "warm", warm).unwrap();
+            desk.submit(Lane::Patient, pod("warm"), warm).unwrap();
             begun.recv_timeout(LONG).unwrap();
             drop(release);
             // One thread is idle now, or about to be.
             let (first, _one) = held(&began);
             let (second, _two) = held(&began);
-            desk.submit(Lane::Patient, "first", first).unwrap();
-            desk.submit(Lane::Patient, "second", second).unwrap();
+            desk.submit(Lane::Patient, pod("first"), first).unwrap();
+            desk.submit(Lane::Patient, pod("second"), second).unwrap();
             for _ in 0..2 {
                 begun.recv_timeout(LONG).unwrap_or_else(|_| panic!("round {round}: one waits for the other"));
             }
@@ -209,16 +213,16 @@ mod tests {
         let desk = Desk::new(2);
         let (began, begun) = mpsc::channel();
         let mut holds = Vec::new();
-        for pod in ["a", "b", "c", "d"] {
+        for name in ["a", "b", "c", "d"] {
             let (job, release) = held(&began);
             holds.push(release);
-            desk.submit(Lane::Patient, pod, job).unwrap();
+            desk.submit(Lane::Patient, pod(name), job).unwrap();
         }
         for _ in 0..2 {
             begun.recv_timeout(LONG).unwrap();
         }
         let (done, finished) = mpsc::channel();
-        desk.submit(Lane::Prompt, "gone", move || done.send(()).unwrap()).unwrap();
+        desk.submit(Lane::Prompt, pod("gone"), move || done.send(()).unwrap()).unwrap();
         finished.recv_timeout(LONG).unwrap();
         assert_eq!((desk.waiting(), begun.try_recv().is_err()), (2, true));
         drop(holds);

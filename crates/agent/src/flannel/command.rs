@@ -1,6 +1,6 @@
 //! The command line `flanneld --kube-subnet-mgr ...` (spec/flannel.md 2).
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +21,24 @@ use crate::part::{Part, Running, Stage, Surroundings};
 
 /// The replaced program's name.
 pub const NAME: &str = "flanneld";
+
+pub(crate) const USAGE: &str = "flanneld --kube-subnet-mgr [--iface=NIC|ADDRESS]... [--ip-masq] [FLAG...]
+  --kube-subnet-mgr               subnets come from Kubernetes' nodes; needed, because etcd is not offered
+  --iface, --iface-regex          the NIC to other nodes by name, address or pattern; again for the next choice
+  --iface-can-reach=ADDRESS       or the NIC that leads to this address
+  --public-ip, --public-ipv6      the address that other nodes use
+  --ip-masq                       masquerade what leaves the network; --ip-masq-fully-random-disable
+  --net-config-path=FILE          network configuration (default /etc/kube-flannel/net-conf.json)
+  --subnet-file=FILE              what the plugin reads (default /run/flannel/subnet.env)
+  --kube-annotation-prefix=TEXT   of the nodes' annotations (default flannel.alpha.coreos.com)
+  --kubeconfig-file, --kube-api-url
+                                  which API server; otherwise that of the pod
+  --iptables-forward-rules        accept what is forwarded (default true)
+  --iptables-resync=SECONDS       how often all is looked at; --ip-blackhole-route: a route for the node's own subnet
+  --set-node-network-unavailable  tell Kubernetes that the network is there (default true)
+  --healthz-ip, --healthz-port    where /healthz and /readyz are served (default: not at all)
+  --v=LEVEL, --version
+  Each flag also by environment: FLANNELD_IP_MASQ=true. NODE_NAME, or POD_NAME and POD_NAMESPACE, say which node this is.";
 
 /// Where the ConfigMap is mounted.
 const NET_CONF: &str = "/etc/kube-flannel/net-conf.json";
@@ -184,8 +202,10 @@ fn settings(flags: &Flags, conf: NetConf) -> Result<Settings, ReadError> {
     let pattern =
         |text: String| regex_lite::Regex::new(&text).map_err(|why| ReadError::Pattern(text.clone(), why));
     let ip = |name| flags.read_as(name, "address", |text| text.parse::<IpAddr>().ok());
-    let v4 = ip("public-ip")?.filter(IpAddr::is_ipv4);
-    let v6 = ip("public-ipv6")?.filter(IpAddr::is_ipv6);
+    let v4 = |text: &str| text.parse::<Ipv4Addr>().ok().map(IpAddr::V4);
+    let v6 = |text: &str| text.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    let v4 = flags.read_as("public-ip", "IPv4 address", v4)?;
+    let v6 = flags.read_as("public-ipv6", "IPv6 address", v6)?;
     Ok(Settings {
         conf,
         keys: Keys::new(flags.text("kube-annotation-prefix").unwrap_or(DEFAULT_PREFIX))?,
@@ -242,6 +262,7 @@ mod tests {
         let why = |line: &[&str], conf: &str| read(line, conf).err().unwrap();
         assert!(why(&["--ip-masq"], CONF).contains("--kube-subnet-mgr is needed"));
         assert!(why(&["--kube-subnet-mgr"], "{}").contains("Network is missing"));
+        assert!(why(&["--kube-subnet-mgr", "--public-ip=fd00::1"], CONF).contains("IPv4 address"));
         assert!(why(&["--kube-subnet-mgr", "--iface-regex=("], CONF).contains("no regular expression"));
         assert!(
             why(&["--kube-subnet-mgr", "--kube-annotation-prefix=A"], CONF).contains("annotation prefix")

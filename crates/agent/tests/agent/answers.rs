@@ -185,6 +185,32 @@ fn a_release_after_a_conflict_has_statuses_of_its_own() {
     assert!(matches!(error, ServiceError::Status { code: 521, .. }), "{error}");
 }
 
+/// As when a network is plugged into a running pod, and its gateway does not answer.
+#[test]
+fn a_probe_that_fails_for_one_interface_leaves_the_others_their_addresses() {
+    let world = World::new();
+    world.pool("p", json!({"subnet": "10.9.0.0/16", "ips": ["10.9.0.7-10.9.0.9"], "default": true}));
+    let agent = world.agent("n1");
+    let uid = world.pod("web", "n1", json!({}));
+    assert_eq!(agent.address("web", &uid, "eth0"), "10.9.0.7/16");
+    assert_eq!(agent.address("web", &uid, "net1"), "10.9.0.8/16");
+    let batch = BatchDelRequest {
+        container_id: "c".into(),
+        pod_namespace: "default".into(),
+        pod_name: "web".into(),
+        pod_uid: uid.clone(),
+        if_name: "net1".into(),
+        ..BatchDelRequest::default()
+    };
+    agent.service.release_batch(&batch, soon()).unwrap();
+    assert_eq!(world.records("p").keys().collect::<Vec<_>>(), ["10.9.0.7"]);
+    let endpoint = world.get(ENDPOINTS, "web").unwrap();
+    let left: Vec<&Value> = endpoint["status"]["current"]["ips"].as_array().unwrap().iter().collect();
+    assert_eq!((left.len(), &left[0]["interface"]), (1, &json!("eth0")));
+    assert_eq!(agent.address("web", &uid, "eth0"), "10.9.0.7/16");
+    assert_eq!(agent.address("web", &uid, "net1"), "10.9.0.9/16", "what failed is avoided");
+}
+
 /// One request as text; answers status and body.
 fn raw(socket: &std::path::Path, request: &str) -> (u16, String) {
     let mut stream = UnixStream::connect(socket).unwrap();

@@ -107,3 +107,29 @@ fn a_crowd_of_one_pod_keeps_no_other_pod_waiting_and_who_gives_up_is_not_attache
     }
     assert_eq!((node.host_links(), node.leftovers().len()), (0, 0), "{:?}", node.leftovers());
 }
+
+#[test]
+fn an_old_sandbox_goes_while_the_next_one_of_its_pod_waits() {
+    let Some(node) = node() else { return };
+    gated(&node);
+    let agent = node.agent();
+    std::fs::write(node.path("open"), "").unwrap();
+    let old = node.pod("web", "gate");
+    old.add();
+    std::fs::remove_file(node.path("open")).unwrap();
+    let new = node.sandbox("web", &old.uid);
+    let came = || std::fs::read_to_string(node.path("came")).unwrap_or_default();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| new.add());
+        until("the new sandbox waits", || came().contains(&new.container));
+        old.del();
+        let done = "polynic_cni_call_duration_seconds_count{command=\"DEL\",outcome=\"success\"} 1";
+        assert!(agent.counts(done), "by the agent, which did not wait for the ADD");
+        assert_eq!(old.names(), [""; 0]);
+        std::fs::write(node.path("open"), "").unwrap();
+        waiting.join().unwrap();
+    });
+    assert_eq!(new.names(), ["eth0"]);
+    new.del();
+    assert_eq!((node.host_links(), node.leftovers().len()), (0, 0), "{:?}", node.leftovers());
+}

@@ -50,8 +50,17 @@ async fn lives(cluster: &Cluster, controller: Client, init: Client) {
     };
     let plan = Plan::read(&variables).unwrap();
     for _ in 0..2 {
-        tokio::time::timeout(PATIENCE, plan.carry_out(&init)).await.expect("the second time, all is there");
+        let done = tokio::time::timeout(PATIENCE, plan.carry_out(&init)).await;
+        done.expect("the second time, all is there").unwrap();
     }
+    let nonsense = |name: &str| match name {
+        "SPIDERPOOL_INIT_DEFAULT_IPV4_IPPOOL_NAME" => Some("nonsense".to_owned()),
+        "SPIDERPOOL_INIT_DEFAULT_IPV4_IPPOOL_SUBNET" => Some("10.6.0.1/16".to_owned()),
+        _ => None,
+    };
+    let refused = tokio::time::timeout(PATIENCE, Plan::read(&nonsense).unwrap().carry_out(&init)).await;
+    let refused = refused.expect("it does not wait for ever").unwrap_err().to_string();
+    assert_eq!(refused, "SpiderIPPool \"nonsense\" is refused");
     cluster.until(POOLS, "default-v4-ippool", "counted", |pool| pool["status"]["totalIPCount"] == 9).await;
     let coordinators = "/apis/spiderpool.spidernet.io/v2beta1/spidercoordinators";
     cluster.until(coordinators, "default", "synced", |object| object["status"]["phase"] == "Synced").await;

@@ -2,6 +2,7 @@
 //! interface replies leave.
 
 mod agent;
+mod odd_nodes;
 mod odds;
 mod site;
 

@@ -50,8 +50,12 @@ impl<'f> Seen<'f> {
 
 pub(super) fn compare(desired: &Desired, seen: &Seen<'_>, memory: &Memory, changes: &mut Changes) {
     changes.push("entries that no node has", stale(desired, seen, memory));
+    let mut ends = HashSet::new();
     for peer in &desired.peers {
-        changes.push(format!("node {}", peer.node), missing(peer, seen));
+        // Two subnets of one endpoint share its entry.
+        let entry = peer.tunnel.as_ref().map(|(_, entry)| entry);
+        let entry = entry.filter(|entry| ends.insert((&entry.link, entry.mac)));
+        changes.push(format!("node {}", peer.node), missing(peer, entry, seen));
     }
     for route in &desired.routes {
         changes.push("own subnet", route_change(route, seen).into_iter().collect());
@@ -59,11 +63,13 @@ pub(super) fn compare(desired: &Desired, seen: &Seen<'_>, memory: &Memory, chang
 }
 
 /// Neighbour and endpoint before the route, so that nobody ever asks for a neighbour.
-fn missing(peer: &Peer, seen: &Seen<'_>) -> Vec<Change> {
+fn missing(peer: &Peer, entry: Option<&Forwarding>, seen: &Seen<'_>) -> Vec<Change> {
     let mut changes = Vec::new();
-    if let Some((neighbour, entry)) = &peer.tunnel {
+    if let Some((neighbour, _)) = &peer.tunnel {
         let there = seen.neighbours.get(&(&neighbour.link, neighbour.ip));
         changes.extend(difference(there.copied(), neighbour).map(Object::Neighbour));
+    }
+    if let Some(entry) = entry {
         let there = seen.forwarding.get(&(&entry.link, entry.mac));
         changes.extend(difference(there.copied(), entry).map(Object::Forwarding));
     }

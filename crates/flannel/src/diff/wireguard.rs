@@ -12,7 +12,7 @@ use polynic_net::{
 
 use super::device::ForeignDevice;
 use super::peers::{Seen, route_change};
-use super::{Changes, HOST};
+use super::{Changes, HOST, group};
 use crate::wireguard::{TUNNEL, TUNNEL_V6, TunnelPeer, WireguardTunnel};
 
 /// Routes that tools write by default (`RTPROT_BOOT`), and flannel too.
@@ -52,7 +52,7 @@ pub(super) fn compare(tunnels: &[WireguardTunnel], facts: &NsFacts, seen: &Seen<
     for tunnel in tunnels {
         let name = &tunnel.link.name;
         let fact = facts.wireguard.iter().find(|fact| fact.link == *name);
-        changes.push(format!("device {name}"), device(tunnel, fact, facts, seen));
+        changes.devices.extend(group(format!("device {name}"), device(tunnel, fact, facts, seen)));
         changes.push("entries that no node has", stale(tunnel, fact, facts));
         for peer in &tunnel.peers {
             changes.push(format!("node {}", peer.node), missing(name, peer, fact).into_iter().collect());

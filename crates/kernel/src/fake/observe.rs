@@ -1,8 +1,10 @@
 //! What the fake kernel shows of itself.
 
+use std::collections::BTreeMap;
+
 use polynic_net::{
     AddressFact, Destination, Family, FwObject, FwRule, IfName, IpNet, IpipFact, LinkFact, LinkNeed,
-    Neighbour, NsFacts, NsNeeds, Route, Rule, VxlanFact, is_global, scope,
+    Neighbour, NsFacts, NsNeeds, Route, RpFilterNeed, Rule, SysctlKey, VxlanFact, is_global, scope,
 };
 
 use super::address::FakeAddress;
@@ -49,7 +51,7 @@ impl World {
                 .collect(),
             wireguard: space.wireguard_of(&needs.wireguard),
             ways: needs.ways.iter().filter_map(|to| Some((*to, space.way_to(*to)?))).collect(),
-            sysctls: needs.sysctls.iter().map(|key| (key.clone(), space.sysctls.get(key).cloned())).collect(),
+            sysctls: space.sysctls_asked(needs),
             traffic: space.traffic_of(&needs.traffic),
             firewall: needs.firewall.iter().flat_map(|t| space.firewall.objects(t)).map(shown).collect(),
             legacy_forward_drops: Vec::new(),
@@ -157,6 +159,20 @@ impl World {
 }
 
 impl Space {
+    fn sysctls_asked(&self, needs: &NsNeeds) -> BTreeMap<SysctlKey, Option<String>> {
+        let named = needs.sysctls.iter().map(|key| (key.clone(), self.sysctls.get(key).cloned()));
+        let Some(need) = needs.rp_filter else { return named.collect() };
+        let general = ["all", "default"].into_iter().filter_map(|name| IfName::new(name).ok());
+        let general: Vec<SysctlKey> = general.map(|name| SysctlKey::rp_filter(&name)).collect();
+        let differs = |key: &SysctlKey| match need {
+            RpFilterNeed::General => false,
+            RpFilterNeed::Unlike(value) => self.sysctls.get(key) != Some(&value.to_string()),
+        };
+        let links = self.links.keys().map(SysctlKey::rp_filter).filter(differs);
+        let filters = general.into_iter().chain(links);
+        named.chain(filters.map(|key| (key.clone(), self.sysctls.get(&key).cloned()))).collect()
+    }
+
     fn route_asked(&self, needs: &NsNeeds, route: &Route) -> bool {
         let through = route.link.as_ref().is_some_and(|link| needs.routes_on.contains(link));
         needs.routes || through || needs.destinations.iter().any(|to| leads(route, to))

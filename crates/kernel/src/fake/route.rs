@@ -11,7 +11,7 @@ use crate::Errno;
 
 impl Space {
     pub(super) fn add_route(&mut self, route: &Route) -> Result<(), Refusal> {
-        self.check_next_hop(route)?;
+        self.check_next_hops(route)?;
         if route.src.is_some_and(|src| !self.is_local(src)) {
             return Err(Refusal::because(Errno::EINVAL, "Invalid prefsrc address"));
         }
@@ -32,6 +32,21 @@ impl Space {
     pub(super) fn delete_route(&mut self, route: &Route) -> Result<(), Refusal> {
         let at = self.routes.iter().position(|r| is_meant(r, route)).ok_or(Errno::ESRCH)?;
         self.routes.remove(at);
+        Ok(())
+    }
+
+    /// Each next hop by itself, as if it were the only one.
+    fn check_next_hops(&self, route: &Route) -> Result<(), Refusal> {
+        if route.more.is_empty() {
+            return self.check_next_hop(route);
+        }
+        if route.family() == Family::V6 {
+            return Err(Refusal::because(Errno::EINVAL, "Next hops of IPv6 are routes of their own here"));
+        }
+        for link in route.hops().into_iter().map(|hop| hop.link) {
+            let single = route.through(|hop| hop.link == link);
+            single.map_or(Ok(()), |single| self.check_next_hop(&Route { more: Vec::new(), ..single }))?;
+        }
         Ok(())
     }
 

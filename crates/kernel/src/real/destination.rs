@@ -39,7 +39,7 @@ impl Space {
             Verdict::Unsaid => self.routes_in(asked.table, net)?,
         };
         let mut links: Vec<u32> = asked.links.clone();
-        links.extend(routes.iter().filter_map(|raw| raw.index).chain(way));
+        links.extend(routes.iter().flat_map(RawRoute::indexes).chain(way));
         links.sort_unstable();
         links.dedup();
         for link in links {
@@ -92,12 +92,16 @@ impl Space {
                 let of_family = |raw: &RawRoute| Family::of(raw.route.dst.addr()) == family;
                 found.extend(socket.dump(ask, facts::routes)?.into_iter().flatten().filter(of_family));
             }
-            found.retain(|raw| raw.index == Some(index) && raw.route.table != polynic_net::TABLE_LOCAL);
-            Ok(found)
+            let of_link = |raw: &RawRoute| raw.indexes().any(|of| of == index);
+            found.retain(|raw| of_link(raw) && raw.route.table != polynic_net::TABLE_LOCAL);
+            Ok((index, found))
         });
         match found {
-            Ok(found) => {
-                Ok(found.into_iter().map(|raw| Route { link: Some(link.clone()), ..raw.route }).collect())
+            Ok((own, found)) => {
+                let others = found.iter().flat_map(RawRoute::indexes).filter(|index| *index != own);
+                let names = self.names(others)?;
+                let name = |index| if index == own { Some(link.clone()) } else { names.get(&index).cloned() };
+                Ok(found.into_iter().filter_map(|raw| raw.named(name)).collect())
             }
             Err(fault) if fault.is(Errno::ENODEV) => Ok(Vec::new()),
             Err(fault) => Err(fault),

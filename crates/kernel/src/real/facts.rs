@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use polynic_net::{
-    Family, IfName, IpNet, IpipFact, IpvlanMode, LinkFact, Mac, MacvlanMode, OperState, Route, RouteKind,
-    Rule, VxlanFact,
+    Family, IfName, IpNet, IpipFact, IpvlanMode, LinkFact, Mac, MacvlanMode, NextHop, OperState, Route,
+    RouteKind, Rule, VxlanFact,
 };
 
 use crate::netlink::attrs::{self, Attrs};
@@ -179,14 +179,44 @@ pub(crate) fn address(payload: &[u8]) -> Option<RawAddress> {
     Some(RawAddress { index, net, scope, flags })
 }
 
-/// A route whose link is still an index.
+/// A route whose links are still indexes.
 #[derive(Clone, Debug)]
 pub(super) struct RawRoute {
     pub(super) index: Option<u32>,
     pub(super) route: Route,
+    /// IPv4's further next hops.
+    pub(super) more: Vec<RawHop>,
 }
 
-/// The routes of one message: several if it has several next hops.
+/// A next hop whose link is still an index.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RawHop {
+    index: u32,
+    gw: Option<IpAddr>,
+    onlink: bool,
+    weight: u8,
+}
+
+impl RawRoute {
+    /// The indexes of all its links.
+    pub(super) fn indexes(&self) -> impl Iterator<Item = u32> {
+        self.index.into_iter().chain(self.more.iter().map(|hop| hop.index))
+    }
+
+    /// With the names of its links; none if one of them has no name any more: then the route is gone, too, or another one.
+    pub(super) fn named(self, name: impl Fn(u32) -> Option<IfName>) -> Option<Route> {
+        let link = match self.index {
+            Some(index) => Some(name(index)?),
+            None => None,
+        };
+        let hop =
+            |RawHop { index, gw, onlink, weight }| Some(NextHop { link: name(index)?, gw, onlink, weight });
+        let more: Option<Vec<NextHop>> = self.more.into_iter().map(hop).collect();
+        Some(Route { link, more: more?, ..self.route })
+    }
+}
+
+/// The routes of one message: several if it is about several next hops of IPv6, which the kernel keeps one by one.
 pub(super) fn routes(payload: &[u8]) -> Option<Vec<RawRoute>> {
     let &[family, prefix, _src_prefix, tos, table, protocol, scope, kind] = payload.first_chunk()?;
     let flags = attrs::u32(payload.get(8..)?)?;
@@ -215,12 +245,27 @@ pub(super) fn routes(payload: &[u8]) -> Option<Vec<RawRoute>> {
         onlink: flags & u32::from(RTNH_F_ONLINK) != 0,
         mtu: number(metrics, RTAX_MTU),
         advmss: number(metrics, RTAX_ADVMSS),
+        weight: 0,
+        more: Vec::new(),
     };
     let index = list.get(libc::RTA_OIF).and_then(attrs::u32);
     Some(match list.get(libc::RTA_MULTIPATH) {
-        Some(hops) => next_hops(hops, &route),
-        None => vec![RawRoute { index, route }],
+        Some(hops) => of_next_hops(&next_hops(hops), route),
+        None => vec![RawRoute { index, route, more: Vec::new() }],
     })
+}
+
+/// One route with all of them, or of IPv6 one for each.
+fn of_next_hops(hops: &[RawHop], common: Route) -> Vec<RawRoute> {
+    let through = |hop: &RawHop, more: &[RawHop]| {
+        let weight = if more.is_empty() { 0 } else { hop.weight };
+        let route = Route { gw: hop.gw, onlink: common.onlink || hop.onlink, weight, ..common.clone() };
+        RawRoute { index: Some(hop.index), route, more: more.to_vec() }
+    };
+    match (common.family(), hops) {
+        (Family::V4, [first, more @ ..]) => vec![through(first, more)],
+        _ => hops.iter().map(|hop| through(hop, &[])).collect(),
+    }
 }
 
 /// A way whose link is still an index.
@@ -255,18 +300,17 @@ fn gateway(list: Attrs<'_>) -> Option<IpAddr> {
 }
 
 /// Each `struct rtnexthop` (length, flags, hops, index) is followed by attributes of its own.
-fn next_hops(mut hops: &[u8], common: &Route) -> Vec<RawRoute> {
-    let mut routes = Vec::new();
+fn next_hops(mut hops: &[u8]) -> Vec<RawHop> {
+    let mut found = Vec::new();
     while let Some(length) = attrs::u16(hops).map(usize::from)
         && let Some(hop) = hops.get(..length)
         && let Some(index) = hop.get(4..).and_then(attrs::u32)
     {
-        let onlink = common.onlink || hop[2] & RTNH_F_ONLINK != 0;
-        let route = Route { gw: gateway(Attrs::after(hop, 8)), onlink, ..common.clone() };
-        routes.push(RawRoute { index: Some(index), route });
+        let (onlink, weight) = (hop[2] & RTNH_F_ONLINK != 0, hop[3]);
+        found.push(RawHop { index, gw: gateway(Attrs::after(hop, 8)), onlink, weight });
         hops = hops.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    routes
+    found
 }
 
 fn route_kind(number: u8) -> RouteKind {
@@ -377,7 +421,7 @@ mod tests {
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = (link(&bytes), address(&bytes), routes(&bytes), rule(&bytes), neighbour(&bytes));
             let _ = (forwarding(&bytes), way(&bytes));
-            let _ = next_hops(&bytes, &Route::new(IpNet::default(), &IfName::loopback()));
+            let _ = next_hops(&bytes);
         }
     }
 

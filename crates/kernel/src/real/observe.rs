@@ -49,6 +49,9 @@ impl Space {
         if !needs.sysctls.is_empty() {
             facts.sysctls = self.sysctls(&needs.sysctls)?;
         }
+        if let Some(need) = needs.rp_filter {
+            facts.sysctls.extend(self.rp_filters(need)?);
+        }
         for link in &needs.traffic {
             facts.traffic.extend(self.traffic(link)?);
         }

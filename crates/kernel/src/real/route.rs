@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_REPLACE};
 use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteType, RouteVia,
+    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteMetric, RouteNextHop,
+    RouteNextHopFlags, RouteType, RouteVia,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use polynic_net::{Diff, Family, IfName, Route, RouteKind, TABLE_LOCAL, Way};
+use polynic_net::{Diff, Family, IfName, NextHop, Route, RouteKind, TABLE_LOCAL, Way};
 
 use super::facts::{self, RawRoute};
 use super::space::Space;
@@ -42,25 +43,29 @@ impl Space {
     }
 
     fn add_route(&mut self, route: &Route, flags: u16) -> Result<(), Fault> {
-        self.with_link(route, |socket, link| {
-            socket.change(RouteNetlinkMessage::NewRoute(message(route, link)), flags)
+        self.with_links(route, |socket, links| {
+            socket.change(RouteNetlinkMessage::NewRoute(message(route, links)), flags)
         })
     }
 
     fn delete_route(&mut self, route: &Route) -> Result<(), Fault> {
-        self.with_link(route, |socket, link| {
-            socket.change(RouteNetlinkMessage::DelRoute(message(route, link)), 0)
+        self.with_links(route, |socket, links| {
+            socket.change(RouteNetlinkMessage::DelRoute(message(route, links)), 0)
         })
     }
 
-    fn with_link(
+    /// With the indexes of the links of all next hops.
+    fn with_links(
         &mut self,
         route: &Route,
-        mut act: impl FnMut(&mut Socket, Option<u32>) -> Result<(), Fault>,
+        mut act: impl FnMut(&mut Socket, &[u32]) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
+        let more: Vec<u32> = route.more.iter().map(|hop| self.index(&hop.link)).collect::<Result<_, _>>()?;
         match &route.link {
-            Some(link) => self.on_link(link, |socket, index| act(socket, Some(index))),
-            None => act(&mut self.route, None),
+            Some(link) => {
+                self.on_link(link, |socket, index| act(socket, &[&[index], more.as_slice()].concat()))
+            }
+            None => act(&mut self.route, &[]),
         }
     }
 
@@ -74,8 +79,9 @@ impl Space {
 
     /// Routes with the names of their links.
     pub(super) fn named(&mut self, found: Vec<RawRoute>) -> Result<Vec<Route>, Fault> {
-        let names = self.names(found.iter().filter_map(|r| r.index))?;
-        Ok(found.into_iter().filter_map(|raw| with_name(raw, &names)).collect())
+        let names = self.names(found.iter().flat_map(RawRoute::indexes))?;
+        // A route whose link vanished while it was read is gone too.
+        Ok(found.into_iter().filter_map(|raw| raw.named(|index| names.get(&index).cloned())).collect())
     }
 
     /// The source address that the kernel would choose towards `to`; none if it knows no way there.
@@ -130,15 +136,6 @@ impl Space {
     }
 }
 
-/// A route whose link vanished while it was read is gone too.
-fn with_name(raw: RawRoute, names: &HashMap<u32, IfName>) -> Option<Route> {
-    let link = match raw.index {
-        Some(index) => Some(names.get(&index)?.clone()),
-        None => None,
-    };
-    Some(Route { link, ..raw.route })
-}
-
 /// Whether the kernel's "replace" means the one by the other: it goes by destination, table and metric.
 fn same_slot(before: &Route, after: &Route) -> bool {
     before.dst == after.dst
@@ -146,7 +143,8 @@ fn same_slot(before: &Route, after: &Route) -> bool {
         && before.effective_priority() == after.effective_priority()
 }
 
-fn message(route: &Route, link: Option<u32>) -> RouteMessage {
+/// `links` are the indexes of the links of its next hops.
+fn message(route: &Route, links: &[u32]) -> RouteMessage {
     let mut message = RouteMessage::default();
     let header = &mut message.header;
     header.address_family = family(route.family());
@@ -155,7 +153,7 @@ fn message(route: &Route, link: Option<u32>) -> RouteMessage {
     header.protocol = route.protocol.into();
     header.scope = route.scope.into();
     header.kind = kind(route.kind);
-    header.flags.set(RouteFlags::Onlink, route.onlink);
+    header.flags.set(RouteFlags::Onlink, route.onlink && route.more.is_empty());
     let list = &mut message.attributes;
     if route.table > u8::MAX.into() {
         list.push(RouteAttribute::Table(route.table));
@@ -163,8 +161,14 @@ fn message(route: &Route, link: Option<u32>) -> RouteMessage {
     if !route.is_default() {
         list.push(RouteAttribute::Destination(address(route.dst.addr())));
     }
-    list.extend(link.map(RouteAttribute::Oif));
-    list.extend(route.gw.map(|gw| gateway(route.family(), gw)));
+    if route.more.is_empty() {
+        list.extend(links.first().copied().map(RouteAttribute::Oif));
+        list.extend(route.gw.map(|gw| gateway(route.family(), gw)));
+    } else {
+        let hops =
+            route.hops().into_iter().zip(links).map(|(hop, link)| next_hop(route.family(), &hop, *link));
+        list.push(RouteAttribute::MultiPath(hops.collect()));
+    }
     list.extend(route.src.map(|src| RouteAttribute::PrefSource(address(src))));
     if route.priority != 0 {
         list.push(RouteAttribute::Priority(route.priority));
@@ -174,6 +178,15 @@ fn message(route: &Route, link: Option<u32>) -> RouteMessage {
         list.push(RouteAttribute::Metrics(metrics));
     }
     message
+}
+
+fn next_hop(of: Family, hop: &NextHop, link: u32) -> RouteNextHop {
+    let mut next = RouteNextHop::default();
+    next.flags.set(RouteNextHopFlags::Onlink, hop.onlink);
+    next.hops = hop.weight;
+    next.interface_index = link;
+    next.attributes = hop.gw.map(|gw| gateway(of, gw)).into_iter().collect();
+    next
 }
 
 fn metrics(route: &Route) -> Vec<RouteMetric> {

@@ -2,7 +2,7 @@
 
 use polynic_net::{
     Attr, AttrChange, Change, Diff, Facts, FwObject, LinkKind, LinkNeed, Needs, NsFacts, Object, Place, Plan,
-    Step, Sysctl, check,
+    Stake, Step, Sysctl, check,
 };
 
 use super::take_back::take_back;
@@ -57,7 +57,9 @@ fn converge_batch(
 ) -> Result<Vec<Change>, KernelError> {
     let talks =
         |s: &Step| matches!(s.change.object, Object::Probe(_) | Object::Announce(_) | Object::Forget(_));
-    let stands = |s: &&Step| !talks(s) && (!is_promise(&s.change) || promises.contains(&s.change));
+    let stands = |s: &&Step| {
+        !talks(s) && s.stake != Stake::Once && (!is_promise(&s.change) || promises.contains(&s.change))
+    };
     let current: Vec<Step> = steps.iter().filter(stands).cloned().collect();
     match current.as_slice() {
         [] => Ok(Vec::new()),
@@ -114,6 +116,15 @@ pub(super) fn ensure(kernel: &mut dyn Kernel, change: &Change) -> Result<bool, K
             }
         }
         Err(e) => Err(e),
+    }
+}
+
+/// As [`ensure`], for what is somebody else's: that may have gone, or have been changed, since it was seen.
+pub(super) fn do_once(kernel: &mut dyn Kernel, change: &Change) -> Result<bool, KernelError> {
+    match ensure(kernel, change) {
+        Err(KernelError::Stale { .. }) => Ok(false),
+        Err(e) if e.is_absent() => Ok(false),
+        outcome => outcome,
     }
 }
 

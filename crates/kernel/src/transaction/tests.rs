@@ -218,6 +218,35 @@ fn a_shared_setting_that_is_neither_old_nor_wanted_is_stale() {
     assert!(matches!(error.cause, KernelError::Stale { .. }), "{error}");
 }
 
+/// The settings of another pod's link are set if it is there, and nobody misses them.
+#[test]
+fn what_is_somebody_elses_is_done_once() {
+    let (door, mut kernel, _) = start();
+    let mut plan = Plan::default();
+    for link in ["eth0", "gone"] {
+        let before = Sysctl { key: SysctlKey::rp_filter(&name(link)), value: "0".into() };
+        plan.once(Change::sysctl(Place::Host, before, "2"));
+    }
+    plan.ensure(forwarding("1"));
+    let before = door.snapshot();
+    let applied = apply(kernel.as_mut(), &plan).unwrap();
+    let filtered = |door: &FakeDoor| before.diff(&door.snapshot()).iter().any(|l| l.contains("rp_filter"));
+    assert!(filtered(&door));
+    assert_eq!(applied.undo(kernel.as_mut(), &plan), []);
+    unchanged(&before, &door);
+    converge(kernel.as_mut(), &plan, &[]).unwrap();
+    assert!(!filtered(&door));
+    assert_eq!(check::promises([&plan]).len(), 1);
+    assert_eq!(remove(kernel.as_mut(), &plan), []);
+    // What somebody has changed meanwhile stays as it is.
+    door.host(|host| {
+        host.sysctl("net/ipv4/conf/eth0/rp_filter", "1");
+    });
+    let before = door.snapshot();
+    apply(kernel.as_mut(), &plan).unwrap();
+    unchanged(&before, &door);
+}
+
 #[test]
 fn both_ends_of_a_pair_are_created_links() {
     let (_, mut kernel, _) = start();

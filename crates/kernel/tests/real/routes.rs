@@ -3,7 +3,7 @@
 use std::slice::from_ref;
 
 use polynic_kernel::Errno;
-use polynic_net::{Address, Change, Diff, IpNet, Object, Place, Route, RouteKind, scope};
+use polynic_net::{Address, Change, Diff, IpNet, NextHop, Object, Place, Route, RouteKind, scope};
 
 use crate::support::{Bench, ifb, name};
 
@@ -74,6 +74,46 @@ fn a_new_ipv4_route_stands_before_older_ones() {
     assert_eq!(routes_to(&mut bench, "10.1.0.0/16"), [via("10.0.0.9"), via("10.0.0.1")]);
     bench.apply(Change::delete_route(Place::Pod, via("10.0.0.1")));
     assert_eq!(routes_to(&mut bench, "10.1.0.0/16"), [via("10.0.0.9")]);
+}
+
+/// The kernel takes and gives up such a route as a whole.
+#[test]
+fn ipv4_next_hops_of_one_route_are_one_route() {
+    let Some(mut bench) = bench() else { return };
+    bench.apply(ifb(Place::Pod, "i1"));
+    bench.apply(Change::up(Place::Pod, &name("i1")));
+    bench.apply(Change::add_address(Place::Pod, Address::new(&name("i1"), net("10.20.0.2/24"))));
+    let hop = |link: &str, gw: &str, weight| NextHop {
+        link: name(link),
+        gw: Some(gw.parse().unwrap()),
+        onlink: false,
+        weight,
+    };
+    let both = Route {
+        weight: 3,
+        mtu: 1400,
+        more: vec![hop("i1", "10.20.0.1", 1), hop("i1", "10.20.0.9", 0)],
+        ..route("10.1.0.0/16").via("10.0.0.1".parse().unwrap())
+    };
+    bench.apply(Change::add_route(Place::Pod, both.clone()));
+    assert_eq!(routes_to(&mut bench, "10.1.0.0/16"), from_ref(&both));
+    let seen = bench.observe(|n| n.pod.routes_on = vec![name("i1")]).pod.unwrap().routes;
+    assert!(seen.contains(&both), "{seen:?}");
+    // One of its hops is not this route.
+    let single = both.through(|hop| hop.link == name("i1")).unwrap();
+    assert!(bench.fail(Change::delete_route(Place::Pod, single.clone())).is_absent());
+    assert_eq!(routes_to(&mut bench, "10.1.0.0/16"), from_ref(&both));
+    bench.apply(Change::delete_route(Place::Pod, both.clone()));
+    assert_eq!(routes_to(&mut bench, "10.1.0.0/16"), []);
+    bench.apply(Change::add_route(Place::Pod, single.clone()));
+    assert_eq!(routes_to(&mut bench, "10.1.0.0/16"), from_ref(&single));
+    let onlink = Route {
+        onlink: true,
+        more: vec![NextHop { onlink: true, ..hop("i1", "192.0.2.2", 0) }],
+        ..route("10.2.0.0/16").via("192.0.2.1".parse().unwrap())
+    };
+    bench.apply(Change::add_route(Place::Pod, onlink.clone()));
+    assert_eq!(routes_to(&mut bench, "10.2.0.0/16"), from_ref(&onlink));
 }
 
 #[test]

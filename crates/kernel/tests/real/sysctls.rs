@@ -1,7 +1,7 @@
 //! Settings, each in its own namespace.
 
 use polynic_kernel::{Errno, KernelError};
-use polynic_net::{Change, Place, Sysctl, SysctlKey};
+use polynic_net::{Change, Place, RpFilterNeed, Sysctl, SysctlKey};
 
 use crate::support::{Bench, ifb, name};
 
@@ -45,6 +45,27 @@ fn a_setting_that_changed_meanwhile_is_stale_unless_it_is_as_wanted() {
     let error = bench.fail(set(Place::Pod, &key, "0", "1"));
     assert!(matches!(&error, KernelError::Stale { found, .. } if found == "2"), "{error}");
     bench.apply(set(Place::Pod, &key, "0", "2"));
+}
+
+/// In one list, however many links there are.
+#[test]
+fn reverse_path_filtering_of_all_links_is_seen_where_it_differs() {
+    let Some(mut bench) = Bench::new() else { return };
+    for link in ["i0", "i1.5"] {
+        bench.apply(ifb(Place::Pod, link));
+        bench.apply(set(Place::Pod, &SysctlKey::rp_filter(&name(link)), "0", "2"));
+    }
+    bench.apply(set(Place::Pod, &SysctlKey::rp_filter(&name("all")), "0", "1"));
+    let mut seen = |need| {
+        let facts = bench.observe(|n| n.pod.rp_filter = Some(need));
+        let text = |(key, value): (&SysctlKey, &Option<String>)| {
+            format!("{} {}", key.as_str().split('/').nth(3).unwrap(), value.as_deref().unwrap())
+        };
+        facts.pod.unwrap().sysctls.iter().map(text).collect::<Vec<String>>()
+    };
+    assert_eq!(seen(RpFilterNeed::General), ["all 1", "default 0"]);
+    assert_eq!(seen(RpFilterNeed::Unlike(0)), ["all 1", "default 0", "i0 2", "i1.5 2"]);
+    assert_eq!(seen(RpFilterNeed::Unlike(2)), ["all 1", "default 0", "lo 0"]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub(super) fn add(job: &Job<'_>) -> Result<Success, Error> {
     let mut kernel = job.open()?;
     let call = job.call;
     let lock = ContainerLock::take(job.context.state, call.container_id());
-    let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
+    let lock = lock.map_err(|e| job.unlockable(&e))?;
     let slot = job.slot(&lock.directory);
     let ledger = job.ledger(Verb::Add)?;
     let kernel = kernel.as_mut();
@@ -186,6 +186,7 @@ impl<'a> Attempt<'a> {
     /// The lock of shared objects comes after the IPAM plugin, which may take its time: nobody else is to wait for it.
     fn reserve_and_apply(&mut self) -> Result<Success, Error> {
         let ipam = self.job.ipam(Verb::Add)?;
+        self.ask()?;
         let mut shared = self.take_shared()?;
         let mut entropy = Entropy::new((self.job.context.seed)());
         let mut left = ATTEMPTS;
@@ -202,7 +203,7 @@ impl<'a> Attempt<'a> {
             // Found out now, an answer that cannot be given leaves nothing to clean up.
             planned.result.check_convertible(self.call().conf.cni_version)?;
             left -= 1;
-            match self.apply(&facts, &planned)? {
+            match self.apply(&facts, &planned, &mut shared)? {
                 None => return Ok(planned.result),
                 Some(stale) if left == 0 => return Err(stale),
                 Some(_) => {}
@@ -210,11 +211,33 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// Asks the network what decides whether anything is done at all.
+    fn ask(&mut self) -> Result<(), Error> {
+        let probes = self.job.attachment.probes(self.call())?;
+        if probes.is_empty() {
+            return Ok(());
+        }
+        self.kernel.probe(Place::Pod, &probes).map_err(|cause| {
+            if cause.is_conflict() {
+                self.report_conflict();
+            }
+            self.call().error(cause)
+        })
+    }
+
     /// Notes, applies, notes. `Some` is an error that fresh facts may mend; everything is taken back by then.
-    fn apply(&mut self, facts: &Facts, planned: &Planned) -> Result<Option<Error>, Error> {
+    ///
+    /// The lock is given up for an IPAM plugin that has yet to ask the network about the addresses: nobody else is to wait for the
+    /// answers. What is shared stays then, whatever they are.
+    fn apply(
+        &mut self,
+        facts: &Facts,
+        planned: &Planned,
+        shared: &mut Option<SharedLock>,
+    ) -> Result<Option<Error>, Error> {
         let record = self.record(planned)?;
         self.slot.intend(&record).map_err(|e| self.call().error(describe(&e)))?;
-        let applied = match transaction::apply_from(self.kernel, &planned.plan, facts) {
+        let mut applied = match transaction::apply_from(self.kernel, &planned.plan, facts) {
             Ok(applied) => applied,
             Err(e) => {
                 self.note_remains(&e.undo);
@@ -225,6 +248,10 @@ impl<'a> Attempt<'a> {
                 return if e.is_stale() && !self.dirty { Ok(Some(error)) } else { Err(error) };
             }
         };
+        if self.has_to_settle() {
+            applied.keep_shared(&planned.plan);
+            *shared = None;
+        }
         if let Err(error) = self.finish(facts, &planned.result) {
             let remains = applied.undo(self.kernel, &planned.plan);
             self.note_remains(&remains);
@@ -252,6 +279,11 @@ impl<'a> Attempt<'a> {
         if ipam == crate::ipam::spiderpool::TYPE || ipam.is_empty() {
             crate::ipam::spiderpool::report_conflict(self.job.context, self.call());
         }
+    }
+
+    fn has_to_settle(&self) -> bool {
+        let ipam_type = self.job.attachment.ipam_type(self.job.call);
+        crate::ipam::has_to_settle(self.job.context, self.job.call, ipam_type)
     }
 
     /// Lets the IPAM plugin finish while the interface is there.
@@ -304,7 +336,7 @@ impl<'a> Attempt<'a> {
 
 /// Whether the plan changes anything that others share, given what is there already.
 fn changes_shared(plan: &Plan, facts: &Facts) -> bool {
-    let shared = plan.steps.iter().filter(|s| s.stake == Stake::Ensured && s.change.place == Place::Host);
+    let shared = plan.steps.iter().filter(|s| s.stake != Stake::Owned && s.change.place == Place::Host);
     shared.into_iter().any(|s| !holds(&s.change, facts))
 }
 

@@ -1,7 +1,8 @@
 //! DEL.
 
 use polynic_cni::{Error, Verb};
-use polynic_kernel::{Kernel, KernelError, transaction};
+use polynic_kernel::{Errno, Kernel, KernelError, transaction};
+use polynic_net::{Change, Object, Place, Stake};
 
 use super::Job;
 use super::add::describe;
@@ -15,7 +16,7 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     let mut kernel = job.open_leniently()?;
     let call = job.call;
     let lock = ContainerLock::take_existing(job.context.state, call.container_id());
-    let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
+    let lock = lock.map_err(|e| job.unlockable(&e))?;
     let slot = lock.as_ref().map(|l| job.slot_to_remove(&l.directory));
     let ledger = job.ledger(Verb::Del)?;
     let on_link = crate::ipam::works_on_link(job.attachment.ipam_type(call));
@@ -23,13 +24,16 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     let earlier = slot.as_ref().map_or(Earlier::Nothing, Slot::load);
     let is_anothers =
         earlier == Earlier::Nothing && lock.as_ref().is_some_and(|l| is_anothers(job, kernel.as_ref(), l));
-    let errors = match earlier {
+    let errors = match &earlier {
         _ if is_anothers || ledger.as_ref().is_some_and(|ledger| !ledger.is_ours()) => Vec::new(),
         Earlier::Nothing => remove_leftovers(job, kernel.as_mut()),
         earlier => remove_recorded(job, kernel.as_mut(), earlier.records())?,
     };
     if let Some(error) = errors.into_iter().next() {
         return Err(call.error(error));
+    }
+    if let (Some(lock), Earlier::Applied(record)) = (&lock, &earlier) {
+        keep_for_others(job, kernel.as_mut(), lock, record);
     }
     if ledger.as_ref().is_none_or(|ledger| ledger.is_ours()) {
         sweep(job, kernel.as_mut());
@@ -38,6 +42,38 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     let ledger = ledger.filter(|_| !is_anothers);
     ledger.map_or(Ok(()), |ledger| ledger.strike(call)).map_err(|e| call.explain(e))?;
     slot.map_or(Ok(()), |s| s.forget()).map_err(|e| call.error(describe(&e)))
+}
+
+/// What interfaces of the pod rely on together stays as long as one of them does: put back if this record made it, removed with the last.
+fn keep_for_others(job: &Job<'_>, kernel: &mut dyn Kernel, lock: &ContainerLock, record: &Record) {
+    if kernel.pod_id() != Some(record.netns) {
+        return;
+    }
+    let of_this =
+        |stake: Stake| record.plan.steps.iter().filter(move |s| s.stake == stake && is_way(&s.change));
+    if of_this(Stake::Ensured).next().is_none() && of_this(Stake::Owned).next().is_none() {
+        return;
+    }
+    let others: Vec<Record> =
+        record::applied(&lock.directory).into_iter().filter(|r| r.position != record.position).collect();
+    let relied_on = |change: &Change| others.iter().flat_map(|r| &r.plan.steps).any(|s| s.change == *change);
+    let kept = of_this(Stake::Owned).filter(|s| relied_on(&s.change)).map(|s| s.change.clone());
+    let gone = of_this(Stake::Ensured).filter(|s| !relied_on(&s.change));
+    let changes: Vec<Change> = kept.chain(gone.rev().filter_map(|s| s.change.clone().inverse())).collect();
+    for change in changes {
+        match kernel.apply(&change) {
+            Err(e) if !e.is_absent() && e.errno() != Some(Errno::EEXIST) => {
+                (job.context.warn)(&format!("{}: {e}", job.call.whom()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a change makes a way in the pod.
+fn is_way(change: &Change) -> bool {
+    let is_way = matches!(change.object, Object::Route(_) | Object::Rule(_) | Object::Neighbour(_));
+    change.place == Place::Pod && is_way && change.is_creation()
 }
 
 /// Takes recorded plans back, in the order given.

@@ -440,6 +440,7 @@ fn recorded_plan(conf: &Value) -> Vec<String> {
         .map(|s| match s.stake {
             polynic_net::Stake::Owned => s.change.to_string(),
             polynic_net::Stake::Ensured => format!("shared: {}", s.change),
+            polynic_net::Stake::Once => format!("once: {}", s.change),
         })
         .collect()
 }

@@ -63,6 +63,8 @@ pub struct Options {
     pub max_age_days: Option<u64>,
     /// So many files put aside are kept; absent: all.
     pub max_backups: Option<usize>,
+    /// Nobody asked for it: where it cannot be opened, calls go on without.
+    pub optional: bool,
 }
 
 /// `log_options` of `router` and `veth`.
@@ -115,7 +117,19 @@ impl Options {
     /// A file that is put aside at the usual size, and of which the usual number is kept.
     pub(crate) fn new(file: String, level: Level) -> Self {
         let max_bytes = DEFAULT_MEGABYTES.saturating_mul(MEGABYTE);
-        Self { file: file.into(), level, max_bytes, max_age_days: Some(5), max_backups: Some(5) }
+        Self {
+            file: file.into(),
+            level,
+            max_bytes,
+            max_age_days: Some(5),
+            max_backups: Some(5),
+            optional: false,
+        }
+    }
+
+    /// Where the replaced plugin writes if it is told nothing: every call.
+    fn untold(default_file: &str) -> Self {
+        Self { optional: true, ..Self::new(default_file.to_owned(), Level::Debug) }
     }
 
     /// The object `log_options`. A level of another name is info.
@@ -124,12 +138,14 @@ impl Options {
     /// A value of another type.
     pub(crate) fn snake(call: &Call<'_>, default_file: &str) -> Result<Option<Self>, Error> {
         let keys: Keys = call.conf.read()?;
-        Ok(keys.log_options.map(|o| Self {
+        let Some(o) = keys.log_options else { return Ok(Some(Self::untold(default_file))) };
+        Ok(Some(Self {
             file: file(&o.log_file, default_file),
             level: Level::from_name(&o.log_level).unwrap_or(Level::Info),
             max_bytes: o.log_max_size.max(1).saturating_mul(MEGABYTE),
             max_age_days: Some(o.log_max_age),
             max_backups: Some(o.log_max_count),
+            optional: false,
         }))
     }
 
@@ -139,7 +155,7 @@ impl Options {
     /// As said, or a value of another type.
     pub(crate) fn camel(call: &Call<'_>, default_file: &str) -> Result<Option<Self>, Error> {
         let keys: Keys = call.conf.read()?;
-        let Some(o) = keys.log_options_camel else { return Ok(None) };
+        let Some(o) = keys.log_options_camel else { return Ok(Some(Self::untold(default_file))) };
         let level = Level::from_name(&o.log_level);
         Ok(Some(Self {
             file: file(&o.log_file, default_file),
@@ -149,6 +165,7 @@ impl Options {
                 .saturating_mul(MEGABYTE),
             max_age_days: limit(o.log_max_age, 30),
             max_backups: limit(o.log_max_count, 10).and_then(|n| usize::try_from(n).ok()),
+            optional: false,
         }))
     }
 }
@@ -171,6 +188,7 @@ impl Flat {
             max_bytes: DEFAULT_MEGABYTES * MEGABYTE,
             max_age_days: Some(5),
             max_backups: Some(5),
+            optional: false,
         })
     }
 }

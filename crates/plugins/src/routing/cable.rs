@@ -9,6 +9,7 @@ use polynic_net::{
 
 use super::draft::Draft;
 use super::settings::PerLink;
+use super::view::View;
 use crate::{Call, Leftovers};
 
 /// How much of the container's id the node's end carries in its name.
@@ -72,11 +73,10 @@ impl Cable {
     }
 
     /// The cable that an earlier interface of the pod has brought; none if there is none.
-    pub(super) fn find(call: &Call<'_>, host: &NsFacts, pod: &NsFacts) -> Result<Option<Self>, Error> {
+    pub(super) fn find(call: &Call<'_>, view: View<'_>) -> Result<Option<Self>, Error> {
         let (near, far) = (pod_end(), host_end(call)?);
-        let Some(end) = pod.link(&near) else { return Ok(None) };
-        let other = host.links.iter().find(|l| Some(l.index) == end.peer && l.kind == "veth");
-        let other = other.or_else(|| host.link(&far)).ok_or_else(|| {
+        let Some(end) = view.pod.link(&near) else { return Ok(None) };
+        let other = view.other_end(end).or_else(|| view.host.link(&far)).ok_or_else(|| {
             call.error(format!("interface {near} is in the pod, but its other end {far} is not on the node"))
         })?;
         let mac = |mac: Option<Mac>| mac.ok_or_else(|| call.error(format!("{near} has no hardware address")));

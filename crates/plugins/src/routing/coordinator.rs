@@ -11,11 +11,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use polynic_cni::{Error, Success};
-use polynic_net::{Attr, Change, Entropy, Facts, FwObject, IpNet, Needs, NsFacts, Object, Place};
+use polynic_net::{
+    Attr, Change, Entropy, Facts, FwObject, IpNet, Needs, NsFacts, Object, Place, RpFilterNeed,
+};
 use polynic_wire::messages::PodIdentity;
 
 use super::cable::{self, Cable};
-use super::settings::{DISABLE_IPV6, RP_FILTER};
+use super::settings::DISABLE_IPV6;
 use super::view::NodeNeeds;
 use super::{args, view};
 use crate::log::Options;
@@ -108,7 +110,8 @@ impl ChainedAttachment for Coordination {
             if self.may_mark(call) {
                 needs.pod.firewall.push(reply_path::table());
             }
-            needs.pod.sysctls.extend(["default", "all"].into_iter().filter_map(|n| RP_FILTER.of(n)));
+            let is_set = self.settings.as_ref().is_some_and(|s| s.rp_filter.is_some());
+            needs.pod.rp_filter = is_set.then_some(RpFilterNeed::General);
             // Reading settings is slow; these matter for IPv6 alone.
             let has_ipv6 = |pod: &&NsFacts| {
                 pod.addresses_of(&call.ifname).any(|a| a.net.addr().is_ipv6() && a.is_global())

@@ -4,13 +4,17 @@
 use std::net::IpAddr;
 
 use polynic_net::{
-    Change, Diff, Facts, Family, IpNet, Mac, Neighbour, NsFacts, Object, Place, Plan, Route, RouteKind, Rule,
-    TABLE_MAIN,
+    Change, Diff, Facts, Family, IfName, IpNet, Mac, Neighbour, NsFacts, Object, Place, Plan, Route,
+    RouteKind, Rule, TABLE_MAIN,
 };
+
+use crate::Call;
 
 /// The plan so far and the state it leads to.
 pub(super) struct Draft {
     pub(super) plan: Plan,
+    /// The interface that the call is about.
+    pub(super) nic: IfName,
     host: Objects,
     pod: Objects,
 }
@@ -50,9 +54,9 @@ impl Selector {
 }
 
 impl Draft {
-    pub(super) fn new(facts: &Facts) -> Self {
+    pub(super) fn new(call: &Call<'_>, facts: &Facts) -> Self {
         let (host, pod) = (Objects::of(Some(&facts.host)), Objects::of(facts.pod.as_ref()));
-        Self { plan: Plan::default(), host, pod }
+        Self { plan: Plan::default(), nic: call.ifname.clone(), host, pod }
     }
 
     fn at(&mut self, place: Place) -> &mut Objects {
@@ -84,30 +88,44 @@ impl Draft {
         self.plan.own(Change::add_route(place, route));
     }
 
-    /// Removes a route that is there. Its undo puts it back where it was: IPv4 routes of one destination and metric stand in an
-    /// order, in which a new one comes first, so those before it are taken away and put back as well.
-    pub(super) fn remove_route(&mut self, place: Place, route: &Route) {
+    /// Promises a route of the pod that an earlier interface has brought and this one relies on: if that goes, the route stays.
+    pub(super) fn keep_route(&mut self, route: Route) {
+        if self.pod.routes.iter().any(|r| polynic_net::check::serves(r, &route)) {
+            self.plan.ensure(Change::add_route(Place::Pod, route));
+        }
+    }
+
+    /// The same of a neighbour.
+    pub(super) fn keep_neighbour(&mut self, neighbour: Neighbour) {
+        if self.pod.neighbours.contains(&neighbour) {
+            self.plan.ensure(Change::add_neighbour(Place::Pod, neighbour));
+        }
+    }
+
+    /// Puts another route in the place of one that is there, or none. Its undo puts it back where it was: IPv4 routes of one destination and
+    /// metric stand in an order, in which a new one comes first, so those before it are taken away and put back as well.
+    pub(super) fn replace_route(&mut self, place: Place, route: &Route, by: Option<Route>) {
         let routes = &mut self.at(place).routes;
         let Some(at) = routes.iter().position(|r| r == route) else { return };
         let before: Vec<Route> = match route.family() {
             Family::V4 => routes[..at].iter().filter(|r| same_slot(r, route)).cloned().collect(),
             Family::V6 => Vec::new(),
         };
-        routes.remove(at);
+        routes.splice(at..=at, by.clone());
         for gone in before.iter().chain(std::iter::once(route)) {
             self.plan.own(Change::delete_route(place, gone.clone()));
         }
-        for back in before.into_iter().rev() {
+        for back in by.into_iter().chain(before.into_iter().rev()) {
             self.plan.own(Change::add_route(place, back));
         }
     }
 
     /// The unicast routes of the pod's main table on a link, for moving: not the link-local network, which every table has no use for.
-    pub(super) fn main_routes_on(&self, link: &polynic_net::IfName, family: Family) -> Vec<Route> {
+    pub(super) fn main_routes_on(&self, link: &IfName, family: Family) -> Vec<Route> {
         let wanted = |r: &&Route| {
             r.table == TABLE_MAIN
                 && r.family() == family
-                && r.link.as_ref() == Some(link)
+                && r.uses(link)
                 && r.kind == RouteKind::Unicast
                 && !is_link_local_network(r.dst)
         };
@@ -163,7 +181,7 @@ impl Draft {
 
     /// Makes the node know an address of the pod at one link only: what it knew of it elsewhere was another pod's, and is not
     /// put back by DEL.
-    pub(super) fn set_host_neighbour(&mut self, link: &polynic_net::IfName, ip: IpAddr, mac: Mac) {
+    pub(super) fn set_host_neighbour(&mut self, link: &IfName, ip: IpAddr, mac: Mac) {
         let stale: Vec<_> = self.host.neighbours.iter().filter(|n| n.ip == ip).cloned().collect();
         self.host.neighbours.retain(|n| n.ip != ip);
         for gone in stale {

@@ -1,9 +1,8 @@
 //! `ip_conflict` of `router` and `veth` (spec/coordinator.md 5.1): whether somebody else has an address of the interface.
 
-use polynic_net::{Change, IfName, IpNet, Place, Probe, Seek};
+use polynic_net::{IfName, IpNet, Probe, Seek};
 use serde::Deserialize;
 
-use super::draft::Draft;
 use polynic_cni::go_duration;
 
 const DEFAULT_INTERVAL_MS: u64 = 1000;
@@ -42,18 +41,16 @@ impl IpConflict {
         Ok(Some(Self { interval_ms, retries }))
     }
 
-    /// Plans to ask for all addresses at the same time.
-    pub(super) fn probe(self, draft: &mut Draft, link: &IfName, addresses: &[IpNet]) {
-        for net in addresses {
-            let probe = Probe {
-                link: link.clone(),
-                ip: net.addr(),
-                seek: Seek::Nobody,
-                interval_ms: self.interval_ms,
-                count: self.retries,
-            };
-            draft.plan.own(Change::probe(Place::Pod, probe));
-        }
+    /// The questions about all addresses, to be asked at the same time.
+    pub(super) fn probes(self, link: &IfName, addresses: &[IpNet]) -> Vec<Probe> {
+        let probe = |net: &IpNet| Probe {
+            link: link.clone(),
+            ip: net.addr(),
+            seek: Seek::Nobody,
+            interval_ms: self.interval_ms,
+            count: self.retries,
+        };
+        addresses.iter().map(probe).collect()
     }
 }
 

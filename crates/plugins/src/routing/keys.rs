@@ -1,7 +1,7 @@
 //! The configuration that `router` and `veth` share (spec/coordinator.md 2.1 and 3.1).
 
 use polynic_cni::{Error, Success};
-use polynic_net::{IpNet, NsFacts};
+use polynic_net::{IpNet, NsFacts, Probe};
 use serde::Deserialize;
 
 use super::ip_conflict::{self, IpConflict};
@@ -93,25 +93,30 @@ impl Keys {
         })
     }
 
-    /// What to look at first. Settings of all links of the node need the names of all of them.
-    pub(super) fn needs(&self, call: &Call<'_>) -> polynic_net::Needs {
-        let mut needs = super::view::needs(call);
-        if self.rp_filter.on_host {
-            needs.host.links = polynic_net::LinkNeed::All;
+    /// What to ask the network: whether the addresses of the interface are free.
+    pub(super) fn probes(&self, call: &Call<'_>, prev: &Success) -> Result<Vec<Probe>, Error> {
+        let Some(conflict) = self.conflict.filter(|_| !self.skip_call) else { return Ok(Vec::new()) };
+        let addresses: Vec<IpNet> = prev.ips.iter().map(|ip| ip.address).collect();
+        if addresses.is_empty() {
+            return Err(call.error(format!("interface {} has no any ip configured", call.ifname)));
         }
-        needs
+        Ok(conflict.probes(&call.ifname, &addresses))
     }
 
     /// The settings to observe for [`super::draft::Draft::filter_reverse_paths`] and for switching IPv6 on.
-    pub(super) fn setting_needs(&self, needs: &mut polynic_net::Needs, facts: &polynic_net::Facts) {
-        use super::settings::{DISABLE_IPV6, RP_FILTER};
-        if let Some(pod) = &facts.pod {
-            needs.pod.sysctls.extend(RP_FILTER.keys(pod));
-            needs.pod.sysctls.extend(DISABLE_IPV6.keys(pod));
+    pub(super) fn setting_needs(
+        &self,
+        needs: &mut polynic_net::Needs,
+        facts: &polynic_net::Facts,
+        addresses: &[IpNet],
+    ) {
+        if super::cable::has_ipv6(&super::view::families(addresses))
+            && let Some(pod) = &facts.pod
+        {
+            needs.pod.sysctls.extend(super::settings::DISABLE_IPV6.keys(pod));
         }
-        if self.rp_filter.on_host {
-            needs.host.sysctls.extend(RP_FILTER.keys(&facts.host));
-        }
+        let unlike = Some(polynic_net::RpFilterNeed::Unlike(self.rp_filter.value));
+        (needs.pod.rp_filter, needs.host.rp_filter) = (unlike, unlike.filter(|_| self.rp_filter.on_host));
     }
 }
 
@@ -162,7 +167,7 @@ impl super::draft::Draft {
             if let Some(end) = end {
                 self.set_new(place, ns, (RP_FILTER, end), &value);
             }
-            for key in RP_FILTER.keys(ns) {
+            for key in RP_FILTER.known(ns) {
                 self.set(place, ns, &key, &value);
             }
         };

@@ -25,12 +25,13 @@ pub(super) struct Move<'a> {
 }
 
 impl Draft {
-    /// Moves default routes and copies the others.
+    /// Moves default routes and copies the others. Of a route with several next hops those on the link count.
     pub(super) fn move_routes(&mut self, job: Move<'_>) {
         for route in self.main_routes_on(job.link, job.family) {
-            self.add_route(Place::Pod, copy(&route, job));
+            self.copy_route(&route, job);
             if route.is_default() {
-                self.remove_route(Place::Pod, &route);
+                let rest = route.through(|hop| hop.link != *job.link);
+                self.replace_route(Place::Pod, &route, rest);
             }
         }
     }
@@ -38,7 +39,7 @@ impl Draft {
     /// Copies all, default routes too.
     pub(super) fn copy_routes(&mut self, job: Move<'_>) {
         for route in self.main_routes_on(job.link, job.family) {
-            self.add_route(Place::Pod, copy(&route, job));
+            self.copy_route(&route, job);
         }
     }
 
@@ -46,7 +47,13 @@ impl Draft {
     pub(super) fn copy_defaults(&mut self, job: Move<'_>) {
         let routes = self.main_routes_on(job.link, job.family);
         for route in routes.iter().filter(|r| r.is_default()) {
-            self.add_route(Place::Pod, copy(route, job));
+            self.copy_route(route, job);
+        }
+    }
+
+    fn copy_route(&mut self, route: &Route, job: Move<'_>) {
+        if let Some(own) = route.through(|hop| hop.link == *job.link) {
+            self.add_route(Place::Pod, copy(&own, job));
         }
     }
 }
@@ -61,6 +68,8 @@ fn copy(route: &Route, job: Move<'_>) -> Route {
             // IPv6 routes never carry one here: the kernel's are chosen by address selection.
             src: same.src.filter(|_| job.family == Family::V4 && !route.is_default()),
             onlink: same.onlink,
+            weight: same.weight,
+            more: same.more,
             mtu: same.mtu,
             ..Route::new(route.dst, job.link)
         }

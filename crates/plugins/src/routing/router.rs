@@ -4,12 +4,12 @@
 mod plan;
 
 use polynic_cni::{Error, Success, Version};
-use polynic_net::{Entropy, Facts, IfName, Needs};
+use polynic_net::{Entropy, Facts, IfName, Needs, Probe};
 use serde::Deserialize;
 
 use super::cable;
 use super::keys::Keys;
-use super::view::NodeNeeds;
+use super::view::{self, NodeNeeds};
 use crate::log::Options;
 use crate::{Call, ChainedAttachment, ChainedPlugin, Planned};
 
@@ -82,8 +82,12 @@ impl ChainedAttachment for Config {
         true
     }
 
+    fn probes(&self, call: &Call<'_>, prev: &Success) -> Result<Vec<Probe>, Error> {
+        self.keys.probes(call, prev)
+    }
+
     fn needs(&self, call: &Call<'_>, _: &Success) -> Needs {
-        if self.keys.skip_call { Needs::default() } else { self.keys.needs(call) }
+        if self.keys.skip_call { Needs::default() } else { view::needs(call) }
     }
 
     fn further_needs(&self, call: &Call<'_>, prev: &Success, facts: &Facts) -> Needs {
@@ -92,7 +96,7 @@ impl ChainedAttachment for Config {
             let addresses: Vec<_> = prev.ips.iter().map(|ip| ip.address).collect();
             let host_end = cable::host_end(call).ok();
             NodeNeeds { host_end, addresses: &addresses, table: self.host_rule_table }.add(&mut needs, facts);
-            self.keys.setting_needs(&mut needs, facts);
+            self.keys.setting_needs(&mut needs, facts, &addresses);
         }
         needs
     }

@@ -1,10 +1,14 @@
 //! Settings of links that the routing plugins write, in the pod and on the node.
 //!
-//! They are shared by all attachments of a pod, or of the node, and stay when one of them goes.
+//! They are shared by all attachments of a pod, or of the node, and stay when one of them goes. What this interface has and what new links
+//! get is kept (CHECK looks for it); what other links have is only set.
 
 use polynic_net::{Change, IfName, NsFacts, Place, Sysctl, SysctlKey};
 
 use super::draft::Draft;
+
+/// What is called a link in settings but is none.
+const GENERAL: [&str; 2] = ["default", "all"];
 
 /// A setting of every link, as in `net.ipv4.conf.*.rp_filter`.
 #[derive(Clone, Copy)]
@@ -26,23 +30,35 @@ impl PerLink {
         IfName::new(name).ok().map(|name| self.key(&name))
     }
 
-    /// The keys of a namespace's links, `default` and `all`, in the order in which they are written: links first, because
-    /// writing `default` also changes those that nobody has set (net/ipv4/devinet.c, `devinet_copy_dflt_conf`).
+    /// The keys of a namespace's links, `default` and `all`.
     pub(super) fn keys(self, ns: &NsFacts) -> Vec<SysctlKey> {
-        let links = ns.links.iter().map(|l| self.key(&l.name));
-        links.chain(["default", "all"].into_iter().filter_map(|n| self.of(n))).collect()
+        ns.links.iter().map(|l| self.key(&l.name)).chain(self.general()).collect()
+    }
+
+    /// The keys that were observed, in the order in which they are written: links first, because writing `default` also changes those that
+    /// nobody has set (net/ipv4/devinet.c, `devinet_copy_dflt_conf`).
+    pub(super) fn known(self, ns: &NsFacts) -> Vec<SysctlKey> {
+        let general: Vec<SysctlKey> = self.general().collect();
+        let of_link = |key: &&SysctlKey| key.is_setting(self.family, self.setting) && !general.contains(key);
+        let links: Vec<SysctlKey> = ns.sysctls.keys().filter(of_link).cloned().collect();
+        links.into_iter().chain(general).collect()
+    }
+
+    fn general(self) -> impl Iterator<Item = SysctlKey> {
+        GENERAL.into_iter().filter_map(move |name| self.of(name))
     }
 }
 
 impl Draft {
-    /// Gives a setting a value, if there is such a setting with another.
+    /// Gives a setting a value, if there is such a setting with another. What other links have is theirs: they come and go.
     pub(super) fn set(&mut self, place: Place, ns: &NsFacts, key: &SysctlKey, value: &str) {
-        match ns.sysctl(key) {
-            Some(old) if old != value => {
-                let before = Sysctl { key: key.clone(), value: old.to_owned() };
-                self.plan.ensure(Change::sysctl(place, before, value));
-            }
-            _ => {}
+        let Some(old) = ns.sysctl(key).filter(|old| *old != value) else { return };
+        let change = Change::sysctl(place, Sysctl { key: key.clone(), value: old.to_owned() }, value);
+        let of_nic = place == Place::Pod && key.belongs_to(&self.nic);
+        if of_nic || GENERAL.iter().any(|name| IfName::new(*name).is_ok_and(|name| key.belongs_to(&name))) {
+            self.plan.ensure(change);
+        } else {
+            self.plan.once(change);
         }
     }
 

@@ -4,6 +4,7 @@ mod check;
 mod families;
 mod golden;
 mod machine;
+mod multipath;
 mod odds;
 mod pods;
 mod two_nics;

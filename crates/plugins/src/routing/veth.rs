@@ -3,11 +3,11 @@
 mod plan;
 
 use polynic_cni::{Error, Success};
-use polynic_net::{Entropy, Facts, Needs, TABLE_MAIN};
+use polynic_net::{Entropy, Facts, Needs, Probe, TABLE_MAIN};
 
 use super::cable::Cable;
 use super::keys::Keys;
-use super::view::NodeNeeds;
+use super::view::{self, NodeNeeds};
 use super::{cable, cidr};
 use crate::log::Options;
 use crate::{Call, ChainedAttachment, ChainedPlugin, Leftovers, Planned};
@@ -51,8 +51,12 @@ impl ChainedAttachment for Config {
         true
     }
 
+    fn probes(&self, call: &Call<'_>, prev: &Success) -> Result<Vec<Probe>, Error> {
+        self.keys.probes(call, prev)
+    }
+
     fn needs(&self, call: &Call<'_>, _: &Success) -> Needs {
-        if self.keys.skip_call { Needs::default() } else { self.keys.needs(call) }
+        if self.keys.skip_call { Needs::default() } else { view::needs(call) }
     }
 
     fn further_needs(&self, call: &Call<'_>, prev: &Success, facts: &Facts) -> Needs {
@@ -62,7 +66,7 @@ impl ChainedAttachment for Config {
             let host_end = cable::host_end(call).ok();
             NodeNeeds { host_end, addresses: &addresses, table: TABLE_MAIN }.add(&mut needs, facts);
             needs.host.sources.extend(prev.ips.iter().map(|ip| ip.address.addr()));
-            self.keys.setting_needs(&mut needs, facts);
+            self.keys.setting_needs(&mut needs, facts, &addresses);
             Cable::needs(&mut needs);
         }
         needs

@@ -59,7 +59,7 @@ impl NodeNeeds<'_> {
 }
 
 /// Whether a link of that kind has another end that is nobody else's.
-pub(super) fn is_cable(kind: &str) -> bool {
+fn is_cable(kind: &str) -> bool {
     matches!(kind, "veth" | "netkit")
 }
 
@@ -83,6 +83,17 @@ impl<'a> View<'a> {
     /// A link of the pod that must be there.
     pub(super) fn pod_link(&self, call: &Call<'_>, name: &IfName) -> Result<&'a LinkFact, Error> {
         self.pod.link(name).ok_or_else(|| call.error(format!("interface {name} not found in the pod")))
+    }
+
+    /// The node's end of a cable whose one end is in the pod. Each end names the other: an index alone may be a link's of a third namespace.
+    pub(super) fn other_end(&self, near: &LinkFact) -> Option<&'a LinkFact> {
+        let is_end = |far: &&LinkFact| {
+            Some(far.index) == near.peer
+                && far.peer == Some(near.index)
+                && far.kind == near.kind
+                && is_cable(&far.kind)
+        };
+        self.host.links.iter().find(is_end)
     }
 
     /// The addresses of a pod's link that are of use beyond it, in the kernel's order.
@@ -123,10 +134,7 @@ impl<'a> View<'a> {
     ) -> impl Iterator<Item = &'a polynic_net::Route> {
         let link = link.clone();
         self.pod.routes.iter().filter(move |r| {
-            r.is_default()
-                && r.family() == family
-                && r.table == polynic_net::TABLE_MAIN
-                && r.link.as_ref() == Some(&link)
+            r.is_default() && r.family() == family && r.table == polynic_net::TABLE_MAIN && r.uses(&link)
         })
     }
 }

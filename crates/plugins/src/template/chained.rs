@@ -6,7 +6,7 @@
 //! DEL removes without a record never includes the interface, which somebody else made.
 
 use polynic_cni::{Error, Success, Version};
-use polynic_net::{Change, Entropy, Facts, Needs};
+use polynic_net::{Change, Entropy, Facts, Needs, Probe};
 
 use super::{Attachment, Call, Context, Leftovers, Planned, Role};
 
@@ -57,6 +57,11 @@ pub trait ChainedAttachment {
     /// What to observe besides, now that `facts` are known.
     fn further_needs(&self, _call: &Call<'_>, _prev: &Success, _facts: &Facts) -> Needs {
         Needs::default()
+    }
+
+    /// What to ask the network before anything is done, as of a main plugin.
+    fn probes(&self, _call: &Call<'_>, _prev: &Success) -> Result<Vec<Probe>, Error> {
+        Ok(Vec::new())
     }
 
     /// What to do, or why it cannot work. Pure: everything comes from the arguments.
@@ -151,6 +156,11 @@ impl Attachment for InChain {
     fn further_needs(&self, call: &Call<'_>, facts: &Facts) -> Needs {
         let prev = self.prev.as_ref();
         prev.map(|prev| self.attachment.further_needs(call, prev, facts)).unwrap_or_default()
+    }
+
+    fn probes(&self, call: &Call<'_>) -> Result<Vec<Probe>, Error> {
+        let probes = self.prev.as_ref().map(|prev| self.attachment.probes(call, prev));
+        probes.transpose().map(Option::unwrap_or_default).map_err(|e| call.explain(e))
     }
 
     /// The plan says so.

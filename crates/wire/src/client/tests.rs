@@ -65,6 +65,23 @@ fn calls_are_the_requests_of_the_api() {
     assert!(asked[4].ends_with(r#"{"podNamespace":"a b","podName":"w"}"#), "{}", asked[4]);
 }
 
+/// The replaced agent answers null for lists that are empty, and a list that is required is never so.
+#[test]
+fn null_is_absent_and_what_is_required_is_named() {
+    let answers = vec![
+        "HTTP/1.1 200 OK\r\n\r\n{\"mode\":\"auto\",\"overlayPodCIDR\":[],\"serviceCIDR\":[],\"tunePodRoutes\":false,\"hijackCIDR\":null,\"policyRoutes\":null}",
+        "HTTP/1.1 200 OK\r\n\r\n{\"mode\":\"auto\",\"serviceCIDR\":null}",
+        "HTTP/1.1 200 OK\r\n\r\n{\"ips\":[{\"version\":4,\"address\":\"10.0.0.7/24\",\"nic\":\"eth0\",\"ipPool\":\"p\",\"gateway\":null}],\"routes\":null,\"dns\":null}",
+    ];
+    let (_directory, service, _) = agent(answers);
+    let pod = PodIdentity::default();
+    assert_eq!(service.coordinator_config(&pod, soon()).unwrap().hijack_cidr, Vec::<String>::new());
+    let refused = service.coordinator_config(&pod, soon()).unwrap_err().to_string();
+    let list = "validation failure list:\noverlayPodCIDR in body is required\nserviceCIDR in body is required\ntunePodRoutes in body is required";
+    assert!(refused.ends_with(list), "{refused}");
+    assert!(service.allocate(&AddRequest::default(), soon()).unwrap().routes.is_empty());
+}
+
 #[test]
 fn errors_carry_status_and_text() {
     let answers = vec![

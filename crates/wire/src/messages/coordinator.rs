@@ -12,17 +12,18 @@ pub struct PodIdentity {
     pub pod_name: String,
 }
 
-/// Answer of `GET /coordinator/config`: the SpiderCoordinator object with the CIDRs of its status. What is absent is empty, or 0, there.
+/// Answer of `GET /coordinator/config`: the SpiderCoordinator object with the CIDRs of its status. Of what is
+/// not [`CoordinatorConfig::REQUIRED`], absent is empty, or 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CoordinatorConfig {
     /// auto, underlay, overlay or disabled.
     pub mode: String,
     /// CIDRs of the cluster's pod network.
-    #[serde(rename = "overlayPodCIDR", default)]
+    #[serde(rename = "overlayPodCIDR")]
     pub overlay_pod_cidr: Vec<String>,
     /// CIDRs of services.
-    #[serde(rename = "serviceCIDR", default)]
+    #[serde(rename = "serviceCIDR")]
     pub service_cidr: Vec<String>,
     /// Whether the pod's routes are to be tuned.
     pub tune_pod_routes: bool,
@@ -53,6 +54,12 @@ pub struct CoordinatorConfig {
     /// Bytes; 0 if unset.
     #[serde(rename = "vethMTU", default, skip_serializing_if = "super::is_zero")]
     pub veth_mtu: i64,
+}
+
+impl CoordinatorConfig {
+    /// The keys that every answer has: an agent that does not say what the cluster's networks are is not understood as one that says that there
+    /// are none (spec/coordinator.md 4.1).
+    pub const REQUIRED: [&str; 4] = ["mode", "overlayPodCIDR", "serviceCIDR", "tunePodRoutes"];
 }
 
 /// One of [`CoordinatorConfig::policy_routes`].

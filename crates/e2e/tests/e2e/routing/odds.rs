@@ -75,6 +75,28 @@ fn an_address_that_somebody_has_fails_add_by_name_and_changes_nothing() {
     }
 }
 
+/// In the files in which the replaced plugins say so, though nobody asked. Here they are this test binary's own.
+#[test]
+fn what_calls_did_is_found_where_it_always_was() {
+    let Some(site) = Site::new(0) else { return };
+    let lines = |file: &str, pod: &Pod| {
+        let text = std::fs::read_to_string(file).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let own = lines.filter(|line| line["ContainerID"] == pod.id.as_str());
+        own.map(|line| format!("{} {}", line["level"], line["Action"])).collect::<Vec<String>>()
+    };
+    for (plugin, file) in
+        [(veth(), "/var/log/meta-plugins/veth.log"), (coordinator(""), "/var/log/spidernet/coordinator.log")]
+    {
+        let pod = site.pod();
+        let (chained, _) = site.attach(&pod, ETH0_A, &plugin);
+        chained.del();
+        let said = [r#""debug" "ADD""#, r#""info" "ADD""#, r#""debug" "DEL""#, r#""info" "DEL""#];
+        assert_eq!(lines(file, &pod), said, "{plugin}");
+        call(&pod, ETH0_A.name, ETH0_A.conf()).del();
+    }
+}
+
 fn with_prefix(plugin: Value, key: &str, prefix: &str) -> Value {
     let mut plugin = plugin;
     plugin[key] = json!(prefix);

@@ -46,6 +46,11 @@ impl Waiting {
         fs::write(path, serde_json::to_vec(self)?)
     }
 
+    /// Whether something waits for the interface.
+    pub(super) fn is_there(context: &Context<'_>, call: &Call<'_>) -> bool {
+        Self::path(context, call).exists()
+    }
+
     /// Picks up what waits for the interface. What cannot be read was torn by a crash, before its ADD could succeed.
     pub(super) fn take(context: &Context<'_>, call: &Call<'_>) -> Option<Self> {
         let path = Self::path(context, call);

@@ -14,7 +14,7 @@ use super::{reply_path, tune};
 use crate::routing::cable::{Cable, has_ipv6};
 use crate::routing::draft::{Draft, Selector};
 use crate::routing::settings::RP_FILTER;
-use crate::routing::view::{View, families, is_cable, single};
+use crate::routing::view::{View, families, single};
 use crate::routing::{HOST_RULE_PRIORITY, mac_rewrite, own_answers};
 use crate::{Call, Planned};
 
@@ -32,7 +32,7 @@ pub(super) fn plan(
         let name = call.ifname.as_str();
         return Err(call.error(format!("no usable IP addresses on {name:?}")));
     }
-    let mut draft = Draft::new(facts);
+    let mut draft = Draft::new(call, facts);
     let layout = Layout::find(settings, call, view, &draft)?;
     if !nic.up {
         draft.plan.own(Change::up(Place::Pod, &nic.name));
@@ -108,7 +108,7 @@ impl Ends {
         if layout.kind == Kind::Overlay {
             return Self::of_overlay(call, view);
         }
-        let found = Cable::find(call, view.host, view.pod)?;
+        let found = Cable::find(call, view)?;
         let new = found.is_none();
         let cable = match found {
             Some(cable) => cable,
@@ -136,9 +136,7 @@ impl Ends {
     /// The overlay's own cable. Anything but a cable may be the node's way to the world, and is left alone.
     fn of_overlay(call: &Call<'_>, view: View<'_>) -> Result<Self, Error> {
         let near = view.pod_link(call, &overlay_link())?;
-        let is_end = |l: &&LinkFact| Some(l.index) == near.peer && is_cable(&l.kind);
-        let far = view.host.links.iter().find(is_end).filter(|_| is_cable(&near.kind));
-        let far = far.ok_or_else(|| {
+        let far = view.other_end(near).ok_or_else(|| {
             call.error(format!(
                 "failed to find the other end of {} on the node: it is of kind {:?}",
                 near.name, near.kind
@@ -202,16 +200,26 @@ impl Work<'_> {
         for net in &self.addresses {
             self.draft.set_host_neighbour(&self.ends.host, net.addr(), self.ends.pod_mac);
         }
-        for ip in self.node_ips.iter().filter(|_| self.layout.first) {
+        for ip in self.node_ips.clone() {
             let (link, mac) = (self.ends.pod.clone(), self.ends.host_mac);
-            self.draft.add_neighbour(Place::Pod, Neighbour { link, ip: *ip, mac });
+            let neighbour = Neighbour { link, ip, mac };
+            match self.layout.first {
+                true => self.draft.add_neighbour(Place::Pod, neighbour),
+                false => self.draft.keep_neighbour(neighbour),
+            }
         }
         for ip in self.node_ips.clone() {
             let route = self.through_node(single(ip)).link_scope();
             self.draft.add_route(Place::Pod, route.clone().in_table(self.layout.table));
-            if self.layout.first {
-                self.draft.add_route(Place::Pod, route);
-            }
+            self.in_main(route);
+        }
+    }
+
+    /// What the first call puts into main, and later ones rely on.
+    fn in_main(&mut self, route: Route) {
+        match self.layout.first {
+            true => self.draft.add_route(Place::Pod, route),
+            false => self.draft.keep_route(route),
         }
     }
 
@@ -232,16 +240,12 @@ impl Work<'_> {
     /// Step 12. On the overlay's first call into both tables, so that replies from the interface's address to the cluster's networks go
     /// the way that requests came.
     fn hijack(&mut self) {
-        let tables = match (self.layout.first, self.layout.kind) {
-            (true, Kind::Overlay) => vec![TABLE_MAIN, self.layout.table],
-            (true, Kind::Underlay) => vec![TABLE_MAIN],
-            (false, _) => vec![self.layout.table],
-        };
-        for net in &self.settings.hijacked {
+        for net in self.settings.hijacked.clone() {
             let Some(gateway) = self.gateway(Family::of(net.addr())) else { continue };
-            for table in &tables {
-                let route = self.through_node(*net).via(gateway).in_table(*table);
-                self.draft.add_route(Place::Pod, route);
+            let route = self.through_node(net).via(gateway);
+            self.in_main(route.clone());
+            if !self.layout.first || self.layout.kind == Kind::Overlay {
+                self.draft.add_route(Place::Pod, route.in_table(self.layout.table));
             }
         }
     }

@@ -26,8 +26,8 @@ pub(super) fn plan(
     let number = keys::number(call, prev)?;
     let nic = view.pod_link(call, &call.ifname)?;
     let addresses: Vec<IpNet> = prev.ips.iter().map(|ip| ip.address).collect();
-    let mut draft = Draft::new(facts);
-    let mac = crate::routing::begin(&config.keys, call, &mut draft, nic, &addresses)?;
+    let mut draft = Draft::new(call, facts);
+    let mac = mac_rewrite::rewrite(&mut draft, nic, config.keys.mac_prefix, &addresses);
     let result = mac_rewrite::in_result(call, prev, mac);
     if config.keys.only_mac {
         return Ok(Planned { plan: draft.plan, result });
@@ -118,7 +118,7 @@ impl<'a> Work<'a> {
         if near.kind != "veth" {
             return Err(call.error(format!("overlay_interface {name} must be a veth, it is {:?}", near.kind)));
         }
-        let far = self.view.host.links.iter().find(|l| Some(l.index) == near.peer && l.kind == "veth");
+        let far = self.view.other_end(near);
         let far =
             far.ok_or_else(|| call.error(format!("failed to find the other end of {name} on the node")))?;
         Ok((near, far))

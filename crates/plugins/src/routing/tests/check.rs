@@ -2,7 +2,7 @@
 
 use polynic_cni::Verb;
 use polynic_kernel::Door;
-use polynic_net::{Change, Object, Stake, Step};
+use polynic_net::{Change, IfName, Link, LinkKind, Object, Place, Stake, Step, Veth};
 use serde_json::{Value, json};
 
 use super::machine::{Machine, NETNS, Topology, with_prev};
@@ -46,7 +46,7 @@ fn can_vanish(step: &Step) -> bool {
         Object::Link(_) => step.stake == Stake::Owned,
         _ => false,
     };
-    diff_creates && step.change.clone().inverse().is_some()
+    diff_creates && step.stake != Stake::Once && step.change.clone().inverse().is_some()
 }
 
 #[test]
@@ -77,4 +77,33 @@ fn check_fails_for_whatever_is_gone_and_a_repeated_add_brings_it_back() {
 fn spoil(machine: &Machine, change: &Change) {
     let mut kernel = machine.door.open(Some(NETNS)).unwrap();
     kernel.apply(&change.clone().inverse().unwrap()).unwrap_or_else(|e| panic!("{change}: {e}"));
+}
+
+/// Settings of all links of the node are asked for once: the links of other pods come and go, and are not this pod's to keep.
+#[test]
+fn links_of_other_pods_may_go() {
+    for pod in pods().into_iter().filter(|pod| pod.plugin != "coordinator") {
+        let nic = &pod.nics[0];
+        let machine = pod.machine();
+        let other: IfName = "cali00000000000".parse().unwrap();
+        let peer = Veth { place: Place::Host, name: "far".parse().unwrap(), mac: None, mtu: None };
+        machine.door.host(|host| {
+            host.change(&Change::create_link(Place::Host, Link::new(other.clone(), LinkKind::Veth(peer))));
+            host.up("cali00000000000");
+        });
+        let prev = machine.attach(nic);
+        let conf = pod.conf(nic);
+        let result = machine.add(&nic.name, &conf, &prev).unwrap();
+        let mut kernel = machine.door.open(Some(NETNS)).unwrap();
+        kernel.delete_links(Place::Host, &[other]).unwrap();
+        let whole = machine.snapshot();
+        let printed: Value = serde_json::from_str(&result.print(result.cni_version).unwrap()).unwrap();
+        machine.call(Verb::Check, &nic.name, &with_prev(&conf, &printed)).unwrap();
+        let rule = machine.recorded().into_iter().find(|step| matches!(step.change.object, Object::Rule(_)));
+        let route =
+            || machine.recorded().into_iter().find(|step| matches!(step.change.object, Object::Route(_)));
+        spoil(&machine, &rule.or_else(route).unwrap().change);
+        machine.add(&nic.name, &conf, &prev).unwrap();
+        assert_eq!(whole.diff(&machine.snapshot()), Vec::<String>::new(), "{}", pod.plugin);
+    }
 }

@@ -166,11 +166,31 @@ impl Machine {
     }
 
     pub(super) fn call_in(&self, verb: Verb, nic: &str, conf: &Value, netns: &str) -> Result<Output, Error> {
+        let conf = &self.logging(conf);
         self.invoke(verb, conf, &invocation(nic, conf, netns))
+    }
+
+    /// The configuration with a log of its own, unless it has one: by default it would be the machine's.
+    fn logging(&self, conf: &Value) -> Value {
+        let (key, options) = match conf["type"].as_str() {
+            Some("coordinator") => ("logOptions", json!({"logLevel": "debug", "logFile": self.log()})),
+            _ => ("log_options", json!({"log_file": self.log()})),
+        };
+        let mut conf = conf.clone();
+        if conf.get(key).is_none() {
+            conf[key] = options;
+        }
+        conf
+    }
+
+    /// The log of calls that name none.
+    pub(super) fn log(&self) -> std::path::PathBuf {
+        self.directory.path().join("log")
     }
 
     /// ADD with these `CNI_ARGS`.
     pub(super) fn call_with_args(&self, nic: &str, conf: &Value, args: &str) -> Result<Output, Error> {
+        let conf = &self.logging(conf);
         let invocation = Invocation { args: args.into(), ..invocation(nic, conf, NETNS) };
         self.invoke(Verb::Add, conf, &invocation)
     }

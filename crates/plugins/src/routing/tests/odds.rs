@@ -297,6 +297,42 @@ fn a_detached_interface_leaves_the_others_as_they_are() {
     assert_eq!(changed, Vec::<String>::new());
 }
 
+/// The first interface brought the ways to the node and to the cluster's networks; they are the pod's as long as it has others.
+#[test]
+fn the_first_interface_may_go_before_the_others() {
+    let machine = machine(OVERLAY);
+    machine.agent.says(Some(CoordinatorConfig {
+        service_cidr: vec!["10.233.0.0/18".into()],
+        pod_default_route_nic: "net2".into(),
+        ..agent()
+    }));
+    for (name, network) in [("net1", 0), ("net2", 1)] {
+        let prev = machine.attach(&nic(name, network, true, false, true));
+        machine.add(name, &with(coordinator(), "name", json!(name)), &prev).unwrap();
+    }
+    let ways = || {
+        let pod = machine.pod();
+        let routes = pod.routes.iter().filter(|r| r.table == 254 && r.src.is_some() && r.protocol == 3);
+        let mut ways: Vec<String> = routes.map(ToString::to_string).collect();
+        ways.extend(pod.neighbours.iter().map(|n| format!("{n:?}")));
+        ways.sort();
+        ways
+    };
+    let before = ways();
+    assert!(before.len() >= 5, "{before:?}");
+    machine.call(Verb::Del, "net1", &with(coordinator(), "name", json!("net1"))).unwrap();
+    machine.detach("net1");
+    assert_eq!(ways(), before);
+    let defaults: Vec<String> = machine
+        .pod()
+        .routes
+        .iter()
+        .filter(|r| r.is_default() && r.table == 254)
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(defaults, ["default via 10.66.0.1 dev net2"]);
+}
+
 /// What a replaced coordinator left: its cable, and the rules of old releases.
 #[test]
 fn del_without_record_removes_what_the_replaced_plugin_made() {

@@ -32,14 +32,14 @@ pub(super) fn plan(
         return Err(call.error("failed to find interface from prevResult"));
     }
     let addresses: Vec<IpNet> = prev.ips.iter().map(|ip| ip.address).collect();
-    let mut draft = Draft::new(facts);
-    let mac = crate::routing::begin(&config.keys, call, &mut draft, nic, &addresses)?;
+    let mut draft = Draft::new(call, facts);
+    let mac = mac_rewrite::rewrite(&mut draft, nic, config.keys.mac_prefix, &addresses);
     let mut result = mac_rewrite::in_result(call, prev, mac);
     if config.keys.only_mac {
         return Ok(Planned { plan: draft.plan, result });
     }
     refuse_router(call, view)?;
-    let (cable, first) = match Cable::find(call, view.host, view.pod)? {
+    let (cable, first) = match Cable::find(call, view)? {
         Some(cable) => (cable, false),
         None => (Cable::make(call, view.host, MTU, entropy, &mut draft)?, true),
     };
