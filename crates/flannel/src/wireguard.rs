@@ -3,7 +3,7 @@
 //! A tunnel carries one family, or both: then a peer's address is of the family that the mode prefers.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use polynic_net::{
     Family, IfName, IpNet, Link, LinkKind, Route, WireguardFact, WireguardKey, WireguardOwn, WireguardPeer,
@@ -208,13 +208,22 @@ pub(crate) fn tunnels(
     (tunnels, problems)
 }
 
-/// The peers of one tunnel: one for each key.
+/// The peers of one tunnel: one for each key. Two nodes of one key at one address are no contradiction: that is a machine which came back
+/// under another name.
 struct Peers<'a> {
     wish: &'a Wish<'a>,
     conf: &'a WireguardConf,
     link: &'a IfName,
     found: Vec<TunnelPeer>,
-    by_key: BTreeMap<WireguardKey, (usize, u16)>,
+    by_key: BTreeMap<WireguardKey, Known>,
+}
+
+/// What is known of a key.
+struct Known {
+    /// Where its peer is among those found.
+    at: usize,
+    port: u16,
+    public: PerFamily<IpAddr>,
 }
 
 impl Peers<'_> {
@@ -222,11 +231,15 @@ impl Peers<'_> {
         let Accepted { node, family, endpoint } = *one;
         let Some(end) = endpoint.wireguard else { return Ok(()) };
         if self.wish.wireguard.and_then(|pair| pair.public) == Some(end.key) {
+            if self.wish.external.public.get(family) == Some(&endpoint.public) {
+                return Ok(());
+            }
             return Err(format!("node {node} has this node's WireGuard key: its key file is a copy"));
         }
         let address = SocketAddr::new(endpoint.public, end.port);
-        let Some((at, port)) = self.by_key.get(&end.key).copied() else {
-            self.by_key.insert(end.key, (self.found.len(), end.port));
+        let Some(before) = self.by_key.get_mut(&end.key) else {
+            let public = PerFamily::from_iter([(family, endpoint.public)]);
+            self.by_key.insert(end.key, Known { at: self.found.len(), port: end.port, public });
             let peer = WireguardPeer {
                 key: end.key,
                 shared: self.conf.shared,
@@ -238,17 +251,20 @@ impl Peers<'_> {
             self.found.push(TunnelPeer { node: node.to_owned(), peer, is_told });
             return Ok(());
         };
-        let known = &mut self.found[at];
-        if known.node != node {
+        let known = &mut self.found[before.at];
+        if known.node != node && before.public.get(family) != Some(&endpoint.public) {
             return Err(format!(
                 "node {node} has the WireGuard key of node {}: one of their key files is a copy",
                 known.node
             ));
         }
-        if port != end.port {
+        if before.port != end.port {
             return Err(format!(
                 "node {node} has a tunnel for each family (Mode separate) and this node one for both: {family} does not reach it"
             ));
+        }
+        if before.public.get(family).is_none() {
+            before.public.set(family, Some(endpoint.public));
         }
         known.peer.allowed.push(endpoint.subnet);
         known.peer.allowed.sort();

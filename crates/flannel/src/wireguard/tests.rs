@@ -235,6 +235,22 @@ fn keys_that_are_copies_and_tunnels_of_another_mode_are_told() {
 }
 
 #[test]
+fn a_machine_that_came_back_under_another_name_has_both_subnets() {
+    for backend in ["", r#", "Mode": "auto""#] {
+        let mut world = World::new(backend);
+        let again = Node { name: "node7".into(), pod_cidrs: node(7).pod_cidrs, ..node(2) };
+        let own = world.must_pass(&[]).announcement.wireguard.v4.unwrap();
+        let mut dead = Node { name: "node0".into(), pod_cidrs: node(9).pod_cidrs, ..node(1) };
+        for key in ["backend-data", "backend-v6-data"] {
+            dead.annotations.insert(format!("{DEFAULT_PREFIX}/{key}"), own.data());
+        }
+        world.must_pass(&[node(2), again, dead]);
+        let peers = world.peers("flannel-wg").unwrap();
+        assert!(peers.len() == 1 && peers[0].contains("10.233.2.0/24 10.233.7.0/24"), "{peers:?}");
+    }
+}
+
+#[test]
 fn a_link_of_the_tunnels_name_that_is_none_stays() {
     let mut world = World::new("");
     world.door.host(|host| {
