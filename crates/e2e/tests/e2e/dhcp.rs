@@ -169,34 +169,3 @@ fn a_daemon_takes_the_socket_that_a_service_manager_opened() {
     call.del();
     eventually("the server has the address back", || leases(&node).is_empty());
 }
-
-/// No descriptor is left to the daemon: an ADD is not served, and the lease that is held stays. When there are some again, everything goes on.
-#[test]
-fn a_daemon_without_descriptors_keeps_its_leases_and_goes_on_later() {
-    use rustix::process::{Pid, Resource, prlimit};
-    let Some((node, _server)) = node() else { return };
-    let process = daemon(&node);
-    let pods = [Pod::new(), Pod::new()];
-    let calls = pods.each_ref().map(|pod| Call::new(pod, conf(&node)));
-    let result = calls[0].add();
-    let pid = Pid::from_child(&process.0);
-    let limits = rustix::process::getrlimit(Resource::Nofile);
-    let few = rustix::process::Rlimit { current: Some(3), ..limits };
-    prlimit(Some(pid), Resource::Nofile, few).unwrap();
-    // The call waits in the socket's queue.
-    let later = std::thread::scope(|scope| {
-        let second = scope.spawn(|| calls[1].add());
-        let busy = || {
-            let sockets = std::fs::read_to_string("/proc/thread-self/net/unix").unwrap_or_default();
-            sockets.lines().filter(|line| line.ends_with(&socket(&node))).count() > 1
-        };
-        eventually("the second call waits", busy);
-        prlimit(Some(pid), Resource::Nofile, limits).unwrap();
-        second.join().unwrap()
-    });
-    assert!(later["ips"][0]["address"].as_str().unwrap().starts_with("192.168.1.1"), "{later}");
-    assert_eq!(calls[0].check(&result).silent(), "");
-    assert_eq!(calls[0].add(), result);
-    calls.iter().for_each(Call::del);
-    eventually("the server has the addresses back", || leases(&node).is_empty());
-}
