@@ -14,3 +14,4 @@ mod subnets;
 mod support;
 mod tables;
 mod webhooks;
+mod wire;

@@ -81,8 +81,18 @@ impl Cluster {
     }
 
     async fn start_with(authorization: Authorization) -> Self {
+        Self::configured(|config| config.authorization = authorization).await
+    }
+
+    /// One that remembers so few events that a watch cannot start in the past for long.
+    pub async fn forgetful(events: usize) -> Self {
+        Self::configured(|config| config.limits.window_events = events).await
+    }
+
+    async fn configured(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let config = Config { authorization, ..Config::new(directory.path()) };
+        let mut config = Config::new(directory.path());
+        change(&mut config);
         let server = Server::start(config).await.unwrap();
         let client = polynic_cluster::client_from(Some(server.kubeconfig_path())).await.unwrap().unwrap();
         let cluster = Self { client, shutdown: Shutdown::default(), server, _directory: directory };
