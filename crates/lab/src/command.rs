@@ -157,8 +157,9 @@ fn up(options: &Up) -> Result<()> {
     let option = name_option(&spec.name);
     let file = story.map_or("FILE".to_owned(), |story| format!("scenarios/{}/manifests.yaml", story.name));
     ui.line(&format!("export KUBECONFIG={}", state.kubeconfig().display()));
-    ui.line(&format!("try: polynic-lab apply{option} -f {file}; polynic-lab exec{option} POD -- ip addr"));
-    ui.line(&format!("end: polynic-lab down{option}"));
+    let program = ui::program();
+    ui.line(&format!("try: {program} apply{option} -f {file}; {program} exec{option} POD -- ip addr"));
+    ui.line(&format!("end: {program} down{option}"));
     Ok(())
 }
 
@@ -223,7 +224,7 @@ fn status(state: &State) -> Result<ExitCode> {
     let mut rows = vec![["LAB", "STATE", "NODES", "UNDERLAY"].map(str::to_owned).to_vec()];
     for lab in State::all() {
         let Ok(spec) = lab.spec() else { continue };
-        let dead = format!("dead (remove it with: polynic-lab down{})", name_option(&spec.name));
+        let dead = format!("dead (remove it with: {} down{})", ui::program(), name_option(&spec.name));
         let alive = if lab.is_alive()? { "running".to_owned() } else { dead };
         let nets: Vec<String> = spec.shape.underlays.iter().map(ToString::to_string).collect();
         rows.push(vec![spec.name, alive, spec.nodes.to_string(), nets.join(" ")]);

@@ -125,11 +125,8 @@ pub(crate) fn doctor(args: &[&str]) -> io::Result<(String, bool)> {
     let options = Options::read(args)?;
     match options.words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => {}
-        ["node"] => return Ok(node::examine(Path::new("/"), options.json)),
-        ["node", root] if Path::new(root).is_dir() => {
-            return Ok(node::examine(Path::new(root), options.json));
-        }
-        ["node", root] => return Err(io::Error::other(format!("there is no directory {root}"))),
+        ["node"] => return node::doctor(Path::new("/"), options.json),
+        ["node", root] => return node::doctor(Path::new(root), options.json),
         [word, ..] => {
             return Err(io::Error::other(format!("doctor takes no argument {word:?}, only node [ROOT]")));
         }

@@ -326,7 +326,7 @@ async fn machine(cluster: &Cluster) -> String {
                      "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
                      "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]},
         });
-        cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd).await;
+        cluster.define(&crd).await;
         let object = json!({"apiVersion": "kubevirt.io/v1", "kind": kind, "metadata": {"name": "vm"}});
         let create = async || cluster.try_create(&format!("{KUBEVIRT}/{plural}"), &object).await.ok();
         cluster.eventually("the kind is served", create).await;
@@ -438,3 +438,18 @@ async fn a_machine_that_goes_with_its_pod_is_collected_at_once() {
     assert!(recorded(&cluster).await.is_empty());
     running.abort();
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_scan_frees_what_has_no_pod_and_leaves_the_rest,
+    fixed_addresses_stay_while_their_owner_wants_them,
+    a_pod_that_goes_is_collected_at_once,
+    a_record_without_an_endpoint_goes_with_its_pod,
+    a_collector_that_is_killed_at_any_moment_leaves_nothing_behind,
+    pods_that_do_not_end_lose_their_addresses_as_the_switches_say,
+    an_endpoint_that_no_pool_knows_goes_only_if_that_is_switched_on,
+    a_machines_address_stays_until_the_machine_goes,
+    a_machine_that_goes_with_its_pod_is_collected_at_once,
+    a_static_pods_address_outlives_its_mirror,
+    a_pod_that_ended_without_containers_is_collected,
+    a_machine_that_could_not_move_keeps_its_address,
+);

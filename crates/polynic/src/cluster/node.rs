@@ -1,13 +1,25 @@
 //! `polynic doctor node [ROOT]`: what keeps pods of this node from their networks.
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::Path;
 
 use polynic_install::inspect::{Finding, Places, findings, observe};
 use serde_json::json;
 
+/// The command. Others than root would be told of files that they may not write, and of sockets that do not answer them.
+pub(super) fn doctor(root: &Path, as_json: bool) -> io::Result<(String, bool)> {
+    if !root.is_dir() {
+        return Err(io::Error::other(format!("there is no directory {}", root.display())));
+    }
+    if !rustix::process::geteuid().is_root() {
+        return Err(io::Error::other("doctor node is for root on the node"));
+    }
+    Ok(examine(root, as_json))
+}
+
 /// Looks at the node below a root: the report, and whether all is well.
-pub(super) fn examine(root: &Path, as_json: bool) -> (String, bool) {
+fn examine(root: &Path, as_json: bool) -> (String, bool) {
     let found = findings(&observe(&Places::below(root)));
     let text = if as_json { in_json(&found) } else { in_words(root, &found) };
     (text, found.is_empty())
