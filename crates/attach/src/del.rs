@@ -73,7 +73,7 @@ impl Detaching<'_> {
             Ok(None) => return self.by_results().unwrap_or_else(|| self.rebuilt()),
             Err(why) => {
                 self.context.log.error(&cause::chain(&why));
-                return self.by_results().unwrap_or_default();
+                return self.by_results().unwrap_or_else(|| self.at_least_configured());
             }
         };
         let mut known = self.in_order(delegates.into_iter().map(|delegate| self.with_version(delegate)));
@@ -169,6 +169,20 @@ impl Detaching<'_> {
                 Vec::new()
             }
         }
+    }
+
+    /// A broken file says that the container was attached. If nothing says to what, what every pod has goes at least: after a power cut that may be an
+    /// address that nobody else would ever give back.
+    fn at_least_configured(&self) -> Vec<Deletion> {
+        let rebuilt = self.rebuilt();
+        if !rebuilt.is_empty() {
+            return rebuilt;
+        }
+        let configured = select::delegates(self.config, self.context.cluster, None);
+        let configured = configured.inspect_err(|why| {
+            self.context.log.error(&format!("failed to get delegates: {}", cause::chain(why)));
+        });
+        self.in_order(configured.unwrap_or_default().into_iter())
     }
 
     fn pod(&self) -> Option<PodInfo> {

@@ -45,9 +45,23 @@ fn with_silence(config: &Config, silence: Duration) -> Result<Client, kube::Erro
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .option_layer(token.map(|token| MapRequestLayer::new(move |request| token.sign(request))))
-        .map_err(BoxError::from)
+        .map_err(unreached(&config))
         .service(http);
     Ok(Client::new(service, config.default_namespace.clone()))
+}
+
+/// A request that got no answer. Which server was asked is the first question of whoever reads of it.
+#[derive(Debug, thiserror::Error)]
+#[error("API server {server}")]
+struct Unreached {
+    server: String,
+    #[source]
+    why: BoxError,
+}
+
+fn unreached<E: Into<BoxError>>(config: &Config) -> impl Fn(E) -> BoxError + Clone + use<E> {
+    let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    move |why| Unreached { server: server.clone(), why: why.into() }.into()
 }
 
 /// The file of a token, where kube would have used it: it sends what is in it as it is.

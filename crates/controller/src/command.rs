@@ -16,7 +16,8 @@ use polynic_runtime::configuration::{ConfigurationError, Environment};
 
 use crate::settings::{DEFAULT_PATH, Settings};
 
-const USAGE: &str = "usage: spiderpool-controller daemon [--config-path=FILE] [--tls-server-cert=FILE --tls-server-key=FILE] [--kubeconfig=FILE]
+/// How both programs are called.
+pub const USAGE: &str = "usage: spiderpool-controller daemon [--config-path=FILE] [--tls-server-cert=FILE --tls-server-key=FILE] [--kubeconfig=FILE]
        spiderpool-controller clean [--validate=NAME] [--mutating=NAME] [--kubeconfig=FILE]
        spiderpool-controller shutdown
        spiderpool-init [--kubeconfig=FILE]";
@@ -53,6 +54,10 @@ pub enum CommandError {
     LeftBehind(String),
 }
 
+/// Every flag; each has a value.
+const FLAGS: [&str; 6] =
+    ["--config-path", "--kubeconfig", "--tls-server-cert", "--tls-server-key", "--validate", "--mutating"];
+
 /// What a command line says.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Arguments {
@@ -76,6 +81,10 @@ impl Arguments {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
                 None => (argument.clone(), arguments.next()),
             };
+            let unknown = || CommandError::Usage(format!("unknown argument {argument:?}"));
+            if !FLAGS.contains(&name.as_str()) {
+                return Err(unknown());
+            }
             let value = value.ok_or_else(|| CommandError::Usage(format!("{name} needs a value")))?;
             match name.as_str() {
                 "--config-path" => read.config = Some(value.into()),
@@ -84,7 +93,7 @@ impl Arguments {
                 "--tls-server-key" => read.key = Some(value.into()),
                 "--validate" => read.validate = Some(value),
                 "--mutating" => read.mutating = Some(value),
-                _ => return Err(CommandError::Usage(format!("unknown argument {argument:?}"))),
+                _ => return Err(unknown()),
             }
         }
         Ok(read)

@@ -21,6 +21,24 @@ use crate::part::{Part, Running, Stage, Surroundings};
 /// The replaced program's name.
 pub const NAME: &str = "flanneld";
 
+pub(crate) const USAGE: &str = "flanneld --kube-subnet-mgr [--iface=NIC|ADDRESS]... [--ip-masq] [FLAG...]
+  --kube-subnet-mgr               subnets come from Kubernetes' nodes; needed, because etcd is not offered
+  --iface, --iface-regex          the NIC to other nodes by name, address or pattern; again for the next choice
+  --iface-can-reach=ADDRESS       or the NIC that leads to this address
+  --public-ip, --public-ipv6      the address that other nodes use
+  --ip-masq                       masquerade what leaves the network; --ip-masq-fully-random-disable
+  --net-config-path=FILE          network configuration (default /etc/kube-flannel/net-conf.json)
+  --subnet-file=FILE              what the plugin reads (default /run/flannel/subnet.env)
+  --kube-annotation-prefix=TEXT   of the nodes' annotations (default flannel.alpha.coreos.com)
+  --kubeconfig-file, --kube-api-url
+                                  which API server; otherwise that of the pod
+  --iptables-forward-rules        accept what is forwarded (default true)
+  --iptables-resync=SECONDS       how often all is looked at; --ip-blackhole-route: a route for the node's own subnet
+  --set-node-network-unavailable  tell Kubernetes that the network is there (default true)
+  --healthz-ip, --healthz-port    where /healthz and /readyz are served (default: not at all)
+  --v=LEVEL, --version
+  Each flag also by environment: FLANNELD_IP_MASQ=true. NODE_NAME, or POD_NAME and POD_NAMESPACE, say which node this is.";
+
 /// Where the ConfigMap is mounted.
 const NET_CONF: &str = "/etc/kube-flannel/net-conf.json";
 

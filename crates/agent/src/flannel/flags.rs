@@ -54,7 +54,7 @@ const FLAGS: [(&str, Kind); 37] = [
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FlagError {
     /// There is no such flag.
-    #[error("flag provided but not defined: -{0}")]
+    #[error("flag provided but not defined: -{0}; --help lists the flags")]
     Unknown(String),
     /// It is no flag.
     #[error("unexpected argument {0:?}: flags look like --iface=eth1")]

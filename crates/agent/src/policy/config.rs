@@ -9,7 +9,7 @@ use polynic_policy::{CustomRules, Options};
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// Not a flag, or a flag without its value.
-    #[error("unknown argument {0:?}")]
+    #[error("unknown argument {0:?}; --help lists the flags")]
     Argument(String),
     /// A value that is none.
     #[error("{flag} is {value:?}, want true or false")]
@@ -64,7 +64,7 @@ const STATE: &str = "/run/polynic/policy";
 /// Where `multus` and container runtimes keep their caches.
 const CACHES: [&str; 2] = ["/var/lib/cni/multus", "/var/lib/cni"];
 /// Flags of the replaced program that need nothing here: it looked for namespaces through them, or logged.
-const IGNORED: [&str; 7] = [
+const IGNORED: [&str; 8] = [
     "host-prefix",
     "container-runtime-endpoint",
     "v",
@@ -72,6 +72,7 @@ const IGNORED: [&str; 7] = [
     "alsologtostderr",
     "stderrthreshold",
     "pod-rules",
+    "pod-iptables",
 ];
 
 impl Config {

@@ -140,3 +140,8 @@ fn an_old_sandbox_goes_while_the_next_one_of_its_pod_waits() {
     new.del();
     assert_eq!((node.host_links(), node.leftovers().len()), (0, 0), "{:?}", node.leftovers());
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_crowd_of_one_pod_keeps_no_other_pod_waiting_and_who_gives_up_is_not_attached,
+    an_old_sandbox_goes_while_the_next_one_of_its_pod_waits,
+);

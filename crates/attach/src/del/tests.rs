@@ -128,6 +128,22 @@ fn a_broken_or_lost_scratch_file_is_replaced_by_the_cached_results() {
 }
 
 #[test]
+fn where_all_caches_are_broken_the_networks_of_every_pod_go_at_least() {
+    for has_pod in [true, false] {
+        let world = attached();
+        for file in world.files().keys() {
+            std::fs::write(world.directory.path().join(file), "").unwrap();
+        }
+        if !has_pod {
+            world.cluster.pod.borrow_mut().take();
+        }
+        world.del().unwrap();
+        let expected = if has_pod { &REVERSE[..] } else { &["DEL fabric eth0"] };
+        assert_eq!(world.plugin.calls(), expected, "{has_pod}");
+    }
+}
+
+#[test]
 fn without_any_cache_the_pod_tells_what_it_would_get() {
     let world = attached();
     std::fs::remove_dir_all(world.directory.path().join("cache")).unwrap();

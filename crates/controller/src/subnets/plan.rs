@@ -169,22 +169,20 @@ fn divide(division: &Division<'_>, wishes: &[&Wish<'_>], plan: &mut Plan) -> Con
         let name = pool.metadata.name.clone();
         let set = effective_set(family, &pool.spec.ips, &pool.spec.exclude_ips).intersection(&all);
         let entry = match (label::is_automatic(&pool.metadata.labels), old.get(&name)) {
-            (true, Some(entry)) => (effective_set(family, &entry.ips, &[]), entry.application.clone()),
+            (true, Some(entry)) => (kept(entry, pool, (family, &all)), entry.application.clone()),
             (true, None) => (set, wish::application_of(pool)),
             (false, _) => (set, None),
         };
         controlled.insert(name, entry);
     }
-    // Noted, and the pool is still to be made.
+    let mut free = all.difference(&taken(subnet, family, world));
+    // Noted, and the pool is still to be made: unless somebody else was faster to take what was noted.
     for wish in wishes.iter().filter(|wish| wish.pool.is_none()) {
         if let Some(entry) = old.get(&wish.pool_name()) {
-            controlled.insert(
-                wish.pool_name(),
-                (effective_set(family, &entry.ips, &[]), entry.application.clone()),
-            );
+            let noted = effective_set(family, &entry.ips, &[]).intersection(&free);
+            controlled.insert(wish.pool_name(), (noted, entry.application.clone()));
         }
     }
-    let mut free = all.difference(&taken(subnet, family, world));
     for (set, _) in controlled.values() {
         free = free.difference(set);
     }
@@ -213,6 +211,14 @@ fn divide(division: &Division<'_>, wishes: &[&Wish<'_>], plan: &mut Plan) -> Con
         application,
     };
     controlled.into_iter().map(|(name, value)| (name, entry(value))).collect()
+}
+
+/// What was noted for an automatic pool, as far as it can have that, and what its pods have taken although it was to be given up: between the note
+/// and the pool's change an agent may be faster.
+fn kept(entry: &ControlledPool, pool: &SpiderIPPool, (family, all): (Family, &IntervalSet)) -> IntervalSet {
+    let has = effective_set(family, &pool.spec.ips, &pool.spec.exclude_ips);
+    let noted = effective_set(family, &entry.ips, &[]).intersection(&all.union(&has));
+    noted.union(&wish::allocated(pool, family).intersection(&has))
 }
 
 /// What no automatic pool may get: reserved addresses, and what pools of the same prefix have, whoever owns them.

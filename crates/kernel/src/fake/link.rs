@@ -129,6 +129,9 @@ pub(super) struct FakeLink {
     pub(super) hairpin: bool,
     pub(super) isolated: bool,
     pub(super) vlans: BTreeMap<u16, PortVlan>,
+    /// Of a bridge: the VLAN in which its ports start; 0: none.
+    pub(super) vlan_default: u16,
+    pub(super) other_names: Vec<String>,
     /// Virtual functions of hardware.
     pub(super) vfs: Vec<VfFact>,
     /// A bridge that has or had ports: its own MAC and carrier are gone for good.
@@ -155,6 +158,8 @@ impl FakeLink {
             hairpin: false,
             isolated: false,
             vlans: BTreeMap::new(),
+            vlan_default: 1,
+            other_names: Vec::new(),
             vfs: Vec::new(),
             had_ports: false,
             numbered: false,
@@ -163,6 +168,11 @@ impl FakeLink {
 
     pub(super) fn loopback() -> Self {
         Self::new(1, Wire::Loopback, Mac([0; 6]), 65536)
+    }
+
+    /// Whether the link is called so, by its name or besides.
+    pub(super) fn is_called(&self, name: &IfName, asked: &str) -> bool {
+        name.as_str() == asked || self.other_names.iter().any(|other| other == asked)
     }
 
     /// A port that leaves its bridge loses what it was as a port.

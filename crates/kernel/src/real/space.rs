@@ -5,15 +5,19 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 
+use netlink_packet_core::DefaultNla;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
-use polynic_net::{IfName, LinkFact, Object};
+use polynic_net::{IfName, LinkFact, LinkName, Object};
 
 use super::idle::Idle;
 use super::{Failure, facts};
 use crate::netlink::{Fault, Socket};
 use crate::netns::{Anywhere, Netns};
 use crate::{Errno, NetnsId};
+
+/// `IFLA_ALT_IFNAME` (include/uapi/linux/if_link.h).
+const ALT_IFNAME: u16 = 53;
 
 /// One namespace with a route socket, and a firewall socket once it is needed.
 pub(super) struct Space {
@@ -101,6 +105,19 @@ impl Space {
         let mut message = LinkMessage::default();
         message.attributes = vec![LinkAttribute::IfName(name.to_string()), without_statistics()];
         self.get_link(message)
+    }
+
+    /// What the kernel says of the link that has this name besides its own. Kernels before 5.5 know no such names.
+    pub(super) fn link_by_other_name(&mut self, name: &LinkName) -> Result<LinkFact, Fault> {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::Other(DefaultNla::new(ALT_IFNAME, [name.as_str().as_bytes(), &[0]].concat())),
+            without_statistics(),
+        ];
+        match self.get_link(message) {
+            Err(fault) if fault.is(Errno::EINVAL) => Err(Fault::refused(Errno::ENODEV, "no such name")),
+            found => found,
+        }
     }
 
     /// What the kernel says of the link with an index.
