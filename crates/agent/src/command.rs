@@ -16,6 +16,8 @@ use crate::{addresses, cni, compose, dhcp, flannel, ip_reconciler, node_slices, 
 struct Known {
     /// The replaced program.
     name: &'static str,
+    /// How it is called, without the word "usage".
+    usage: &'static str,
     /// Reads its command line without the name.
     part: fn(&[String], Environment<'_>) -> Result<Part, CommandError>,
     /// Whether a bare `polynic agent` runs it.
@@ -26,37 +28,69 @@ struct Known {
 const SERVICES: &[Known] = &[
     Known {
         name: addresses::command::NAME,
+        usage: addresses::command::USAGE,
         part: addresses::command::part,
         is_configured: addresses::command::is_configured,
     },
     Known {
         name: policy::command::NAME,
+        usage: policy::command::USAGE,
         part: policy::command::part,
         is_configured: policy::command::is_configured,
     },
     Known {
         name: policy::command::OLD_NAME,
+        usage: policy::command::USAGE,
         part: policy::command::part,
         is_configured: policy::command::is_configured,
     },
-    Known { name: cni::command::NAME, part: cni::command::part, is_configured: cni::command::is_configured },
+    Known {
+        name: cni::command::NAME,
+        usage: cni::command::USAGE,
+        part: cni::command::part,
+        is_configured: cni::command::is_configured,
+    },
     Known {
         name: flannel::command::NAME,
+        usage: flannel::command::USAGE,
         part: flannel::command::part,
         is_configured: flannel::command::is_configured,
     },
-    Known { name: dhcp::NAME, part: dhcp::part, is_configured: dhcp::is_configured },
+    Known { name: dhcp::NAME, usage: dhcp::USAGE, part: dhcp::part, is_configured: dhcp::is_configured },
     Known {
         name: ip_reconciler::NAME,
+        usage: ip_reconciler::USAGE,
         part: ip_reconciler::part,
         is_configured: ip_reconciler::is_configured,
     },
-    Known { name: node_slices::NAME, part: node_slices::part, is_configured: node_slices::is_configured },
+    Known {
+        name: node_slices::NAME,
+        usage: node_slices::USAGE,
+        part: node_slices::part,
+        is_configured: node_slices::is_configured,
+    },
 ];
 
 /// The names of all services.
 pub fn services() -> impl Iterator<Item = &'static str> {
     SERVICES.iter().map(|known| known.name)
+}
+
+/// How the agent is called.
+const AGENT: &str = "polynic agent [SERVICE [FLAG...] [-- SERVICE [FLAG...]]...]
+  Without a service: every one whose configuration lies at its default place. \"polynic agent SERVICE --help\" lists a service's flags. Services:";
+
+/// What a command line that asks for help is to be told: of one service, or (by no name) of the agent.
+pub fn help(name: Option<&str>) -> String {
+    match SERVICES.iter().find(|known| Some(known.name) == name) {
+        Some(known) => format!("usage: {}\n", known.usage),
+        None => services().fold(format!("usage: {AGENT}\n"), |text, name| format!("{text}    {name}\n")),
+    }
+}
+
+/// Whether a command line asks for help, in the spelling of any of the replaced programs.
+pub fn asks_for_help(words: &[String]) -> bool {
+    words.iter().any(|word| ["-h", "-help", "--help"].contains(&word.as_str()))
 }
 
 /// Whether there is a service of this name.
@@ -122,6 +156,7 @@ fn names() -> String {
 
 fn serve(parts: Vec<Part>, seed: u64) -> Result<(), CommandError> {
     polynic_kernel::memory::share_one_heap();
+    polynic_cni::log_file::compress_aside();
     log::start(compose::log_level(&parts))?;
     // One thread is enough for a node, and the smallest agent.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -152,6 +187,18 @@ mod tests {
         assert_eq!(names_of(&["daemon", &option]), Ok(vec!["spiderpool-agent"]));
         assert_eq!(names_of(&[&option]), Ok(vec!["spiderpool-agent"]));
         assert_eq!(names_of(&[&option, "--", &option]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn every_service_says_how_it_is_called_and_the_agent_what_there_is() {
+        for known in SERVICES {
+            let help = help(Some(known.name));
+            assert!(help.starts_with("usage: ") && help.contains(" [-"), "{}: {help}", known.name);
+            assert!(super::help(None).contains(known.name));
+        }
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert!(asks_for_help(&words("--iface=eth1 --help")) && asks_for_help(&words("-h")));
+        assert!(!asks_for_help(&words("daemon --config-path=/help")));
     }
 
     #[test]

@@ -11,6 +11,14 @@ use crate::part::{Part, Stage, Surroundings};
 /// The replaced program: the plugin's executable, called with the word `daemon`.
 pub const NAME: &str = "dhcp";
 
+pub(crate) const USAGE: &str = "dhcp daemon [-socketpath PATH] [-pidfile FILE] [-hostprefix DIR] [-broadcast] [-timeout 10s] [-resendmax 62s] [-resendtimeout 208s] [-statedir DIR]
+  -socketpath     where plugins call (default /run/cni/dhcp.sock)
+  -pidfile        where the process id is written
+  -hostprefix     in front of the paths of socket and namespaces
+  -broadcast      have servers broadcast their answers
+  -timeout        of one attempt; -resendmax: longest pause between two; -resendtimeout: when a plugin's call is given up
+  -statedir       where leases are kept (default /run/polynic/dhcp)";
+
 /// It has no configuration; whoever wants it names it.
 pub(crate) fn is_configured() -> bool {
     false

@@ -16,7 +16,7 @@ pub const NAME: &str = "node-slice-controller";
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-const USAGE: &str = "node-slice-controller [-kubeconfig FILE] [-log-level LEVEL]";
+pub(crate) const USAGE: &str = "node-slice-controller [-kubeconfig FILE] [-log-level LEVEL]";
 
 /// It has no configuration; whoever wants it names it.
 pub(crate) fn is_configured() -> bool {

@@ -1,15 +1,17 @@
-//! flannel's daemon against the embedded API server and the real kernel, in namespaces of its own. Where the machine forbids
-//! namespaces, the tests say that they are skipped.
+//! flannel's daemon against the embedded API server, or a real one where its programs are, and the real kernel, in namespaces of its own.
+//! Where the machine forbids namespaces, the tests say that they are skipped.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail like the test")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Config as KubeConfig, config};
 use polynic_agent::flannel::{Config, run};
+use polynic_control_plane::ControlPlane;
 use polynic_flannel::rules::RuleOptions;
 use polynic_flannel::{Keys, NetConf, Selection, Settings};
 use polynic_kernel::{Door, Kernel, RealDoor};
@@ -28,7 +30,21 @@ struct World {
     client: Client,
     directory: tempfile::TempDir,
     kernel: Box<dyn Kernel>,
-    server: Option<polynic_apiserver::Running>,
+    server: Option<ApiServer>,
+}
+
+enum ApiServer {
+    Embedded(polynic_apiserver::Running),
+    Real(Arc<ControlPlane>),
+}
+
+impl ApiServer {
+    fn kubeconfig(&self) -> config::Kubeconfig {
+        match self {
+            Self::Embedded(server) => config::Kubeconfig::from_yaml(server.kubeconfig()).unwrap(),
+            Self::Real(plane) => config::Kubeconfig::read_from(plane.kubeconfig_path()).unwrap(),
+        }
+    }
 }
 
 impl World {
@@ -49,16 +65,15 @@ impl World {
             kernel.apply(&change).unwrap();
         }
         let server = serve(directory.path(), None).await;
-        let kubeconfig = config::Kubeconfig::from_yaml(server.kubeconfig()).unwrap();
         let options = config::KubeConfigOptions::default();
-        let config = KubeConfig::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+        let config = KubeConfig::from_custom_kubeconfig(server.kubeconfig(), &options).await.unwrap();
         let client = Client::try_from(config).unwrap();
         Self { client, directory, kernel, server: Some(server) }
     }
 
     /// The API server goes, and answers where it can be reached when it comes back.
     async fn stop_server(&mut self) -> std::net::SocketAddr {
-        let server = self.server.take().unwrap();
+        let Some(ApiServer::Embedded(server)) = self.server.take() else { panic!("a real server stays") };
         let address = server.addr();
         server.shutdown().await;
         address
@@ -83,6 +98,7 @@ impl World {
                 selection: Selection { interfaces: vec!["eth1".to_owned()], ..Selection::default() },
                 rules: RuleOptions { forward: true, masquerade: true, random: true },
                 blackhole: false,
+                secret: None,
             },
             subnet_file: self.path(file),
             set_network_available: true,
@@ -126,10 +142,13 @@ impl World {
     }
 }
 
-async fn serve(directory: &Path, at: Option<std::net::SocketAddr>) -> polynic_apiserver::Running {
+async fn serve(directory: &Path, at: Option<std::net::SocketAddr>) -> ApiServer {
+    if let Some(plane) = polynic_control_plane::current() {
+        return ApiServer::Real(plane);
+    }
     let mut config = polynic_apiserver::Config::new(directory.join("api"));
     config.listen = at.unwrap_or(config.listen);
-    polynic_apiserver::Server::start(config).await.unwrap()
+    ApiServer::Embedded(polynic_apiserver::Server::start(config).await.unwrap())
 }
 
 fn peer(prefix: &str, vni: u32, number: u8) -> Value {
@@ -142,6 +161,14 @@ fn peer(prefix: &str, vni: u32, number: u8) -> Value {
         key("backend-data"): format!(r#"{{"VNI":{vni},"VtepMAC":"a2:00:00:00:00:{number:02x}"}}"#),
         key("public-ip"): format!("192.168.10.{number}"),
     })
+}
+
+/// The annotations of the node, once its network is said to be there.
+async fn is_up(world: &mut World) -> Option<std::collections::BTreeMap<String, String>> {
+    let node = world.nodes().get("node1").await.unwrap();
+    let conditions = node.status.unwrap_or_default().conditions.unwrap_or_default();
+    let up = conditions.iter().any(|c| c.type_ == "NetworkUnavailable" && c.status == "False");
+    node.metadata.annotations.filter(|_| up)
 }
 
 fn in_runtime(test: impl AsyncFnOnce()) {
@@ -171,14 +198,7 @@ fn a_node_gets_its_subnet_tells_the_others_and_follows_the_cluster() {
         );
         assert_eq!(world.routes("flannel.1"), ["10.233.2.0/24 via 10.233.2.0 dev flannel.1"]);
         // What others hear of it.
-        let told = world
-            .until("the node is not annotated", async |world| {
-                let node = world.nodes().get("node1").await.unwrap();
-                let conditions = node.status.unwrap_or_default().conditions.unwrap_or_default();
-                let up = conditions.iter().any(|c| c.type_ == "NetworkUnavailable" && c.status == "False");
-                node.metadata.annotations.filter(|_| up)
-            })
-            .await;
+        let told = world.until("the node is not annotated", is_up).await;
         assert_eq!(told[&format!("{DEFAULT}/public-ip")], "192.168.10.1");
         let data = told[&format!("{DEFAULT}/backend-data")].clone();
         assert!(data.starts_with(r#"{"VNI":1,"VtepMAC":""#), "{data}");
@@ -204,6 +224,11 @@ fn a_node_gets_its_subnet_tells_the_others_and_follows_the_cluster() {
                 (annotations[&format!("{DEFAULT}/public-ip")] == "192.168.10.1").then_some(())
             })
             .await;
+        // The node joins again, as a new object that knows nothing.
+        world.nodes().delete("node1", &DeleteParams::default()).await.unwrap();
+        world.create("node1", "10.233.1.0/24", json!({})).await;
+        let again = world.until("the new object is not annotated", is_up).await;
+        assert_eq!(again[&format!("{DEFAULT}/backend-data")], data);
         shutdown.trigger();
         daemon.await.unwrap().unwrap();
         assert_eq!(world.routes("flannel.1"), left, "packets go on without a daemon");
@@ -346,4 +371,15 @@ fn a_daemon_that_starts_without_api_server_leaves_all_in_place_and_catches_up_la
         shutdown.trigger();
         daemon.await.unwrap().unwrap();
     });
+}
+
+polynic_control_plane::on_a_real_server!(
+    a_node_gets_its_subnet_tells_the_others_and_follows_the_cluster,
+    two_daemons_on_one_node_have_nothing_in_common,
+);
+
+/// A server for each: it must be where the test is.
+#[test]
+fn a_real_api_server_is_served_in_the_same_way() {
+    polynic_control_plane::each_on_a_real_server(ON_A_REAL_SERVER);
 }

@@ -13,7 +13,6 @@ use crate::meta::ObjectMeta;
 pub mod annotation;
 pub mod coordinator;
 pub mod endpoint;
-pub mod label;
 pub mod multus_config;
 pub mod nad;
 pub mod pool;
@@ -22,6 +21,9 @@ pub mod subnet;
 
 #[cfg(test)]
 mod drift;
+
+/// Keys of labels: the allocator knows automatic pools by them, so they are its own.
+pub use polynic_ipam::label;
 
 pub use coordinator::{CoordinatorSpec, CoordinatorStatus, SpiderCoordinator};
 pub use endpoint::{EndpointStatus, SpiderEndpoint};

@@ -195,7 +195,9 @@ impl Attempt<'_> {
     }
 
     fn attach(&self, delegates: &[DelegateConf], undo: &mut Undo) -> Result<Vec<Attached>, Failure> {
-        self.clear(&undo.named_before());
+        let before = undo.named_before();
+        self.clear(&before);
+        let delegates = &self.with_given_up(delegates, &before);
         undo.write_scratch(delegates).map_err(|why| self.failure(why))?;
         let mut attached = Vec::with_capacity(delegates.len());
         for (index, delegate) in delegates.iter().enumerate() {
@@ -221,6 +223,26 @@ impl Attempt<'_> {
         }
     }
 
+    /// The same delegates with what their interfaces gave up in an earlier ADD of the container: a repeated one finds these routes gone already.
+    fn with_given_up(&self, delegates: &[DelegateConf], before: &[DelegateConf]) -> Vec<DelegateConf> {
+        let primary = &self.invocation.ifname;
+        let earlier = |index: usize, delegate: &DelegateConf| {
+            let interface = delegate.interface_at(index, primary);
+            let is_same = |(at, other): &(usize, &DelegateConf)| {
+                other.list.name == delegate.list.name && other.interface_at(*at, primary) == interface
+            };
+            before.iter().enumerate().find(is_same).map(|(_, other)| other.given_up.clone())
+        };
+        let mut delegates = delegates.to_vec();
+        for (index, delegate) in delegates.iter_mut().enumerate() {
+            let is_known = self.is_attached(delegate, &self.call().conf(index, delegate));
+            if is_known && !delegate.supplies_default_routes() {
+                delegate.given_up = earlier(index, delegate).unwrap_or_default();
+            }
+        }
+        delegates
+    }
+
     /// They come back if the network that took their place is unplugged.
     fn note_given_up(
         &self,
@@ -233,8 +255,8 @@ impl Attempt<'_> {
             return Ok(());
         }
         let noted = delegates.iter().zip(attached).map(|(delegate, attached)| {
-            let keep = !delegate.supplies_default_routes();
-            let given_up = if keep { attached.given_up.clone() } else { Vec::new() };
+            let is_news = !delegate.supplies_default_routes() && !attached.given_up.is_empty();
+            let given_up = if is_news { &attached.given_up } else { &delegate.given_up }.clone();
             DelegateConf { given_up, ..delegate.clone() }
         });
         undo.write_scratch(&noted.collect::<Vec<_>>()).map_err(|why| self.failure(why))

@@ -234,14 +234,16 @@ fn or(value: String, default: &str) -> String {
     if value.is_empty() { default.to_owned() } else { value }
 }
 
+/// It is not used, but has to make sense: in the version that it names itself, because the node agent may lay another `cniVersion` over the
+/// one with which the runtime has cached it.
 fn check_prev_result(written: &Written) -> Result<(), ConfigError> {
     let Some(previous) = &written.prev_result else { return Ok(()) };
-    let unknown = |why: &dyn std::error::Error| {
+    let broken = |why: &dyn std::error::Error| {
         ConfigError::PrevResult(polynic_cni::Error::internal(format!("could not parse prevResult: {why}")))
     };
-    let version = Version::or_oldest(&written.cni_version).map_err(|why| unknown(&why))?;
-    let parsed = Success::parse_as(version, &Value::Object(previous.clone()));
-    parsed.map(drop).map_err(ConfigError::PrevResult)
+    let version = Version::or_oldest(&written.cni_version).map_err(|why| broken(&why))?;
+    let text = Value::Object(previous.clone()).to_string();
+    Success::parse(text.as_bytes(), version).map(drop).map_err(|why| broken(&why))
 }
 
 fn inline_delegates(written: &Written) -> Result<Vec<DelegateConf>, ConfigError> {

@@ -73,11 +73,11 @@ impl Detaching<'_> {
             Ok(None) => return self.by_results().unwrap_or_else(|| self.rebuilt()),
             Err(why) => {
                 self.context.log.error(&cause::chain(&why));
-                return self.by_results().unwrap_or_default();
+                return self.by_results().unwrap_or_else(|| self.at_least_configured());
             }
         };
-        let complete = |delegate| self.with_version(self.completed(delegate));
-        let known = self.in_order(delegates.into_iter().map(complete));
+        let mut known = self.in_order(delegates.into_iter().map(|delegate| self.with_version(delegate)));
+        self.complete(&mut known);
         self.with_forgotten(known)
     }
 
@@ -103,21 +103,18 @@ impl Detaching<'_> {
             .collect()
     }
 
-    /// Lists of old releases lost keys on their way into the scratch file; the result cache has them whole.
-    fn completed(&self, delegate: DelegateConf) -> DelegateConf {
-        let types = |list: &ConfList| {
-            list.plugins.iter().map(|plugin| plugin.plugin_type.clone()).collect::<Vec<_>>()
-        };
+    /// Lists of old releases lost keys on their way into the scratch file; the result cache has them whole, each under its interface.
+    fn complete(&self, known: &mut [Deletion]) {
         let entries =
             Cache::new(&self.config.cni_dir).list(Some(&self.invocation.container_id)).unwrap_or_default();
-        let cached = entries.iter().filter(|entry| entry.network == delegate.list.name);
-        let cached = cached.filter_map(|entry| DelegateConf::from_bytes(&entry.config).ok());
-        let same = |other: &DelegateConf| {
-            other.list.name == delegate.list.name && types(&other.list) == types(&delegate.list)
-        };
-        match cached.filter(|_| delegate.is_list).find(same) {
-            Some(other) => DelegateConf { list: other.list, ..delegate },
-            None => delegate,
+        for Deletion { delegate, conf } in known.iter_mut().filter(|deletion| deletion.delegate.is_list) {
+            let of_same = |entry: &&Entry| entry.network == delegate.list.name && entry.ifname == conf.ifname;
+            let cached = entries.iter().find(of_same);
+            let cached = cached.and_then(|entry| DelegateConf::from_bytes(&entry.config).ok());
+            let whole = cached.filter(|other| types(&other.list) == types(&delegate.list));
+            if let Some(whole) = whole {
+                delegate.list = self.with_version(whole).list;
+            }
         }
     }
 
@@ -172,6 +169,20 @@ impl Detaching<'_> {
                 Vec::new()
             }
         }
+    }
+
+    /// A broken file says that the container was attached. If nothing says to what, what every pod has goes at least: after a power cut that may be an
+    /// address that nobody else would ever give back.
+    fn at_least_configured(&self) -> Vec<Deletion> {
+        let rebuilt = self.rebuilt();
+        if !rebuilt.is_empty() {
+            return rebuilt;
+        }
+        let configured = select::delegates(self.config, self.context.cluster, None);
+        let configured = configured.inspect_err(|why| {
+            self.context.log.error(&format!("failed to get delegates: {}", cause::chain(why)));
+        });
+        self.in_order(configured.unwrap_or_default().into_iter())
     }
 
     fn pod(&self) -> Option<PodInfo> {
@@ -250,6 +261,10 @@ impl Detaching<'_> {
         let Config { runtime_config, device_files, .. } = self.config;
         Call { invocation: self.invocation, args: self.args, supplied: runtime_config, device_files }
     }
+}
+
+fn types(list: &ConfList) -> Vec<&str> {
+    list.plugins.iter().map(|plugin| plugin.plugin_type.as_str()).collect()
 }
 
 #[cfg(test)]

@@ -198,6 +198,7 @@ impl DelegateConf {
     pub fn merged(list: ConfList) -> DelegateConf {
         let mut map = json::parse_object(&list.bytes).unwrap_or_default();
         let plugins = list.plugins.iter().map(|plugin| Value::Object(plugin.raw.clone()));
+        json::remove_ci(&mut map, "plugins");
         map.insert("plugins".to_owned(), Value::Array(plugins.collect()));
         let bytes = json::print_sorted(&Value::Object(map)).into_bytes();
         DelegateConf::new(ConfList { bytes, ..list }, true)
@@ -239,7 +240,7 @@ impl DelegateConf {
         mut edit: impl FnMut(&mut JsonMap) -> Result<(), DelegateError>,
     ) -> Result<DelegateConf, DelegateError> {
         let mut map = json::parse_object(&self.list.bytes).unwrap_or_default();
-        match map.get_mut("plugins") {
+        match json::get_mut_ci(&mut map, "plugins") {
             Some(Value::Array(plugins)) => {
                 plugins.iter_mut().filter_map(Value::as_object_mut).try_for_each(edit)?
             }
@@ -294,12 +295,14 @@ fn merge(conf: &mut JsonMap, args: &JsonMap) -> Result<(), DelegateError> {
     Ok(())
 }
 
+/// The object under a key in whatever case; made if it is not there.
 fn object<'m>(map: &'m mut JsonMap, key: &str, path: &'static str) -> Result<&'m mut JsonMap, DelegateError> {
-    let slot = map.entry(key).or_insert(Value::Null);
-    if slot.is_null() {
-        *slot = Value::Object(JsonMap::new());
+    if json::get_ci(map, key).is_none() {
+        json::remove_ci(map, key);
+        map.insert(key.to_owned(), Value::Object(JsonMap::new()));
     }
-    slot.as_object_mut().ok_or(DelegateError::ArgsNotAnObject(path))
+    let found = json::get_mut_ci(map, key).and_then(Value::as_object_mut);
+    found.ok_or(DelegateError::ArgsNotAnObject(path))
 }
 
 #[cfg(test)]

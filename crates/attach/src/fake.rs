@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(crate) struct FakePlugin {
     pub(crate) answers: Mutex<BTreeMap<String, Value>>,
     /// Types of which there is no plugin.
     lost: Mutex<BTreeSet<String>>,
+    /// A repeated ADD leaves the interface, and its routes, as they are.
+    pub(crate) keeps_links: AtomicBool,
 }
 
 impl Delegate for FakePlugin {
@@ -71,7 +74,9 @@ impl FakePlugin {
         let mut links = self.links.lock().unwrap();
         let last = links.len() + 2;
         let gateway: IpAddr = "10.0.0.1".parse().unwrap();
-        links.insert(invocation.ifname.clone(), BTreeSet::from([gateway]));
+        if !(self.keeps_links.load(Ordering::Relaxed) && links.contains_key(&invocation.ifname)) {
+            links.insert(invocation.ifname.clone(), BTreeSet::from([gateway]));
+        }
         let usual = json!({
             "interfaces": [{"name": invocation.ifname, "mac": format!("02:00:00:00:00:{last:02x}"), "sandbox": invocation.netns}],
             "ips": [{"interface": 0, "address": format!("10.0.0.{last}/24"), "gateway": "10.0.0.1"}],
@@ -292,6 +297,7 @@ impl World {
                 failures: Mutex::default(),
                 answers: Mutex::default(),
                 lost: Mutex::default(),
+                keeps_links: AtomicBool::default(),
             },
             cluster: FakeCluster::default(),
             netns: FakeNetns { links: links.clone(), calls: RefCell::default(), fail_nth: Cell::default() },

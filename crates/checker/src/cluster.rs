@@ -106,8 +106,12 @@ pub struct Pod {
     pub recorded_as: Option<String>,
     /// UID.
     pub uid: String,
+    /// It has the node's network, and so uses the node's addresses.
+    pub host_network: bool,
     /// It is being deleted: what its endpoint says and no pool confirms is a leftover.
     pub leaving: bool,
+    /// It has succeeded or failed.
+    pub ended: bool,
     /// Addresses that it uses, as seen in its namespace or in its podIPs, of those that a pool of ours hands out. Empty if
     /// that was not looked at.
     pub in_use: Vec<IpAddr>,

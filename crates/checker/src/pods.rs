@@ -7,6 +7,7 @@ use crate::{Cluster, Endpoint, Pod, Rule, Violation};
 
 pub(crate) fn check(cluster: &Cluster) -> Vec<Violation> {
     let mut found = used_twice(cluster);
+    found.extend(of_nodes(cluster));
     let records: BTreeMap<IpAddr, (&str, &str)> = cluster
         .pools
         .iter()
@@ -14,7 +15,7 @@ pub(crate) fn check(cluster: &Cluster) -> Vec<Violation> {
             pool.records.iter().map(|record| (record.ip, (record.pod.as_str(), record.uid.as_str())))
         })
         .collect();
-    for pod in &cluster.pods {
+    for pod in cluster.pods.iter().filter(|pod| !pod.host_network) {
         found.extend(unrecorded(pod, &records));
         found.extend(
             cluster.endpoints.iter().find(|own| own.key == pod.record_key()).and_then(|own| status(pod, own)),
@@ -23,9 +24,31 @@ pub(crate) fn check(cluster: &Cluster) -> Vec<Violation> {
     found
 }
 
+/// Addresses of nodes, as pods with their network show them, that a pool may give to a pod.
+fn of_nodes(cluster: &Cluster) -> Vec<Violation> {
+    let with_network = cluster.pods.iter().filter(|pod| pod.host_network);
+    let addresses = with_network.flat_map(|pod| pod.in_use.iter().map(move |ip| (*ip, pod)));
+    let is_reserved =
+        |ip: IpAddr| cluster.reserved.iter().flat_map(|one| &one.ips).any(|range| range.contains(ip));
+    let offers = |pool: &crate::Pool, ip: IpAddr| {
+        let holds = |ranges: &[polynic_net::IpRange]| ranges.iter().any(|range| range.contains(ip));
+        holds(&pool.ips) && !holds(&pool.exclude_ips)
+    };
+    let mut found = BTreeMap::new();
+    for (ip, pod) in addresses.filter(|(ip, _)| !is_reserved(*ip)) {
+        if let Some(pool) = cluster.pools.iter().find(|pool| offers(pool, ip)) {
+            let what = format!("pool {} offers it, and the node of pod {} has it", pool.name, pod.key);
+            found
+                .entry(ip)
+                .or_insert_with(|| Violation::new(Rule::NodeAddress, format!("address {ip}"), what));
+        }
+    }
+    found.into_values().collect()
+}
+
 fn used_twice(cluster: &Cluster) -> Vec<Violation> {
     let mut users: BTreeMap<IpAddr, Vec<&Pod>> = BTreeMap::new();
-    for pod in &cluster.pods {
+    for pod in cluster.pods.iter().filter(|pod| !pod.host_network) {
         for ip in &pod.in_use {
             users.entry(*ip).or_default().push(pod);
         }

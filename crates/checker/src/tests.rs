@@ -208,3 +208,22 @@ fn a_pod_whose_time_is_over_may_be_without_a_record() {
     };
     assert_eq!(after(leaving), []);
 }
+
+/// What two system pods of one node share is the node's, and no quarrel of theirs.
+#[test]
+fn the_address_of_a_node_is_no_pods() {
+    let on_node = |name: &str| Pod {
+        key: format!("kube-system/{name}"),
+        uid: name.to_owned(),
+        host_network: true,
+        in_use: vec!["10.9.0.3".parse().unwrap()],
+        ..Pod::default()
+    };
+    let add = |c: &mut Cluster| c.pods.extend([on_node("proxy"), on_node("agent")]);
+    assert_eq!(after(add), [Rule::NodeAddress]);
+    let kept_back = |c: &mut Cluster| {
+        add(c);
+        c.reserved[0].ips.extend(ranges(&["10.9.0.3"]));
+    };
+    assert_eq!(after(kept_back), []);
+}

@@ -37,6 +37,8 @@ pub enum Rule {
     PoolsApart,
     /// A pool's addresses lie in those of the SpiderSubnet that controls it.
     PoolInOwner,
+    /// No pool offers the address of a node.
+    NodeAddress,
     /// What an endpoint says stands in the pools.
     EndpointAgrees,
     /// An endpoint belongs to a pod that exists.
@@ -57,7 +59,11 @@ impl Rule {
     /// How bad a violation is.
     pub fn severity(self) -> Severity {
         match self {
-            Self::OneOwner | Self::UsedIsRecorded | Self::PoolsApart | Self::AddressOnce => Severity::Danger,
+            Self::OneOwner
+            | Self::UsedIsRecorded
+            | Self::PoolsApart
+            | Self::NodeAddress
+            | Self::AddressOnce => Severity::Danger,
             Self::RecordHasPod | Self::EndpointHasPod => Severity::Leftover,
             _ => Severity::Wrong,
         }
@@ -74,6 +80,7 @@ impl Rule {
             Self::AllocatedCount | Self::TotalCount => "people and alarms read how full a pool is from it",
             Self::PoolInSubnet => "pods with an address outside of the subnet cannot reach their gateway",
             Self::PoolsApart => "both pools will hand out the same address",
+            Self::NodeAddress => "a pod that is given it takes the node off the network",
             Self::PoolInOwner => "another pool of the SpiderSubnet may be given the same address",
             Self::EndpointAgrees => {
                 "a release by the endpoint would leave the record, and a fixed address would not be kept"
@@ -95,7 +102,8 @@ impl Rule {
             Self::OneOwner => "delete one of the two pods; its successor gets another address",
             Self::UsedIsRecorded => "delete the pod, so that its successor gets a recorded address",
             Self::RecordHasPod => {
-                "nothing if garbage collection runs; otherwise look at the controller's log"
+                "garbage collection frees it within its interval (10 minutes unless set otherwise); to have it now, restart the \
+                 controller, which looks at everything when it starts (kubectl rollout restart deployment spiderpool-controller)"
             }
             Self::RecordInPool => "put the address back into the pool's ips, or delete the pod",
             Self::RecordNotReserved => "delete the pod; its successor gets another address",
@@ -105,6 +113,7 @@ impl Rule {
             Self::TotalCount => "nothing if the controller runs; otherwise look at its log",
             Self::PoolInSubnet => "correct ips or subnet of the pool",
             Self::PoolsApart => "take the common addresses out of one of the pools",
+            Self::NodeAddress => "list it in the pool's excludeIPs, or in a SpiderReservedIP",
             Self::PoolInOwner => "add the addresses to the SpiderSubnet, or take them out of the pool",
             Self::EndpointAgrees => "delete the pod; for fixed addresses delete the endpoint as well",
             Self::EndpointHasPod => {

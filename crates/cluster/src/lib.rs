@@ -36,6 +36,8 @@ mod request;
 mod retry;
 pub mod spider;
 pub mod survey;
+mod token_file;
+mod told;
 mod transport;
 pub mod whereabouts;
 

@@ -3,7 +3,6 @@
 //! [`NodeCache`] follows them by watches; [`NodeCluster`] answers the questions of an attachment from it, on plain threads, and asks the API
 //! server only for what the cache has not, or has otherwise than the container runtime says (spec/multus.md 12.2, thick).
 
-use std::collections::HashMap;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -27,15 +26,12 @@ use crate::asker::{self, Asker};
 use crate::cache::Cache;
 use crate::devices::{self, Kubelet};
 use crate::retry::{Limits, Problem};
+use crate::told::Told;
 
 /// How long a pod that the API does not know is waited for: the runtime starts static pods before kubelet has told of them.
 const APPEARS: Duration = Duration::from_millis(2500);
 const LOOK: Duration = Duration::from_millis(50);
 
-/// For how long the same Event about the same pod is not sent again.
-const TOLD: Duration = Duration::from_secs(600);
-/// Events that are remembered.
-const MAX_TOLD: usize = 4096;
 /// Events on their way at the same time.
 const MAX_SENDING: usize = 16;
 /// Events that wait; more than these are dropped, they are best effort.
@@ -56,13 +52,10 @@ pub struct NodeCache {
     pods: Arc<Cache<NodePod>>,
     nads: Arc<Cache<NetworkAttachmentDefinition>>,
     runtime: Handle,
-    told: Mutex<HashMap<Told, Instant>>,
+    told: Mutex<Told>,
     sending: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
 }
-
-/// An Event: pod, its UID, reason and text.
-type Told = (String, String, &'static str, String);
 
 impl NodeCache {
     /// Starts to follow the pods of a node (of all nodes without one) and all NADs, on the runtime that this is called in. `patient` bounds
@@ -138,20 +131,6 @@ impl NodeCache {
         });
         // The other end vanishes only with the runtime.
         waiting.recv().ok()
-    }
-
-    /// Whether this is to be told: the same was not told a short while ago.
-    fn is_news(&self, told: Told) -> bool {
-        let now = Instant::now();
-        let mut known = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_TOLD {
-            known.retain(|_, at| now.duration_since(*at) < TOLD);
-        }
-        if known.len() >= MAX_TOLD {
-            known.clear();
-        }
-        let before = known.insert(told, now);
-        before.is_none_or(|at| now.duration_since(at) >= TOLD)
     }
 }
 
@@ -331,13 +310,14 @@ impl Cluster for NodeCluster {
         written.unwrap_or_else(|| Err(asker::status_error(pod, Problem::Other(GIVEN_UP.to_owned()))))
     }
 
-    /// The same Event of the same pod is told once in a while, however often the runtime tries.
     fn event(&self, pod: &PodRef, event: &PodEvent) {
         // That of a static pod is another than the container runtime's.
         let uid = self.cache.pod(&pod.namespace, &pod.name).map(|found| found.info.uid.clone());
         let pod = PodRef { uid: uid.unwrap_or_else(|| pod.uid.clone()), ..pod.clone() };
-        let name = format!("{}/{}", pod.namespace, pod.name);
-        if !self.cache.is_news((name, pod.uid.clone(), event.reason, event.message.clone())) {
+        let mut told = self.cache.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = told.is_news(&pod, event, Instant::now());
+        drop(told);
+        if !is_news {
             return;
         }
         let Ok(place) = self.cache.waiting.clone().try_acquire_owned() else { return };

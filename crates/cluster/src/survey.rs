@@ -139,9 +139,25 @@ impl Survey {
 
     /// How full the pools are, by name.
     pub fn usages(&self) -> Vec<Usage<'_>> {
-        let mut usages: Vec<Usage<'_>> = self.cluster.pools.iter().map(Usage::of).collect();
+        let usage = |pool| Usage::of(pool, &self.cluster.reserved);
+        let mut usages: Vec<Usage<'_>> = self.cluster.pools.iter().map(usage).collect();
         usages.sort_by_key(|usage| &usage.pool.name);
         usages
+    }
+
+    /// What has become of the pod that a record names.
+    pub fn holder(&self, record: &checker::Record) -> Holder {
+        let own = |pod: &&checker::Pod| pod.record_key() == record.pod;
+        let is_fixed = || self.cluster.endpoints.iter().any(|one| one.fixed && one.key == record.pod);
+        // A machine's record may be that of another of its pods.
+        let pod = self.cluster.pods.iter().filter(own);
+        match pod.into_iter().find(|pod| pod.uid == record.uid || pod.recorded_as.is_some()) {
+            Some(pod) if pod.leaving => Holder::Leaving,
+            Some(pod) if pod.ended => Holder::Ended,
+            Some(_) => Holder::There,
+            None if is_fixed() => Holder::Awaited,
+            None => Holder::Gone,
+        }
     }
 }
 
@@ -154,11 +170,37 @@ pub struct Usage<'s> {
     pub total: u128,
     /// Addresses that it has given.
     pub used: usize,
+    /// Addresses that it would give, but for a SpiderReservedIP.
+    pub reserved: u128,
+    /// Addresses that it can still give.
+    pub free: u128,
+}
+
+/// What has become of the pod that a record names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// It exists.
+    There,
+    /// It is being deleted.
+    Leaving,
+    /// It has succeeded or failed.
+    Ended,
+    /// It is gone, and its address waits for it to come back: a StatefulSet's or virtual machine's.
+    Awaited,
+    /// It is gone.
+    Gone,
 }
 
 impl<'s> Usage<'s> {
-    fn of(pool: &'s checker::Pool) -> Self {
-        Self { pool, total: offered(pool).count(), used: pool.records.len() }
+    fn of(pool: &'s checker::Pool, reserved: &[checker::Reserved]) -> Self {
+        let offered = offered(pool);
+        let family = offered.family();
+        let given = IntervalSet::of_addresses(family, pool.records.iter().map(|record| record.ip));
+        let kept_back = IntervalSet::of_ranges(family, reserved.iter().flat_map(|one| &one.ips));
+        let left = offered.difference(&given);
+        let free = left.difference(&kept_back).count();
+        let (total, used) = (offered.count(), pool.records.len());
+        Self { pool, total, used, reserved: left.count() - free, free }
     }
 
     /// How full, from 0 to 1; an empty pool is full.
@@ -263,7 +305,9 @@ fn convert_pod(pod: &Pod, offered: &[IntervalSet]) -> checker::Pod {
         key: key(metadata.namespace.as_deref(), metadata.name.as_deref()),
         recorded_as: None,
         uid: metadata.uid.clone().unwrap_or_default(),
+        host_network: pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or(false),
         leaving: metadata.deletion_timestamp.is_some(),
+        ended,
         in_use,
         network_status,
     }

@@ -10,10 +10,13 @@ use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Builder;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use kube::client::{Body, ConfigExt};
+use kube::client::{AuthError, Body, ConfigExt};
 use kube::{Client, Config};
 use rustls::pki_types::ServerName;
+use tower::util::MapRequestLayer;
 use tower::{BoxError, ServiceBuilder};
+
+use crate::token_file::TokenFile;
 
 /// How long a connection may be silent before it is asked whether it still lives, and how long its answer may take. Every request
 /// waits for the one connection: that of a server that vanished has to be given up before a CNI call runs out of time.
@@ -28,20 +31,45 @@ pub(crate) fn client(config: Config) -> Result<Client, kube::Error> {
 }
 
 fn with_silence(config: &Config, silence: Duration) -> Result<Client, kube::Error> {
+    let mut config = config.clone();
+    let token = token_file(&mut config).transpose().map_err(kube::Error::Auth)?;
     let http = Builder::new(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
         .http2_keep_alive_interval(silence)
         .http2_keep_alive_timeout(silence)
         .http2_keep_alive_while_idle(true)
-        .build::<_, Body>(connector(config)?);
+        .build::<_, Body>(connector(&config)?);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
-        .map_err(BoxError::from)
+        .option_layer(token.map(|token| MapRequestLayer::new(move |request| token.sign(request))))
+        .map_err(unreached(&config))
         .service(http);
     Ok(Client::new(service, config.default_namespace.clone()))
+}
+
+/// A request that got no answer. Which server was asked is the first question of whoever reads of it.
+#[derive(Debug, thiserror::Error)]
+#[error("API server {server}")]
+struct Unreached {
+    server: String,
+    #[source]
+    why: BoxError,
+}
+
+fn unreached<E: Into<BoxError>>(config: &Config) -> impl Fn(E) -> BoxError + Clone + use<E> {
+    let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+    move |why| Unreached { server: server.clone(), why: why.into() }.into()
+}
+
+/// The file of a token, where kube would have used it: it sends what is in it as it is.
+fn token_file(config: &mut Config) -> Option<Result<TokenFile, AuthError>> {
+    let auth = &mut config.auth_info;
+    let has_other = auth.token.is_some() || auth.username.is_some() || auth.auth_provider.is_some();
+    let path = if has_other { None } else { auth.token_file.take() };
+    path.map(|path| TokenFile::open(path.into()))
 }
 
 type Connector = TimeoutConnector<HttpsConnector<HttpConnector>>;

@@ -14,7 +14,7 @@ mod objects;
 mod slices;
 mod work;
 
-pub use collect::{Collected, collect};
+pub use collect::{Collected, Freed, Whose, collect};
 pub use direct::Direct;
 pub use slices::{Sliced, slice};
 

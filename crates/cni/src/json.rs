@@ -27,6 +27,16 @@ pub fn get_ci<'a>(map: &'a JsonMap, key: &str) -> Option<&'a Value> {
     found.filter(|value| !value.is_null())
 }
 
+/// As [`get_ci`], to be changed.
+pub fn get_mut_ci<'a>(map: &'a mut JsonMap, key: &str) -> Option<&'a mut Value> {
+    let differs = !map.contains_key(key);
+    let found = map.iter_mut().find(|(name, _)| match differs {
+        true => name.eq_ignore_ascii_case(key),
+        false => *name == key,
+    });
+    found.map(|(_, value)| value).filter(|value| !value.is_null())
+}
+
 /// Removes a key in every spelling, so that a value set afterwards is the only one.
 pub fn remove_ci(map: &mut JsonMap, key: &str) {
     map.retain(|name, _| !name.eq_ignore_ascii_case(key));

@@ -11,12 +11,13 @@ use polynic_runtime::log::{self, LogError};
 use crate::certificates::CertificateFiles;
 use crate::clean::{Names, clean};
 use crate::daemon::{self, StartError};
-use crate::init::Plan;
+use crate::init::{Plan, Refused};
 use polynic_runtime::configuration::{ConfigurationError, Environment};
 
 use crate::settings::{DEFAULT_PATH, Settings};
 
-const USAGE: &str = "usage: spiderpool-controller daemon [--config-path=FILE] [--tls-server-cert=FILE --tls-server-key=FILE] [--kubeconfig=FILE]
+/// How both programs are called.
+pub const USAGE: &str = "usage: spiderpool-controller daemon [--config-path=FILE] [--tls-server-cert=FILE --tls-server-key=FILE] [--kubeconfig=FILE]
        spiderpool-controller clean [--validate=NAME] [--mutating=NAME] [--kubeconfig=FILE]
        spiderpool-controller shutdown
        spiderpool-init [--kubeconfig=FILE]";
@@ -45,10 +46,17 @@ pub enum CommandError {
     /// The daemon did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// What an installation starts with makes no sense.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// Uninstalling left something behind.
     #[error("not everything could be removed: {0}")]
     LeftBehind(String),
 }
+
+/// Every flag; each has a value.
+const FLAGS: [&str; 6] =
+    ["--config-path", "--kubeconfig", "--tls-server-cert", "--tls-server-key", "--validate", "--mutating"];
 
 /// What a command line says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -73,6 +81,10 @@ impl Arguments {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
                 None => (argument.clone(), arguments.next()),
             };
+            let unknown = || CommandError::Usage(format!("unknown argument {argument:?}"));
+            if !FLAGS.contains(&name.as_str()) {
+                return Err(unknown());
+            }
             let value = value.ok_or_else(|| CommandError::Usage(format!("{name} needs a value")))?;
             match name.as_str() {
                 "--config-path" => read.config = Some(value.into()),
@@ -81,7 +93,7 @@ impl Arguments {
                 "--tls-server-key" => read.key = Some(value.into()),
                 "--validate" => read.validate = Some(value),
                 "--mutating" => read.mutating = Some(value),
-                _ => return Err(CommandError::Usage(format!("unknown argument {argument:?}"))),
+                _ => return Err(unknown()),
             }
         }
         Ok(read)
@@ -117,10 +129,7 @@ pub fn init(
     let arguments = Arguments::read(arguments.map(|argument| argument.to_string_lossy().into_owned()))?;
     log::start(&environment("SPIDERPOOL_LOG_LEVEL").unwrap_or_default())?;
     let plan = Plan::read(environment)?;
-    in_runtime(async move {
-        plan.carry_out(&connect(arguments.kubeconfig).await?).await;
-        Ok(())
-    })
+    in_runtime(async move { Ok(plan.carry_out(&connect(arguments.kubeconfig).await?).await?) })
 }
 
 fn serve(arguments: Arguments, environment: Environment<'_>) -> Result<(), CommandError> {

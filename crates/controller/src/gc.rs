@@ -15,6 +15,7 @@ use kube::Client;
 use polynic_cluster::addresses::{KubeStore, StoreOptions};
 use polynic_ipam::Settings;
 use polynic_ipam::gc::GcSettings;
+use tokio::sync::Notify;
 
 use crate::metrics::GcMetrics;
 
@@ -72,14 +73,18 @@ impl Gc {
 
     /// Scans in the interval, and collects by events, until the future is dropped.
     pub async fn run(&self) {
+        let missed = Notify::new();
         let scans = async {
             loop {
                 if let Err(why) = self.scan().await {
                     tracing::warn!(why, "the scan for lost addresses is not complete");
                 }
-                tokio::time::sleep(self.options.interval).await;
+                // Whatever comes first is the time for the next, but for a watch that breaks off all the time.
+                tokio::time::sleep(self.options.trace_gap.min(self.options.interval)).await;
+                let rest = self.options.interval.saturating_sub(self.options.trace_gap);
+                let _ = tokio::time::timeout(rest, missed.notified()).await;
             }
         };
-        tokio::join!(scans, self.follow_pods());
+        tokio::join!(scans, self.follow_pods(&missed));
     }
 }

@@ -22,6 +22,18 @@ use polynic_runtime::configuration::{ConfigurationError, Environment, Variables}
 
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(2);
+/// Attempts after which an object that is called invalid each time is given up: a webhook that was still about to change has had its time.
+const REFUSALS: usize = 8;
+
+/// What cannot be made, however often it is tried: the values of the installation are wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind} {name:?} is refused")]
+pub struct Refused {
+    kind: &'static str,
+    name: String,
+    #[source]
+    why: Box<kube::Error>,
+}
 
 /// What is made.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -85,21 +97,25 @@ impl Plan {
         }
     }
 
-    /// Waits for the controller, and makes everything; what fails is tried again for ever.
-    pub async fn carry_out(&self, client: &Client) {
+    /// Waits for the controller, and makes everything. What fails is tried again for ever, but for what makes no sense.
+    ///
+    /// # Errors
+    /// An object is invalid, and stays so.
+    pub async fn carry_out(&self, client: &Client) -> Result<(), Refused> {
         self.wait_for_controller(client).await;
         if let Some((name, spec)) = &self.coordinator {
-            make::<Coordinator>(client, Stored::new(name, spec.clone())).await;
+            make::<Coordinator>(client, Stored::new(name, spec.clone())).await?;
         }
         for (name, spec) in &self.subnets {
-            make::<Subnet>(client, Stored::new(name, spec.clone())).await;
+            make::<Subnet>(client, Stored::new(name, spec.clone())).await?;
         }
         for (name, spec) in &self.pools {
-            make::<IPPool>(client, Stored::new(name, spec.clone())).await;
+            make::<IPPool>(client, Stored::new(name, spec.clone())).await?;
         }
         if let Some(network) = &self.network {
-            make::<MultusConfig>(client, network.config()).await;
+            make::<MultusConfig>(client, network.config()).await?;
         }
+        Ok(())
     }
 
     async fn wait_for_controller(&self, client: &Client) {
@@ -161,22 +177,37 @@ fn list(text: &str) -> Vec<String> {
 }
 
 /// Makes an object unless it is there, as often as it takes.
-async fn make<K: SpiderKind>(client: &Client, object: Stored<K>) {
+async fn make<K: SpiderKind>(client: &Client, object: Stored<K>) -> Result<(), Refused> {
     let name = object.metadata.name.clone().unwrap_or_default();
     let api: Api<Stored<K>> = match object.metadata.namespace.as_deref() {
         Some(namespace) => spider::namespaced(client.clone(), namespace),
         None => spider::all(client.clone()),
     };
+    let mut refusals = 0;
     loop {
         match api.create(&PostParams::default(), &object).await {
-            Ok(_) => return tracing::info!(kind = K::KIND, name, "created"),
-            Err(kube::Error::Api(status)) if status.code == 409 => {
-                return tracing::info!(kind = K::KIND, name, "is there already");
+            Ok(_) => {
+                tracing::info!(kind = K::KIND, name, "created");
+                return Ok(());
             }
-            Err(error) => tracing::warn!(kind = K::KIND, name, %error, "cannot be created yet"),
+            Err(why) if has_code(&why, 409) => {
+                tracing::info!(kind = K::KIND, name, "is there already");
+                return Ok(());
+            }
+            Err(why) => {
+                tracing::warn!(kind = K::KIND, name, error = %why, "cannot be created yet");
+                refusals = if has_code(&why, 422) { refusals + 1 } else { 0 };
+                if refusals >= REFUSALS {
+                    return Err(Refused { kind: K::KIND, name, why: Box::new(why) });
+                }
+            }
         }
         sleep(PAUSE).await;
     }
+}
+
+fn has_code(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
 #[cfg(test)]

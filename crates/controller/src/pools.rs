@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::controller::Controller;
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use polynic_api::admission::{Rules, effective_set, family_of_version, pool as rules};
@@ -20,11 +21,24 @@ use crate::reconcile::{self, Pace, ReconcileError};
 pub async fn run(client: Client, switches: Rules, pace: Pace) {
     let pools = spider::all::<IPPool>(client.clone());
     let controller = Controller::new(pools, watcher::Config::default());
+    let known = controller.store();
+    let subnets = spider::all::<Subnet>(client.clone());
+    let of = move |subnet: Stored<Subnet>| pools_of(&subnet, &known.state());
+    // A SpiderSubnet that comes later adopts the pools that are there.
+    let controller = controller.watches(subnets, watcher::Config::default(), of);
     reconcile::run("ippool", controller, pace, move |pool| {
         let client = client.clone();
         async move { keep(&client, switches, pool).await }
     })
     .await;
+}
+
+/// The pools of a SpiderSubnet's prefix that nobody controls yet.
+fn pools_of(subnet: &Stored<Subnet>, pools: &[Arc<Stored<IPPool>>]) -> Vec<ObjectRef<Stored<IPPool>>> {
+    let is_its = |pool: &&Arc<Stored<IPPool>>| {
+        pool.spec.subnet == subnet.spec.subnet && pool.plain().metadata.controller().is_none()
+    };
+    pools.iter().filter(is_its).map(|pool| ObjectRef::from_obj(pool.as_ref())).collect()
 }
 
 /// How many addresses a pool has: all of `ips` that are not in `excludeIPs`, at most the largest 64-bit number.
@@ -97,8 +111,10 @@ async fn complete(
     switches: Rules,
     pool: Arc<Stored<IPPool>>,
 ) -> Result<Arc<Stored<IPPool>>, ReconcileError> {
-    let subnets = if switches.subnets { subnets(client).await? } else { Vec::new() };
     let before = pool.plain();
+    // Agents write pools all the time: only one that could be adopted is worth the question.
+    let may_be_adopted = switches.subnets && before.metadata.controller().is_none();
+    let subnets = if may_be_adopted { subnets(client).await? } else { Vec::new() };
     let after = completed(&before, &subnets, switches);
     if after == before {
         return Ok(pool);

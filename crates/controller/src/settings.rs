@@ -130,7 +130,7 @@ impl Settings {
     /// # Errors
     /// The file cannot be read or understood, or a variable has no such value.
     pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigurationError> {
-        Self::read(&read_file(path)?, environment)
+        Self::read(&read_file(path)?, environment).map_err(|why| why.of_file(path))
     }
 
     /// Reads the text of the file, and the environment.

@@ -39,8 +39,13 @@ pub struct Options {
 pub async fn run(client: Client, events: Events, options: Options) {
     let changed = Arc::new(Notify::new());
     let applications = follow::Applications::default();
-    let keeper =
-        apply::Keeper { client: client.clone(), events, options, applications: applications.clone() };
+    let keeper = apply::Keeper {
+        client: client.clone(),
+        events,
+        options,
+        applications: applications.clone(),
+        told: apply::Told::default(),
+    };
     let rounds = async {
         loop {
             let is_settled = keeper.settle(ROUNDS).await;

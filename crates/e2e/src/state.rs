@@ -157,11 +157,13 @@ fn ruleset() -> Vec<String> {
     lines
 }
 
-/// Queueing disciplines that somebody made: those of the kernel have the handle `0:`. Without `tc` they remain unseen.
+/// Queueing disciplines that somebody made: those of the kernel have the handle `0:`. Without `tc` they remain unseen. So do the queues of ours
+/// behind a bucket: not every kernel has them, and they come and go with the bucket.
 fn queues() -> Vec<String> {
     let output = Command::new("tc").args(["qdisc", "show"]).stderr(Stdio::null()).output();
     let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
     let made = text.lines().filter(|line| line.split(' ').nth(2).is_some_and(|handle| handle != "0:"));
+    let made = made.filter(|line| !line.starts_with("qdisc fq_codel 2: "));
     made.map(|line| without_references(line.trim())).collect()
 }
 

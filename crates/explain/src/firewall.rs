@@ -8,7 +8,7 @@ mod rule;
 use std::net::IpAddr;
 
 use polynic_net::stack::{SeenChain, Stack};
-use polynic_net::{Family, FwFamily, FwHook, FwKind, FwVerdict};
+use polynic_net::{Family, FwFamily, FwHook, FwKind, FwVerdict, Mac};
 use serde::Serialize;
 
 use crate::flow::Flow;
@@ -47,6 +47,17 @@ pub struct Links {
     pub iif: Option<u32>,
     /// By which it goes out.
     pub oif: Option<u32>,
+    /// The frame that it is in, where a bridge looks at it: the links are ports then.
+    pub frame: Option<Frame>,
+}
+
+/// A frame's hardware addresses, as far as they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// Who sends it.
+    pub from: Option<Mac>,
+    /// Whom it is for.
+    pub to: Option<Mac>,
 }
 
 /// What a hook did with a packet.
@@ -109,8 +120,19 @@ pub fn pass(
     connection: &mut Connection,
 ) -> Passage {
     let mut passage = Passage::default();
-    restore(hook, flow, connection, &mut passage);
-    for chain in chains(stack, hook, flow.family()) {
+    let family = flow.family();
+    let sees = |of: FwFamily| match of {
+        // Bridges rewrite nothing, and tables of theirs see nothing else.
+        FwFamily::Bridge => links.frame.is_some(),
+        _ if links.frame.is_some() => false,
+        FwFamily::Inet => true,
+        FwFamily::Ip => family == Family::V4,
+        FwFamily::Ip6 => family == Family::V6,
+    };
+    if links.frame.is_none() {
+        restore(hook, flow, connection, &mut passage);
+    }
+    for chain in chains(stack, hook, sees) {
         let is_nat = chain.base.as_ref().is_some_and(|base| base.kind == FwKind::Nat);
         // Only the first packet of a connection sees chains of type nat.
         if is_nat && (connection.reply || rewrote(connection, hook)) {
@@ -134,14 +156,8 @@ fn rewrote(connection: &Connection, hook: FwHook) -> bool {
     connection.rewritten.iter().any(|rewritten| rewritten.source == source)
 }
 
-/// The base chains of a hook that see a family, in the order of their priorities.
-fn chains(stack: &Stack, hook: FwHook, family: Family) -> Vec<&SeenChain> {
-    let sees = |of: FwFamily| match of {
-        FwFamily::Inet => true,
-        FwFamily::Ip => family == Family::V4,
-        FwFamily::Ip6 => family == Family::V6,
-        FwFamily::Bridge => false,
-    };
+/// The base chains of a hook in tables that see the packet, in the order of their priorities.
+fn chains(stack: &Stack, hook: FwHook, sees: impl Fn(FwFamily) -> bool) -> Vec<&SeenChain> {
     let here = |chain: &&SeenChain| {
         sees(chain.table.family) && chain.base.as_ref().is_some_and(|base| base.hook == hook)
     };

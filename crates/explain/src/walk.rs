@@ -1,5 +1,6 @@
 //! The way of one packet through namespaces and over wires, step by step, as far as somebody looked.
 
+mod bridged;
 mod firewall;
 mod send;
 mod step;
@@ -7,9 +8,9 @@ mod tunnel;
 
 use std::net::IpAddr;
 
-use polynic_net::FwHook;
+use polynic_net::{FwHook, Mac};
 
-use crate::firewall::Connection;
+use crate::firewall::{Connection, Frame};
 use crate::flow::Flow;
 use crate::incoming::{Fate, incoming};
 use crate::lookup::Verdict;
@@ -191,7 +192,11 @@ impl<'a> Walker<'a> {
         if mac.is_none() || !neighbour::is_set(self.scene, spot, hop) {
             self.say_rivals(hop, &segment, draft);
         }
-        match neighbour::receiver(self.scene, spot, hop, &segment) {
+        let receiver = neighbour::receiver(self.scene, spot, hop, &segment);
+        if let Some(next) = self.cross_to(&receiver, spot, mac, &segment, draft) {
+            return next;
+        }
+        match receiver {
             Receiver::Here(there) => {
                 let (from, to) = (self.scene.describe(spot), self.scene.describe(there));
                 draft.say(self.scene, site, What::Crosses { from, to });
@@ -211,6 +216,24 @@ impl<'a> Walker<'a> {
                 Next::lost(site, Cause::NoNeighbour { link, hop, stale, down })
             }
         }
+    }
+
+    /// Over the bridges that are on the way to who takes the frame.
+    fn cross_to(
+        &mut self,
+        receiver: &Receiver,
+        from: Spot,
+        mac: Option<Mac>,
+        segment: &wire::Segment,
+        draft: &mut Draft,
+    ) -> Option<Next> {
+        let there = match receiver {
+            Receiver::Here(there) | Receiver::Beyond(there) => *there,
+            Receiver::Nobody(_) => return None,
+        };
+        let own = |spot: Spot| self.scene.link(spot).and_then(|link| link.fact.mac);
+        let to = mac.or_else(|| own(there).filter(|_| matches!(receiver, Receiver::Here(_))));
+        self.bridged(segment.crossings(there), Frame { from: own(from), to }, draft)
     }
 
     /// Several links that answer for the next hop: which of them the packet comes by is chance.

@@ -13,11 +13,32 @@ pub struct Segment {
     pub open: Vec<Spot>,
     /// Why it does not come further, and what could not be judged.
     pub notes: Vec<String>,
+    /// The bridges that it crosses on its way to each of them.
+    crossings: Vec<(Spot, Vec<Crossing>)>,
+}
+
+impl Segment {
+    /// The bridges on the way to an end, or to a link by which it leaves.
+    pub fn crossings(&self, to: Spot) -> &[Crossing] {
+        let found = self.crossings.iter().find(|(end, _)| *end == to);
+        found.map(|(_, crossings)| crossings.as_slice()).unwrap_or_default()
+    }
+}
+
+/// A bridge on the way of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crossing {
+    /// The bridge.
+    pub bridge: Spot,
+    /// The port by which the frame comes in; none for what the bridge's own stack sends.
+    pub from: Option<u32>,
+    /// The port by which it goes out; none for what is for the bridge's own stack.
+    pub to: Option<u32>,
 }
 
 /// Where a frame may come out that a stack sends by `from`.
 pub fn sent_by(scene: &Scene, from: Spot) -> Segment {
-    let mut tour = Tour { scene, seen: Vec::new(), found: Segment::default() };
+    let mut tour = Tour { scene, seen: Vec::new(), crossings: Vec::new(), found: Segment::default() };
     tour.out(from, None);
     tour.found.ends.retain(|end| *end != from);
     tour.found
@@ -25,7 +46,7 @@ pub fn sent_by(scene: &Scene, from: Spot) -> Segment {
 
 /// Where a frame may come out that arrives at `at` from outside.
 pub fn received_at(scene: &Scene, at: Spot) -> Segment {
-    let mut tour = Tour { scene, seen: Vec::new(), found: Segment::default() };
+    let mut tour = Tour { scene, seen: Vec::new(), crossings: Vec::new(), found: Segment::default() };
     tour.enter(at, None);
     tour.found
 }
@@ -33,6 +54,8 @@ pub fn received_at(scene: &Scene, at: Spot) -> Segment {
 struct Tour<'a> {
     scene: &'a Scene,
     seen: Vec<(Spot, bool, Option<u16>)>,
+    /// The bridges up to here.
+    crossings: Vec<Crossing>,
     found: Segment,
 }
 
@@ -43,24 +66,24 @@ impl Tour<'_> {
         match link.fact.kind.as_str() {
             "veth" => match self.scene.peer(spot) {
                 Some(peer) => self.enter(peer, tag),
-                None => self.found.open.push(spot),
+                None => self.leave(spot),
             },
             "macvlan" | "macvtap" | "ipvlan" => self.out_of_child(spot, tag),
             "vlan" => match self.scene.peer(spot) {
                 Some(parent) => self.out(parent, link.fact.vlan_id),
-                None => self.found.open.push(spot),
+                None => self.leave(spot),
             },
             "bridge" => self.ports(spot, None, tag),
             "vxlan" => self.tunnel(spot),
             "ifb" | "dummy" => {}
             _ if link.fact.loopback => {}
-            _ => self.found.open.push(spot),
+            _ => self.leave(spot),
         }
     }
 
     /// Children of one parent reach each other in bridge mode, and all reach its wire, but never the parent itself.
     fn out_of_child(&mut self, spot: Spot, tag: Option<u16>) {
-        let Some(parent) = self.scene.peer(spot) else { return self.found.open.push(spot) };
+        let Some(parent) = self.scene.peer(spot) else { return self.leave(spot) };
         let between = |mode: Option<MacvlanMode>| matches!(mode, None | Some(MacvlanMode::Bridge));
         let own = self.scene.link(spot).and_then(|link| link.fact.macvlan_mode);
         if between(own) && tag.is_none() {
@@ -80,10 +103,12 @@ impl Tour<'_> {
         if let Some(bridge) = bridge.filter(|b| self.scene.link(*b).is_some_and(|l| l.fact.kind == "bridge"))
         {
             if tag.is_none() {
+                self.crossings.push(Crossing { bridge, from: Some(spot.link), to: None });
                 self.end(bridge);
                 self.children(bridge, &["macvlan", "macvtap", "ipvlan"])
                     .into_iter()
                     .for_each(|c| self.end(c));
+                self.crossings.pop();
             }
             return self.ports(bridge, Some(spot), tag);
         }
@@ -117,7 +142,9 @@ impl Tour<'_> {
             .filter(|spot| Some(*spot) != from && !(from.is_some_and(isolated) && isolated(*spot)))
             .collect();
         for port in ports {
+            self.crossings.push(Crossing { bridge, from: from.map(|from| from.link), to: Some(port.link) });
             self.out(port, tag);
+            self.crossings.pop();
         }
     }
 
@@ -132,7 +159,7 @@ impl Tour<'_> {
         for other in &others {
             self.end(*other);
         }
-        self.found.open.push(spot);
+        self.leave(spot);
     }
 
     fn children(&self, parent: Spot, kinds: &[&str]) -> Vec<Spot> {
@@ -144,7 +171,14 @@ impl Tour<'_> {
         let up = self.scene.link(spot).is_some_and(|link| link.fact.up);
         if up && !self.found.ends.contains(&spot) {
             self.found.ends.push(spot);
+            self.found.crossings.push((spot, self.crossings.clone()));
         }
+    }
+
+    /// It leaves what was looked at.
+    fn leave(&mut self, spot: Spot) {
+        self.found.open.push(spot);
+        self.found.crossings.push((spot, self.crossings.clone()));
     }
 
     /// The link, if it is up and was not passed yet.

@@ -6,11 +6,14 @@
 mod device;
 mod firewall;
 mod peers;
+pub(crate) mod wireguard;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use polynic_net::{Change, FwObject, FwTable, IfName, NsFacts, NsNeeds, Place, Route, SysctlKey, TABLE_MAIN};
+use polynic_net::{
+    Change, FwObject, FwTable, IfName, IpNet, Link, NsFacts, NsNeeds, Place, Route, SysctlKey, TABLE_MAIN,
+};
 
 use crate::{Backend, Desired, NetConf, desired, iptables};
 pub use device::ForeignDevice;
@@ -27,7 +30,9 @@ pub struct Group {
 /// All groups in their order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Changes {
-    /// One after the other.
+    /// The tunnels. Without them nothing else is of use.
+    pub devices: Vec<Group>,
+    /// What is on them, one after the other.
     pub groups: Vec<Group>,
     /// Changes of the firewall, one batch.
     pub firewall: Vec<Change>,
@@ -36,50 +41,69 @@ pub struct Changes {
 impl Changes {
     /// Whether everything is as it should be.
     pub fn is_empty(&self) -> bool {
-        self.firewall.is_empty() && self.groups.iter().all(|group| group.changes.is_empty())
+        self.len() == 0
     }
 
     /// How many changes there are.
     pub fn len(&self) -> usize {
-        self.firewall.len() + self.groups.iter().map(|group| group.changes.len()).sum::<usize>()
+        let groups = self.devices.iter().chain(&self.groups);
+        self.firewall.len() + groups.map(|group| group.changes.len()).sum::<usize>()
     }
 
     fn push(&mut self, about: impl Into<String>, changes: Vec<Change>) {
-        if !changes.is_empty() {
-            self.groups.push(Group { about: about.into(), changes });
-        }
+        self.groups.extend(group(about, changes));
     }
 }
 
-/// Routes without a tunnel that this instance has made: destination and next hop.
+fn group(about: impl Into<String>, changes: Vec<Change>) -> Option<Group> {
+    (!changes.is_empty()).then(|| Group { about: about.into(), changes })
+}
+
+/// What this instance has made and nobody could tell from others' later.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Memory(pub BTreeSet<(polynic_net::IpNet, Option<IpAddr>)>);
+pub struct Memory {
+    /// Routes without a tunnel: destination and next hop.
+    pub routes: BTreeSet<(IpNet, Option<IpAddr>)>,
+    /// Names of its tunnels.
+    pub tunnels: BTreeSet<String>,
+}
 
 impl Memory {
-    /// The text of its file: a route per line.
+    /// The text of its file: a route or tunnel per line.
     pub fn render(&self) -> String {
-        let line = |(dst, gw): &(polynic_net::IpNet, Option<IpAddr>)| match gw {
+        let route = |(dst, gw): &(IpNet, Option<IpAddr>)| match gw {
             Some(gw) => format!("{dst} via {gw}\n"),
             None => format!("{dst} blackhole\n"),
         };
-        self.0.iter().map(line).collect()
+        let tunnels = self.tunnels.iter().map(|name| format!("tunnel {name}\n"));
+        self.routes.iter().map(route).chain(tunnels).collect()
     }
 
     /// Reads the text of its file; lines that say nothing are left out.
     pub fn parse(text: &str) -> Self {
-        let line = |line: &str| {
+        let mut memory = Self::default();
+        for line in text.lines() {
             let words: Vec<&str> = line.split_whitespace().collect();
             match words.as_slice() {
-                [dst, "via", gw] => Some((dst.parse().ok()?, Some(gw.parse().ok()?))),
-                [dst, "blackhole"] => Some((dst.parse().ok()?, None)),
-                _ => None,
+                ["tunnel", name] => memory.tunnels.extend([(*name).to_owned()]),
+                [dst, "via", gw] => {
+                    memory.routes.extend(dst.parse().ok().zip(gw.parse().ok().map(Some)));
+                }
+                [dst, "blackhole"] => memory.routes.extend(dst.parse().ok().map(|dst| (dst, None))),
+                _ => {}
             }
-        };
-        Self(text.lines().filter_map(line).collect())
+        }
+        memory
+    }
+
+    /// Takes in what another one knows.
+    pub fn extend(&mut self, other: Self) {
+        self.routes.extend(other.routes);
+        self.tunnels.extend(other.tunnels);
     }
 
     fn made(&self, route: &Route) -> bool {
-        route.table == TABLE_MAIN && self.0.contains(&(route.dst, route.gw))
+        route.table == TABLE_MAIN && self.routes.contains(&(route.dst, route.gw))
     }
 }
 
@@ -87,7 +111,12 @@ impl Memory {
 pub fn memory(desired: &Desired) -> Memory {
     let on_tunnel = |route: &Route| desired.devices.iter().any(|d| Some(&d.link.name) == route.link.as_ref());
     let direct = desired.peers.iter().map(|peer| &peer.route).filter(|route| !on_tunnel(route));
-    Memory(direct.chain(&desired.routes).map(|route| (route.dst, route.gw)).collect())
+    let wireguard = desired.wireguard.iter().flatten().map(|tunnel| &tunnel.link);
+    let name = |link: &Link| link.name.to_string();
+    Memory {
+        routes: direct.chain(&desired.routes).map(|route| (route.dst, route.gw)).collect(),
+        tunnels: desired.devices.iter().map(|device| &device.link).chain(wireguard).map(name).collect(),
+    }
 }
 
 /// The names of an instance's tunnels, made or not.
@@ -97,7 +126,8 @@ fn device_names(conf: &NetConf) -> Vec<IfName> {
             conf.networks.families().map(|family| desired::device_name(vxlan.vni, family)).collect()
         }
         Backend::Ipip { .. } => vec![desired::IPIP.to_owned()],
-        Backend::HostGw => Vec::new(),
+        // A tunnel of WireGuard is compared by itself.
+        Backend::HostGw | Backend::Wireguard(_) => Vec::new(),
     };
     names.into_iter().filter_map(|name| IfName::new(name).ok()).collect()
 }
@@ -113,10 +143,11 @@ pub fn needs(conf: &NetConf, tables: &[FwTable], needs: &mut NsNeeds) {
         }
         needs.sysctl(SysctlKey::conf("ipv6", &name, "accept_ra"));
     }
-    needs.firewall.extend(tables.iter().cloned());
-    if !tables.is_empty() {
-        needs.firewall.extend(iptables::tables(conf));
+    if let Backend::Wireguard(_) = conf.backend {
+        wireguard::names().for_each(|name| needs.wireguard_of(&name));
     }
+    needs.firewall.extend(tables.iter().cloned());
+    needs.firewall.extend(iptables::tables(tables));
 }
 
 /// Compares. `memory` is what this instance made before, `tables` those of the firewall that were looked at and are its own.
@@ -133,12 +164,25 @@ pub fn changes(
     let mut kept = Vec::new();
     for device in &desired.devices {
         let verdict = device::compare(device, facts)?;
-        changes.push(format!("device {}", device.link.name), verdict.changes);
+        changes.devices.extend(group(format!("device {}", device.link.name), verdict.changes));
         if verdict.kept {
             kept.push(device.link.name.clone());
         }
     }
-    peers::compare(desired, &peers::Seen::new(facts, &kept), memory, &mut changes);
+    let tunnels = desired.wireguard.as_deref();
+    let gone = tunnels.map(|tunnels| wireguard::obsolete(tunnels, facts)).unwrap_or_default();
+    let seen = peers::Seen::new(facts, &kept, &gone);
+    if let Some(tunnels) = tunnels {
+        wireguard::check(tunnels, facts)?;
+        for name in &gone {
+            changes.devices.extend(group(format!("device {name}"), vec![wireguard::remove(name)]));
+        }
+        wireguard::compare(tunnels, facts, &seen, &mut changes);
+    }
+    for name in &memory.tunnels {
+        changes.push(format!("former device {name}"), device::former(name, desired, facts));
+    }
+    peers::compare(desired, &seen, memory, &mut changes);
     let rules: Vec<FwObject> =
         desired.firewall.iter().filter(|o| tables.contains(o.table())).cloned().collect();
     changes.firewall = firewall::compare(&rules, &facts.firewall, tables);

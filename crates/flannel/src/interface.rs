@@ -76,7 +76,8 @@ impl Selection {
         needs.ways.extend(self.can_reach);
     }
 
-    /// Chooses. An interface chosen before stays as long as it has the same addresses: nothing moves without need.
+    /// Chooses. Of the links that were asked for one by one, the first that can be used; any other stays as long as it has the same
+    /// addresses: nothing moves without need.
     ///
     /// # Errors
     /// See [`InterfaceError`].
@@ -86,10 +87,38 @@ impl Selection {
         families: &[Family],
         before: Option<&External>,
     ) -> Result<External, InterfaceError> {
-        if let Some(same) = before.and_then(|before| still(before, facts)) {
-            return Ok(same);
+        let same = before.and_then(|before| still(before, facts));
+        let mut tried = Vec::new();
+        for wanted in &self.interfaces {
+            let Some(found) = by_address_or_name(facts, wanted) else {
+                tried.push(format!("--iface={wanted}"));
+                continue;
+            };
+            let link = &found.0.name;
+            if let Some(same) = same.as_ref().filter(|same| same.link == *link) {
+                return Ok(same.clone());
+            }
+            match self.external(&found, facts, families) {
+                // It was chosen, and has lost its address for now: nobody is sent elsewhere for that.
+                Err(why) if before.is_none_or(|before| before.link != *link) => {
+                    tried.push(format!("--iface={wanted}: {why}"))
+                }
+                outcome => return outcome,
+            }
         }
-        let (link, fixed) = self.find(facts, families)?;
+        match same {
+            Some(same) => Ok(same),
+            None => self.otherwise(facts, families, tried),
+        }
+    }
+
+    /// The external interface that a link would be.
+    fn external(
+        &self,
+        (link, fixed): &Found<'_>,
+        facts: &NsFacts,
+        families: &[Family],
+    ) -> Result<External, InterfaceError> {
         let mut addresses = PerFamily::default();
         for family in families {
             let own = fixed.get(*family).copied().or_else(|| best_address(facts, &link.name, *family));
@@ -109,33 +138,27 @@ impl Selection {
         })
     }
 
-    /// The link, and addresses that its choice has fixed.
-    fn find<'f>(
+    /// By what is tried after single names and addresses, which were `tried` in vain.
+    fn otherwise(
         &self,
-        facts: &'f NsFacts,
+        facts: &NsFacts,
         families: &[Family],
-    ) -> Result<(&'f LinkFact, PerFamily<IpAddr>), InterfaceError> {
-        let mut tried = Vec::new();
+        mut tried: Vec<String>,
+    ) -> Result<External, InterfaceError> {
         if self.interfaces.is_empty() && self.patterns.is_empty() && self.can_reach.is_none() {
-            return self.find_by_default(facts, families);
+            return self.external(&self.find_by_default(facts, families)?, facts, families);
         }
-        for wanted in &self.interfaces {
-            if let Some(found) = by_address_or_name(facts, wanted) {
-                return Ok(found);
+        let patterns = self
+            .patterns
+            .iter()
+            .map(|pattern| (format!("--iface-regex={pattern}"), by_pattern(facts, pattern, families)));
+        let way = self.can_reach.map(|to| (format!("--iface-can-reach={to}"), by_way(facts, to)));
+        for (option, found) in patterns.chain(way) {
+            match found.map(|found| self.external(&found, facts, families)) {
+                Some(Ok(external)) => return Ok(external),
+                Some(Err(why)) => tried.push(format!("{option}: {why}")),
+                None => tried.push(option),
             }
-            tried.push(format!("--iface={wanted}"));
-        }
-        for pattern in &self.patterns {
-            if let Some(found) = by_pattern(facts, pattern, families) {
-                return Ok(found);
-            }
-            tried.push(format!("--iface-regex={pattern}"));
-        }
-        if let Some(to) = self.can_reach {
-            if let Some(found) = by_way(facts, to) {
-                return Ok(found);
-            }
-            tried.push(format!("--iface-can-reach={to}"));
         }
         Err(not_found(facts, tried))
     }
@@ -144,10 +167,10 @@ impl Selection {
         &self,
         facts: &'f NsFacts,
         families: &[Family],
-    ) -> Result<(&'f LinkFact, PerFamily<IpAddr>), InterfaceError> {
+    ) -> Result<Found<'f>, InterfaceError> {
         let public = families.iter().find_map(|family| self.public.get(*family));
         if let Some(found) = public.and_then(|ip| by_address(facts, *ip)) {
-            return Ok((found.0, PerFamily::default()));
+            return Ok(found);
         }
         let default = |family: Family| {
             let routes = facts.routes.iter().filter(|r| r.table == TABLE_MAIN && r.is_default());

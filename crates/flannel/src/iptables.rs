@@ -32,9 +32,9 @@ fn table(family: Family, name: &str) -> FwTable {
     FwTable::new(of, name)
 }
 
-/// The tables that have to be looked at.
-pub(crate) fn tables(conf: &NetConf) -> impl Iterator<Item = FwTable> {
-    conf.networks.families().map(|family| table(family, FILTER))
+/// iptables' tables beside tables of our own.
+pub(crate) fn tables(own: &[FwTable]) -> impl Iterator<Item = FwTable> {
+    own.iter().map(|own| FwTable::new(own.family, FILTER))
 }
 
 /// The rules of an instance.

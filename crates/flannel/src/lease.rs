@@ -6,8 +6,10 @@ use std::net::IpAddr;
 use polynic_net::{Family, IpNet, Mac};
 use serde::Deserialize;
 
+use crate::desired::{IPIP, device_name};
 use crate::family::BOTH;
-use crate::{Backend, Keys, NetConf, PerFamily};
+use crate::wireguard::{TUNNEL, TUNNEL_V6};
+use crate::{Backend, Keys, NetConf, PerFamily, WireguardEnd};
 
 /// A node of the cluster, as far as it matters here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct Endpoint {
     pub public: IpAddr,
     /// The hardware address of the node's tunnel, where the backend has one.
     pub vtep: Option<Mac>,
+    /// The node's tunnel, where the backend is WireGuard.
+    pub wireguard: Option<WireguardEnd>,
 }
 
 /// Why a node's lease, or one family of it, is of no use.
@@ -77,6 +81,8 @@ pub enum LeaseProblem {
 
 #[derive(Deserialize)]
 struct VxlanData {
+    #[serde(rename = "VNI")]
+    vni: Option<u32>,
     #[serde(rename = "VtepMAC")]
     vtep_mac: Mac,
 }
@@ -107,13 +113,18 @@ impl Lease {
 fn endpoint(node: &Node, keys: &Keys, backend: &Backend, family: Family) -> Result<Endpoint, LeaseProblem> {
     let missing = || LeaseProblem::NoSubnet { node: node.name.clone(), family };
     let subnet = subnet_of(node, family).ok_or_else(missing)?;
-    let is_of = |ip: &IpAddr| Family::of(*ip) == family;
-    let public = annotation(node, keys.public_ip(family), "address", |text| text.parse().ok().filter(is_of))?;
-    let vtep = match backend {
-        Backend::Vxlan(_) => Some(annotation(node, keys.backend_data(family), "VXLAN data", vtep_of)?),
-        Backend::HostGw | Backend::Ipip { .. } => None,
-    };
-    Ok(Endpoint { subnet, public, vtep })
+    let read = |text: &str| address_of(text, family);
+    let public = annotation(node, keys.public_ip(family), "address of a host", read)?;
+    let (mut vtep, mut wireguard) = (None, None);
+    match backend {
+        Backend::Vxlan(_) => vtep = Some(annotation(node, keys.backend_data(family), "VXLAN data", vtep_of)?),
+        Backend::Wireguard(_) => {
+            let end = annotation(node, keys.backend_data(family), "WireGuard data", WireguardEnd::parse)?;
+            wireguard = Some(end);
+        }
+        Backend::HostGw | Backend::Ipip { .. } => {}
+    }
+    Ok(Endpoint { subnet, public, vtep, wireguard })
 }
 
 fn annotation<T>(
@@ -129,9 +140,33 @@ fn annotation<T>(
     }
 }
 
-/// The hardware address in a backend's data.
+/// The hardware address in a backend's data: of one link, because one of a group, or none at all, would be flooded.
 pub(crate) fn vtep_of(text: &str) -> Option<Mac> {
-    serde_json::from_str::<VxlanData>(text).ok().map(|data| data.vtep_mac)
+    let mac = serde_json::from_str::<VxlanData>(text).ok()?.vtep_mac;
+    (mac.0[0] & 1 == 0 && mac.0 != [0; 6]).then_some(mac)
+}
+
+/// An address of a family that a host can have.
+fn address_of(text: &str, family: Family) -> Option<IpAddr> {
+    let is_hosts = |ip: &IpAddr| !(ip.is_unspecified() || ip.is_loopback() || ip.is_multicast());
+    text.parse().ok().filter(is_hosts).filter(|ip| Family::of(*ip) == family)
+}
+
+/// The tunnels of the configuration that the node had when it announced itself last.
+fn announced_tunnels(node: &Node, keys: &Keys) -> Vec<String> {
+    match node.annotations.get(&keys.backend_type()).map(String::as_str) {
+        Some("ipip") => vec![IPIP.to_owned()],
+        Some("wireguard") => vec![TUNNEL.to_owned(), TUNNEL_V6.to_owned()],
+        Some("vxlan") => BOTH
+            .into_iter()
+            .filter_map(|family| {
+                let data = node.annotations.get(&keys.backend_data(family))?;
+                let data: VxlanData = serde_json::from_str(data).ok()?;
+                Some(device_name(data.vni?, family))
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// A node's subnet of a family.
@@ -153,6 +188,10 @@ pub struct Own {
     pub node_public: PerFamily<IpAddr>,
     /// The administrator's choice of the addresses that are announced.
     pub announced: PerFamily<String>,
+    /// Names of the tunnels that it announced last, which may have been another configuration's.
+    pub tunnels: Vec<String>,
+    /// Annotations of the administrator's that cannot be read.
+    pub problems: Vec<LeaseProblem>,
 }
 
 /// Why this node has no part in the network.
@@ -206,16 +245,23 @@ impl Own {
             BOTH.into_iter().filter_map(|family| Some((family, text(key(keys, family))?))).collect()
         };
         let vteps = each(Keys::backend_data);
-        let public = each(Keys::node_public_ip);
+        let (mut node_public, mut problems) = (PerFamily::default(), Vec::new());
+        for (family, value) in each(Keys::node_public_ip).iter() {
+            node_public.set(family, address_of(value, family));
+            if node_public.get(family).is_none() {
+                let (node, key) = (node.name.clone(), keys.node_public_ip(family));
+                let (value, expected) = (value.clone(), "address of a host");
+                problems.push(LeaseProblem::Annotation { node, key, value, expected });
+            }
+        }
         Ok(Self {
             node: node.name.clone(),
             subnets,
             vteps: vteps.iter().filter_map(|(family, text)| Some((family, vtep_of(text)?))).collect(),
-            node_public: public
-                .iter()
-                .filter_map(|(family, text)| Some((family, text.parse().ok()?)))
-                .collect(),
+            node_public,
             announced: each(Keys::public_ip_overwrite),
+            tunnels: announced_tunnels(node, keys),
+            problems,
         })
     }
 }
@@ -237,6 +283,8 @@ pub struct Announcement {
     pub public: PerFamily<IpAddr>,
     /// The tunnels' hardware addresses, where the backend has tunnels.
     pub vteps: PerFamily<Mac>,
+    /// The tunnels, where the backend is WireGuard and they are there.
+    pub wireguard: PerFamily<WireguardEnd>,
 }
 
 impl Announcement {
@@ -247,14 +295,17 @@ impl Announcement {
             (keys.backend_type(), conf.backend.name().to_owned()),
         ]);
         for (family, public) in self.public.iter() {
-            let data = match (&conf.backend, self.vteps.get(family)) {
+            let data = match &conf.backend {
                 // The order of keys is part of the contract.
-                (Backend::Vxlan(vxlan), Some(mac)) => {
-                    format!(r#"{{"VNI":{},"VtepMAC":"{mac}"}}"#, vxlan.vni)
+                Backend::Vxlan(vxlan) => {
+                    let vtep = self.vteps.get(family);
+                    vtep.map(|mac| format!(r#"{{"VNI":{},"VtepMAC":"{mac}"}}"#, vxlan.vni))
                 }
-                (Backend::Vxlan(_), None) => continue,
-                (Backend::HostGw | Backend::Ipip { .. }, _) => "null".to_owned(),
+                Backend::Wireguard(_) => self.wireguard.get(family).map(WireguardEnd::data),
+                Backend::HostGw | Backend::Ipip { .. } => Some("null".to_owned()),
             };
+            // Without a tunnel there is nothing to send to.
+            let Some(data) = data else { continue };
             wanted.insert(keys.backend_data(family), data);
             let announced = own.announced.get(family).cloned();
             wanted.insert(keys.public_ip(family), announced.unwrap_or_else(|| public.to_string()));

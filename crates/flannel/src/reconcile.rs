@@ -1,12 +1,17 @@
 //! One look at the kernel, and what has to be done about it. Called again and again: state, not events.
 
 use polynic_kernel::{Errno, Kernel, KernelError};
-use polynic_net::{Entropy, Facts, Family, FwObject, FwTable, Mac, Needs};
+use polynic_net::{
+    Entropy, Facts, Family, FwObject, FwTable, IfName, Mac, Needs, Place, WireguardFact, WireguardKey,
+    WireguardSecret,
+};
 
 use crate::desired::{Desired, Wish};
-use crate::diff::{self, Changes, ForeignDevice, Memory};
+use crate::diff::{self, Changes, ForeignDevice, Group, Memory};
+use crate::family::BOTH;
 use crate::iptables;
 use crate::rules::{self, RuleOptions};
+use crate::wireguard::{KeyPair, Told};
 use crate::{
     Announcement, Backend, External, InterfaceError, Keys, Lease, NetConf, Own, PerFamily, Selection,
 };
@@ -30,6 +35,8 @@ pub struct Settings {
     pub rules: RuleOptions,
     /// `--ip-blackhole-route`
     pub blackhole: bool,
+    /// The private key of the backend wireguard.
+    pub secret: Option<WireguardSecret>,
 }
 
 /// An instance of flannel on this node, with what it has found out.
@@ -38,6 +45,10 @@ pub struct Instance {
     settings: Settings,
     external: Option<External>,
     vteps: PerFamily<Mac>,
+    /// The public key, once a tunnel of WireGuard has shown it.
+    public_key: Option<WireguardKey>,
+    /// The endpoints that WireGuard's peers were given.
+    told: Told,
     passes: usize,
     /// The rules that were put in place last.
     rules: Option<Vec<FwObject>>,
@@ -58,6 +69,10 @@ pub struct Outcome {
     pub made: usize,
     /// What went wrong, each with what it was about. Everything else was done.
     pub problems: Vec<String>,
+    /// The tunnels are as they should be, so that peers can be told of them.
+    pub has_devices: bool,
+    /// The rules are as they should be.
+    pub has_rules: bool,
 }
 
 /// Why nothing could be done at all.
@@ -72,6 +87,9 @@ pub enum PassError {
     /// A link of the tunnel's name is somebody else's.
     #[error(transparent)]
     Foreign(#[from] ForeignDevice),
+    /// A tunnel of WireGuard needs a key.
+    #[error("backend wireguard: there is no private key")]
+    NoKey,
     /// host-gw sends to the peers themselves.
     #[error("backend host-gw: public {family} address must be that of the external interface {link}")]
     PublicElsewhere {
@@ -85,8 +103,17 @@ pub enum PassError {
 impl Instance {
     /// An instance that has seen nothing yet. `memory` is what an earlier process of it made.
     pub fn new(settings: Settings, memory: Memory) -> Self {
-        let vteps = PerFamily::default();
-        Self { settings, external: None, vteps, passes: 0, rules: None, is_cleared: false, memory }
+        Self {
+            settings,
+            external: None,
+            vteps: PerFamily::default(),
+            public_key: None,
+            told: Told::default(),
+            passes: 0,
+            rules: None,
+            is_cleared: false,
+            memory,
+        }
     }
 
     /// Its settings.
@@ -112,19 +139,30 @@ impl Instance {
     ) -> Result<Outcome, PassError> {
         let mut made = 0;
         self.passes += 1;
+        self.memory.tunnels.extend(own.tunnels.iter().cloned());
         for look in 1.. {
             let (desired, changes) = self.compare(kernel, own, leases, entropy)?;
-            let mut problems = Vec::new();
-            made += carry_out(kernel, &changes, &mut problems);
-            self.rules = problems.is_empty().then(|| desired.firewall.clone());
-            if changes.is_empty() || look == LOOKS || !problems.is_empty() {
-                made += self.clear_upstreams(kernel, &mut problems);
-                self.memory = diff::memory(&desired);
-                problems.extend(desired.problems.iter().cloned());
-                return Ok(self.outcome(&desired, made, problems));
+            let mut done = carry_out(kernel, &changes);
+            made += done.made;
+            self.rules = done.problems.is_empty().then(|| desired.firewall.clone());
+            if changes.is_empty() || look == LOOKS || !done.problems.is_empty() {
+                done.made = made + self.clear_upstreams(kernel, &mut done.problems);
+                self.remember(&desired, done.problems.is_empty());
+                done.problems.extend(desired.problems.iter().cloned());
+                return Ok(self.outcome(&desired, done));
             }
         }
         unreachable!("the last look ends the loop")
+    }
+
+    /// What could not be taken away now is still known the next time.
+    fn remember(&mut self, desired: &Desired, is_all_done: bool) {
+        let now = diff::memory(desired);
+        if is_all_done {
+            self.memory = now;
+        } else {
+            self.memory.extend(now);
+        }
     }
 
     /// Once, after the own rules are in place. Instances with a prefix of their own may stand beside an upstream daemon, whose chains
@@ -165,7 +203,12 @@ impl Instance {
         }
         let external = selection.choose(&facts.host, &families, self.external.as_ref())?;
         self.check_public(&external)?;
+        if matches!(self.settings.conf.backend, Backend::Wireguard(_)) && self.settings.secret.is_none() {
+            return Err(PassError::NoKey);
+        }
         self.choose_vteps(own, &facts, entropy);
+        self.public_key = facts.host.wireguard.iter().find_map(|tunnel| self.public_key_of(tunnel));
+        let wireguard = self.settings.secret.map(|secret| KeyPair { secret, public: self.public_key });
         let wish = Wish {
             conf: &self.settings.conf,
             keys: &self.settings.keys,
@@ -173,11 +216,14 @@ impl Instance {
             leases,
             external: &external,
             vteps: &self.vteps,
+            wireguard,
+            told: &self.told,
             rules: self.settings.rules,
             blackhole: self.settings.blackhole,
         };
         let desired = wish.desired(&facts.host);
         let changes = diff::changes(&desired, &facts.host, &self.memory, &tables)?;
+        self.told.learn(desired.wireguard.as_deref().unwrap_or_default(), &facts.host.wireguard);
         self.external = Some(external);
         Ok((desired, changes))
     }
@@ -209,6 +255,24 @@ impl Instance {
         }
     }
 
+    /// What the kernel makes of the private key; of another one, that a link of before has, nothing is known.
+    fn public_key_of(&self, tunnel: &WireguardFact) -> Option<WireguardKey> {
+        tunnel.key.filter(|_| tunnel.own.secret.is_some() && tunnel.own.secret == self.settings.secret)
+    }
+
+    /// Removes what does not stay when the daemon ends: tunnels of WireGuard (spec/flannel.md 2). Answers their names.
+    ///
+    /// # Errors
+    /// The kernel cannot be looked at, or refuses.
+    pub fn leave(&self, kernel: &mut dyn Kernel) -> Result<Vec<IfName>, KernelError> {
+        let Backend::Wireguard(_) = self.settings.conf.backend else { return Ok(Vec::new()) };
+        let mut needs = Needs::default();
+        diff::wireguard::names().for_each(|name| needs.host.link(&name));
+        let tunnels = diff::wireguard::present(&kernel.observe(&needs)?.host);
+        kernel.delete_links(Place::Host, &tunnels)?;
+        Ok(tunnels)
+    }
+
     fn check_public(&self, external: &External) -> Result<(), PassError> {
         let elsewhere = |family: &Family| external.public.get(*family) != external.addresses.get(*family);
         match self.settings.conf.networks.families().find(elsewhere) {
@@ -226,38 +290,64 @@ impl Instance {
         if self.rules.as_ref() == Some(&wanted) && !self.passes.is_multiple_of(RULES_EVERY) {
             return Vec::new();
         }
-        let families = self.settings.conf.networks.families();
-        families.map(|family| rules::table(&self.settings.keys, family)).collect()
+        // A family that is off now may have been on before.
+        let is_on = |family: &Family| self.rules.is_none() || conf.networks.get(*family).is_some();
+        BOTH.into_iter().filter(is_on).map(|family| rules::table(keys, family)).collect()
     }
 
-    fn outcome(&self, desired: &Desired, made: usize, problems: Vec<String>) -> Outcome {
+    fn outcome(&self, desired: &Desired, done: Done) -> Outcome {
         let public = self.external.as_ref().map(|external| external.public).unwrap_or_default();
         let tunnels = matches!(self.settings.conf.backend, Backend::Vxlan(_));
         let vteps = if tunnels { self.vteps } else { PerFamily::default() };
-        Outcome { announcement: Announcement { public, vteps }, mtu: desired.mtu, made, problems }
+        let Done { made, problems, has_devices, has_rules } = done;
+        let wireguard = match (&self.settings.conf.backend, self.public_key) {
+            (Backend::Wireguard(conf), Some(key)) => {
+                let on: Vec<Family> = self.settings.conf.networks.families().collect();
+                conf.ends(&on, key)
+            }
+            _ => PerFamily::default(),
+        };
+        let announcement = Announcement { public, vteps, wireguard };
+        Outcome { announcement, mtu: desired.mtu, made, problems, has_devices, has_rules }
     }
 }
 
-/// Carries changes out; what fails ends its group, and is told. Answers how many were made.
-fn carry_out(kernel: &mut dyn Kernel, changes: &Changes, problems: &mut Vec<String>) -> usize {
-    let mut made = 0;
-    for group in &changes.groups {
+/// How changes went.
+#[derive(Default)]
+struct Done {
+    made: usize,
+    problems: Vec<String>,
+    has_devices: bool,
+    has_rules: bool,
+}
+
+/// Carries changes out; what fails ends its group, and is told.
+fn carry_out(kernel: &mut dyn Kernel, changes: &Changes) -> Done {
+    let mut done = Done::default();
+    carry_out_groups(kernel, &changes.devices, &mut done);
+    done.has_devices = done.problems.is_empty();
+    carry_out_groups(kernel, &changes.groups, &mut done);
+    match kernel.apply_firewall(&changes.firewall) {
+        Ok(()) => {
+            done.made += changes.firewall.len();
+            done.has_rules = true;
+        }
+        Err(why) => done.problems.push(format!("rules: {why}")),
+    }
+    done
+}
+
+fn carry_out_groups(kernel: &mut dyn Kernel, groups: &[Group], done: &mut Done) {
+    for group in groups {
         for change in &group.changes {
             match kernel.apply(change) {
-                Ok(()) => made += 1,
+                Ok(()) => done.made += 1,
                 Err(why) if is_done(change, &why) || is_beyond_us(change, &why) => {}
                 Err(why) => {
-                    problems.push(format!("{}: {why}", group.about));
+                    done.problems.push(format!("{}: {why}", group.about));
                     break;
                 }
             }
-        }
-    }
-    match kernel.apply_firewall(&changes.firewall) {
-        Ok(()) => made + changes.firewall.len(),
-        Err(why) => {
-            problems.push(format!("rules: {why}"));
-            made
         }
     }
 }
@@ -286,7 +376,7 @@ fn is_beyond_us(change: &polynic_net::Change, why: &KernelError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use polynic_net::{Change, IfName, Place, Sysctl, SysctlKey};
+    use polynic_net::{Change, Sysctl, SysctlKey};
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use polynic_net::{Family, IpNet, ip_from_u128, ip_to_u128};
@@ -137,17 +137,21 @@ impl SubnetFile {
     }
 }
 
-/// Writes a file through a temporary one beside it (mode 0644, directory 0755).
+/// Writes a file through a temporary one beside it (mode 0644, a directory that has to be made 0755, whatever the umask of the process is).
 ///
 /// # Errors
 /// The directory or the file cannot be written.
 pub fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+    if !directory.exists() {
+        fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+        fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
+    }
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let new = directory.join(format!(".{name}.new"));
     let _ = fs::remove_file(&new);
     let mut file = fs::File::options().write(true).create_new(true).mode(0o644).open(&new)?;
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
     file.write_all(text.as_bytes())?;
     fs::rename(&new, path)
 }
@@ -279,6 +283,8 @@ mod tests {
         file.write(&path).unwrap();
         SubnetFile { mtu: 1400, ..file.clone() }.write(&path).unwrap();
         assert_eq!(SubnetFile::read(&path).unwrap().mtu, 1400);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o644, 0o755));
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 }

@@ -19,6 +19,11 @@ pub enum AppletError {
     File(#[from] FileError),
 }
 
+/// How `cp` is called.
+pub const CP: &str = "usage: cp [-f] SRC... DST";
+/// How `install-conf` is called.
+pub const INSTALL_CONF: &str = "usage: install-conf SRC DST";
+
 const INSTALL_MULTUS: &str = "usage: install_multus -t thick|thin [-d DIRECTORY]
   -d, --dest-dir  where plugins go (default \"/host/opt/cni/bin\")
   -t, --type      thick for multus-shim, thin for multus; passthru comes with both";
@@ -57,7 +62,7 @@ pub fn install_multus(arguments: &[String], program: &Path) -> Result<(), Applet
 pub fn install_conf(arguments: &[String]) -> Result<(), AppletError> {
     match arguments {
         [from, to] => Ok(files::copy(Path::new(from), Path::new(to))?),
-        _ => Err(AppletError::Usage("usage: install-conf SRC DST".to_owned())),
+        _ => Err(AppletError::Usage(INSTALL_CONF.to_owned())),
     }
 }
 
@@ -66,19 +71,19 @@ pub fn install_conf(arguments: &[String]) -> Result<(), AppletError> {
 /// # Errors
 /// Another flag than those that change nothing here, a directory as source, or a copy that fails.
 pub fn cp(arguments: &[String]) -> Result<(), AppletError> {
-    let usage = |why: String| AppletError::Usage(format!("{why}\nusage: cp [-f] SRC... DST"));
+    let usage = |why: String| AppletError::Usage(format!("{why}\n{CP}"));
     let (flags, paths): (Vec<&String>, Vec<&String>) =
         arguments.iter().partition(|a| a.len() > 1 && a.starts_with('-'));
     // Copies keep permissions and replace what is there, whatever is asked for.
     if let Some(flag) = flags.iter().find(|flag| !["-f", "-p", "--force", "--"].contains(&flag.as_str())) {
-        return Err(usage(format!("cp: {flag} is not supported")));
+        return Err(usage(format!("{flag} is not supported")));
     }
     let Some((to, from)) = paths.split_last().filter(|(_, from)| !from.is_empty()) else {
-        return Err(usage("cp: source and destination are needed".to_owned()));
+        return Err(usage("source and destination are needed".to_owned()));
     };
     let to = Path::new(to);
     if from.len() > 1 && !to.is_dir() {
-        return Err(usage(format!("cp: {} is not a directory", to.display())));
+        return Err(usage(format!("{} is not a directory", to.display())));
     }
     from.iter().try_for_each(|from| Ok(files::copy(Path::new(from), &destination(Path::new(from), to))?))
 }
@@ -130,7 +135,12 @@ mod tests {
         assert_eq!(fs::read(path("bin/b")).unwrap(), b"b");
         install_conf(&words(&[&path("b"), &path("10-flannel.conflist")])).unwrap();
         assert_eq!(fs::read(path("10-flannel.conflist")).unwrap(), b"b");
-        assert!(cp(&words(&["-r", &path("bin"), &path("c")])).unwrap_err().to_string().starts_with("cp: -r"));
+        assert!(
+            cp(&words(&["-r", &path("bin"), &path("c")]))
+                .unwrap_err()
+                .to_string()
+                .starts_with("-r is not supported")
+        );
         assert!(
             cp(&words(&[&path("b")])).is_err()
                 && cp(&words(&[&path("b"), &path("b"), &path("new")])).is_err()

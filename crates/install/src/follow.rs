@@ -2,7 +2,7 @@
 //!
 //! A file that is missing or half-written for a moment changes nothing: another one must not become the default network of the pods that
 //! start in that moment. One that is gone for good (an installer renamed it, as Cilium does with others' files) gives way to the first
-//! that can be used.
+//! that can be used. A file that comes first by name takes over when somebody begins to look, and not while he looks (spec/multus.md 13.4).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -54,19 +54,24 @@ pub struct Follow {
     lost: Option<Instant>,
     /// How long it may be lost.
     moment: Duration,
+    /// The first look is still to come.
+    is_new: bool,
 }
 
 impl Follow {
     /// `named` is the user's choice; `previous` what was the primary when somebody last looked, such as before a restart; `moment` how long
     /// it may be missing.
     pub fn new(named: Option<String>, previous: Option<String>, moment: Duration) -> Self {
-        Self { named, current: previous, lost: None, moment }
+        Self { named, current: previous, lost: None, moment, is_new: true }
     }
 
     /// Decides. Remembers the choice.
     pub fn decide<'c>(&mut self, now: Instant, candidates: &'c Candidates) -> Verdict<'c> {
         if let Some(named) = &self.named {
             return Self::only(named, candidates);
+        }
+        if std::mem::take(&mut self.is_new) {
+            self.begin(candidates);
         }
         let expected = self.current.clone().or_else(|| candidates.keys().next().cloned());
         let Some(expected) = expected else { return Verdict::Keep(Why::Nothing) };
@@ -86,6 +91,16 @@ impl Follow {
             return found;
         }
         self.first_usable(candidates).unwrap_or(found)
+    }
+
+    /// What came since somebody looked last, and comes first by name, is the primary now; a half-written file is not.
+    fn begin(&mut self, candidates: &Candidates) {
+        let first = candidates.iter().find(|(_, read)| read.is_ok()).map(|(name, _)| name);
+        if let Some(previous) = &mut self.current
+            && let Some(first) = first.filter(|first| *first < previous)
+        {
+            previous.clone_from(first);
+        }
     }
 
     fn first_usable<'c>(&mut self, candidates: &'c Candidates) -> Option<Verdict<'c>> {
@@ -195,6 +210,16 @@ mod tests {
         let follow = Follow::new(None, Some("10-b".into()), MOMENT);
         let told = story(follow, &[(0, &["+87-c"]), (1, &["+10-b", "+87-c"])]);
         assert_eq!(told, ["(10-b is missing)", "10-b"]);
+    }
+
+    #[test]
+    fn after_a_restart_an_earlier_file_that_came_meanwhile_is_the_primary() {
+        let before = || Follow::new(None, Some("10-b".into()), MOMENT);
+        let told = story(before(), &[(0, &["+05-a", "+10-b"]), (1, &["+01-z", "+05-a", "+10-b"])]);
+        assert_eq!(told, ["05-a", "05-a"], "and later ones wait for the next start");
+        assert_eq!(story(before(), &[(0, &["+05-a"])]), ["05-a"], "whether the previous one is there or not");
+        let told = story(before(), &[(0, &["-05-a", "+10-b"]), (1, &["+05-a", "+10-b"])]);
+        assert_eq!(told, ["10-b", "10-b"], "a half-written file changes nothing");
     }
 
     #[test]

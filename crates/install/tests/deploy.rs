@@ -152,7 +152,7 @@ fn every_value_has_a_schema() {
 }
 
 /// Names that the contract has (spec/spiderpool.md 9.1, 14, 16), by their common beginning.
-const CONTRACT: [(&str, &str); 16] = [
+const CONTRACT: [(&str, &str); 25] = [
     (
         "global",
         "imageRegistryOverride cniBinHostPath cniConfHostPath configName ciliumConfigMap clusterDnsDomain commonLabels commonAnnotations ipamUNIXSocketHostPath",
@@ -204,6 +204,33 @@ const CONTRACT: [(&str, &str); 16] = [
     ),
     ("spiderpoolController.podResourceInject", "enabled namespacesExclude namespacesInclude"),
     (
+        "multus.multusCNI",
+        "image.registry image.repository securityContext.privileged extraEnv extraVolumes extraVolumeMounts",
+    ),
+    ("plugins.image", "registry repository tag digest pullPolicy imagePullSecrets"),
+    ("spiderpoolAgent", "binName serviceAccount.annotations service.type service.annotations"),
+    ("spiderpoolController", "binName serviceAccount.annotations service.type service.annotations"),
+    (
+        "spiderpoolAgent.prometheus",
+        "serviceMonitor.namespace serviceMonitor.interval prometheusRule.namespace",
+    ),
+    (
+        "spiderpoolController.prometheus",
+        "serviceMonitor.annotations prometheusRule.enableWarningIPGCFailureCounts",
+    ),
+    (
+        "spiderpoolController.tls",
+        "provided.tlsCert auto.caExpiration certmanager.certValidityDuration certmanager.extraDnsNames",
+    ),
+    (
+        "spiderpoolInit",
+        "binName hostnetwork affinity extraArgs resources extraEnv securityContext podAnnotations podLabels serviceAccount.annotations",
+    ),
+    (
+        "",
+        "rdma.rdmaSharedDevicePlugin.image.registry sriov.image.operator.tag sriov.resourcePrefix grafanaDashboard.labels",
+    ),
+    (
         "spiderpoolController.prometheus",
         "enabled port enabledDebugMetric serviceMonitor.install prometheusRule.install",
     ),
@@ -222,6 +249,22 @@ fn the_values_of_the_replaced_chart_are_known() {
             assert!(knows(&schema, path.trim_start_matches('.')), "{path}");
         }
     }
+}
+
+/// Selectors and services' addresses cannot change: with others than the replaced chart's, `helm upgrade` of its release would fail.
+#[test]
+fn a_release_of_the_replaced_chart_can_become_ours() {
+    let all = documents("deploy/manifests/polynic.yaml");
+    for (kind, component) in [("DaemonSet", "spiderpool-agent"), ("Deployment", "spiderpool-controller")] {
+        let object = all.iter().find(|object| object["kind"] == kind).expect(kind);
+        let labels = &object["spec"]["selector"]["matchLabels"];
+        assert_eq!(labels["app.kubernetes.io/name"], "spiderpool", "{kind}");
+        assert_eq!(labels["app.kubernetes.io/component"], component, "{kind}");
+        assert_eq!(labels.as_object().unwrap().len(), 3, "{kind}: {labels}");
+    }
+    let templates =
+        ["metrics", "controller"].map(|name| text(&format!("deploy/chart/polynic/templates/{name}.yaml")));
+    assert!(templates.iter().all(|template| !template.contains("clusterIP: None")));
 }
 
 /// Rows `| \`key\` | \`default\` | meaning |` below a heading with the chart's name.

@@ -69,6 +69,11 @@ pub fn ippools(annotations: &Texts) -> Result<Option<Vec<NamesFor>>, FailureReas
     })
 }
 
+/// Whether [`IPPOOLS`] lists items without interfaces, which only their order tells apart.
+pub fn has_unnamed_items(annotations: &Texts) -> bool {
+    matches!(ippools(annotations), Ok(Some(items)) if items.iter().all(|item| item.nic.is_none()))
+}
+
 /// Reads [`SUBNETS`] or else [`SUBNET`]; each item has its interface, `eth0` if a single one names none.
 ///
 /// # Errors

@@ -3,16 +3,17 @@
 
 use polynic_net::{Family, IntervalSet};
 
-use crate::{Controller, FailureReason, Pool, Texts, annotation};
+use crate::{Controller, FailureReason, Pool, Texts, annotation, label};
 
 mod size;
 
 pub use size::{IpNumber, SizeChange, ip_number, reclaim, resize};
 
-const PREFIX: &str = "ipam.spidernet.io/";
-
 /// Longest name of a pool.
 const MAX_NAME: usize = 253;
+
+/// Longest value of a label.
+const MAX_LABEL: usize = 63;
 
 /// What an automatic pool is for.
 #[derive(Clone, Copy, Debug)]
@@ -60,13 +61,13 @@ impl AutoPool<'_> {
         };
         let app = self.app;
         labels(&[
-            ("owner-application-gv", &app.api_version.replace('/', "_")),
-            ("owner-application-kind", &app.kind),
-            ("owner-application-namespace", self.namespace),
-            ("owner-application-name", &app.name),
-            ("owner-application-uid", &app.uid),
-            ("interface", self.nic),
-            ("ip-version", version),
+            (label::OWNER_APPLICATION_GV, &app.api_version.replace('/', "_")),
+            (label::OWNER_APPLICATION_KIND, &app.kind),
+            (label::OWNER_APPLICATION_NAMESPACE, self.namespace),
+            (label::OWNER_APPLICATION_NAME, &app.name),
+            (label::OWNER_APPLICATION_UID, &app.uid),
+            (label::INTERFACE, self.nic),
+            (label::IP_VERSION, version),
         ])
     }
 
@@ -74,8 +75,11 @@ impl AutoPool<'_> {
     pub fn labels(&self, care: &Care<'_>) -> Texts {
         let mut all = self.owner_labels();
         let reclaim = if care.reclaim { "true" } else { "false" };
-        let more =
-            [("owner-spider-subnet", care.subnet), ("ippool-cidr", care.cidr), ("ippool-reclaim", reclaim)];
+        let more = [
+            (label::OWNER_SUBNET, care.subnet),
+            (label::IPPOOL_CIDR, care.cidr),
+            (label::IPPOOL_RECLAIM, reclaim),
+        ];
         all.extend(labels(&more));
         all
     }
@@ -101,29 +105,30 @@ pub fn is_built_in(controller: &Controller) -> bool {
     )
 }
 
-/// Why an application gets no automatic pool with this number of addresses, if so: replicas of a kind that is not built in are not known.
+/// Why an application gets no automatic pool with this number of addresses, if so: replicas of a kind that is not built in are not known, and
+/// its name has to be a label of the pool.
 pub fn refusal(controller: &Controller, number: Option<IpNumber>) -> Option<String> {
+    let Controller { kind, name, .. } = controller;
+    if name.len() > MAX_LABEL {
+        return Some(format!(
+            "{kind} {name} gets no automatic pool: its name has more than the {MAX_LABEL} characters of a label's value"
+        ));
+    }
     let unknown = !is_built_in(controller) && !matches!(number, Some(IpNumber::Fixed(_)));
     unknown.then(|| {
-        let Controller { kind, name, .. } = controller;
         format!("{kind} {name} gets an automatic pool of a fixed size only: annotation {} needs a number without +", annotation::IP_NUMBER)
     })
-}
-
-/// Whether a pool was created automatically.
-pub fn is_automatic(labels: &Texts) -> bool {
-    labels.contains_key("ipam.spidernet.io/owner-application-name")
 }
 
 /// `podAffinity.matchLabels` of an application's pools.
 pub fn app_labels(namespace: &str, app: &Controller) -> Texts {
     let (group, version) = app.api_version.split_once('/').unwrap_or(("", &app.api_version));
     labels(&[
-        ("app-api-group", group),
-        ("app-api-version", version),
-        ("app-kind", &app.kind),
-        ("app-namespace", namespace),
-        ("app-name", &app.name),
+        (label::app::API_GROUP, group),
+        (label::app::API_VERSION, version),
+        (label::app::KIND, &app.kind),
+        (label::app::NAMESPACE, namespace),
+        (label::app::NAME, &app.name),
     ])
 }
 
@@ -143,7 +148,7 @@ pub(crate) fn can_serve(pool: &Pool, number: Option<IpNumber>) -> bool {
 }
 
 fn labels(pairs: &[(&str, &str)]) -> Texts {
-    pairs.iter().map(|(key, value)| (format!("{PREFIX}{key}"), (*value).to_owned())).collect()
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// The annotation `ippool-ip-number` that a pool of this size carries.
@@ -183,10 +188,17 @@ mod tests {
         let labels = pool.labels(&care);
         assert_eq!(labels["ipam.spidernet.io/ippool-cidr"], "10-9-0-0-16");
         assert_eq!(labels["ipam.spidernet.io/owner-application-gv"], "apps_v1");
-        assert!(is_automatic(&labels) && pool.is(&labels));
+        assert!(label::is_automatic(&labels) && pool.is(&labels));
         assert!(!AutoPool { nic: "net1", ..pool }.is(&labels));
         assert!(!AutoPool { family: Family::V6, ..pool }.is(&labels));
         assert_eq!(pool.application(), "apps_v1_Deployment_a_Web");
+    }
+
+    #[test]
+    fn a_name_that_is_no_label_gets_no_pool() {
+        let named = |length: usize| Controller { name: "a".repeat(length), ..app() };
+        assert_eq!(refusal(&named(63), None), None);
+        assert!(refusal(&named(64), None).unwrap().contains("63 characters"));
     }
 
     #[test]

@@ -59,7 +59,10 @@ pub fn candidates(
     seen: &Observed,
     pod: &ObservedPod,
 ) -> Result<Candidates, FailureReason> {
-    if let Some(items) = annotation::subnets(&pod.pod.annotations)? {
+    // Without SpiderSubnets nobody looks at what is said about them.
+    if settings.subnet
+        && let Some(items) = annotation::subnets(&pod.pod.annotations)?
+    {
         return automatic(settings, request, seen, pod, &items);
     }
     let demands = demands(settings, request, seen, pod)?;
@@ -209,9 +212,9 @@ fn automatic(
     items: &[NamesFor],
 ) -> Result<Candidates, FailureReason> {
     let wrong = |why: &str| Err(FailureReason::WrongInput(why.to_owned()));
-    if !settings.subnet || !settings.auto_pool {
+    if !settings.auto_pool {
         return wrong(
-            "the pod asks for an automatic pool of a SpiderSubnet, which is switched off in this cluster",
+            "the pod asks for an automatic pool of a SpiderSubnet, and these are switched off in this cluster",
         );
     }
     let controller = pod.top_controller();

@@ -152,7 +152,7 @@ fn agrees(seen: &Observed, entry: &EndpointInterface, uid: &str) -> bool {
 fn living_pod<'a>(request: &AddRequest, seen: &'a Observed) -> Result<&'a ObservedPod, FailureReason> {
     let wrong = |why: String| Err(FailureReason::WrongInput(why));
     let Some(pod) = &seen.pod else { return wrong("the pod does not exist".to_owned()) };
-    if !request.uid.is_empty() && request.uid != pod.pod.uid {
+    if !pod.pod.is_meant_by(&request.uid) {
         return wrong(format!("the pod has UID {}, and this sandbox is of UID {}", pod.pod.uid, request.uid));
     }
     match pod.pod.why_not_alive() {
@@ -222,11 +222,10 @@ fn fixed_add(
     let mut allocation = empty_allocation(identity, seen, &pod.pod.annotations)?;
     let entry = endpoint.entry_for(&request.nic);
     let changed = match (entry, fixed) {
-        (Some(entry), Fixed::StatefulSet) => pools_changed(settings, request, seen, pod, entry)?,
+        (Some(entry), Fixed::StatefulSet) => pools_changed(settings, request, seen, pod, (endpoint, entry))?,
         _ => false,
     };
-    let unnamed =
-        annotation::ippools(&pod.pod.annotations)?.is_some_and(|items| items.iter().all(|i| i.nic.is_none()));
+    let unnamed = annotation::has_unnamed_items(&pod.pod.annotations);
     let goes = |own: &EndpointInterface| changed && (unnamed || Some(own) == entry);
     let (going, staying): (Vec<_>, Vec<_>) = endpoint.interfaces.iter().cloned().partition(goes);
     allocation.dropped.extend(going.iter().flat_map(|own| dropped(own, &endpoint.uid)));
@@ -273,17 +272,19 @@ fn pools_changed(
     request: &AddRequest,
     seen: &Observed,
     pod: &ObservedPod,
-    entry: &EndpointInterface,
+    (endpoint, entry): (&Endpoint, &EndpointInterface),
 ) -> Result<bool, FailureReason> {
     let demands = match candidates(settings, request, seen, pod)? {
         Candidates::Known(demands) | Candidates::NotReady { so_far: demands, .. } => demands,
     };
+    // Items without names stand in the order of the endpoint's entries.
+    let position = endpoint.interfaces.iter().position(|other| other == entry);
     let own = demands
         .iter()
         .find(|demand| demand.nic == request.nic)
-        .or_else(|| demands.get(1))
-        .or(demands.first());
-    let Some(own) = own else { return Ok(false) };
+        .or_else(|| demands.get(position?).filter(|demand| demand.nic.is_empty()));
+    // No item is for it any more.
+    let Some(own) = own else { return Ok(true) };
     let is_candidate = |family, name: &str| own.of_family(family).iter().any(|pool| pool.name == name);
     let lost = |family| entry.assigned(family).is_some_and(|assigned| !is_candidate(family, &assigned.pool));
     Ok(lost(Family::V4) || lost(Family::V6))
@@ -350,8 +351,15 @@ fn search(
             so_far
         }
     };
-    let there = |nic: &str| !nic.is_empty() && allocation.staying.iter().any(|entry| entry.nic == nic);
-    for demand in demands.into_iter().filter(|demand| !there(&demand.nic)) {
+    let staying = &allocation.staying;
+    let unnamed = staying.iter().filter(|entry| entry.nic != "eth0").count();
+    // Items without names have gone to the interfaces that came, in their order.
+    let is_there = |demand: &Demand| match demand.nic.as_str() {
+        "" => demand.position <= unnamed,
+        nic => staying.iter().any(|entry| entry.nic == nic),
+    };
+    let missing: Vec<Demand> = demands.into_iter().filter(|demand| !is_there(demand)).collect();
+    for demand in missing {
         for family in [Family::V4, Family::V6] {
             if demand.of_family(family).is_empty() {
                 continue;

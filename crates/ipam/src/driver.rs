@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::channel::{mpsc, oneshot};
@@ -48,21 +49,30 @@ pub struct Handle {
     counters: Arc<Mutex<Counters>>,
 }
 
+/// What a request came to, and how long that took before the work on it began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The answer.
+    pub answer: Answer,
+    /// The time in queues: before its pod, while other requests of the pod were under way, and before its pools.
+    pub queued: Duration,
+}
+
 enum Command {
-    Add(AddRequest, oneshot::Sender<Answer>),
-    Release(ReleaseRequest, oneshot::Sender<Answer>),
+    Add(AddRequest, oneshot::Sender<Answered>),
+    Release(ReleaseRequest, oneshot::Sender<Answered>),
     PoolSeen(Arc<Pool>),
 }
 
 impl Handle {
     /// Addresses for an interface: answered by the request's deadline.
-    pub async fn add(&self, request: AddRequest) -> Answer {
+    pub async fn add(&self, request: AddRequest) -> Answered {
         let subject = format!("pod {}, interface {}", request.pod, request.nic);
         self.ask(subject, |answer| Command::Add(request, answer)).await
     }
 
     /// Gives addresses back: answered by the request's deadline.
-    pub async fn release(&self, request: ReleaseRequest) -> Answer {
+    pub async fn release(&self, request: ReleaseRequest) -> Answered {
         let subject = format!("pod {}", request.pod);
         self.ask(subject, |answer| Command::Release(request, answer)).await
     }
@@ -78,11 +88,16 @@ impl Handle {
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn ask(&self, subject: String, command: impl FnOnce(oneshot::Sender<Answer>) -> Command) -> Answer {
+    async fn ask(
+        &self,
+        subject: String,
+        command: impl FnOnce(oneshot::Sender<Answered>) -> Command,
+    ) -> Answered {
         let (sender, receiver) = oneshot::channel();
         let _ = self.commands.unbounded_send(command(sender));
         let stopped = || FailureReason::Internal("the allocator has stopped".to_owned());
-        receiver.await.unwrap_or_else(|_| Answer::Failed(Failure { subject, why: stopped() }))
+        let failed = |_| Answer::Failed(Failure { subject, why: stopped() });
+        receiver.await.unwrap_or_else(|gone| Answered { answer: failed(gone), queued: Duration::ZERO })
     }
 }
 
@@ -129,7 +144,7 @@ struct Driver<S, C> {
     counters: Arc<Mutex<Counters>>,
     parts: Shared<S, C>,
     warn: Box<dyn Fn(&str) + Send>,
-    answers: BTreeMap<RequestId, oneshot::Sender<Answer>>,
+    answers: BTreeMap<RequestId, oneshot::Sender<Answered>>,
     next: u64,
     tasks: FuturesUnordered<Task>,
 }
@@ -186,10 +201,10 @@ impl<S: Store, C: Clock> Driver<S, C> {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Answer(id, answer) => {
+            Effect::Answer(id, answer, queued) => {
                 if let Some(caller) = self.answers.remove(&id) {
                     // A caller that has gone has its own deadline; the record stays until DEL or GC.
-                    let _ = caller.send(answer);
+                    let _ = caller.send(Answered { answer, queued: Duration::from_millis(queued) });
                 }
             }
             Effect::Warn(why) => (self.warn)(&why),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use polynic_net::Family;
 
-use crate::{AddRequest, Demand, FailureReason, ObservedPod, PodKey, Pool, Settings, auto_pool};
+use crate::{AddRequest, Demand, FailureReason, ObservedPod, PodKey, Pool, Settings, auto_pool, label};
 
 /// What the filters look at besides the pool.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +79,7 @@ impl Situation<'_> {
     /// An automatic pool belongs to one application, and for that nothing else counts.
     fn wrong_pod(&self, pool: &Pool) -> Option<String> {
         let affinity = pool.spec.pod_affinity.as_ref();
-        if auto_pool::is_automatic(&pool.labels) {
+        if label::is_automatic(&pool.labels) {
             let app = self.pod.top_controller();
             let own = auto_pool::app_labels(&self.pod.pod.key.namespace, &app);
             let matches = affinity.is_some_and(|affinity| affinity.match_labels == own);

@@ -128,11 +128,20 @@ fn of_gone_pod(case: &RecordCase<'_>) -> GcDecision {
 
 /// A pod of that name exists, and the record is an earlier one's.
 fn of_other_pod(case: &RecordCase<'_>, pod: &PodCase) -> GcDecision {
+    let named = case.endpoint.is_none_or(|endpoint| case.is_named_by(endpoint));
+    match &pod.fixed_owner {
+        // A machine's address is the machine's, whichever of its pods is recorded: one that it was to move to may have failed.
+        Some(FixedOwner::VirtualMachine) if named => return keep("the address is the virtual machine's"),
+        None if named && pod.pod.is_static() && pod.pod.is_alive() => {
+            return keep("the static pod has another mirror than when it got its address");
+        }
+        _ => {}
+    }
     // The endpoint may be the new pod's already.
     let stale = case.endpoint.is_some_and(|endpoint| endpoint.uid != pod.pod.uid);
     let release = |why| GcDecision { remove_endpoint: stale, ..collect(why) };
     match (pod.owner_wants(), pod.pod.has_ips) {
-        (Some(true), false) if case.endpoint.is_none_or(|endpoint| case.is_named_by(endpoint)) => {
+        (Some(true), false) if named => {
             keep("the address is fixed, and the new pod has not taken it over yet")
         }
         (Some(true), false) => {

@@ -20,6 +20,7 @@ mod endpoint;
 mod filter;
 pub mod gc;
 mod glob;
+pub mod label;
 mod machine;
 mod objects;
 mod observed;
@@ -37,7 +38,7 @@ pub mod whereabouts;
 
 pub use candidates::{Candidates, Demand, candidates};
 pub use decide::{Allocation, Decision, Dropped, Identity, Kept, Search, decide_add};
-pub use driver::{Clock, Handle, Parts, service};
+pub use driver::{Answered, Clock, Handle, Parts, service};
 pub use endpoint::{Assigned, Endpoint, EndpointInterface, Holding};
 pub use filter::Situation;
 pub use machine::{Allocator, Counters, Effect, Event};

@@ -77,8 +77,8 @@ pub enum Effect {
     ReadEndpoint(PodKey),
     /// Write an endpoint; at most one write of an endpoint is under way.
     WriteEndpoint(EndpointWrite),
-    /// Answer a request; each is answered once.
-    Answer(RequestId, Answer),
+    /// Answer a request; each is answered once. With the milliseconds that it waited for its turn, before its pod and before its pools.
+    Answer(RequestId, Answer, u64),
     /// Send [`Event::Time`] at that moment, or a little later.
     WakeAt(Millis),
     /// Something went wrong that no caller waits for: for the log and an Event.
@@ -92,6 +92,10 @@ pub struct Counters {
     pub pool_writes: u64,
     /// Pool writes that met a conflict.
     pub pool_conflicts: u64,
+    /// Those of them by which somebody was to get addresses.
+    pub allocation_conflicts: u64,
+    /// Those of them by which addresses were to be given back.
+    pub release_conflicts: u64,
     /// Live reads of pools.
     pub pool_reads: u64,
     /// Endpoint writes that were started.
@@ -194,3 +198,6 @@ impl Allocator {
         self.suspects.retain(|_, until| *until > now);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,6 +87,9 @@ pub struct Controller {
     pub uid: String,
 }
 
+/// Where kubelet has a pod from: `api`, `file` or `http`.
+const CONFIG_SOURCE: &str = "kubernetes.io/config.source";
+
 /// A pod, as far as its addresses are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
@@ -133,6 +136,17 @@ impl Pod {
             has_ips: false,
             host_network: false,
         }
+    }
+
+    /// A static pod: kubelet has it from a file, the container runtime knows it by the UID of that file, and the API server by a mirror with a
+    /// UID of its own, which changes whenever somebody deletes the mirror.
+    pub fn is_static(&self) -> bool {
+        self.annotations.get(CONFIG_SOURCE).is_some_and(|source| source != "api")
+    }
+
+    /// Whether a container runtime that names this UID means this pod. Without a UID, and of a static pod, it is taken on trust.
+    pub fn is_meant_by(&self, uid: &str) -> bool {
+        uid.is_empty() || uid == self.uid || self.is_static()
     }
 
     /// Whether it may hold addresses on the ground that it runs or will run (spec/spiderpool.md 7.1, step 1).
@@ -200,6 +214,16 @@ mod tests {
         for other in ["db", "db-", "db-x", "db-02", "db-+3", "dbx-3", "db-3-3"] {
             assert!(!set.wants(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_static_pod_is_meant_by_the_uid_of_its_file() {
+        let mut pod = Pod::new(PodKey::new("a", "b"), "u", "n");
+        assert!(pod.is_meant_by("u") && pod.is_meant_by("") && !pod.is_meant_by("file"));
+        pod.annotations.insert(CONFIG_SOURCE.to_owned(), "api".to_owned());
+        assert!(!pod.is_static() && !pod.is_meant_by("file"));
+        pod.annotations.insert(CONFIG_SOURCE.to_owned(), "file".to_owned());
+        assert!(pod.is_static() && pod.is_meant_by("file"));
     }
 
     #[test]

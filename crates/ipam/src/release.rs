@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::{
     Endpoint, EndpointInterface, FailureReason, Identity, Observed, ObservedPod, PodKey, ReleaseKind,
-    ReleaseRequest, Settings,
+    ReleaseRequest, Settings, annotation,
 };
 
 /// What has to be done for a release.
@@ -63,7 +63,7 @@ fn is_fixed(settings: &Settings, seen: &Observed) -> bool {
 
 fn of_pod(settings: &Settings, request: &ReleaseRequest, seen: &Observed) -> Option<Release> {
     let Some(pod) = &seen.pod else { return of_gone_pod(request, seen) };
-    let earlier = !request.uid.is_empty() && request.uid != pod.pod.uid;
+    let earlier = !pod.pod.is_meant_by(&request.uid);
     let fixed = settings.fixed(&pod.pod);
     match () {
         // The sandbox of an earlier pod of this name. Its fixed addresses are for the new one.
@@ -88,23 +88,17 @@ fn of_pod(settings: &Settings, request: &ReleaseRequest, seen: &Observed) -> Opt
 /// A living pod gives back what one of its interfaces had. Fixed addresses stay its own, for when the interface comes back; without a living
 /// pod it is a release like any other.
 fn of_interface(settings: &Settings, request: &ReleaseRequest, seen: &Observed) -> Option<Release> {
-    let is_same = |pod: &&ObservedPod| request.uid.is_empty() || request.uid == pod.pod.uid;
-    let Some(pod) = seen.pod.as_ref().filter(is_same).filter(|pod| pod.pod.is_alive()) else {
+    let meant = meant_pod(request, seen);
+    let Some(pod) = meant.filter(|pod| pod.pod.is_alive()) else {
         return of_pod(settings, request, seen);
     };
     if settings.fixed(&pod.pod).is_some() {
         return None;
     }
     let identity = Identity::of(settings, pod);
-    let (key, uid) = (identity.key.clone(), identity.uid.clone());
-    let own = seen.endpoint.as_ref().filter(|endpoint| endpoint.uid == uid)?;
+    let own = seen.endpoint.as_ref().filter(|endpoint| endpoint.uid == identity.uid)?;
     own.interface(&request.nic)?;
-    let detached = own.holdings().filter(|holding| holding.nic == request.nic);
-    let only: Vec<(String, IpAddr)> = detached.map(|holding| (holding.pool.to_owned(), holding.ip)).collect();
-    let pools = only.iter().map(|(pool, _)| pool.clone()).collect();
-    let left = own.interfaces.iter().filter(|other| other.nic != request.nic).cloned().collect();
-    let endpoint = EndpointFate::Reduce(Box::new(identity), left);
-    Some(Release { key, uid, endpoint, pools, only: Some(only), suspects: Vec::new(), limit_millis: None })
+    Some(without_interface(&request.nic, Some(own), identity))
 }
 
 /// The pod is not there. What has an endpoint that outlives its pod is left to GC, which can ask the owner.
@@ -137,21 +131,55 @@ fn pools_of(seen: &Observed, own: Option<&Endpoint>, key: &PodKey, uid: &str) ->
     named.chain(seen.pools.iter().filter(holds).map(|pool| pool.name.clone())).collect()
 }
 
+fn meant_pod<'s>(request: &ReleaseRequest, seen: &'s Observed) -> Option<&'s ObservedPod> {
+    seen.pod.as_ref().filter(|pod| pod.pod.is_meant_by(&request.uid))
+}
+
 /// A probe is part of an ADD: without the pod there is none, and what is recorded goes as it does with any pod that is gone.
 fn after_probe(settings: &Settings, request: &ReleaseRequest, seen: &Observed) -> Option<Release> {
-    let Some(pod) = seen.pod.as_ref().filter(|pod| request.uid.is_empty() || request.uid == pod.pod.uid)
-    else {
-        return of_pod(settings, request, seen);
-    };
+    let Some(pod) = meant_pod(request, seen) else { return of_pod(settings, request, seen) };
     let identity = Identity::of(settings, pod);
     let (key, uid) = (identity.key.clone(), identity.uid.clone());
     let own = seen.endpoint.as_ref().filter(|endpoint| endpoint.uid == uid);
-    let probed = own.into_iter().flat_map(Endpoint::holdings);
-    let probed = probed.filter(|holding| request.nic.is_empty() || holding.nic == request.nic);
-    let suspects = probed.map(|holding| (holding.pool.to_owned(), holding.ip)).collect();
+    if !request.nic.is_empty() && !annotation::has_unnamed_items(&pod.pod.annotations) {
+        return Some(of_probed_interface(&request.nic, seen, own, identity));
+    }
+    let holdings = own.into_iter().flat_map(Endpoint::holdings);
+    let suspects = holdings.map(|holding| (holding.pool.to_owned(), holding.ip)).collect();
     let pools = pools_of(seen, own, &key, &uid);
     let endpoint = EndpointFate::Clear(Box::new(identity));
     Some(Release { key, uid, endpoint, pools, only: None, suspects, limit_millis: None })
+}
+
+/// What an interface has goes, and is avoided; what the pod's other interfaces have is in use, if only for as long as it takes to end them.
+fn of_probed_interface(nic: &str, seen: &Observed, own: Option<&Endpoint>, identity: Identity) -> Release {
+    let is_its = |record: &crate::Record| record.pod == identity.key && record.nic.as_deref() == Some(nic);
+    let recorded = seen.pools.iter().flat_map(|pool| {
+        let records = pool.records.of_uid(&identity.uid).filter(|(_, record)| is_its(record));
+        records.map(|(ip, _)| (pool.name.clone(), ip))
+    });
+    let going: BTreeSet<(String, IpAddr)> = recorded.chain(held(own, nic)).collect();
+    let release = without_interface(nic, own, identity);
+    let going: Vec<(String, IpAddr)> = going.into_iter().collect();
+    let pools = going.iter().map(|(pool, _)| pool.clone()).collect();
+    Release { suspects: going.clone(), only: Some(going), pools, ..release }
+}
+
+/// One interface's addresses go, and its entry.
+fn without_interface(nic: &str, own: Option<&Endpoint>, identity: Identity) -> Release {
+    let (key, uid) = (identity.key.clone(), identity.uid.clone());
+    let only: Vec<(String, IpAddr)> = held(own, nic).collect();
+    let pools = only.iter().map(|(pool, _)| pool.clone()).collect();
+    let entries = own.into_iter().flat_map(|own| &own.interfaces);
+    let left = entries.filter(|other| other.nic != nic).cloned().collect();
+    let endpoint = EndpointFate::Reduce(Box::new(identity), left);
+    Release { key, uid, endpoint, pools, only: Some(only), suspects: Vec::new(), limit_millis: None }
+}
+
+/// Pool and address of what an endpoint names for an interface.
+fn held<'e>(own: Option<&'e Endpoint>, nic: &'e str) -> impl Iterator<Item = (String, IpAddr)> + 'e {
+    let holdings = own.into_iter().flat_map(Endpoint::holdings).filter(move |holding| holding.nic == nic);
+    holdings.map(|holding| (holding.pool.to_owned(), holding.ip))
 }
 
 #[cfg(test)]

@@ -57,8 +57,8 @@ pub enum ReleaseKind {
     Pod,
     /// The same for one interface, which goes while its pod lives: a network that is detached from it.
     Interface,
-    /// `DELETE /v1/ipam/ips` after a failed conflict or gateway probe: those recorded for the pod; the endpoint
-    /// stays. The addresses are avoided for a while, so that the next attempt gets others.
+    /// `DELETE /v1/ipam/ips` after a failed conflict or gateway probe: those recorded for the interface, or for the pod if
+    /// none is named; the endpoint stays. The addresses are avoided for a while, so that the next attempt gets others.
     Probe,
     /// `DELETE /v1/ipam/ips` with `isReleaseConflictIPs`.
     Conflict,

@@ -58,6 +58,8 @@ pub enum Outcome {
     UsedOut,
     /// No new address comes from this pool, and why.
     Closed(&'static str),
+    /// The address to keep is not the pool's to give any more: another one has to be found.
+    Lost(IpAddr),
     /// The address to keep is recorded for somebody else.
     Taken {
         /// The address.
@@ -178,8 +180,9 @@ impl Batch<'_> {
                 let fresh = record.uid != want.uid;
                 self.give(want, ip, fresh)
             }
-            None if self.pool.spec.subnet.contains(&ip) => self.give(want, ip, true),
-            None => Outcome::Closed("the recorded address is not in its subnet any more"),
+            // Another pool may have it now.
+            None if !self.pool.spec.addresses().contains(ip) => Outcome::Lost(ip),
+            None => self.give(want, ip, true),
         }
     }
 

@@ -51,7 +51,7 @@ pub trait Kernel: Send {
     ) -> Result<usize, KernelError>;
 
     /// Forgets the tracked connections of a place that are meant, so that the next packet of each is judged as a first one; answers how many.
-    /// Without connection tracking there are none.
+    /// Those of TCP that have an end in the place are ended, where the kernel can do that. Without connection tracking there are none.
     ///
     /// # Errors
     /// They cannot be listed. One that is gone meanwhile is gone.

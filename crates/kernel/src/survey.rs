@@ -65,7 +65,9 @@ impl Surveyor {
     /// As for [`Surveyor::stack`].
     pub fn routing(&mut self) -> Result<Stack, KernelError> {
         let named = |what: &'static str| move |fault: Fault| fault.about(what);
-        let all = self.netns.run(conf::of_all).map_err(|e| Fault::io(&e).about("read settings"))?;
+        let settings = || (conf::of_all(), conf::over_bridges());
+        let settings = self.netns.run(settings).map_err(|e| Fault::io(&e).about("read settings"))?;
+        let (all, over_bridges) = settings;
         let links = self.links().map_err(named("list links"))?;
         Ok(Stack {
             forwarding: self.forwarding(&links).map_err(named("list forwarding entries"))?,
@@ -75,6 +77,7 @@ impl Surveyor {
             routes: self.routes().map_err(named("list routes"))?,
             neighbours: self.neighbours().map_err(named("list neighbours"))?,
             all,
+            over_bridges,
             ..Stack::default()
         })
     }

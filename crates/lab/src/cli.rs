@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::scenario::STORIES;
 use crate::state::DEFAULT_NAME;
 
 /// A Kubernetes-shaped cluster on this machine: nodes are network namespaces, wires are real, kubectl works.
@@ -23,7 +24,7 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Which {
     /// The lab's name, to have several at once.
-    #[arg(long = "name", value_name = "LAB", default_value = DEFAULT_NAME)]
+    #[arg(long = "name", value_name = "LAB", default_value = DEFAULT_NAME, global = true)]
     pub name: String,
 }
 
@@ -121,9 +122,12 @@ pub enum NodeCommand {
 pub struct Up {
     #[command(flatten)]
     pub which: Which,
-    /// Number of nodes.
-    #[arg(long, default_value_t = 1)]
-    pub nodes: u16,
+    /// The cluster of a story of scenarios/: its nodes and networks, and what has to be there before its manifests are applied.
+    #[arg(long, value_name = "STORY", conflicts_with_all = ["underlays", "pods", "services", "hosts"])]
+    pub like: Option<String>,
+    /// Number of nodes. [default: 1, or the story's]
+    #[arg(long)]
+    pub nodes: Option<u16>,
     /// Network of the nodes' first NIC; again for the second, and so on. [default: eth0=192.168.1.0/24]
     #[arg(long = "underlay", value_name = "[NIC=]CIDR[,CIDR6]")]
     pub underlays: Vec<String>,
@@ -136,7 +140,7 @@ pub struct Up {
     /// One more host, among the nodes or in a network of its own behind the router. May be given several times.
     #[arg(long = "host", value_name = "NAME=ADDRESS/LENGTH")]
     pub hosts: Vec<String>,
-    /// Install Spiderpool: its kinds, an agent on each node, the controller.
+    /// Install Spiderpool: its kinds, an agent on each node, the controller, a SpiderCoordinator.
     #[arg(long)]
     pub spiderpool: bool,
     /// Install Multus thick: an agent on each node attaches pods, and `multus-shim` asks it.
@@ -152,6 +156,7 @@ pub struct Up {
 
 /// Options of `run`.
 #[derive(Debug, Args)]
+#[command(after_help = stories())]
 pub struct Run {
     /// The story's folder, such as multus-quickstart.
     pub scenario: String,
@@ -161,6 +166,10 @@ pub struct Run {
     /// Leave the cluster running when a fact does not hold.
     #[arg(long)]
     pub keep: bool,
+}
+
+fn stories() -> String {
+    format!("Stories: {}", STORIES.map(|story| story.name).join(", "))
 }
 
 /// Commands by which the lab starts its own processes.
@@ -226,6 +235,23 @@ mod tests {
             panic!()
         };
         assert_eq!((program.join(" ").as_str(), namespace.as_str()), ("ip -n b", "a"));
+    }
+
+    #[test]
+    fn a_labs_name_stands_before_and_behind_what_is_done_to_its_nodes() {
+        for line in ["node --name x add", "node add --name x", "node kill node2 --name x"] {
+            let words = ["polynic-lab"].into_iter().chain(line.split(' '));
+            let Command::Node { which, .. } = Cli::try_parse_from(words).unwrap().command else { panic!() };
+            assert_eq!(which.name, "x", "{line}");
+        }
+    }
+
+    #[test]
+    fn a_storys_cluster_has_its_own_networks() {
+        let up =
+            |words: &[&str]| Cli::try_parse_from([&["polynic-lab", "up", "--like", "a"], words].concat());
+        assert!(up(&["--thick", "--nodes", "3"]).is_ok());
+        assert!(up(&["--underlay", "10.0.0.0/24"]).is_err());
     }
 
     #[test]

@@ -7,11 +7,12 @@ use std::process::{Command as Process, ExitCode};
 use crate::cli::{Cli, Command, NodeCommand, Own, Up};
 use crate::error::{Error, Result};
 use crate::fleet::request::{self, Request};
+use crate::scenario::Story;
 use crate::shape::{Dual, Host, Shape, Underlay};
 use crate::state::{Spec, State, name_option};
 use crate::ui::{self, Style, Ui};
 use crate::underlay::Layout;
-use crate::{demo, exec, hold, kubelet, launch, manifest, registry, scenario, supervisor};
+use crate::{demo, exec, given, hold, kubelet, launch, manifest, registry, scenario, supervisor};
 
 /// Carries out a command line.
 pub fn run(cli: Cli) -> ExitCode {
@@ -102,9 +103,11 @@ pub fn polynic() -> Result<PathBuf> {
     beside.canonicalize().map_err(|_| missing(beside))
 }
 
-/// The default shape with what the options say.
-fn shape(options: &Up) -> Result<Shape> {
-    let mut shape = Shape::default();
+/// The default shape, or that of a story, with what the options say.
+fn shape(options: &Up, story: Option<&Story>) -> Result<Shape> {
+    let mut shape = story.map_or_else(Shape::default, |story| (story.shape)());
+    // The stories' clusters that say nothing of their networks get to know them on the way.
+    shape.kubeadm_config |= shape.nodes_without_cidrs;
     if !options.underlays.is_empty() {
         shape.underlays =
             options.underlays.iter().map(|text| Underlay::parse(text)).collect::<Result<_>>()?;
@@ -115,8 +118,8 @@ fn shape(options: &Up) -> Result<Shape> {
     if let Some(services) = &options.services {
         shape.services = Dual::parse(services)?;
     }
-    shape.spiderpool = options.spiderpool;
-    shape.thick = options.thick;
+    shape.spiderpool |= options.spiderpool;
+    shape.thick |= options.thick;
     for text in &options.hosts {
         shape.hosts.push(host(text)?);
     }
@@ -132,12 +135,14 @@ fn host(text: &str) -> Result<Host> {
 }
 
 fn up(options: &Up) -> Result<()> {
-    let shape = shape(options)?;
+    let story = options.like.as_deref().map(scenario::find).transpose()?;
+    let shape = shape(options, story)?;
+    let nodes = options.nodes.or(story.map(|story| story.nodes)).unwrap_or(1);
     // Mistakes are told before anything is made.
-    Layout::new(options.nodes, &shape)?;
+    Layout::new(nodes, &shape)?;
     let spec = Spec {
         name: options.which.name.clone(),
-        nodes: options.nodes,
+        nodes,
         shape,
         strict_reverse_path: options.strict_reverse_path,
         rbac: options.rbac,
@@ -148,10 +153,13 @@ fn up(options: &Up) -> Result<()> {
     let ui = Ui::new();
     ui.line(&ui.paint(Style::Bold, &format!("starting lab {:?}", spec.name)));
     launch::start(&spec, |step| ui.line(&format!("  {} {step}", ui.paint(Style::Good, "ok"))))?;
+    given::provide(&state, &spec.shape, story.map_or("", |story| story.given))?;
     let option = name_option(&spec.name);
+    let file = story.map_or("FILE".to_owned(), |story| format!("scenarios/{}/manifests.yaml", story.name));
     ui.line(&format!("export KUBECONFIG={}", state.kubeconfig().display()));
-    ui.line(&format!("try: polynic-lab apply{option} -f FILE; polynic-lab exec{option} POD -- ip addr"));
-    ui.line(&format!("end: polynic-lab down{option}"));
+    let program = ui::program();
+    ui.line(&format!("try: {program} apply{option} -f {file}; {program} exec{option} POD -- ip addr"));
+    ui.line(&format!("end: {program} down{option}"));
     Ok(())
 }
 
@@ -216,7 +224,7 @@ fn status(state: &State) -> Result<ExitCode> {
     let mut rows = vec![["LAB", "STATE", "NODES", "UNDERLAY"].map(str::to_owned).to_vec()];
     for lab in State::all() {
         let Ok(spec) = lab.spec() else { continue };
-        let dead = format!("dead (remove it with: polynic-lab down{})", name_option(&spec.name));
+        let dead = format!("dead (remove it with: {} down{})", ui::program(), name_option(&spec.name));
         let alive = if lab.is_alive()? { "running".to_owned() } else { dead };
         let nets: Vec<String> = spec.shape.underlays.iter().map(ToString::to_string).collect();
         rows.push(vec![spec.name, alive, spec.nodes.to_string(), nets.join(" ")]);

@@ -38,7 +38,11 @@ pub fn run() -> Result<ExitCode> {
         let at = format!("{:4.1} s", started.elapsed().as_secs_f32());
         ui.line(&format!("  {} {}  {step}", ui.paint(Style::Good, "ok"), ui.paint(Style::Dim, &at)));
     };
-    in_lab(&spec, "demo", show, false)
+    let ended = in_lab(&spec, "demo", show, false)?;
+    if ended == ExitCode::SUCCESS {
+        what_next(ui);
+    }
+    Ok(ended)
 }
 
 /// The show itself, inside the lab.
@@ -53,9 +57,6 @@ pub fn show(world: &World) -> Result<ExitCode> {
         stage.pod(world, OTHER);
         stage.status(world);
         stage.packets(world);
-    }
-    if stage.good {
-        what_next(ui);
     }
     Ok(if stage.good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -153,16 +154,17 @@ fn seen_outside(world: &World, outside: IpAddr) -> Finding {
 fn what_next(ui: Ui) {
     ui.heading("What to try next");
     let commands = [
-        ("polynic-lab up --nodes 2", "a cluster that stays"),
-        ("polynic-lab apply -f scenarios/multus-quickstart/manifests.yaml", "the same objects"),
-        ("polynic-lab kubectl get pods -o wide", "with this machine's kubectl"),
-        ("polynic-lab exec samplepod -- ip addr", "this machine's tools in the pod's network"),
-        ("polynic-lab run multus-quickstart", "every promise of the guide, checked"),
-        ("polynic-lab down", "and nothing is left"),
+        ("up --nodes 2", "a cluster that stays"),
+        ("apply -f scenarios/multus-quickstart/manifests.yaml", "the same objects"),
+        ("kubectl get pods -o wide", "with this machine's kubectl"),
+        ("exec samplepod -- ip addr", "this machine's tools in the pod's network"),
+        ("run multus-quickstart", "every promise of the guide, checked"),
+        ("down", "and nothing is left"),
     ];
+    let program = ui::program();
     let rows: Vec<Vec<String>> = commands
         .iter()
-        .map(|(command, why)| vec![(*command).to_owned(), ui.paint(Style::Dim, why)])
+        .map(|(command, why)| vec![format!("{program} {command}"), ui.paint(Style::Dim, why)])
         .collect();
     ui::table(&rows).iter().for_each(|line| ui.line(&format!("  {line}")));
 }

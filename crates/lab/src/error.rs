@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use crate::ui::program;
+
 /// Why a command of the lab failed. The message names the step; [`Error::remedy`] says what helps, where that is known.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -92,11 +94,11 @@ impl Error {
     pub fn remedy(&self) -> Option<String> {
         match self {
             Error::NotRunning(name) => {
-                Some(format!("start it with: polynic-lab up{}", crate::state::name_option(name)))
+                Some(format!("start it with: {} up{}", program(), crate::state::name_option(name)))
             }
             Error::Running(name) => {
                 let option = crate::state::name_option(name);
-                Some(format!("stop it with: polynic-lab down{option}, or choose another with --name"))
+                Some(format!("stop it with: {} down{option}, or choose another with --name", program()))
             }
             Error::Forbidden { remedy, .. } | Error::Missing { remedy, .. } => Some(remedy.clone()),
             _ => None,

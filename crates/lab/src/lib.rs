@@ -18,6 +18,7 @@ use clap::Parser;
 
 mod api;
 mod backoff;
+mod calico_pools;
 mod cli;
 mod command;
 mod container;
@@ -30,6 +31,7 @@ mod events;
 mod exec;
 mod flannel;
 mod fleet;
+mod given;
 mod hold;
 mod kubelet;
 mod launch;

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::launch;
 use crate::shape::Shape;
 use crate::state::{Spec, State};
-use crate::ui::{Style, Ui};
+use crate::ui::{self, Style, Ui};
 
 pub mod calico_flannel;
 pub mod explained;
@@ -58,6 +58,8 @@ pub struct Chapter {
 pub struct Story {
     /// Its folder in scenarios/.
     pub name: &'static str,
+    /// What is in its cluster before they are applied, beside what `shape` brings.
+    pub given: &'static str,
     /// Its manifests, as in the folder.
     pub manifests: &'static str,
     /// Number of nodes.
@@ -106,8 +108,9 @@ pub fn run(options: &Run) -> Result<ExitCode> {
     let ended = in_lab(&spec, story.name, |step| ui.line(&format!("  {}", ui.paint(Style::Dim, step))), keep);
     if keep && !matches!(ended, Ok(code) if code == ExitCode::SUCCESS) {
         ui.line(&format!(
-            "the lab stays: polynic-lab status --name {0}; polynic-lab down --name {0}",
-            spec.name
+            "the lab stays: {1} status --name {0}; {1} down --name {0}",
+            spec.name,
+            ui::program()
         ));
     }
     ended

@@ -22,7 +22,7 @@ use crate::registry::{self, Hosts, ROUTER};
 use crate::relay::Door;
 use crate::state::{Spec, State, write_whole};
 use crate::underlay::{Layout, build, plan};
-use crate::{api, controllers, flannel, fleet, node, policies, relay, spiderpool};
+use crate::{api, calico_pools, controllers, flannel, fleet, node, policies, relay, spiderpool};
 
 /// How long nodes may take to become ready, on a machine that has much else to do.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -97,6 +97,7 @@ async fn run(state: State, spec: Spec, outer: TcpListener) -> Result<()> {
 async fn install(client: &Client, state: &State, spec: &Spec) -> Result<Option<Kept>> {
     let mut controller = None;
     if spec.shape.spiderpool {
+        calico_pools::install(client, &spec.shape).await?;
         spiderpool::install(client, state).await?;
         controller = Some(spiderpool::controller(&spec.polynic, state).keep(state.clone()));
         step("Spiderpool: its kinds, the controller, and an agent on each node".to_owned());

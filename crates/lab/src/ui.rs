@@ -26,6 +26,11 @@ impl Style {
     }
 }
 
+/// This program as it was called: what is told to be typed next works where the first command did.
+pub fn program() -> String {
+    std::env::args().next().filter(|name| name.contains('/')).unwrap_or_else(|| "polynic-lab".to_owned())
+}
+
 /// Standard output, perhaps in colour.
 #[derive(Clone, Copy, Debug)]
 pub struct Ui {

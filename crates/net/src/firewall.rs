@@ -199,6 +199,13 @@ pub enum FwExpr {
         /// The highest.
         last: u16,
     },
+    /// An ICMP message (of IPv4) of a type in a range, both ends included.
+    IcmpTypes {
+        /// The lowest.
+        first: u8,
+        /// The highest.
+        last: u8,
+    },
     /// An ICMPv6 message of a type in a range, both ends included.
     Icmpv6Types {
         /// The lowest.

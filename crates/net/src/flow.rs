@@ -12,6 +12,8 @@ use crate::Family;
 pub struct Flow {
     /// Who began it.
     pub source: IpAddr,
+    /// Source port; 0 if there is none.
+    pub source_port: u16,
     /// With whom.
     pub destination: IpAddr,
     /// The protocol by its number (17 is UDP).

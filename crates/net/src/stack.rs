@@ -30,10 +30,21 @@ pub struct Stack {
     pub forwarding: Vec<ForwardingState>,
     /// Settings that hold for all links (`net/ipv4/conf/all`, `net/ipv6/conf/all`).
     pub all: Conf,
+    /// Whether IP's part of the firewall sees what only crosses a bridge.
+    pub over_bridges: OverBridges,
     /// The firewall.
     pub ruleset: Ruleset,
     /// What is there and could not be read, in words.
     pub unread: Vec<String>,
+}
+
+/// Packets that bridges hand on to the firewall of IP (`net/bridge/bridge-nf-call-iptables` and `-ip6tables`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OverBridges {
+    /// Those of IPv4.
+    pub v4: bool,
+    /// Those of IPv6.
+    pub v6: bool,
 }
 
 impl Stack {

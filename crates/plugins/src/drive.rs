@@ -19,6 +19,7 @@ mod check;
 mod del;
 mod gc;
 mod lock;
+mod renamed;
 mod replaced;
 mod status;
 mod unreadable;
@@ -161,6 +162,12 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// The container's records cannot be locked.
+    fn unlockable(&self, why: &std::io::Error) -> Error {
+        let directory = record::directory(self.context.state, self.call.container_id());
+        self.call.error(format!("cannot lock the container's records in {}: {why}", directory.display()))
+    }
+
     /// Where ADD keeps its record.
     fn slot(&self, directory: &Path) -> Slot {
         let (network, ifname, plugin) = (self.call.network(), self.call.ifname.as_str(), self.call.plugin);

@@ -8,14 +8,17 @@ use std::sync::Arc;
 
 use polynic_net::FwRuleset;
 
+use crate::custom::CustomRules;
 use crate::names::{Direction, Names};
 use crate::peers::Namespaces;
 use crate::pod::{Attachment, Pod, PodKey};
 use crate::policy::{Policy, PolicyKey, Rule};
 use crate::render::{self, Concerned, Entries, Parts, Rendered};
 
+mod families;
 mod members;
 
+use families::Families;
 pub(crate) use members::Members;
 
 /// What does not come from the cluster.
@@ -29,6 +32,10 @@ pub struct Options {
     pub accept_icmp: bool,
     /// Let all ICMPv6 pass, not only neighbour discovery.
     pub accept_icmpv6: bool,
+    /// Rules for what comes into isolated interfaces, whatever policies say.
+    pub custom_ingress: CustomRules,
+    /// The same for what goes out.
+    pub custom_egress: CustomRules,
 }
 
 /// Policies, pods, namespaces and networks as they were last heard of.
@@ -40,6 +47,8 @@ pub struct Index {
     policies: BTreeMap<PolicyKey, Held>,
     /// Type of the first plugin of each network.
     networks: BTreeMap<String, String>,
+    /// Families of which pods have addresses on each network.
+    families: Families,
     /// Networks of pods of this node that we know from attaching them.
     announced: BTreeMap<PodKey, BTreeSet<(String, String)>>,
     /// Pods of this node.
@@ -57,6 +66,8 @@ pub(crate) struct Held {
     members: BTreeMap<(Direction, usize), Members>,
     /// What it comes to in pods' tables.
     parts: Parts,
+    /// Which families there are on its networks.
+    families: [bool; 2],
 }
 
 impl Index {
@@ -71,11 +82,13 @@ impl Index {
         if known.is_some_and(|known| *known == pod || (pod.version != 0 && pod.version < known.version)) {
             return;
         }
-        if !pod.matters() {
+        if !pod.matters() && !self.is_attached(&key) {
             return self.drop_pod(&key);
         }
+        let families = self.families.exchange(self.pods.get(&key), Some(&pod));
         for held in self.policies.values_mut() {
-            if held.follow(&key, Some(&pod), &self.namespaces) {
+            let follows = held.follow(&key, Some(&pod), &self.namespaces);
+            if follows || !families.is_disjoint(&held.policy.networks) {
                 self.dirty.extend(selected(&held.policy, &self.local, &self.pods));
             }
         }
@@ -94,13 +107,13 @@ impl Index {
     }
 
     fn drop_pod(&mut self, key: &PodKey) {
-        if self.pods.remove(key).is_none() {
-            return;
-        }
+        let Some(pod) = self.pods.remove(key) else { return };
+        let families = self.families.exchange(Some(&pod), None);
         self.announced.remove(key);
         self.local.remove(key);
         for held in self.policies.values_mut() {
-            if held.follow(key, None, &self.namespaces) {
+            let follows = held.follow(key, None, &self.namespaces);
+            if follows || !families.is_disjoint(&held.policy.networks) {
                 self.dirty.extend(selected(&held.policy, &self.local, &self.pods));
             }
         }
@@ -226,7 +239,7 @@ impl Index {
 
     /// The table of a pod.
     pub fn render(&mut self, key: &PodKey) -> Rendered {
-        let Some(pod) = self.pods.get(key).filter(|pod| pod.selects_networks) else {
+        let Some(pod) = self.pods.get(key).filter(|pod| pod.selects_networks || self.is_attached(key)) else {
             return Rendered::default();
         };
         let mut interfaces = Interfaces { all: self.interfaces(key, pod), last: None };
@@ -240,9 +253,16 @@ impl Index {
                 continue;
             }
             held.look_up(&self.pods, &self.namespaces);
+            held.set_families(self.families.of(&held.policy.networks));
             concerned.push(Concerned { held, interfaces: own });
         }
         render::render(pod, concerned, &mut self.entries, &self.options)
+    }
+
+    /// Whether we know of an attachment to secondary networks. What is attached is isolated whatever the pod's annotations say now: who
+    /// takes the selection away, or never had one because the node's configuration adds the network, has the interface all the same.
+    fn is_attached(&self, key: &PodKey) -> bool {
+        self.announced.get(key).is_some_and(|networks| !networks.is_empty())
     }
 
     /// The pod's secondary interfaces as (network, interface), those to come included.
@@ -301,7 +321,7 @@ fn selected<'a>(
 impl Held {
     fn new(policy: Policy) -> Self {
         let names = Arc::new(Names::of(&policy.key));
-        Self { policy, names, members: BTreeMap::new(), parts: Parts::default() }
+        Self { policy, names, members: BTreeMap::new(), parts: Parts::default(), families: [true; 2] }
     }
 
     /// What the policy comes to in the table of a pod with these interfaces.
@@ -314,6 +334,18 @@ impl Held {
         }
         let made = render::part(self, pod, &interfaces);
         self.parts.keep(interfaces, ports, made)
+    }
+
+    /// Which families pods have on its networks, IPv4 first.
+    pub(crate) fn families(&self) -> [bool; 2] {
+        self.families
+    }
+
+    fn set_families(&mut self, families: [bool; 2]) {
+        if self.families != families {
+            self.families = families;
+            self.parts.clear();
+        }
     }
 
     fn forget_members(&mut self) {

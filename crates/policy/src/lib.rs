@@ -7,6 +7,7 @@
 //! What cannot be understood never opens more than was meant: bad items of a list are left out one by one, and a list of which nothing
 //! is left matches nothing, not everything.
 
+mod custom;
 mod index;
 mod names;
 mod peers;
@@ -17,6 +18,7 @@ mod ports;
 mod render;
 mod verdict;
 
+pub use custom::{CustomRuleError, CustomRules};
 pub use index::{Index, Options};
 pub use names::{Direction, TABLE, table};
 pub use pod::{Attachment, ContainerPort, Pod, PodKey};

@@ -22,6 +22,7 @@ mod shared;
 
 use allow::Allow;
 pub(crate) use shared::{Entries, Parts};
+use shared::{Part, Role};
 
 /// Protocol number of ICMP.
 const ICMP: u8 = 1;
@@ -57,10 +58,12 @@ pub(crate) fn render(
 }
 
 /// What leads packets to the policies' chains.
-fn entry(concerned: &[Concerned<'_>], options: &Options) -> FwRuleset {
+fn entry(concerned: &[Concerned<'_>], roles: &[Role], options: &Options) -> FwRuleset {
     let mut ruleset = empty();
-    for direction in Direction::BOTH {
-        lead(&mut ruleset, direction, concerned, options);
+    for (at, direction) in Direction::BOTH.into_iter().enumerate() {
+        let of_direction = concerned.iter().zip(roles).map(|(one, (_, parts))| (&*one.held.names, parts[at]));
+        let isolating: Vec<_> = of_direction.filter(|(_, part)| *part != Part::Absent).collect();
+        lead(&mut ruleset, direction, &isolating, options);
     }
     ruleset
 }
@@ -70,30 +73,33 @@ fn empty() -> FwRuleset {
 }
 
 /// The chains that packets of a direction run through before they come to single policies.
-fn lead(ruleset: &mut FwRuleset, direction: Direction, concerned: &[Concerned<'_>], options: &Options) {
-    let isolating = concerned.iter().filter(|one| one.held.policy.rules(direction).is_some());
-    let names: Vec<&Names> = isolating.map(|one| &*one.held.names).collect();
-    let into =
-        |names: &&Names| rule(vec![arriving(direction, names), jump(direction.chain())], &names.comment);
-    let base = FwRules { base: Some(hook(direction)), rules: names.iter().map(into).collect() };
+///
+/// An interface leads there once, however many policies isolate it: what comes to `ingress` never comes back, and the kernel checks all
+/// that can follow each jump, so a jump for each policy would cost the square of them.
+fn lead(ruleset: &mut FwRuleset, direction: Direction, isolating: &[(&Names, Part)], options: &Options) {
+    let leading = isolating.iter().filter(|(_, part)| *part == Part::Leads);
+    let into = |(names, _): &(&Names, Part)| {
+        rule(vec![arriving(direction, names), jump(direction.chain())], &names.comment)
+    };
+    let base = FwRules { base: Some(hook(direction)), rules: leading.map(into).collect() };
     ruleset.chains.insert(direction.base().to_owned(), base);
-    if names.is_empty() {
+    if isolating.is_empty() {
         return;
     }
     let mut rules = vec![
         rule(vec![FwExpr::KnownConnection, accept()], "known connections"),
         rule(vec![jump(direction.common())], "always allowed"),
     ];
-    rules.extend(names.iter().map(|names| rule(vec![jump(&names.chain())], &names.comment)));
+    rules.extend(isolating.iter().map(|(names, _)| rule(vec![jump(&names.chain())], &names.comment)));
     rules.push(rule(vec![FwExpr::Verdict(FwVerdict::Drop)], "not allowed by any policy"));
     ruleset.chains.insert(direction.chain().to_owned(), FwRules { base: None, rules });
-    let common = FwRules { base: None, rules: common(options) };
+    let common = FwRules { base: None, rules: common(direction, options) };
     ruleset.chains.insert(direction.common().to_owned(), common);
 }
 
 /// Neighbour discovery (133-137) and multicast listeners (130-132, 143): without them an IPv6 address is of no use, and connection
 /// tracking does not know them.
-fn common(options: &Options) -> Vec<FwBody> {
+fn common(direction: Direction, options: &Options) -> Vec<FwBody> {
     let types = |first, last, comment| rule(vec![FwExpr::Icmpv6Types { first, last }, accept()], comment);
     let mut rules = vec![
         types(130, 137, "multicast listeners, neighbour discovery"),
@@ -106,6 +112,11 @@ fn common(options: &Options) -> Vec<FwBody> {
     if options.accept_icmpv6 {
         rules.push(types(0, 255, "ICMPv6"));
     }
+    let custom = match direction {
+        Direction::Ingress => &options.custom_ingress,
+        Direction::Egress => &options.custom_egress,
+    };
+    rules.extend(custom.0.iter().map(|exprs| rule(exprs.clone(), "custom rule")));
     rules
 }
 
@@ -114,11 +125,12 @@ pub(crate) fn part(held: &mut Held, pod: &Pod, interfaces: &BTreeSet<String>) ->
     let names = held.names.clone();
     let mut ruleset = empty();
     ruleset.sets.insert(names.interfaces(), FwSet::Links(interfaces.clone()));
-    let mut rules = Vec::new();
+    let (mut rules, families) = (Vec::new(), held.families());
     for direction in Direction::BOTH {
         let count = held.policy.rules(direction).map_or(0, <[_]>::len);
         for at in 0..count {
-            let mut allow = Allow { names: &names, direction, at, interfaces, pod, ruleset: &mut ruleset };
+            let ruleset = &mut ruleset;
+            let mut allow = Allow { names: &names, direction, at, interfaces, pod, families, ruleset };
             rules.extend(allow.rules(held));
         }
     }

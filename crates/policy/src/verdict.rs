@@ -66,10 +66,17 @@ fn holds(table: &PodTable, expr: &FwExpr, packet: &Packet) -> bool {
         FwExpr::OifIn(set) => packet.direction == Direction::Egress && named(set),
         FwExpr::SrcIn { set, family: of } => *of == family && holds(set, packet.source),
         FwExpr::DstIn { set, family: of } => *of == family && holds(set, packet.destination),
-        FwExpr::Src { net, not } => net.contains(&packet.source) != *not,
+        FwExpr::Src { net, not } => Family::of(net.addr()) == family && net.contains(&packet.source) != *not,
+        FwExpr::Dst { net, not } => {
+            Family::of(net.addr()) == family && net.contains(&packet.destination) != *not
+        }
+        FwExpr::NewConnection => !packet.known,
         FwExpr::KnownConnection => packet.known,
         FwExpr::Protocol(protocol) => packet.protocol == *protocol,
         FwExpr::DstPorts { first, last } => has_ports && (*first..=*last).contains(&packet.port),
+        FwExpr::IcmpTypes { first, last } => {
+            packet.protocol == 1 && (u16::from(*first)..=u16::from(*last)).contains(&packet.port)
+        }
         FwExpr::Icmpv6Types { first, last } => {
             family == Family::V6
                 && packet.protocol == 58

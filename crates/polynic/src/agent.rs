@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use polynic_agent::{CommandError, command};
 use polynic_agent::{cni, flannel};
 
+use crate::command::help_text;
 use crate::multus::says_version;
 use crate::plugin::seed;
 
@@ -24,12 +25,20 @@ pub(crate) fn run_alone(name: &str, arguments: impl Iterator<Item = OsString>) -
         let _ = writeln!(io::stderr(), "polynic {}", env!("CARGO_PKG_VERSION"));
         return Some(ExitCode::SUCCESS);
     }
-    Some(ended(name, command::run(name, &words(arguments.into_iter()), &environment, seed())))
+    let words = words(arguments.into_iter());
+    if command::asks_for_help(&words) {
+        return Some(help_text(&command::help(Some(name))));
+    }
+    Some(ended(name, command::run(name, &words, &environment, seed())))
 }
 
 /// Serves as the agent with all its services until a signal ends it.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    ended("polynic agent", command::run_agent(&words(arguments), &environment, seed()))
+    let words = words(arguments);
+    if command::asks_for_help(&words) {
+        return help_text(&command::help(words.first().map(String::as_str)));
+    }
+    ended("polynic agent", command::run_agent(&words, &environment, seed()))
 }
 
 fn words(arguments: impl Iterator<Item = OsString>) -> Vec<String> {
@@ -42,6 +51,10 @@ fn environment(name: &str) -> Option<String> {
 
 fn ended(name: &str, outcome: Result<(), CommandError>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    let _ = writeln!(io::stderr(), "{name}: {}", error.text());
+    let text = error.text();
+    // A service that runs alone has said its name by then.
+    let own = command::services().find_map(|service| text.strip_prefix(service)?.strip_prefix(": "));
+    let text = own.filter(|_| command::is_service(name)).unwrap_or(&text);
+    let _ = writeln!(io::stderr(), "{name}: {text}");
     ExitCode::from(error.exit_code())
 }

@@ -1,10 +1,11 @@
-//! Commands that look at a cluster: `pools` and `doctor`.
+//! Commands that look at a cluster, or at this node of it: `pools` and `doctor`.
 
 mod doctor;
+mod node;
 mod pools;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use polynic_cluster::survey::{Survey, survey};
@@ -119,11 +120,16 @@ pub(crate) fn pools(args: &[&str]) -> io::Result<String> {
     }
 }
 
-/// `polynic doctor [-o json]`: the report, and whether all is well.
+/// `polynic doctor [node [ROOT]] [-o json]`: the report, and whether all is well.
 pub(crate) fn doctor(args: &[&str]) -> io::Result<(String, bool)> {
     let options = Options::read(args)?;
-    if let Some(word) = options.words.first() {
-        return Err(io::Error::other(format!("doctor takes no argument {word:?}")));
+    match options.words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => {}
+        ["node"] => return node::doctor(Path::new("/"), options.json),
+        ["node", root] => return node::doctor(Path::new(root), options.json),
+        [word, ..] => {
+            return Err(io::Error::other(format!("doctor takes no argument {word:?}, only node [ROOT]")));
+        }
     }
     let report = options.survey(async |look: Look| {
         let first = doctor::examine(&look.survey().await?);

@@ -24,6 +24,8 @@ polynic: many networks for Kubernetes pods
   polynic plugins         list the built-in plugins
   polynic pools [POOL]    how full the address pools are; with POOL: who holds what
   polynic doctor          check pools, endpoints and pods against each other: what is wrong, and what to do
+  polynic doctor node [ROOT]
+                          on a node: what keeps its pods from their networks (plugins, configurations, sockets, full disks)
   polynic explain POD --to ADDRESS[:PORT] [--from ADDRESS] [--iface NIC] [-n NAMESPACE] [--node-side] [--netns PATH]
                           why a packet of the pod takes the path it takes, and whether the reply comes back
   polynic names           list every name by which this program can be called
@@ -39,19 +41,24 @@ Called by the name of a plugin (macvlan, bridge, host-local, ...) it is that plu
 /// The program that runs.
 const OWN: &str = "/proc/self/exe";
 
-/// Whether a command line asks what there is: by itself, or behind any command. The services of `agent` and `controller` have options of their own.
+/// Whether a command line asks what there is: by itself, or behind any command but `agent` and `controller`, which have helps of their own.
 pub(crate) fn asks_for_help(args: &[OsString]) -> bool {
     let is_help = |word: &OsString| word == "-h" || word == "--help";
     match args {
         [] => true,
-        [first, rest @ ..] if first == "agent" || first == "controller" => rest.first().is_some_and(is_help),
+        [first, ..] if first == "agent" || first == "controller" => false,
         [first, ..] => first == "help" || args.iter().any(is_help),
     }
 }
 
 /// Says what there is.
 pub(crate) fn help() -> ExitCode {
-    exit(say(HELP).map(|()| true))
+    help_text(HELP)
+}
+
+/// Says what was asked for: on standard output, and with success.
+pub(crate) fn help_text(text: &str) -> ExitCode {
+    exit(say(text).map(|()| true))
 }
 
 /// Serves a command line.
@@ -65,7 +72,10 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>) -> ExitCode {
         ["pools", args @ ..] => cluster::pools(args).and_then(|text| say(&text)),
         ["doctor", args @ ..] => return verdict(cluster::doctor(args)),
         ["explain", args @ ..] => return verdict(explain::run(args)),
-        ["install", directory, names @ ..] => install(Path::new(OWN), Path::new(directory), names),
+        ["install", directory, names @ ..] if !directory.starts_with('-') => {
+            install(Path::new(OWN), Path::new(directory), names)
+        }
+        ["install", ..] => Err(io::Error::other("which directory? usage: polynic install DIR [PLUGIN...]")),
         ["uninstall"] => crate::install::uninstall("/"),
         ["uninstall", root] => crate::install::uninstall(root),
         _ => Err(io::Error::other(format!(
@@ -154,10 +164,11 @@ mod tests {
     fn help_is_had_behind_any_command() {
         let asks =
             |line: &str| asks_for_help(&line.split_whitespace().map(OsString::from).collect::<Vec<_>>());
-        for line in ["", "help", "-h", "pools --help", "explain web -h", "agent --help", "controller -h"] {
+        for line in ["", "help", "-h", "pools --help", "explain web -h"] {
             assert!(asks(line), "{line}");
         }
-        for line in ["pools", "agent flanneld --help", "controller daemon --help", "plugins"] {
+        for line in ["pools", "agent flanneld --help", "agent --help", "controller daemon --help", "plugins"]
+        {
             assert!(!asks(line), "{line}");
         }
     }

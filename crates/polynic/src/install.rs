@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use polynic_agent::command::asks_for_help;
 use polynic_cni::cause::chain;
 use polynic_install::applets;
 use polynic_install::certificate::{approver, generator};
@@ -12,10 +13,14 @@ use polynic_install::thin::{Entrypoint, Options, Parsed};
 use polynic_install::watch;
 use polynic_runtime::{Shutdown, log};
 
+use crate::command::help_text;
+
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 /// The program that runs.
 const OWN: &str = "/proc/self/exe";
+
+const CERT_APPROVER: &str = "usage: cert-approver [--kubeconfig=FILE]";
 
 type Applet = fn(&[String]) -> Result<(), Failed>;
 
@@ -38,11 +43,30 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 pub(crate) fn run(name: &str, arguments: &mut dyn Iterator<Item = std::ffi::OsString>) -> Option<ExitCode> {
     let (name, applet) = APPLETS.into_iter().find(|(known, _)| *known == name)?;
     let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
+    if let Some(usage) = usage(name).filter(|_| asks_for_help(&arguments)) {
+        return Some(help_text(&format!("{usage}\n")));
+    }
     Some(ended(name, applet(&arguments)))
+}
+
+/// How a helper program is called. The two that are not here answer with their usage as the replaced ones do: by failing.
+fn usage(name: &str) -> Option<&'static str> {
+    match name {
+        "cp" => Some(applets::CP),
+        "install-conf" => Some(applets::INSTALL_CONF),
+        "kubeconfig_generator" => Some(generator::USAGE),
+        "cert-approver" => Some(CERT_APPROVER),
+        _ => None,
+    }
 }
 
 /// `polynic uninstall [ROOT]`: the node below that root is as it was before.
 pub(crate) fn uninstall(root: &str) -> io::Result<()> {
+    if !Path::new(root).is_dir() {
+        return Err(io::Error::other(format!(
+            "there is no directory {root}: usage: polynic uninstall [ROOT]"
+        )));
+    }
     Node::below(Path::new(root)).uninstall().map_err(io::Error::other)
 }
 
@@ -75,11 +99,7 @@ fn cert_approver(arguments: &[String]) -> Result<(), Failed> {
         [] => None,
         [flag] if flag.starts_with("--kubeconfig=") => flag.split_once('=').map(|(_, path)| path.to_owned()),
         other => {
-            return Err(format!(
-                "unknown arguments: {}; usage: cert-approver [--kubeconfig=FILE]",
-                other.join(" ")
-            )
-            .into());
+            return Err(format!("unknown arguments: {}; {CERT_APPROVER}", other.join(" ")).into());
         }
     };
     until_a_signal(async |shutdown| {

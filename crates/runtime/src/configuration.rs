@@ -44,6 +44,17 @@ pub enum ConfigurationError {
     },
 }
 
+impl ConfigurationError {
+    /// Names the file that is not understood.
+    #[must_use]
+    pub fn of_file(self, path: &Path) -> Self {
+        match self {
+            Self::Yaml(why) => Self::Yaml(format!("{}: {why}", path.display())),
+            other => other,
+        }
+    }
+}
+
 /// Reads the text of a configuration file.
 pub fn read_file(path: &Path) -> Result<String, ConfigurationError> {
     let failed = |source| ConfigurationError::File { path: path.to_owned(), source };

@@ -166,6 +166,9 @@ pub struct BatchDelRequest {
     /// The pod's UID as the runtime knows it; may be empty.
     #[serde(rename = "podUID")]
     pub pod_uid: String,
+    /// Only what this interface has goes; empty means all of the pod's. Our addition: other callers name none, and other agents pass it over.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub if_name: String,
     /// The addresses turned out to be somebody else's, found by another caller than the plugin.
     #[serde(rename = "isReleaseConflictIPs", default, skip_serializing_if = "is_false")]
     pub is_release_conflict_ips: bool,

@@ -18,8 +18,9 @@ use polynic_xtask::image::{self, Packing, Recipe};
 const USAGE: &str = "\
 cargo xtask <task>
 
-  tidy                   check dependency directions, file lengths, layout, child processes and docs/compatibility.md
-  static-check BINARY... check that a program is static, stripped, at a fixed address and under 15 MB (the lab: 20)
+  tidy                   check dependency directions, file lengths, layout, child processes, docs/compatibility.md and
+                         what the documentation leads to
+  static-check BINARY... check that a program is static, stripped, at a fixed address and under 25 MB
   image PROGRAM DIRECTORY
                          pack a static polynic as an OCI image and as a node's archive, without a container engine
   openapi-facts GO_TYPES,... KUBECTL_FLAG...

@@ -8,6 +8,7 @@ mod compatibility;
 mod directions;
 mod layout;
 mod length;
+mod links;
 mod tree;
 
 use std::path::Path;
@@ -27,5 +28,6 @@ pub fn problems(root: &Path) -> Result<Vec<String>> {
     problems.extend(tree.manifests.iter().filter_map(layout::manifest_problem));
     problems.extend(tree.sources.iter().flat_map(ambient::problems));
     problems.extend(compatibility::problems(&tree));
+    problems.extend(links::problems(&tree));
     Ok(problems)
 }

@@ -15,6 +15,8 @@ use crate::part::{Part, Stage, Surroundings};
 /// The replaced program.
 pub const NAME: &str = "spiderpool-agent";
 
+pub(crate) const USAGE: &str = "spiderpool-agent daemon [--config-path=FILE] [--kubeconfig=FILE]";
+
 /// Whether the configuration lies where it does by default.
 pub(crate) fn is_configured() -> bool {
     std::path::Path::new(DEFAULT_PATH).exists()
@@ -69,10 +71,7 @@ impl Arguments {
             match (name.as_str(), value) {
                 ("--config-path", Some(value)) => read.config = value.into(),
                 ("--kubeconfig", Some(value)) => read.kubeconfig = Some(value.into()),
-                _ => {
-                    let usage = "spiderpool-agent daemon [--config-path=FILE] [--kubeconfig=FILE]";
-                    return Err(CommandError::Argument { argument, usage });
-                }
+                _ => return Err(CommandError::Argument { argument, usage: USAGE }),
             }
         }
         Ok(read)

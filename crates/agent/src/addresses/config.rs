@@ -109,7 +109,7 @@ impl Default for File {
 impl Config {
     /// Reads file and environment.
     pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigurationError> {
-        Self::read(&read_file(path)?, environment)
+        Self::read(&read_file(path)?, environment).map_err(|why| why.of_file(path))
     }
 
     /// Reads the text of the file, and the environment.

@@ -35,6 +35,15 @@ struct Requests {
     endpoint_writes: Counter,
 }
 
+/// How long a request took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Took {
+    /// All of it.
+    pub(crate) whole: Duration,
+    /// What of it went by before the work began.
+    pub(crate) queued: Duration,
+}
+
 /// What both operations have.
 #[derive(Default)]
 struct Operation {
@@ -126,11 +135,10 @@ impl Operation {
         self.waiting.register(registry, operation, "limit_duration");
     }
 
-    fn count(&self, took: Duration) {
+    fn count(&self, took: Took) {
         self.counts.inc();
-        self.duration.observe(took);
-        // Nothing is queued before the allocator takes it.
-        self.waiting.observe(Duration::ZERO);
+        self.duration.observe(took.whole);
+        self.waiting.observe(took.queued);
     }
 }
 
@@ -161,7 +169,7 @@ impl AgentMetrics {
     }
 
     /// Counts an allocation; `why` if it failed.
-    pub(crate) fn allocated(&self, took: Duration, why: Option<&FailureReason>) {
+    pub(crate) fn allocated(&self, took: Took, why: Option<&FailureReason>) {
         self.allocation.count(took);
         let Some(why) = why else { return };
         self.allocation.failures.inc();
@@ -176,7 +184,7 @@ impl AgentMetrics {
     }
 
     /// Counts a release; `why` if it failed.
-    pub(crate) fn released(&self, took: Duration, why: Option<&FailureReason>) {
+    pub(crate) fn released(&self, took: Took, why: Option<&FailureReason>) {
         self.release.count(took);
         let Some(why) = why else { return };
         self.release.failures.inc();
@@ -187,10 +195,11 @@ impl AgentMetrics {
         .inc();
     }
 
-    /// Takes over what the allocator counted. Pools are written for allocations and releases together: conflicts count with the allocations.
+    /// Takes over what the allocator counted. A write for allocations and releases together that meets a conflict counts with both.
     pub(crate) fn take_over(&self, now: Counters) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        self.allocation.conflicts.inc_by(now.pool_conflicts.saturating_sub(seen.pool_conflicts));
+        self.allocation.conflicts.inc_by(now.allocation_conflicts.saturating_sub(seen.allocation_conflicts));
+        self.release.conflicts.inc_by(now.release_conflicts.saturating_sub(seen.release_conflicts));
         self.requests.pool_reads.inc_by(now.pool_reads.saturating_sub(seen.pool_reads));
         self.requests.pool_writes.inc_by(now.pool_writes.saturating_sub(seen.pool_writes));
         self.requests.endpoint_writes.inc_by(now.endpoint_writes.saturating_sub(seen.endpoint_writes));
@@ -257,17 +266,29 @@ mod tests {
     #[test]
     fn durations_and_failures_are_counted() {
         let metrics = AgentMetrics::default();
-        metrics.allocated(Duration::from_millis(500), None);
-        metrics.allocated(Duration::from_millis(1500), Some(&FailureReason::UsedOut(String::new())));
-        metrics.released(Duration::from_millis(20), Some(&FailureReason::Internal(String::new())));
-        metrics.take_over(Counters { pool_conflicts: 3, ..Counters::default() });
-        metrics.take_over(Counters { pool_conflicts: 4, ..Counters::default() });
+        let took = |whole, queued| Took {
+            whole: Duration::from_millis(whole),
+            queued: Duration::from_millis(queued),
+        };
+        metrics.allocated(took(500, 250), None);
+        metrics.allocated(took(1500, 750), Some(&FailureReason::UsedOut(String::new())));
+        metrics.released(took(20, 0), Some(&FailureReason::Internal(String::new())));
+        let counters = |allocation_conflicts, release_conflicts| Counters {
+            allocation_conflicts,
+            release_conflicts,
+            ..Counters::default()
+        };
+        metrics.take_over(counters(3, 1));
+        metrics.take_over(counters(4, 2));
         let text = metrics.page().text();
         for (name, expected) in [
             ("allocation_counts_total", "2"),
             ("allocation_failure_counts_total", "1"),
             ("allocation_err_ip_used_out_counts_total", "1"),
             ("allocation_update_ippool_conflict_counts_total", "4"),
+            ("release_update_ippool_conflict_counts_total", "2"),
+            ("allocation_average_limit_duration_seconds", "0.5"),
+            ("allocation_max_limit_duration_seconds", "0.75"),
             ("allocation_average_duration_seconds", "1.0"),
             ("allocation_max_duration_seconds", "1.5"),
             ("allocation_min_duration_seconds", "0.5"),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use polynic_cluster::addresses::KubeStore;
 use polynic_ipam::{
-    Answer, Failure, FailureReason, Grant, Handle, Parts, Pod, PodKey, ReleaseRequest, Store, service,
+    Answer, Answered, Failure, FailureReason, Grant, Handle, Parts, Pod, PodKey, ReleaseRequest, Store,
+    service,
 };
 use polynic_net::Entropy;
 use polynic_wire::messages::{
@@ -15,6 +16,7 @@ use polynic_wire::{CONFLICT_RELEASE_DISABLED, CONFLICT_RELEASE_REFUSED, ReleaseJ
 use tokio::time::{Instant, timeout};
 
 use super::clock::TokioClock;
+use super::metrics::Took;
 use super::translate::Detection;
 use super::{AgentMetrics, Config, coordinator, translate};
 
@@ -92,8 +94,9 @@ impl Service {
     /// Addresses for an interface.
     pub async fn add(&self, request: &AddRequest) -> Result<AddResponse, Refused> {
         let start = Instant::now();
-        let granted = self.allocate(request).await;
-        self.metrics.allocated(start.elapsed(), granted.as_ref().err().map(|failure| &failure.why));
+        let (granted, queued) = self.allocate(request).await;
+        let took = Took { whole: start.elapsed(), queued };
+        self.metrics.allocated(took, granted.as_ref().err().map(|failure| &failure.why));
         self.metrics.take_over(self.allocator.counters());
         let pod = format!("{}/{}", request.pod_namespace, request.pod_name);
         match granted {
@@ -117,19 +120,24 @@ impl Service {
         Detection { conflicts: self.config.detect_conflicts && !moves, gateways: self.config.detect_gateways }
     }
 
-    async fn allocate(&self, request: &AddRequest) -> Result<Grant, Failure> {
+    /// The addresses, and how long the request waited for its turn.
+    async fn allocate(&self, request: &AddRequest) -> (Result<Grant, Failure>, Duration) {
         let mut wanted = translate::add_request(request);
         let subject = format!("pod {}, interface {}", wanted.pod, wanted.nic);
         wanted.deadline = self.clock.after(ADD_PATIENCE);
-        self.acquainted(&subject, ADD_PATIENCE).await?;
-        match self.allocator.add(wanted).await {
+        if let Err(failure) = self.acquainted(&subject, ADD_PATIENCE).await {
+            return (Err(failure), Duration::ZERO);
+        }
+        let answered = self.allocator.add(wanted).await;
+        let granted = match answered.answer {
             Answer::Granted(grant) => Ok(grant),
             Answer::Failed(failure) => Err(failure),
             Answer::Released => {
                 let why = FailureReason::Internal("a release was answered instead".to_owned());
                 Err(Failure { subject, why })
             }
-        }
+        };
+        (granted, answered.queued)
     }
 
     /// An agent that has just started knows no pools yet: that must not look like a cluster that has none.
@@ -165,14 +173,15 @@ impl Service {
     async fn give_back(&self, mut request: ReleaseRequest) -> Result<(), Failure> {
         let (start, pod) = (Instant::now(), request.pod.to_string());
         request.deadline = self.clock.after(RELEASE_PATIENCE);
-        let done = match self.acquainted(&pod, RELEASE_PATIENCE).await {
+        let (done, queued) = match self.acquainted(&pod, RELEASE_PATIENCE).await {
             Ok(()) => match self.allocator.release(request).await {
-                Answer::Failed(failure) => Err(failure),
-                _ => Ok(()),
+                Answered { answer: Answer::Failed(failure), queued } => (Err(failure), queued),
+                Answered { queued, .. } => (Ok(()), queued),
             },
-            Err(failure) => Err(failure),
+            Err(failure) => (Err(failure), Duration::ZERO),
         };
-        self.metrics.released(start.elapsed(), done.as_ref().err().map(|failure| &failure.why));
+        let took = Took { whole: start.elapsed(), queued };
+        self.metrics.released(took, done.as_ref().err().map(|failure| &failure.why));
         self.metrics.take_over(self.allocator.counters());
         match &done {
             Ok(()) => tracing::info!(pod, "released"),

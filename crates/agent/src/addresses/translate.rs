@@ -44,7 +44,7 @@ pub(crate) fn batch_request(request: &messages::BatchDelRequest) -> ReleaseReque
         pod: PodKey::new(&request.pod_namespace, &request.pod_name),
         uid: request.pod_uid.clone(),
         container_id: request.container_id.clone(),
-        nic: String::new(),
+        nic: request.if_name.clone(),
         kind,
         deadline: Millis::default(),
     }

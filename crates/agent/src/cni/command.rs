@@ -15,7 +15,7 @@ use crate::part::{Part, Stage, Surroundings};
 /// The replaced program.
 pub const NAME: &str = "multus-daemon";
 
-const USAGE: &str = "multus-daemon [-config FILE] [-kubeconfig FILE]";
+pub(crate) const USAGE: &str = "multus-daemon [-config FILE] [-kubeconfig FILE]";
 
 /// Whether the configuration lies where it does by default.
 pub(crate) fn is_configured() -> bool {

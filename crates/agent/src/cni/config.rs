@@ -34,6 +34,15 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
+    /// What is in it cannot be.
+    #[error("{}", .path.display())]
+    Content {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: Box<ConfigError>,
+    },
     /// It is no JSON object, or a key has the wrong type.
     #[error("the configuration is not understood: {0}")]
     Json(JsonError),
@@ -130,12 +139,17 @@ impl Config {
     pub fn load(path: &Path, environment: Environment<'_>) -> Result<Self, ConfigError> {
         let failed = |source| ConfigError::File { path: path.to_owned(), source };
         let text = std::fs::read(path).map_err(failed)?;
-        let config = Self::read(&text, environment)?;
+        let content = |source| ConfigError::Content { path: path.to_owned(), source: Box::new(source) };
+        Self::of_file(&text, environment).map_err(content)
+    }
+
+    fn of_file(text: &[u8], environment: Environment<'_>) -> Result<Self, ConfigError> {
+        let config = Self::read(text, environment)?;
         if let Some(root) = config.chroot_dir.as_ref().filter(|root| !root.is_dir()) {
             let why = format!("{} is no directory here; is the node's file system mounted?", root.display());
             return Err(ConfigError::Value { key: "chrootDir", why });
         }
-        Ok(Self { generator: Some(Settings::read(&text)?), ..config })
+        Ok(Self { generator: Some(Settings::read(text)?), ..config })
     }
 
     /// Reads the text of the file, and the environment. Keys match in any case.
@@ -189,6 +203,12 @@ impl Config {
     /// Where the endpoint itself keeps what a restart must not lose.
     pub(crate) fn own_state(&self) -> PathBuf {
         of_node(self.chroot_dir.as_deref(), &self.state)
+    }
+
+    /// What runtimes read now and give to shims; empty if there is no such file, or somebody else writes it.
+    pub(crate) fn generated(&self) -> Vec<u8> {
+        let file = self.generator.as_ref().map(Settings::output);
+        file.and_then(|file| std::fs::read(file).ok()).unwrap_or_default()
     }
 
     /// The level of the daemon's log by the names of our logs.
@@ -319,6 +339,16 @@ mod tests {
     }
 
     #[test]
+    fn the_file_in_which_something_is_wrong_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for content in ["{", r#"{"logLevel": 5}"#] {
+            std::fs::write(file.path(), content).unwrap();
+            let error = polynic_cni::cause::chain(&Config::load(file.path(), &|_| None).unwrap_err());
+            assert!(error.starts_with(&format!("{}: ", file.path().display())), "{error}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_is_named() {
         assert!(read(&json!({"connectionLimit": 0})).unwrap_err().contains("connectionLimit: 0"));
         assert!(read(&json!({"metricsPort": "x"})).unwrap_err().contains("metricsPort"));
@@ -370,12 +400,12 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let load = |text: &str| {
             std::fs::write(file.path(), text).unwrap();
-            Config::load(file.path(), &|_| None).map_err(|why| why.to_string())
+            Config::load(file.path(), &|_| None).map_err(|why| polynic_cni::cause::chain(&why))
         };
         assert!(load("{}").unwrap_err().contains("cniVersion"));
         assert!(load(r#"{"cniVersion":"0.3.1"}"#).unwrap().generator.is_some());
         let nowhere = load(r#"{"cniVersion":"0.3.1","chrootDir":"/nonexistent/root"}"#).unwrap_err();
-        assert!(nowhere.starts_with("chrootDir: /nonexistent/root is no directory here"), "{nowhere}");
+        assert!(nowhere.contains(": chrootDir: /nonexistent/root is no directory here"), "{nowhere}");
         assert_eq!(load(r#"{"cniVersion":"0.3.1","chrootDir":"/"}"#).unwrap().chroot_dir, None);
     }
 }

@@ -143,7 +143,6 @@ impl Daemon {
         let endpoint = Endpoint::new(config.clone(), surroundings(&config, &around, cluster.clone()));
         let (last, mut tasks) = (Shutdown::default(), JoinSet::new());
         if let Some(cluster) = cluster.filter(|_| config.hot_plug) {
-            endpoint.remember();
             tasks.spawn(host_network::run(endpoint.clone(), cluster.clone(), last.clone()));
             tasks.spawn(hot_plug::run(endpoint.clone(), cluster, last.clone()));
         }

@@ -8,10 +8,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::order::{Lane, Order};
+use polynic_kernel::memory;
 
-/// After so long without work a thread ends, and gives its memory back.
-const IDLE: Duration = Duration::from_secs(20);
+use super::order::{Lane, Order, Whose};
+
+/// After so long without work a thread ends, and its stack goes.
+const IDLE: Duration = Duration::from_secs(10);
+/// What calls needed is given back after so many of them, once nothing has come for a while: nobody is to wait for it.
+const BURST: usize = 64;
+const PAUSE: Duration = Duration::from_millis(200);
 /// Enough for any call; only what is touched costs memory.
 const STACK: usize = 1 << 20;
 
@@ -37,6 +42,8 @@ struct State {
     calls: usize,
     /// Threads that have been started and have not looked for work yet.
     starting: usize,
+    /// Calls that were done since memory was given back.
+    done: usize,
 }
 
 impl Desk {
@@ -45,18 +52,18 @@ impl Desk {
         Self(Arc::new(Shared { state: Mutex::default(), work: Condvar::new(), limit: limit.max(1) }))
     }
 
-    /// Has work done after everything that came before under the same key.
+    /// Has work done after everything that it has to wait for, see [`Order`].
     ///
     /// # Errors
     /// There is no thread, and none can be made. The work is done by the next one, if there ever is one.
     pub(crate) fn submit(
         &self,
         lane: Lane,
-        key: &str,
+        whose: Whose<'_>,
         job: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
         let mut state = self.0.lock();
-        state.order.push(lane, key, Box::new(job));
+        state.order.push(lane, whose, Box::new(job));
         let roused = self.0.rouse(&mut state);
         if state.threads == 0 { roused } else { Ok(()) }
     }
@@ -94,31 +101,48 @@ impl Shared {
         let mut state = self.lock();
         state.starting -= 1;
         loop {
-            while let Some((key, job)) = state.order.next(self.limit) {
+            while let Some((ticket, job)) = state.order.next(self.limit) {
                 // What is left without a thread is done by the next that is free.
                 let _ = self.rouse(&mut state);
                 drop(state);
                 // The one who waits for the answer hears of a panic by its end of the channel.
                 let _ = panic::catch_unwind(AssertUnwindSafe(job));
                 state = self.lock();
-                state.order.done(key);
+                state.order.done(&ticket);
+                state.done += 1;
             }
             state.idle += 1;
-            let is_quiet = |state: &mut State| state.calls == 0;
-            let waited = self.work.wait_timeout_while(state, IDLE, is_quiet);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.rest(state);
             if state.calls == 0 {
                 state.idle -= 1;
                 state.threads -= 1;
                 if state.threads == 0 {
                     drop(state);
-                    // Nobody comes for now: what the last burst needed is free.
-                    polynic_kernel::memory::give_back();
+                    // Nobody comes for now.
+                    memory::give_back();
                 }
                 return;
             }
             state.calls -= 1;
         }
+    }
+
+    /// Waits for a call, and uses the time. Whoever calls this thread meanwhile finds it when it has given back.
+    fn rest<'s>(&'s self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        let mut state = self.wait(state, PAUSE);
+        if state.calls == 0 && state.done >= BURST {
+            state.done = 0;
+            drop(state);
+            memory::give_back();
+            state = self.lock();
+        }
+        self.wait(state, IDLE)
+    }
+
+    fn wait<'s>(&'s self, state: MutexGuard<'s, State>, patience: Duration) -> MutexGuard<'s, State> {
+        let is_quiet = |state: &mut State| state.calls == 0;
+        let waited = self.work.wait_timeout_while(state, patience, is_quiet);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -127,6 +151,10 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
+
+    fn pod(key: &str) -> Whose<'_> {
+        Whose { key, sandbox: "", overtakes: false }
+    }
 
     #[test]
     fn never_more_at_once_than_the_bound_and_never_two_of_one_pod() {
@@ -144,14 +172,14 @@ mod tests {
                 running.fetch_sub(1, Ordering::SeqCst);
                 done.send((told, number)).unwrap();
             };
-            desk.submit(Lane::Patient, &key, job).unwrap();
+            desk.submit(Lane::Patient, pod(&key), job).unwrap();
         }
         drop(done);
         let finished: Vec<(String, i32)> = finished.iter().collect();
         assert_eq!(finished.len(), 200);
         assert!(most.load(Ordering::SeqCst) <= 4);
-        for pod in 0..10 {
-            let key = format!("pod-{pod}");
+        for number in 0..10 {
+            let key = format!("pod-{number}");
             let order: Vec<i32> = finished.iter().filter(|(k, _)| *k == key).map(|(_, n)| *n).collect();
             assert!(order.is_sorted(), "{key}: {order:?}");
         }
@@ -162,12 +190,12 @@ mod tests {
         let desk = Desk::new(1);
         let (done, finished) = mpsc::channel::<&str>();
         let lost = done.clone();
-        desk.submit(Lane::Patient, "a", move || {
+        desk.submit(Lane::Patient, pod("a"), move || {
             let _lost = lost;
             panic!("on purpose");
         })
         .unwrap();
-        desk.submit(Lane::Patient, "a", move || done.send("served").unwrap()).unwrap();
+        desk.submit(Lane::Patient, pod("a"), move || done.send("served").unwrap()).unwrap();
         assert_eq!(finished.iter().collect::<Vec<_>>(), ["served"]);
     }
 
@@ -190,14 +218,14 @@ mod tests {
         for round in 0..50 {
             let (began, begun) = mpsc::channel();
             let (warm, release) = held(&began);
-            desk.submit(Lane::Patient, "warm", warm).unwrap();
+            desk.submit(Lane::Patient, pod("warm"), warm).unwrap();
             begun.recv_timeout(LONG).unwrap();
             drop(release);
             // One thread is idle now, or about to be.
             let (first, _one) = held(&began);
             let (second, _two) = held(&began);
-            desk.submit(Lane::Patient, "first", first).unwrap();
-            desk.submit(Lane::Patient, "second", second).unwrap();
+            desk.submit(Lane::Patient, pod("first"), first).unwrap();
+            desk.submit(Lane::Patient, pod("second"), second).unwrap();
             for _ in 0..2 {
                 begun.recv_timeout(LONG).unwrap_or_else(|_| panic!("round {round}: one waits for the other"));
             }
@@ -209,16 +237,16 @@ mod tests {
         let desk = Desk::new(2);
         let (began, begun) = mpsc::channel();
         let mut holds = Vec::new();
-        for pod in ["a", "b", "c", "d"] {
+        for name in ["a", "b", "c", "d"] {
             let (job, release) = held(&began);
             holds.push(release);
-            desk.submit(Lane::Patient, pod, job).unwrap();
+            desk.submit(Lane::Patient, pod(name), job).unwrap();
         }
         for _ in 0..2 {
             begun.recv_timeout(LONG).unwrap();
         }
         let (done, finished) = mpsc::channel();
-        desk.submit(Lane::Prompt, "gone", move || done.send(()).unwrap()).unwrap();
+        desk.submit(Lane::Prompt, pod("gone"), move || done.send(()).unwrap()).unwrap();
         finished.recv_timeout(LONG).unwrap();
         assert_eq!((desk.waiting(), begun.try_recv().is_err()), (2, true));
         drop(holds);

@@ -1,8 +1,8 @@
 //! CNI calls of this node: checked, ordered by pod, and run through `attach` on plain threads.
 
 use std::ffi::OsString;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use polynic_attach::{
@@ -22,7 +22,7 @@ use super::Config;
 use super::desk::Desk;
 use super::leaving::Leaving;
 use super::metrics::CniMetrics;
-use super::order::Lane;
+use super::order::{Lane, Whose};
 use super::request::{self, Prepared, Surrounding};
 use super::sandboxes::Sandboxes;
 
@@ -52,6 +52,8 @@ pub struct Endpoint {
     sandboxes: Sandboxes,
     leaving: Leaving,
     has_attached: Notify,
+    /// Whether it is known who was attached before.
+    remembered: Mutex<bool>,
 }
 
 /// Why a request was not served.
@@ -87,21 +89,20 @@ pub(crate) enum Abandoned {
 /// When a piece of work is done.
 pub(crate) struct Turn<'a> {
     pub(crate) lane: Lane,
-    /// After all that came before under the same key.
-    pub(crate) key: &'a str,
+    pub(crate) whose: Whose<'a>,
     pub(crate) abandoned: Abandoned,
 }
 
 impl<'a> Turn<'a> {
     /// That of a call. What takes away is done whoever still waits; nobody is attached for a shim that has given up, its runtime deletes
     /// the pod. ADDs and STATUSes may wait for the default network and the API server; whatever else a runtime asks does not wait for them.
-    fn of(verb: Verb, key: &'a str) -> Self {
+    fn of(verb: Verb, key: &'a str, sandbox: &'a str) -> Self {
         let (lane, abandoned) = match verb {
             Verb::Add | Verb::Status => (Lane::Patient, Abandoned::Dropped),
             Verb::Check | Verb::Version => (Lane::Prompt, Abandoned::Dropped),
             Verb::Del | Verb::Gc => (Lane::Prompt, Abandoned::Done),
         };
-        Self { lane, key, abandoned }
+        Self { lane, whose: Whose { key, sandbox, overtakes: verb == Verb::Del }, abandoned }
     }
 }
 
@@ -116,6 +117,7 @@ impl Endpoint {
             sandboxes: Sandboxes::new(config.own_state().join("multus-shim.conf")),
             leaving: Leaving::default(),
             has_attached: Notify::new(),
+            remembered: Mutex::default(),
             config,
             around,
         })
@@ -154,13 +156,14 @@ impl Endpoint {
         let mut prepared = request::prepare(&request, &self.config, &self.own).map_err(Refusal::Text)?;
         self.hear_of(&mut prepared, &request);
         let (verb, key) = (prepared.verb, prepared.order());
-        let going = (verb == Verb::Del).then(|| self.leaving.begin(&prepared.pod));
+        let sandbox = prepared.invocation.container_id.clone();
+        let going = (verb == Verb::Del).then(|| self.leaving.begin(&sandbox));
         let endpoint = self.clone();
         let work = move || {
             let _going = going;
             endpoint.serve(&prepared, &request)
         };
-        self.run(verb, Turn::of(verb, &key), work).await
+        self.run(verb, Turn::of(verb, &key, &sandbox), work).await
     }
 
     /// Serves `/delegate`: one network of a pod, with the configuration that the request carries.
@@ -170,9 +173,9 @@ impl Endpoint {
     pub async fn delegate(self: &Arc<Self>, request: CniRequest) -> Result<Option<Value>, Refusal> {
         let prepared = ad_hoc::prepare(&request, &self.config, &self.own).map_err(Refusal::Text)?;
         let (verb, key) = (prepared.call.verb, prepared.call.order());
-        let endpoint = self.clone();
+        let (endpoint, sandbox) = (self.clone(), prepared.call.invocation.container_id.clone());
         // Whatever it is, it asks the API server for the pod.
-        let turn = Turn { lane: Lane::Patient, ..Turn::of(verb, &key) };
+        let turn = Turn { lane: Lane::Patient, ..Turn::of(verb, &key, &sandbox) };
         self.run(verb, turn, move || endpoint.serve_one(&prepared)).await
     }
 
@@ -189,20 +192,20 @@ impl Endpoint {
         outcome.map_err(|(refusal, _)| refusal)
     }
 
-    /// Runs work for a pod on a plain thread, after everything that came before for the same pod.
+    /// Runs work for a pod on a plain thread, after everything of the pod that it has to wait for.
     pub(crate) async fn queued<T: Send + 'static>(
         self: &Arc<Self>,
         turn: Turn<'_>,
         work: impl FnOnce() -> Result<T, (Refusal, &'static str)> + Send + 'static,
     ) -> Result<T, (Refusal, &'static str)> {
         let (reply, answer) = oneshot::channel();
-        let Turn { lane, key, abandoned } = turn;
+        let Turn { lane, whose, abandoned } = turn;
         let job = move || {
             if abandoned == Abandoned::Done || !reply.is_closed() {
                 drop(reply.send(work()));
             }
         };
-        let submitted = self.desk.submit(lane, key, job);
+        let submitted = self.desk.submit(lane, whose, job);
         submitted.map_err(|why| (Refusal::Defect(format!("cannot start a thread: {why}")), "thread"))?;
         let panicked = "the call panicked; this is a defect, its message is in the log".to_owned();
         answer.await.unwrap_or(Err((Refusal::Defect(panicked), "panic")))
@@ -210,7 +213,10 @@ impl Endpoint {
 
     /// What the sandboxes have to know of a call before it is its turn.
     fn hear_of(&self, prepared: &mut Prepared, request: &CniRequest) {
-        self.sandboxes.sent(&request.config);
+        if self.sandboxes.sent(&request.config) {
+            // Now it can be read who was attached before.
+            self.has_attached.notify_one();
+        }
         match prepared.verb {
             Verb::Add => self.sandboxes.begun(&prepared.invocation),
             // The runtime's list may be older than ADDs that are under way.

@@ -39,6 +39,9 @@ pub(crate) async fn run(endpoint: Arc<Endpoint>, cache: Arc<NodeCache>, shutdown
         Following { endpoint, seen: HashMap::new(), busy: HashSet::new(), tasks: JoinSet::new() };
     loop {
         changes.mark_unchanged();
+        if shutdown.unless(following.endpoint.remember()).await.is_none() {
+            return;
+        }
         following.begin(&cache.pods());
         let next = following.next().unwrap_or_else(|| Instant::now() + FAR);
         tokio::select! {

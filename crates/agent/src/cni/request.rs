@@ -217,17 +217,29 @@ mod tests {
         assert_ne!(order("STATUS"), order("STATUS"), "they do not wait for each other");
     }
 
-    #[test]
-    fn only_a_del_needs_no_previous_result_that_makes_sense() {
+    /// A CHECK, whose `prevResult` the runtime has cached as it was answered, and the same as a DEL.
+    fn with_previous(previous: serde_json::Value) -> [Result<Prepared, String>; 2] {
         let daemon = Config::read(br#"{"cniVersion": "0.3.1"}"#, &|_| None).unwrap();
         let config = json!({"cniVersion": "1.0.0", "name": "n", "type": "multus-shim", "clusterNetwork": "fabric",
-                            "prevResult": {"cniVersion": "1.0.0", "ips": [{"address": "10.9.0.2/24"}]}});
-        let config = config.to_string().into_bytes();
-        let call = |verb| {
-            let request = CniRequest { config: config.clone(), ..request(&[("CNI_COMMAND", verb)]) };
+                            "prevResult": previous});
+        ["CHECK", "DEL"].map(|verb| {
+            let call = request(&[("CNI_COMMAND", verb)]);
+            let request = CniRequest { config: config.to_string().into_bytes(), ..call };
             prepare(&request, &daemon, &Surrounding::default())
-        };
-        assert!(call("CHECK").unwrap_err().contains("prevResult"));
-        assert_eq!(call("DEL").unwrap().verb, Verb::Del);
+        })
+    }
+
+    #[test]
+    fn a_previous_result_may_be_of_another_version_than_ours() {
+        let previous = json!({"cniVersion": "1.0.0", "ips": [{"address": "10.9.0.2/24"}]});
+        let [check, del] = with_previous(previous);
+        assert_eq!((check.unwrap().verb, del.unwrap().verb), (Verb::Check, Verb::Del));
+    }
+
+    #[test]
+    fn only_a_del_needs_no_previous_result_that_makes_sense() {
+        let [check, del] = with_previous(json!({"cniVersion": "1.0.0", "ips": [{"address": "x"}]}));
+        assert!(check.unwrap_err().contains("prevResult"));
+        assert_eq!(del.unwrap().verb, Verb::Del);
     }
 }

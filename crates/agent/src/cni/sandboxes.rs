@@ -38,18 +38,22 @@ impl Sandboxes {
         Self { file, known: Mutex::new(Known { config, ..Known::default() }) }
     }
 
-    /// Reads what the result cache says of sandboxes that are not known yet, and removes what a killed agent left beside it.
+    /// Reads what the result cache says of sandboxes that are not known yet, and removes what a killed agent left beside it. What calls have
+    /// told since is newer: it stays, and none comes in between.
     pub(crate) fn load(&self, config: &AttachConfig) {
         polynic_attach::sweep(&config.cni_dir, SystemTime::now());
-        let entries = Cache::new(&config.cni_dir).list(None).unwrap_or_default();
         let mut known = self.lock();
+        let entries = Cache::new(&config.cni_dir).list(None).unwrap_or_default();
+        let mut found = BTreeMap::new();
         for entry in entries.iter().filter(|entry| fs::exists(&entry.netns).unwrap_or_default()) {
             let Some(pod) = pod_of(entry) else { continue };
-            let is_primary = entry.ifname == "eth0";
-            if is_primary || !known.sandboxes.contains_key(&pod) {
-                known.sandboxes.insert(pod, invocation_of(entry));
+            if entry.ifname == "eth0" || !found.contains_key(&pod) {
+                found.insert(pod, invocation_of(entry));
             }
         }
+        found.into_iter().for_each(|(pod, invocation)| {
+            known.sandboxes.entry(pod).or_insert(invocation);
+        });
     }
 
     /// The configuration that a shim sent last; empty if none ever did.
@@ -57,8 +61,8 @@ impl Sandboxes {
         self.lock().config.clone()
     }
 
-    /// A shim sent this configuration. It has no `runtimeConfig` of a single pod then.
-    pub(crate) fn sent(&self, config: &[u8]) {
+    /// A shim sent this configuration. It has no `runtimeConfig` of a single pod then. Says whether it is the first that is known.
+    pub(crate) fn sent(&self, config: &[u8]) -> bool {
         let mut map = polynic_cni::json::parse_object(config).unwrap_or_default();
         for key in ["runtimeConfig", "prevResult", "cni.dev/valid-attachments", "cni.dev/attachments"] {
             polynic_cni::json::remove_ci(&mut map, key);
@@ -66,7 +70,7 @@ impl Sandboxes {
         let config = polynic_cni::json::print_sorted(&serde_json::Value::Object(map)).into_bytes();
         let mut known = self.lock();
         if known.config == config {
-            return;
+            return false;
         }
         let new = self.file.with_extension("new");
         let directory = self.file.parent().map_or(Ok(()), fs::create_dir_all);
@@ -75,7 +79,7 @@ impl Sandboxes {
         if let Err(why) = kept {
             tracing::warn!(%why, "the shim's configuration cannot be kept: hot-plug needs a call of the shim after a restart");
         }
-        known.config = config;
+        std::mem::replace(&mut known.config, config).is_empty()
     }
 
     /// An ADD came in.
@@ -88,7 +92,10 @@ impl Sandboxes {
 
     /// A pod was attached.
     pub(crate) fn attached(&self, pod: &str, invocation: &Invocation) {
-        self.lock().sandboxes.insert(pod.to_owned(), invocation.clone());
+        // Of every pod of the node: neither the environment nor the configuration, which are the same for all.
+        let Invocation { container_id, netns, ifname, args, path, .. } = invocation.clone();
+        let kept = Invocation { container_id, netns, ifname, args, path, ..Invocation::default() };
+        self.lock().sandboxes.insert(pod.to_owned(), kept);
     }
 
     /// A container is being deleted.
@@ -155,7 +162,9 @@ mod tests {
         let file = directory.path().join("config");
         let sandboxes = Sandboxes::new(file.clone());
         assert!(sandboxes.config().is_empty());
-        sandboxes.sent(br#"{"name":"n","runtimeConfig":{"mac":"x"}}"#);
+        let sent: &[u8] = br#"{"name":"n","runtimeConfig":{"mac":"x"}}"#;
+        assert!(sandboxes.sent(sent) && !sandboxes.sent(sent) && !sandboxes.sent(br#"{"name":"m"}"#));
+        assert!(!sandboxes.sent(sent));
         assert_eq!(Sandboxes::new(file).config(), br#"{"name":"n"}"#);
     }
 
@@ -168,6 +177,33 @@ mod tests {
         assert_eq!(sandboxes.of("blue/p").unwrap().container_id, "new");
         sandboxes.deleted("blue/p", "new");
         assert_eq!(sandboxes.of("blue/p"), None);
+    }
+
+    #[test]
+    fn what_calls_have_told_is_newer_than_what_is_on_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |container: &str, pod: &str, ifname: &str| {
+            let args = [("K8S_POD_NAMESPACE", "blue"), ("K8S_POD_NAME", pod)];
+            let entry = Entry {
+                container_id: container.into(),
+                network: "n".into(),
+                ifname: ifname.into(),
+                netns: directory.path().display().to_string(),
+                args: args.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+                ..Entry::default()
+            };
+            Cache::new(directory.path()).write(&entry).unwrap();
+        };
+        write("old", "p", "eth0");
+        write("secondary", "q", "net1");
+        write("c2", "q", "eth0");
+        let config = serde_json::json!({"clusterNetwork": "n", "cniDir": directory.path()});
+        let config = AttachConfig::parse(config.to_string().as_bytes()).unwrap();
+        let sandboxes = Sandboxes::new(directory.path().join("config"));
+        sandboxes.attached("blue/p", &invocation("new"));
+        sandboxes.load(&config);
+        let container = |pod: &str| sandboxes.of(pod).unwrap().container_id;
+        assert_eq!((container("blue/p"), container("blue/q")), ("new".to_owned(), "c2".to_owned()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The command line `flanneld --kube-subnet-mgr ...` (spec/flannel.md 2).
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,20 +9,43 @@ use polynic_cluster::{client_at, flannel};
 use polynic_cni::cause::chain;
 use polynic_flannel::rules::RuleOptions;
 use polynic_flannel::{
-    DEFAULT_PATH, DEFAULT_PREFIX, Keys, NetConf, NetConfError, PerFamily, PrefixError, Selection, Settings,
+    Backend, DEFAULT_PATH, DEFAULT_PREFIX, Keys, NetConf, NetConfError, PerFamily, PrefixError, Selection,
+    Settings,
 };
 use polynic_runtime::configuration::Environment;
 
 use super::flags::{FlagError, Flags};
-use super::{Config, PERIOD, run};
+use super::{Config, PERIOD, key_file, run};
 use crate::error::{CommandError, Failure};
 use crate::part::{Part, Running, Stage, Surroundings};
 
 /// The replaced program's name.
 pub const NAME: &str = "flanneld";
 
+pub(crate) const USAGE: &str = "flanneld --kube-subnet-mgr [--iface=NIC|ADDRESS]... [--ip-masq] [FLAG...]
+  --kube-subnet-mgr               subnets come from Kubernetes' nodes; needed, because etcd is not offered
+  --iface, --iface-regex          the NIC to other nodes by name, address or pattern; again for the next choice
+  --iface-can-reach=ADDRESS       or the NIC that leads to this address
+  --public-ip, --public-ipv6      the address that other nodes use
+  --ip-masq                       masquerade what leaves the network; --ip-masq-fully-random-disable
+  --net-config-path=FILE          network configuration (default /etc/kube-flannel/net-conf.json)
+  --subnet-file=FILE              what the plugin reads (default /run/flannel/subnet.env)
+  --kube-annotation-prefix=TEXT   of the nodes' annotations (default flannel.alpha.coreos.com)
+  --kubeconfig-file, --kube-api-url
+                                  which API server; otherwise that of the pod
+  --iptables-forward-rules        accept what is forwarded (default true)
+  --iptables-resync=SECONDS       how often all is looked at; --ip-blackhole-route: a route for the node's own subnet
+  --set-node-network-unavailable  tell Kubernetes that the network is there (default true)
+  --healthz-ip, --healthz-port    where /healthz and /readyz are served (default: not at all)
+  --v=LEVEL, --version
+  Each flag also by environment: FLANNELD_IP_MASQ=true. NODE_NAME, or POD_NAME and POD_NAMESPACE, say which node this is.";
+
 /// Where the ConfigMap is mounted.
 const NET_CONF: &str = "/etc/kube-flannel/net-conf.json";
+
+/// Names the file of the private key, and where it is otherwise (spec/flannel.md 1).
+const KEY_FILE: &str = "WIREGUARD_KEY_FILE";
+const DEFAULT_KEY_FILE: &str = "/run/flannel/wgkey";
 
 /// Why flanneld is not understood.
 #[derive(Debug, thiserror::Error)]
@@ -81,9 +104,13 @@ async fn serve(start: Start, surroundings: Surroundings) -> Result<(), Failure> 
         Some(url) => client_at(start.kubeconfig.as_deref(), url).await.map_err(|why| failed(&why))?,
         None => surroundings.client.ok_or_else(Failure::no_cluster)?,
     };
+    let mut settings = start.settings;
+    if let Backend::Wireguard(_) = settings.conf.backend {
+        settings.secret = Some(key_file::load_or_make(&start.key_file).map_err(|why| failed(&why))?);
+    }
     let config = Config {
         node: start.node.name(&client).await?,
-        settings: start.settings,
+        settings,
         subnet_file: start.subnet_file,
         set_network_available: start.set_network_available,
         resync: start.resync,
@@ -98,6 +125,8 @@ struct Start {
     settings: Settings,
     node: WhichNode,
     subnet_file: PathBuf,
+    /// Where the private key of the backend wireguard is.
+    key_file: PathBuf,
     set_network_available: bool,
     resync: Duration,
     health: Option<SocketAddr>,
@@ -118,6 +147,9 @@ impl Start {
             settings: settings(flags, NetConf::parse(&text)?)?,
             node: WhichNode::read(environment)?,
             subnet_file: flags.text("subnet-file").unwrap_or(DEFAULT_PATH).into(),
+            key_file: environment(KEY_FILE)
+                .filter(|path| !path.is_empty())
+                .map_or_else(|| DEFAULT_KEY_FILE.into(), PathBuf::from),
             set_network_available: flags.truth("set-node-network-unavailable", true)?,
             resync: flags.read_as("iptables-resync", "number of seconds", seconds)?.unwrap_or(PERIOD),
             health: health(flags)?,
@@ -170,8 +202,10 @@ fn settings(flags: &Flags, conf: NetConf) -> Result<Settings, ReadError> {
     let pattern =
         |text: String| regex_lite::Regex::new(&text).map_err(|why| ReadError::Pattern(text.clone(), why));
     let ip = |name| flags.read_as(name, "address", |text| text.parse::<IpAddr>().ok());
-    let v4 = ip("public-ip")?.filter(IpAddr::is_ipv4);
-    let v6 = ip("public-ipv6")?.filter(IpAddr::is_ipv6);
+    let v4 = |text: &str| text.parse::<Ipv4Addr>().ok().map(IpAddr::V4);
+    let v6 = |text: &str| text.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    let v4 = flags.read_as("public-ip", "IPv4 address", v4)?;
+    let v6 = flags.read_as("public-ipv6", "IPv6 address", v6)?;
     Ok(Settings {
         conf,
         keys: Keys::new(flags.text("kube-annotation-prefix").unwrap_or(DEFAULT_PREFIX))?,
@@ -187,6 +221,7 @@ fn settings(flags: &Flags, conf: NetConf) -> Result<Settings, ReadError> {
             random: !flags.truth("ip-masq-fully-random-disable", false)?,
         },
         blackhole: flags.truth("ip-blackhole-route", false)?,
+        secret: None,
     })
 }
 
@@ -219,6 +254,7 @@ mod tests {
         assert_eq!(start.health, Some("0.0.0.0:8081".parse().unwrap()));
         assert_eq!(start.subnet_file, Path::new("/run/flannel/subnet.env"));
         assert!(start.set_network_available);
+        assert_eq!(start.key_file, Path::new("/run/flannel/wgkey"));
     }
 
     #[test]
@@ -226,6 +262,7 @@ mod tests {
         let why = |line: &[&str], conf: &str| read(line, conf).err().unwrap();
         assert!(why(&["--ip-masq"], CONF).contains("--kube-subnet-mgr is needed"));
         assert!(why(&["--kube-subnet-mgr"], "{}").contains("Network is missing"));
+        assert!(why(&["--kube-subnet-mgr", "--public-ip=fd00::1"], CONF).contains("IPv4 address"));
         assert!(why(&["--kube-subnet-mgr", "--iface-regex=("], CONF).contains("no regular expression"));
         assert!(
             why(&["--kube-subnet-mgr", "--kube-annotation-prefix=A"], CONF).contains("annotation prefix")

@@ -54,7 +54,7 @@ const FLAGS: [(&str, Kind); 37] = [
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FlagError {
     /// There is no such flag.
-    #[error("flag provided but not defined: -{0}")]
+    #[error("flag provided but not defined: -{0}; --help lists the flags")]
     Unknown(String),
     /// It is no flag.
     #[error("unexpected argument {0:?}: flags look like --iface=eth1")]
@@ -106,9 +106,10 @@ impl Flags {
         Ok(given)
     }
 
-    /// All values of a flag.
+    /// All values of a flag; an empty one is none, as a template writes it whose value is not set.
     pub(super) fn all(&self, name: &str) -> Vec<String> {
-        self.0.get(name).cloned().unwrap_or_default()
+        let given = self.0.get(name).into_iter().flatten();
+        given.filter(|text| !text.is_empty()).cloned().collect()
     }
 
     /// The last value of a flag; an empty one is none.
@@ -165,6 +166,9 @@ mod tests {
         );
         assert_eq!(flags.all("iface"), ["eth1", "eth2"]);
         assert_eq!(flags.truth("iptables-forward-rules", true), Ok(true));
+        let unset = read(&["--iface=", "--iface-regex", "", "--public-ip="], &[]).unwrap();
+        assert_eq!((unset.all("iface").len(), unset.all("iface-regex").len()), (0, 0));
+        assert_eq!(unset.text("public-ip"), None);
     }
 
     #[test]

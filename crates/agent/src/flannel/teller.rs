@@ -34,6 +34,8 @@ impl Teller {
                     flannel::annotate(&self.client, &self.config.node, &told.annotations),
                 )
                 .await;
+                // A node that has to be told again may be a new object of the old name, which has no condition yet.
+                is_up = !self.config.set_network_available;
                 // What the watch shows next says whether it was done.
                 let _ = timeout(PAUSE, changes.changed()).await;
                 continue;

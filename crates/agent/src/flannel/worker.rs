@@ -60,6 +60,21 @@ impl Worker {
                 self.say(problems);
             }
         }
+        self.leave();
+    }
+
+    /// Takes away what does not stay without a daemon.
+    fn leave(&mut self) {
+        let kernel = self.kernel.take().map_or_else(|| RealDoor::default().open(None), Ok);
+        let left = kernel
+            .map_err(|why| why.to_string())
+            .and_then(|mut kernel| self.instance.leave(kernel.as_mut()).map_err(|why| why.to_string()));
+        match left {
+            Ok(tunnels) => {
+                tunnels.iter().for_each(|link| tracing::info!(%link, "the tunnel ends with the daemon"))
+            }
+            Err(why) => tracing::warn!(why, "tunnels that end with the daemon cannot be removed"),
+        }
     }
 
     /// One pass; answers what is wrong with single peers.
@@ -68,7 +83,8 @@ impl Worker {
         let node = self.nodes.get(&self.config.node).ok_or_else(missing)?;
         let (keys, conf) = (self.config.settings.keys.clone(), self.config.settings.conf.clone());
         let own = Own::of(&node, &keys, &conf).map_err(|why| why.to_string())?;
-        let (mut leases, mut problems) = (Vec::new(), Vec::new());
+        let (mut leases, mut problems) =
+            (Vec::new(), own.problems.iter().map(ToString::to_string).collect::<Vec<_>>());
         for node in self.nodes.all().iter().filter(|node| node.name != own.node) {
             let (lease, wrong) = Lease::of(node, &keys, &conf);
             leases.extend(lease);
@@ -79,11 +95,16 @@ impl Worker {
             tracing::info!(changes = outcome.made, peers = leases.len(), "the kernel was brought up to date");
         }
         self.remember(&mut problems);
+        problems.extend(outcome.problems.iter().cloned());
+        if !outcome.has_devices {
+            // Neither peers nor pods are sent where nothing is.
+            self.ready.store(false, Ordering::Relaxed);
+            return Ok(problems);
+        }
         let written = self.write_subnet(&own, &outcome);
         let is_complete = written.is_ok();
-        problems.extend(outcome.problems.iter().cloned());
         problems.extend(written.err());
-        self.ready.store(is_complete, Ordering::Relaxed);
+        self.ready.store(is_complete && outcome.has_rules, Ordering::Relaxed);
         let annotations = outcome.announcement.annotations(&own, &keys, &conf);
         let told = Told { annotations, is_complete };
         self.told.send_if_modified(|before| std::mem::replace(before, told.clone()) != told);

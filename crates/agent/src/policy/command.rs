@@ -12,6 +12,15 @@ pub const NAME: &str = "multi-networkpolicy-nftables";
 /// The one before it.
 pub const OLD_NAME: &str = "multi-networkpolicy-iptables";
 
+pub(crate) const USAGE: &str = "multi-networkpolicy-nftables [--network-plugins=TYPE,...] [--accept-icmp] [--accept-icmpv6] [--hostname-override=NODE] [--kubeconfig=FILE] [--socket=PATH] [--state-dir=DIR] [--cni-cache-dirs=DIR,...]
+  --network-plugins     act only on networks whose first plugin is of one of these types; without it on all
+  --accept-icmp[v6]     let all of ICMP (ICMPv6) pass
+  --hostname-override   the node's name; otherwise NODE_NAME, or the host's name
+  --socket, --state-dir, --cni-cache-dirs
+                        where attachments ask, where is kept what they told, where CNI keeps its caches
+  --host-prefix, --container-runtime-endpoint, --pod-iptables, --pod-rules
+                        of the replaced programs: accepted, not needed";
+
 /// It has no configuration file that could lie anywhere: whoever wants it names it.
 pub(crate) fn is_configured() -> bool {
     false

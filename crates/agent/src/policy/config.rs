@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use polynic_policy::Options;
+use polynic_policy::{CustomRules, Options};
 
 /// Why the service cannot be configured.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// Not a flag, or a flag without its value.
-    #[error("unknown argument {0:?}")]
+    #[error("unknown argument {0:?}; --help lists the flags")]
     Argument(String),
     /// A value that is none.
     #[error("{flag} is {value:?}, want true or false")]
@@ -19,9 +19,16 @@ pub enum ConfigError {
         /// Its value.
         value: String,
     },
-    /// Rules in the language of `nft` would have to be understood.
-    #[error("{0} is not supported: rules in nft's own language are not read")]
-    CustomRules(String),
+    /// A file of rules cannot be read.
+    #[error("{flag}: {file}: {why}")]
+    CustomFile {
+        /// Which flag.
+        flag: String,
+        /// The file.
+        file: String,
+        /// Why.
+        why: String,
+    },
     /// Nothing says which node this is.
     #[error("the name of this node is not known: set NODE_NAME or --hostname-override")]
     NoNode,
@@ -44,6 +51,10 @@ pub struct Config {
     pub accept_icmp: bool,
     /// Let all ICMPv6 pass.
     pub accept_icmpv6: bool,
+    /// Rules for what comes into isolated interfaces, whatever policies say.
+    pub custom_ingress: CustomRules,
+    /// The same for what goes out.
+    pub custom_egress: CustomRules,
     /// Credentials; absent for those of the pod.
     pub kubeconfig: Option<PathBuf>,
 }
@@ -53,7 +64,7 @@ const STATE: &str = "/run/polynic/policy";
 /// Where `multus` and container runtimes keep their caches.
 const CACHES: [&str; 2] = ["/var/lib/cni/multus", "/var/lib/cni"];
 /// Flags of the replaced program that need nothing here: it looked for namespaces through them, or logged.
-const IGNORED: [&str; 7] = [
+const IGNORED: [&str; 8] = [
     "host-prefix",
     "container-runtime-endpoint",
     "v",
@@ -61,6 +72,7 @@ const IGNORED: [&str; 7] = [
     "alsologtostderr",
     "stderrthreshold",
     "pod-rules",
+    "pod-iptables",
 ];
 
 impl Config {
@@ -74,6 +86,8 @@ impl Config {
             network_plugins: None,
             accept_icmp: false,
             accept_icmpv6: false,
+            custom_ingress: CustomRules::default(),
+            custom_egress: CustomRules::default(),
             kubeconfig: None,
         }
     }
@@ -109,10 +123,11 @@ impl Config {
             "accept-icmp" => self.accept_icmp = switch()?,
             "accept-icmpv6" => self.accept_icmpv6 = switch()?,
             flag if IGNORED.contains(&flag) => {}
-            flag if flag.starts_with("custom-v") && flag.ends_with("-rule-file") => {
-                if !value.is_empty() {
-                    return Err(Some(ConfigError::CustomRules(format!("--{flag}"))));
-                }
+            "custom-v4-ingress-rule-file" | "custom-v6-ingress-rule-file" => {
+                self.custom_ingress.extend(custom_rules(flag, value)?);
+            }
+            "custom-v4-egress-rule-file" | "custom-v6-egress-rule-file" => {
+                self.custom_egress.extend(custom_rules(flag, value)?);
             }
             _ if value.is_empty() => return Err(None),
             "hostname-override" => self.node = value,
@@ -136,8 +151,20 @@ impl Config {
             network_plugins: self.network_plugins.clone(),
             accept_icmp: self.accept_icmp,
             accept_icmpv6: self.accept_icmpv6,
+            custom_ingress: self.custom_ingress.clone(),
+            custom_egress: self.custom_egress.clone(),
         }
     }
+}
+
+/// The rules of a file; no file, as a template writes it whose value is not set, has none.
+fn custom_rules(flag: &str, file: String) -> Result<CustomRules, ConfigError> {
+    if file.is_empty() {
+        return Ok(CustomRules::default());
+    }
+    let text = std::fs::read_to_string(&file).map_err(|why| why.to_string());
+    let rules = text.and_then(|text| CustomRules::parse(&text).map_err(|why| why.to_string()));
+    rules.map_err(|why| ConfigError::CustomFile { flag: format!("--{flag}"), file, why })
 }
 
 #[cfg(test)]
@@ -172,7 +199,17 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let text = |words: &[&str]| read(words).unwrap_err().to_string();
-        assert!(text(&["--custom-v6-egress-rule-file=/etc/r"]).contains("not supported"));
+        assert!(text(&["--custom-v6-egress-rule-file=/nonexistent/r"]).contains("/nonexistent/r"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "tcp dport 22 accept\ncounter accept\n").unwrap();
+        let flag = format!("--custom-v4-ingress-rule-file={}", file.path().display());
+        let why = text(&[&flag]);
+        assert!(why.contains("line 2") && why.contains("counter"), "{why}");
+        std::fs::write(file.path(), "tcp dport 22 accept\n").unwrap();
+        let config = read(&[&flag]).unwrap();
+        assert!(
+            config.custom_ingress != CustomRules::default() && config.custom_egress == CustomRules::default()
+        );
         assert!(text(&["--accept-icmp=perhaps"]).contains("true or false"));
         assert!(text(&["--nonsense=1"]).contains("--nonsense"));
         assert!(text(&["daemon"]).contains("daemon"));

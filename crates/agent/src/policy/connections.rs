@@ -1,5 +1,6 @@
 //! Connections that are there when a table changes. Known connections pass whatever the policies say, so those that a changed table would
-//! not let begin are forgotten: their next packet is judged as a first one. All others go on undisturbed.
+//! not let begin are forgotten: their next packet is judged as a first one. Those of TCP are ended as well, because a packet of the pod itself
+//! would begin them anew, and its answers pass. All others go on undisturbed.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -82,7 +83,7 @@ mod tests {
         let table = table();
         let forgotten = |source: &str, destination: &str, port| {
             let [source, destination] = [source, destination].map(|ip| ip.parse().unwrap());
-            is_forbidden(&Flow { source, destination, protocol: 6, port }, &own, &table)
+            is_forbidden(&Flow { source, source_port: 4000, destination, protocol: 6, port }, &own, &table)
         };
         assert!(!forgotten("10.0.0.7", "10.0.0.1", 80));
         assert!(forgotten("10.0.0.7", "10.0.0.1", 81));

@@ -3,7 +3,7 @@
 //! A namespace's sockets are open only during an edit: an open one would keep the namespace, and with it the pod's links and addresses,
 //! alive after the pod.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
@@ -31,6 +31,8 @@ pub(super) struct Job {
     pub(super) netns: Option<String>,
     /// Look at the kernel even if nothing has changed here: somebody else may have changed it.
     pub(super) look: bool,
+    /// Whether all of the cluster is known: until then what the table does not allow may only not be known yet, and no connection is cut.
+    pub(super) is_final: bool,
     /// Gets what became of it.
     pub(super) done: Box<dyn FnOnce(Result<(), String>) + Send>,
 }
@@ -48,8 +50,12 @@ impl Enforcer {
     pub(super) fn start(door: Arc<dyn Door>, sandboxes: Arc<Mutex<Sandboxes>>) -> io::Result<Self> {
         let start = |number: usize| {
             let (queue, jobs) = mpsc::channel::<Job>();
-            let mut worker =
-                Worker { door: door.clone(), sandboxes: sandboxes.clone(), applied: HashMap::new() };
+            let mut worker = Worker {
+                door: door.clone(),
+                sandboxes: sandboxes.clone(),
+                applied: HashMap::new(),
+                uncut: HashSet::new(),
+            };
             let thread = thread::Builder::new().name(format!("policy-{number}"));
             thread.spawn(move || jobs.into_iter().for_each(|job| worker.perform(job)))?;
             Ok(queue)
@@ -74,6 +80,8 @@ struct Worker {
     sandboxes: Arc<Mutex<Sandboxes>>,
     /// What is in force, as far as we did it. Identities of namespaces are used again, so the path counts as well.
     applied: HashMap<Namespace, Option<PodTable>>,
+    /// Namespaces whose connections have still to be compared with the table.
+    uncut: HashSet<Namespace>,
 }
 
 /// A namespace by its path and identity.
@@ -88,6 +96,7 @@ impl Worker {
     fn enforce(&mut self, job: &Job) -> Result<(), String> {
         if job.look {
             self.applied.retain(|(path, _), _| Path::new(path).exists());
+            self.uncut.retain(|(path, _)| Path::new(path).exists());
         }
         let mut paths = self.paths(&job.pod, job.wanted.is_some());
         paths.extend(job.netns.clone());
@@ -134,13 +143,19 @@ impl Worker {
         // What we knew may not have been so: look, and try once more.
         let edited = edited.or_else(|_| converge(kernel.as_mut(), None, wanted));
         let edits = edited.map_err(|why| why.to_string())?;
-        self.applied.insert(namespace, job.wanted.clone());
         if is_looked_at {
             retire_iptables_agent(kernel.as_mut(), &job.pod);
         }
-        if let Some(wanted) = wanted.filter(|_| connections::may_tighten(&edits)) {
+        if connections::may_tighten(&edits) {
+            self.uncut.insert(namespace.clone());
+        }
+        if job.is_final
+            && self.uncut.remove(&namespace)
+            && let Some(wanted) = wanted
+        {
             cut_connections(kernel.as_mut(), &job.pod, wanted);
         }
+        self.applied.insert(namespace, job.wanted.clone());
         Ok(())
     }
 }

@@ -308,9 +308,10 @@ impl Service {
             let _ = answer.send(Err(Refused::Unkept { pod: key.to_string(), why: why.to_string() }));
             return;
         }
+        // First, because a pod without networks is of no interest otherwise.
+        self.index.announce(&key, networks(&sandbox.networks));
         self.index.set_pod(key.clone(), pod);
         self.index.set_policies_of(&key.namespace, live.policies.all, live.policies.version);
-        self.index.announce(&key, networks(&sandbox.networks));
         let wanted = self.index.render(&key).table;
         let inbox = self.inbox.clone();
         let done = move |outcome: Result<(), String>| {
@@ -320,7 +321,16 @@ impl Service {
         };
         let pod = pod_of(&sandbox);
         let netns = Some(sandbox.net_namespace);
-        self.enforcer.enforce(Job { pod, wanted, must_have: true, netns, look: true, done: Box::new(done) });
+        let is_final = self.unseen.is_empty();
+        self.enforcer.enforce(Job {
+            pod,
+            wanted,
+            must_have: true,
+            netns,
+            look: true,
+            is_final,
+            done: Box::new(done),
+        });
     }
 
     fn release(&mut self, sandbox: &PolicySandbox, answer: Answer) {
@@ -342,6 +352,7 @@ impl Service {
             must_have: false,
             netns: None,
             look: true,
+            is_final: self.unseen.is_empty(),
             done: Box::new(done),
         });
     }
@@ -386,7 +397,8 @@ impl Service {
         let (inbox, key) = (self.inbox.clone(), pod.clone());
         let done = move |outcome| drop(inbox.send(Input::Done { pod: key, outcome }));
         let done = Box::new(done);
-        self.enforcer.enforce(Job { pod: pod.clone(), wanted, must_have, netns: None, look, done });
+        let is_final = self.unseen.is_empty();
+        self.enforcer.enforce(Job { pod: pod.clone(), wanted, must_have, netns: None, look, is_final, done });
     }
 
     fn done(&mut self, pod: PodKey, outcome: Result<(), String>) {

@@ -185,6 +185,32 @@ fn a_release_after_a_conflict_has_statuses_of_its_own() {
     assert!(matches!(error, ServiceError::Status { code: 521, .. }), "{error}");
 }
 
+/// As when a network is plugged into a running pod, and its gateway does not answer.
+#[test]
+fn a_probe_that_fails_for_one_interface_leaves_the_others_their_addresses() {
+    let world = World::new();
+    world.pool("p", json!({"subnet": "10.9.0.0/16", "ips": ["10.9.0.7-10.9.0.9"], "default": true}));
+    let agent = world.agent("n1");
+    let uid = world.pod("web", "n1", json!({}));
+    assert_eq!(agent.address("web", &uid, "eth0"), "10.9.0.7/16");
+    assert_eq!(agent.address("web", &uid, "net1"), "10.9.0.8/16");
+    let batch = BatchDelRequest {
+        container_id: "c".into(),
+        pod_namespace: "default".into(),
+        pod_name: "web".into(),
+        pod_uid: uid.clone(),
+        if_name: "net1".into(),
+        ..BatchDelRequest::default()
+    };
+    agent.service.release_batch(&batch, soon()).unwrap();
+    assert_eq!(world.records("p").keys().collect::<Vec<_>>(), ["10.9.0.7"]);
+    let endpoint = world.get(ENDPOINTS, "web").unwrap();
+    let left: Vec<&Value> = endpoint["status"]["current"]["ips"].as_array().unwrap().iter().collect();
+    assert_eq!((left.len(), &left[0]["interface"]), (1, &json!("eth0")));
+    assert_eq!(agent.address("web", &uid, "eth0"), "10.9.0.7/16");
+    assert_eq!(agent.address("web", &uid, "net1"), "10.9.0.9/16", "what failed is avoided");
+}
+
 /// One request as text; answers status and body.
 fn raw(socket: &std::path::Path, request: &str) -> (u16, String) {
     let mut stream = UnixStream::connect(socket).unwrap();
@@ -220,3 +246,14 @@ fn requests_that_are_wrong_are_refused_by_their_form() {
     let (status, body) = with("POST", "/ipam/ip", &request);
     assert!(status == 500 && object(&body).is_string(), "{body}");
 }
+
+polynic_control_plane::on_a_real_server!(
+    an_interface_gets_an_address_keeps_it_and_gives_it_back,
+    a_namesake_gets_nothing_of_a_pods_and_takes_nothing_from_it,
+    the_rights_of_the_manifests_are_enough,
+    both_families_and_all_interfaces_of_one_pod,
+    errors_are_bare_texts_with_their_statuses,
+    a_release_after_a_conflict_has_statuses_of_its_own,
+    requests_that_are_wrong_are_refused_by_their_form,
+    a_probe_that_fails_for_one_interface_leaves_the_others_their_addresses,
+);

@@ -162,6 +162,12 @@ impl Connection {
         self.gets_through(PATIENCE * 2)
     }
 
+    /// Whether the far end is heard, which goes on sending by itself.
+    pub fn is_heard(&mut self) -> bool {
+        self.near.set_read_timeout(Some(PATIENCE * 2)).unwrap();
+        self.far.write_all(b"y").is_ok() && self.near.read_exact(&mut [0]).is_ok()
+    }
+
     fn gets_through(&mut self, patience: Duration) -> bool {
         self.far.set_read_timeout(Some(patience)).unwrap();
         self.near.write_all(b"x").is_ok() && self.far.read_exact(&mut [0]).is_ok()

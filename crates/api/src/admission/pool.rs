@@ -7,7 +7,7 @@ use super::addresses::{
     effective_set, family_of_version, overlap, overlapping, version_of,
 };
 use super::{Denial, FieldError, Rules, Siblings};
-use crate::meta::OwnerReference;
+use crate::meta::{LabelSelector, OwnerReference};
 use crate::spider::{API_VERSION, FINALIZER, PoolSpec, SpiderIPPool, SpiderKind, SpiderSubnet, label};
 
 /// Fills in what can be derived, and lets the SpiderSubnet of the same prefix adopt the pool.
@@ -180,7 +180,21 @@ fn check_spec(pool: &SpiderIPPool, family: Family, net: &IpNet, pools: &[SpiderI
     errors.extend(check_gateway(net, spec.gateway.as_deref(), handed_out.as_ref()));
     errors.extend(check_routes(net, spec.routes.as_deref().unwrap_or_default()));
     errors.extend(check_affinity(pool));
+    errors.extend(check_other_affinities(spec));
     errors
+}
+
+/// A selector that nobody understands would make a pool that serves nobody.
+fn check_other_affinities(spec: &PoolSpec) -> Vec<FieldError> {
+    let selectors = [
+        ("spec.namespaceAffinity", spec.namespace_affinity.as_ref()),
+        ("spec.nodeAffinity", spec.node_affinity.as_ref()),
+    ];
+    let wrong = |(field, selector): (&str, Option<&LabelSelector>)| {
+        let selector = selector?;
+        selector.problem().map(|why| FieldError::invalid(field, selector, why))
+    };
+    selectors.into_iter().filter_map(wrong).collect()
 }
 
 fn check_own_overlap(spec: &PoolSpec, ranges: &[IpRange]) -> Option<FieldError> {

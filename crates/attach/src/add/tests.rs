@@ -272,6 +272,23 @@ fn exactly_the_requested_default_routes_remain() {
 }
 
 #[test]
+fn a_repeated_add_remembers_the_default_routes_that_were_given_up() {
+    let world = routed();
+    world.add().unwrap();
+    let given_up = |world: &World| {
+        let records: Value = serde_json::from_str(&world.files()["cache/c7"]).unwrap();
+        let all = records.as_array().unwrap().iter().map(|record| record["polynicGivenUp"].clone());
+        all.collect::<Vec<Value>>()
+    };
+    let before = given_up(&world);
+    assert!(before[0].is_array() && before[1].is_null() && before[2].is_array(), "{before:?}");
+    // Somebody else's plugins may answer a repeated ADD without making their routes again.
+    world.plugin.keeps_links.store(true, std::sync::atomic::Ordering::Relaxed);
+    world.add().unwrap();
+    assert_eq!(given_up(&world), before);
+}
+
+#[test]
 fn an_unreachable_next_hop_is_named() {
     let world = routed();
     world.netns.fail_nth.set(Some(2));

@@ -120,9 +120,19 @@ fn a_prev_result_has_to_fit() {
     let with = |version: &str, previous: Value| {
         parse(json!({"cniVersion": version, "clusterNetwork": "a", "prevResult": previous}))
     };
-    assert!(with("1.0.0", json!({"cniVersion": "1.1.0"})).is_ok());
+    let address = json!({"address": "10.9.0.2/24"});
+    for (version, previous) in [
+        ("1.0.0", json!({"cniVersion": "1.1.0"})),
+        ("1.0.0", json!({"ips": [address]})),
+        // The node agent's version lies over the one that the runtime has cached.
+        ("0.3.1", json!({"cniVersion": "1.0.0", "ips": [address]})),
+        ("1.0.0", json!({"cniVersion": "0.3.1", "ips": [{"version": "4", "address": "10.9.0.2/24"}]})),
+    ] {
+        assert!(with(version, previous.clone()).is_ok(), "{version}: {previous}");
+    }
     for broken in [
-        with("1.0.0", json!({"cniVersion": "0.2.0"})),
+        with("1.0.0", json!({"cniVersion": "9.0.0"})),
+        with("1.0.0", json!({"cniVersion": "0.3.1", "ips": [{"address": 7}]})),
         with("1.0.0", json!({"ips": 7})),
         with("9.0.0", json!({})),
     ] {

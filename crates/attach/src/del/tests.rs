@@ -128,6 +128,22 @@ fn a_broken_or_lost_scratch_file_is_replaced_by_the_cached_results() {
 }
 
 #[test]
+fn where_all_caches_are_broken_the_networks_of_every_pod_go_at_least() {
+    for has_pod in [true, false] {
+        let world = attached();
+        for file in world.files().keys() {
+            std::fs::write(world.directory.path().join(file), "").unwrap();
+        }
+        if !has_pod {
+            world.cluster.pod.borrow_mut().take();
+        }
+        world.del().unwrap();
+        let expected = if has_pod { &REVERSE[..] } else { &["DEL fabric eth0"] };
+        assert_eq!(world.plugin.calls(), expected, "{has_pod}");
+    }
+}
+
+#[test]
 fn without_any_cache_the_pod_tells_what_it_would_get() {
     let world = attached();
     std::fs::remove_dir_all(world.directory.path().join("cache")).unwrap();
@@ -187,6 +203,26 @@ fn lossy_lists_of_old_releases_are_completed_from_the_result_cache() {
     world.del().unwrap();
     assert_eq!(world.plugin.calls(), REVERSE);
     assert_eq!(world.plugin.stdin(0)["keep"], "me");
+}
+
+#[test]
+fn a_network_that_a_pod_has_twice_is_completed_by_its_own_result() {
+    let fabric = json!({"cniVersion": "1.0.0", "name": "fabric", "type": "fabric"});
+    let world = World::new(json!({"delegates": [fabric]}));
+    world.nad("b", json!({"cniVersion": "1.0.0", "plugins": [{"type": "b"}]}));
+    world.pod(r#"[{"name":"b","cni-args":{"nth":1}},{"name":"b","cni-args":{"nth":2}}]"#);
+    world.add().unwrap();
+    let mut records: Value = serde_json::from_str(&world.files()["cache/c7"]).unwrap();
+    let lossy = json!({"cniVersion": "1.0.0", "name": "b", "plugins": [{"type": "b"}]}).to_string();
+    for record in &mut records.as_array_mut().unwrap()[1..] {
+        record["Bytes"] = json!(STANDARD.encode(&lossy));
+    }
+    std::fs::write(world.scratch(), records.to_string()).unwrap();
+    world.plugin.forget();
+    world.del().unwrap();
+    assert_eq!(world.plugin.calls(), ["DEL b net2", "DEL b net1", "DEL fabric eth0"]);
+    let nth = |call| world.plugin.stdin(call)["args"]["cni"]["nth"].clone();
+    assert_eq!((nth(0), nth(1)), (json!(2), json!(1)));
 }
 
 #[test]

@@ -74,6 +74,17 @@ fn cni_args_merge_into_every_plugin_of_a_list() {
 }
 
 #[test]
+fn cni_args_reach_what_is_written_in_an_odd_case() {
+    let args = json!({"a": 1, "b": {"c": 2}});
+    let edited = with_args(json!({"name": "n", "Plugins": [{"type": "t"}, {"Type": "u"}]})).unwrap();
+    let plugins = [&edited["plugins"], &edited["Plugins"]].into_iter().find(|list| list.is_array()).unwrap();
+    assert_eq!((&plugins[0]["args"]["cni"], &plugins[1]["args"]["cni"]), (&args, &args));
+    let edited = with_args(json!({"type": "t", "Args": {"CNI": {"a": 0, "z": 9}}})).unwrap();
+    assert_eq!(edited["Args"], json!({"CNI": {"a": 1, "b": {"c": 2}, "z": 9}}));
+    assert_eq!(edited.get("args"), None);
+}
+
+#[test]
 fn args_that_are_no_object_are_an_error() {
     for broken in [json!({"type": "t", "args": 7}), json!({"type": "t", "args": {"cni": []}})] {
         assert!(with_args(broken).unwrap_err().to_string().starts_with("cannot merge cni-args"));

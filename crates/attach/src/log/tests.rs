@@ -46,7 +46,9 @@ fn a_line_has_time_level_and_text() {
 
 #[test]
 fn a_file_that_cannot_be_opened_stops_nothing() {
-    Log::open(&config(Path::new("/nonexistent/dir/log"), "debug")).error("lost");
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("file"), "").unwrap();
+    Log::open(&config(&directory.path().join("file/log"), "debug")).error("lost");
 }
 
 #[test]

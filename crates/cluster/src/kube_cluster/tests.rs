@@ -62,6 +62,7 @@ fn a_server_that_is_away_is_waited_for_within_bounds() {
     let started = Instant::now();
     let error = cluster_at(port).pod(&pod_ref(), Patience::Patient).unwrap_err();
     assert!(error.0.contains("refused") && error.0.contains("gave up after"), "{error}");
+    assert!(error.0.contains(&format!("127.0.0.1:{port}")), "which server? {error}");
     assert!(started.elapsed() >= Duration::from_millis(300), "it was not tried again");
 }
 

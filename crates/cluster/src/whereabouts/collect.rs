@@ -3,7 +3,8 @@
 //! Lists nominate, a read by name convicts: an allocation goes only if its pod is gone, or shows other addresses, in a read after the pool was
 //! read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
 use kube::Client;
@@ -24,19 +25,55 @@ const TRIES: u32 = 10;
 /// What was given back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
-    /// Allocations, as `pool: address of pod`.
-    pub allocations: Vec<String>,
+    /// Allocations.
+    pub allocations: Vec<Freed>,
     /// Names of reservations.
     pub reservations: Vec<String>,
 }
 
-/// Looks at everything once.
+/// An allocation that was given back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freed {
+    /// The IPPool.
+    pub pool: String,
+    /// The address.
+    pub ip: IpAddr,
+    /// The pod that had it: `namespace/name`.
+    pub podref: String,
+}
+
+impl fmt::Display for Freed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} of {}", self.pool, self.ip, self.podref)
+    }
+}
+
+/// Whose addresses are looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Everybody's.
+    All,
+    /// Those of pods of these names, `namespace/name`.
+    Of(BTreeSet<String>),
+}
+
+impl Whose {
+    fn concerns(&self, podref: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(podrefs) => podrefs.contains(podref),
+        }
+    }
+}
+
+/// Looks once.
 ///
 /// # Errors
 /// The API server does not answer, or refuses.
-pub async fn collect(client: Client, namespace: &str) -> Result<Collected, String> {
+pub async fn collect(client: Client, namespace: &str, whose: Whose) -> Result<Collected, String> {
     let mut collector = Collector {
         objects: Objects { client, namespace: namespace.to_owned() },
+        whose,
         pods: BTreeMap::new(),
         collected: Collected::default(),
     };
@@ -46,6 +83,7 @@ pub async fn collect(client: Client, namespace: &str) -> Result<Collected, Strin
 
 struct Collector {
     objects: Objects,
+    whose: Whose,
     /// Pods by `namespace/name`, each read once after the pools were.
     pods: BTreeMap<String, Option<KnownPod>>,
     collected: Collected,
@@ -71,10 +109,12 @@ impl Collector {
             let Ok(range) = Range::read(&text) else { return Ok(()) };
             let mut holders = pool.holders.clone();
             let mut gone = Vec::new();
-            for (key, holder) in &pool.holders {
+            let concerned = pool.holders.iter().filter(|(_, holder)| self.whose.concerns(&holder.podref));
+            for (key, holder) in concerned.collect::<Vec<_>>() {
                 let Some(ip) = range.address(key) else { continue };
                 if self.is_stale(holder, ip).await? {
-                    gone.push(format!("{}: {ip} of {}", pool.name(), holder.podref));
+                    let (pool, podref) = (pool.name().to_owned(), holder.podref.clone());
+                    gone.push(Freed { pool, ip, podref });
                     holders.remove(key);
                 }
             }
@@ -104,6 +144,9 @@ impl Collector {
     async fn reservation(&mut self, object: &Value) -> Result<(), Problem> {
         let reserved = Reserved::of(object);
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        if !self.whose.concerns(&reserved.podref) {
+            return Ok(());
+        }
         if self.pod(&reserved.podref).await?.is_some_and(|pod| !pod.is_gone) {
             return Ok(());
         }

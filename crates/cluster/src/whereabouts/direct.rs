@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use kube::config::Kubeconfig;
+use polynic_cni::cause::chain;
 use polynic_ipam::whereabouts::{Holder, Range, RangeText, pool_name};
 use polynic_net::Entropy;
 use polynic_wire::whereabouts::{Whereabouts, WhereaboutsRange, WhereaboutsRequest};
@@ -171,7 +172,7 @@ impl Shared {
         }
         let client = client_from(Some(kubeconfig))
             .await
-            .map_err(|e| format!("cannot use {}: {e}", kubeconfig.display()))?;
+            .map_err(|e| format!("cannot use {}: {}", kubeconfig.display(), chain(&e)))?;
         let client = client.ok_or_else(|| format!("{} leads to no API server", kubeconfig.display()))?;
         let objects = Objects { client, namespace: namespace(kubeconfig) };
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,7 +11,7 @@ use kube::core::Request;
 use kube::core::params::{DeleteParams, GetParams, ListParams, PostParams};
 use polynic_api::whereabouts::{API_VERSION, IP_POOL, NODE_SLICE_POOL, RESERVATION};
 use polynic_cluster::client_from;
-use polynic_cluster::whereabouts::{Direct, Sliced, collect, slice};
+use polynic_cluster::whereabouts::{Direct, Sliced, Whose, collect, slice};
 use polynic_wire::whereabouts::{Whereabouts, WhereaboutsRange, WhereaboutsRequest, WhereaboutsSlice};
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -291,9 +291,13 @@ impl World {
         for pod in ["alive", "moved", "gone"] {
             self.add(&process, request(pod, "net1", range)).unwrap();
         }
-        let collected = self.runtime.block_on(collect(self.client.clone(), NAMESPACE)).unwrap();
-        let of_range: Vec<&String> =
-            collected.allocations.iter().filter(|text| text.starts_with("10.28.")).collect();
+        let look = |whose: Whose| {
+            self.runtime.block_on(collect(self.client.clone(), NAMESPACE, whose)).unwrap().allocations
+        };
+        let of = |podrefs: &[&str]| Whose::Of(podrefs.iter().map(|name| (*name).to_owned()).collect());
+        assert_eq!(look(of(&["blue/alive", "blue/other"])), [], "the others are not looked at");
+        let texts = look(Whose::All).iter().map(ToString::to_string).collect::<Vec<_>>();
+        let of_range: Vec<&String> = texts.iter().filter(|text| text.starts_with("10.28.")).collect();
         assert_eq!(
             of_range,
             ["10.28.0.0-24: 10.28.0.2 of blue/moved", "10.28.0.0-24: 10.28.0.3 of blue/gone"]
@@ -304,7 +308,7 @@ impl World {
         let request = Request::new(PODS)
             .delete("alive", &DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() });
         let _: Value = self.runtime.block_on(self.client.request(request.unwrap())).unwrap();
-        self.runtime.block_on(collect(self.client.clone(), NAMESPACE)).unwrap();
+        assert_eq!(look(of(&["blue/alive"])).len(), 1);
         assert!(self.allocations("10.28.0.0-24").is_empty());
     }
 

@@ -31,7 +31,8 @@ pub struct CoordinatorSettings {
 /// Reads everything that may matter for a spec.
 ///
 /// # Errors
-/// The API server does not answer about what every cluster has.
+/// The API server does not answer, or not now: that says nothing about the cluster, and is no reason to keep pods from starting. What it refuses
+/// about Calico and Cilium is part of the answer.
 pub async fn observe(
     client: &Client,
     settings: &CoordinatorSettings,
@@ -57,9 +58,9 @@ pub async fn observe(
         distribution: if distribution == Cidrs::default() { k0s(client).await } else { distribution },
         nodes,
         service_cidrs: service_cidrs(client).await?,
-        calico: if used == Some(PodCidrType::Calico) { calico(client).await } else { Ok(Vec::new()) },
+        calico: if used == Some(PodCidrType::Calico) { calico(client).await? } else { Ok(Vec::new()) },
         cilium: match used {
-            Some(PodCidrType::Cilium) => cilium(client, &settings.cilium).await,
+            Some(PodCidrType::Cilium) => cilium(client, &settings.cilium).await?,
             _ => Err("Cilium was not looked at".to_owned()),
         },
     })
@@ -142,44 +143,73 @@ async fn service_cidrs(client: &Client) -> Result<Vec<String>, kube::Error> {
 }
 
 /// The CIDRs of IPPools that are in use.
-async fn calico(client: &Client) -> Found<Vec<String>> {
+async fn calico(client: &Client) -> Result<Found<Vec<String>>, kube::Error> {
     let listed = list(client, ("crd.projectcalico.org", "v1", "IPPool", "ippools")).await;
-    let objects = listed.map_err(|why| format!("cannot list Calico's IPPools: {why}"))?;
-    let objects = objects.ok_or("this cluster does not know Calico's IPPools")?;
+    Ok(match refused(listed)? {
+        Ok(Some(objects)) => Ok(of_calico(&objects)),
+        Ok(None) => Err("this cluster does not know Calico's IPPools".to_owned()),
+        Err(why) => Err(format!("cannot list Calico's IPPools: {why}")),
+    })
+}
+
+fn of_calico(objects: &[DynamicObject]) -> Vec<String> {
     let in_use = objects.iter().filter(|object| {
         object.metadata.deletion_timestamp.is_none() && object.data["spec"]["disabled"] != Value::Bool(true)
     });
-    Ok(in_use
+    in_use
         .flat_map(|object| object.data["spec"]["cidr"].as_str().map(cidr_list).unwrap_or_default())
-        .collect())
+        .collect()
 }
 
-async fn cilium(client: &Client, (namespace, name): &(String, String)) -> Found<CiliumIpam> {
+/// What the API server answers for good: a refusal is an answer, a failure of its own or of the way to it is none.
+fn refused<T>(answer: Result<T, kube::Error>) -> Result<Found<T>, kube::Error> {
+    match answer {
+        Ok(found) => Ok(Ok(found)),
+        Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
+            Ok(Err(status.message.clone()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn cilium(
+    client: &Client,
+    (namespace, name): &(String, String),
+) -> Result<Found<CiliumIpam>, kube::Error> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let map =
-        api.get_opt(name).await.map_err(|why| format!("cannot read ConfigMap {namespace}/{name}: {why}"))?;
-    let data = map.and_then(|map| map.data).ok_or(format!("there is no ConfigMap {namespace}/{name}"))?;
+    let data = match refused(api.get_opt(name).await)? {
+        Ok(map) => map.and_then(|map| map.data),
+        Err(why) => return Ok(Err(format!("cannot read ConfigMap {namespace}/{name}: {why}"))),
+    };
+    let Some(data) = data else { return Ok(Err(format!("there is no ConfigMap {namespace}/{name}"))) };
     let text = |key: &str| data.get(key).map(String::as_str).unwrap_or_default();
     match text("ipam") {
         "cluster-pool" | "cluster-pool-v2beta" => {
             let both = [text("cluster-pool-ipv4-cidr"), text("cluster-pool-ipv6-cidr")];
             // Several CIDRs of a family are separated by blanks there.
-            Ok(CiliumIpam::Pools(both.iter().flat_map(|text| cidr_list(&text.replace(' ', ","))).collect()))
+            let cidrs = both.iter().flat_map(|text| cidr_list(&text.replace(' ', ","))).collect();
+            Ok(Ok(CiliumIpam::Pools(cidrs)))
         }
-        "multi-pool" => cilium_pools(client).await.map(CiliumIpam::Pools),
-        "kubernetes" => Ok(CiliumIpam::Kubernetes),
-        other => Err(format!(
+        "multi-pool" => Ok(cilium_pools(client).await?.map(CiliumIpam::Pools)),
+        "kubernetes" => Ok(Ok(CiliumIpam::Kubernetes)),
+        other => Ok(Err(format!(
             "Cilium's ipam mode {other:?} is not known: want cluster-pool, multi-pool or kubernetes"
-        )),
+        ))),
     }
 }
 
-async fn cilium_pools(client: &Client) -> Found<Vec<String>> {
+async fn cilium_pools(client: &Client) -> Result<Found<Vec<String>>, kube::Error> {
     let listed = list(client, ("cilium.io", "v2alpha1", "CiliumPodIPPool", "ciliumpodippools")).await;
-    let objects = listed.map_err(|why| format!("cannot list CiliumPodIPPools: {why}"))?;
-    let objects = objects.ok_or("this cluster does not know CiliumPodIPPools")?;
+    Ok(match refused(listed)? {
+        Ok(Some(objects)) => Ok(of_cilium(&objects)),
+        Ok(None) => Err("this cluster does not know CiliumPodIPPools".to_owned()),
+        Err(why) => Err(format!("cannot list CiliumPodIPPools: {why}")),
+    })
+}
+
+fn of_cilium(objects: &[DynamicObject]) -> Vec<String> {
     let of = |object: &DynamicObject, family: &str| texts(&object.data["spec"][family]["cidrs"]);
-    Ok(objects.iter().flat_map(|object| [of(object, "ipv4"), of(object, "ipv6")].concat()).collect())
+    objects.iter().flat_map(|object| [of(object, "ipv4"), of(object, "ipv6")].concat()).collect()
 }
 
 fn texts(value: &Value) -> Vec<String> {
@@ -209,5 +239,24 @@ async fn list(
         }
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    /// While the API server is overloaded nobody knows whether Calico has pools: that must not keep pods from starting.
+    #[test]
+    fn a_refusal_is_an_answer_and_an_outage_is_none() {
+        let failed = |code| {
+            refused::<()>(Err(kube::Error::Api(Box::new(Status::failure("why", "r").with_code(code)))))
+        };
+        assert_eq!(failed(403).unwrap(), Err("why".to_owned()));
+        for code in [429, 500, 503, 504] {
+            assert!(failed(code).is_err(), "{code}");
+        }
+        assert_eq!(refused(Ok(1)).unwrap(), Ok(1));
     }
 }

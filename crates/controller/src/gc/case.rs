@@ -18,6 +18,7 @@ pub(super) fn plain(pod: &core::Pod) -> Pod {
     let node = spec.and_then(|spec| spec.node_name.clone()).unwrap_or_default();
     Pod {
         labels: meta.labels.clone().unwrap_or_default(),
+        annotations: meta.annotations.clone().unwrap_or_default(),
         phase: phase(status.and_then(|status| status.phase.as_deref())),
         evicted: status.and_then(|status| status.reason.as_deref()) == Some("Evicted"),
         restart: match spec.and_then(|spec| spec.restart_policy.as_deref()) {
@@ -38,18 +39,32 @@ pub(super) fn plain(pod: &core::Pod) -> Pod {
 
 /// A pod with what GC wants to know, as far as the pod itself says it.
 pub(super) fn case(pod: &core::Pod, node_ready: bool, fixed_owner: Option<FixedOwner>) -> PodCase {
-    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    let ends = statuses.filter_map(|status| status.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
     PodCase {
         pod: plain(pod),
         node_ready,
-        finished_at: ends.map(|at| at.0.as_second()).max(),
+        finished_at: finished_at(pod),
         termination_grace: seconds(
             pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds),
             30,
         ),
         fixed_owner,
     }
+}
+
+/// When the last of its containers ended. A pod that ended without any (evicted, or given up by the control plane with its node) ended with
+/// the newest change of its conditions, or else not before it began.
+fn finished_at(pod: &core::Pod) -> Option<i64> {
+    let status = pod.status.as_ref();
+    let of_containers = status
+        .into_iter()
+        .flat_map(|status| status.container_statuses.iter().chain(&status.init_container_statuses).flatten());
+    let ends = of_containers.filter_map(|one| one.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref());
+    let changes = status.into_iter().flat_map(|status| status.conditions.iter().flatten());
+    let changes = changes.filter_map(|condition| condition.last_transition_time.as_ref());
+    let begin =
+        status.and_then(|status| status.start_time.as_ref()).or(pod.metadata.creation_timestamp.as_ref());
+    let newest = ends.max_by_key(|at| at.0).or_else(|| changes.max_by_key(|at| at.0)).or(begin);
+    newest.map(|at| at.0.as_second())
 }
 
 fn seconds(number: Option<i64>, default: u32) -> u32 {
@@ -151,4 +166,29 @@ async fn node_ready(client: &Client, name: &str) -> Result<bool, String> {
     let node = node.map_err(|why| format!("reading node {name}: {why}"))?;
     let conditions = node.and_then(|node| node.status?.conditions).unwrap_or_default();
     Ok(conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn finished(status: Value) -> Option<String> {
+        let metadata = json!({"name": "a", "namespace": "n", "creationTimestamp": "2026-01-01T00:00:00Z"});
+        let pod: core::Pod = serde_json::from_value(json!({"metadata": metadata, "status": status})).unwrap();
+        finished_at(&pod).map(|at| jiff::Timestamp::from_second(at).unwrap().to_string())
+    }
+
+    #[test]
+    fn a_pod_without_containers_has_ended_all_the_same() {
+        let ended = |at: &str| json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": {"terminated": {"exitCode": 0, "finishedAt": at}}});
+        let changed =
+            |at: &str| json!({"type": "DisruptionTarget", "status": "True", "lastTransitionTime": at});
+        let with = |containers: Value| json!({"containerStatuses": containers, "conditions": [changed("2026-01-01T05:00:00Z")], "startTime": "2026-01-01T00:00:09Z"});
+        let containers = json!([ended("2026-01-01T01:00:00Z"), ended("2026-01-01T03:00:00Z")]);
+        assert_eq!(finished(with(containers)).unwrap(), "2026-01-01T03:00:00Z");
+        assert_eq!(finished(with(json!([]))).unwrap(), "2026-01-01T05:00:00Z");
+        assert_eq!(finished(json!({"startTime": "2026-01-01T00:00:09Z"})).unwrap(), "2026-01-01T00:00:09Z");
+        assert_eq!(finished(json!({})).unwrap(), "2026-01-01T00:00:00Z");
+    }
 }

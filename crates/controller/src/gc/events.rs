@@ -1,6 +1,7 @@
 //! Collection by events (spec/spiderpool.md 9.2): pods that go, are overdue to go, or have ended, each with a timer.
 //!
-//! Timers live in memory only. After a restart the watch brings the pods that are still there, and the scan finds the rest.
+//! Timers live in memory only. After a restart the watch brings the pods that are still there, and the scan finds the rest; so it does after a
+//! watch that broke off, which says nothing about pods that went meanwhile.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -15,6 +16,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use polynic_ipam::gc::{due_at, is_due};
 use polynic_ipam::{Endpoint, PodKey, Pool, Store as _};
+use tokio::sync::Notify;
 
 use super::Gc;
 use super::case::{case, plain};
@@ -29,6 +31,9 @@ struct Timer {
     due: i64,
     failures: u32,
 }
+
+/// How long a static pod's mirror may be away: kubelet makes another at once if the pod goes on.
+const MIRROR_PAUSE: i64 = 60;
 
 /// Timers by the name of the pod's endpoint.
 #[derive(Default)]
@@ -56,14 +61,21 @@ impl Timers {
 }
 
 impl Gc {
-    /// Follows pods and looks at those whose time has come, until the future is dropped.
-    pub(super) async fn follow_pods(&self) {
+    /// Follows pods and looks at those whose time has come, until the future is dropped. `missed`: there may have been pods that went unseen.
+    pub(super) async fn follow_pods(&self, missed: &Notify) {
         let timers = Timers::default();
         let pods: Api<core::Pod> = Api::all(self.client.clone());
         let followed = async {
             let mut events = pin!(watch(pods, watcher::Config::default()).default_backoff());
+            let mut lists = 0_u64;
             loop {
                 match events.try_next().await {
+                    Ok(Some(Event::InitDone)) => {
+                        lists += 1;
+                        if lists > 1 {
+                            missed.notify_one();
+                        }
+                    }
                     Ok(Some(event)) => self.note(&timers, event),
                     Ok(None) => return,
                     Err(error) => tracing::warn!(%error, "pods cannot be followed"),
@@ -89,8 +101,9 @@ impl Gc {
                 (pod, due_at(rules, &case(pod, rules.zombies_on_ready_nodes, None)))
             }
             Event::Delete(pod) => {
-                let host_network = plain(pod).host_network;
-                (pod, (!host_network).then(|| Timestamp::now().as_second() + i64::from(rules.delay)))
+                let gone = plain(pod);
+                let pause = i64::from(rules.delay) + if gone.is_static() { MIRROR_PAUSE } else { 0 };
+                (pod, (!gone.host_network).then(|| Timestamp::now().as_second() + pause))
             }
             Event::Init | Event::InitDone => return,
         };
@@ -109,6 +122,15 @@ impl Gc {
         }
         tracing::debug!(pod = %key, why, failures, "the pod is looked at again");
         timers.set(key, Timer { failures, ..timer }, self.options.capacity);
+    }
+
+    /// Looks at a pod, or virtual machine, as if the time of its pod with this UID had come.
+    ///
+    /// # Errors
+    /// What could not be read or written.
+    pub async fn trace_of(&self, namespace: &str, name: &str, uid: &str) -> Result<(), String> {
+        self.store.synced().await;
+        self.trace(&PodKey::new(namespace, name), uid).await
     }
 
     /// Looks at one pod whose time has come: what its endpoint says it holds, and what only records say, because an agent that dies between
@@ -140,13 +162,15 @@ impl Gc {
             return Ok(());
         }
         let pod = self.live_pod(key, uid).await?;
-        let is_over = match pod.filter(|pod| pod.metadata.uid.as_deref() == Some(uid)) {
-            Some(pod) => {
-                let case = self.live_case(&pod).await?;
+        let is_over = match &pod {
+            Some(pod) if pod.metadata.uid.as_deref() == Some(uid) => {
+                let case = self.live_case(pod).await?;
                 is_due(&self.options.rules, Timestamp::now().as_second(), &case)
             }
-            None if endpoint.owned_by_pod => true,
-            None => !self.owner_of_gone(&endpoint).await?.is_some_and(|owner| owner.wants(&key.name)),
+            // Its containers know nothing of mirrors.
+            Some(pod) if plain(pod).is_static() && plain(pod).is_alive() => false,
+            _ if endpoint.owned_by_pod => true,
+            _ => !self.owner_of_gone(&endpoint).await?.is_some_and(|owner| owner.wants(&key.name)),
         };
         if is_over { self.collect(&endpoint).await } else { Ok(()) }
     }

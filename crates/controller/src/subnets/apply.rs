@@ -1,8 +1,11 @@
 //! Taking the steps of a plan.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::{ApiResource, DynamicObject};
-use kube::{Api, Client, Resource as _};
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, Client, Resource as _, discovery};
 use polynic_api::spider::pool::IPPool;
 use polynic_api::spider::reserved_ip::ReservedIP;
 use polynic_api::spider::subnet::Subnet;
@@ -22,6 +25,7 @@ pub(super) struct Keeper {
     pub(super) events: Events,
     pub(super) options: Options,
     pub(super) applications: Applications,
+    pub(super) told: Told,
 }
 
 impl Keeper {
@@ -72,11 +76,13 @@ impl Keeper {
         Ok(list.iter().map(Stored::plain).collect())
     }
 
+    /// Each time only what is new: the same trouble is found every few seconds.
     async fn tell(&self, plan: &Plan, world: &World) {
-        for problem in &plan.problems {
+        let known = self.told.replace(plan);
+        for problem in plan.problems.iter().filter(|problem| !known.contains(*problem)) {
             tracing::warn!(problem, "an application's pool is not as it should be");
         }
-        for (name, text) in &plan.changed_subnets {
+        for (name, text) in plan.changed_subnets.iter().filter(|(_, text)| !known.contains(text)) {
             let Some(pool) = world.pools.iter().find(|pool| pool.metadata.name == *name) else { continue };
             let mut about = Stored::<IPPool>::new(name, pool.spec.clone());
             about.metadata.uid = Some(pool.metadata.uid.clone());
@@ -168,8 +174,22 @@ impl Keeper {
         name: &str,
         application: &Gone,
     ) -> Result<bool, ReconcileError> {
-        if self.is_there(application).await? {
-            return Ok(false);
+        match self.is_there(application).await {
+            Ok(false) => {}
+            Ok(true) => return Ok(false),
+            // A kind that we may not read. Its pools stay: one too many does less harm than one that pods still use.
+            Err(ReconcileError::Api { source, .. }) if code(&source) == Some(403) => {
+                if self.told.once(&format!("{} {}", application.api_version, application.kind)) {
+                    let (kind, api_version) = (&application.kind, &application.api_version);
+                    tracing::warn!(
+                        kind,
+                        api_version,
+                        "the controller may not read this kind, so its automatic pools are not reclaimed"
+                    );
+                }
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
         }
         let step = || format!("deleting SpiderIPPool {name}");
         let Some(there) = api.get_opt(name).await.map_err(ReconcileError::during(step()))? else {
@@ -181,21 +201,57 @@ impl Keeper {
     }
 
     async fn is_there(&self, application: &Gone) -> Result<bool, ReconcileError> {
-        let (group, version) =
-            application.api_version.split_once('/').unwrap_or(("", &application.api_version));
-        let resource = ApiResource {
-            group: group.to_owned(),
-            version: version.to_owned(),
-            api_version: application.api_version.clone(),
-            kind: application.kind.clone(),
-            plural: format!("{}s", application.kind.to_ascii_lowercase()),
-        };
+        let step = || format!("reading {} {}", application.kind, application.name);
+        let resource = self.resource_of(application).await.map_err(ReconcileError::during(step()))?;
+        let Some(resource) = resource else { return Ok(false) };
         let api: Api<DynamicObject> =
             Api::namespaced_with(self.client.clone(), &application.namespace, &resource);
-        let there = api.get_opt(&application.name).await;
-        let there = there
-            .map_err(ReconcileError::during(format!("reading {} {}", application.kind, application.name)))?;
+        let there = api.get_opt(&application.name).await.map_err(ReconcileError::during(step()))?;
         Ok(there.is_some_and(|there| there.metadata.uid.as_deref() == Some(&application.uid)))
+    }
+
+    /// Where objects of the application's kind are; none if there is no such kind any more. Only the server knows the plural.
+    async fn resource_of(&self, application: &Gone) -> Result<Option<ApiResource>, kube::Error> {
+        let (group, version) =
+            application.api_version.split_once('/').unwrap_or(("", &application.api_version));
+        let kind = GroupVersionKind::gvk(group, version, &application.kind);
+        match discovery::pinned_kind(&self.client, &kind).await {
+            Ok((resource, _)) => Ok(Some(resource)),
+            Err(kube::Error::Discovery(_)) => Ok(None),
+            Err(error) if code(&error) == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What was told already.
+#[derive(Default)]
+pub(super) struct Told {
+    /// Problems of the last round.
+    last: Mutex<BTreeSet<String>>,
+    /// What is told once in a life.
+    ever: Mutex<BTreeSet<String>>,
+}
+
+impl Told {
+    /// Notes the problems of a plan; answers those of the last one.
+    fn replace(&self, plan: &Plan) -> BTreeSet<String> {
+        let changed = plan.changed_subnets.iter().map(|(_, text)| text);
+        let now = plan.problems.iter().chain(changed).cloned().collect();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *last, now)
+    }
+
+    /// Whether this is the first time.
+    fn once(&self, what: &str) -> bool {
+        self.ever.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned())
+    }
+}
+
+fn code(error: &kube::Error) -> Option<u16> {
+    match error {
+        kube::Error::Api(status) => Some(status.code),
+        _ => None,
     }
 }
 
@@ -207,5 +263,5 @@ fn stored_of(mut stored: Stored<IPPool>, pool: &SpiderIPPool) -> Stored<IPPool> 
 
 /// Somebody else was faster: the next round sees what they did.
 fn is_overtaken(error: &ReconcileError) -> bool {
-    matches!(error, ReconcileError::Api { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.code == 409 || status.code == 404))
+    matches!(error, ReconcileError::Api { source, .. } if matches!(code(source), Some(404 | 409)))
 }

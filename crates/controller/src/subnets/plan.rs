@@ -97,19 +97,27 @@ pub fn plan(world: &World, default_number: Option<u32>, rules: Rules) -> Plan {
     for subnet in &world.subnets {
         plan_subnet(subnet, world, &wishes, &mut plan);
     }
-    for wish in
-        wishes.iter().filter(|wish| !world.subnets.iter().any(|subnet| subnet.metadata.name == wish.subnet))
-    {
-        plan.problems.push(format!(
-            "{} asks for SpiderSubnet {}, which does not exist",
-            wish.who(),
-            wish.subnet
-        ));
-    }
+    let vain = wishes.iter().filter_map(|wish| Some((wish, why_in_vain(wish, world)?)));
+    let vain = vain.map(|(wish, why)| {
+        format!("{} asks for {} of SpiderSubnet {}, which {why}", wish.who(), wish.family, wish.subnet)
+    });
+    plan.problems.extend(vain);
     if world.complete && default_number.is_some() {
         plan.steps.extend(world.pools.iter().filter_map(|pool| deletion(pool, world)));
     }
     plan
+}
+
+/// What is wrong with the subnet that an application asks for.
+fn why_in_vain(wish: &Wish<'_>, world: &World) -> Option<&'static str> {
+    match world.subnets.iter().find(|subnet| subnet.metadata.name == wish.subnet) {
+        None => Some("does not exist"),
+        Some(subnet) if subnet.metadata.is_terminating() => Some("is being deleted"),
+        Some(subnet) if family(subnet).is_some_and(|family| family != wish.family) => {
+            Some("is of the other family")
+        }
+        Some(_) => None,
+    }
 }
 
 fn plan_subnet(subnet: &SpiderSubnet, world: &World, wishes: &[Wish<'_>], plan: &mut Plan) {
@@ -169,22 +177,20 @@ fn divide(division: &Division<'_>, wishes: &[&Wish<'_>], plan: &mut Plan) -> Con
         let name = pool.metadata.name.clone();
         let set = effective_set(family, &pool.spec.ips, &pool.spec.exclude_ips).intersection(&all);
         let entry = match (label::is_automatic(&pool.metadata.labels), old.get(&name)) {
-            (true, Some(entry)) => (effective_set(family, &entry.ips, &[]), entry.application.clone()),
+            (true, Some(entry)) => (kept(entry, pool, (family, &all)), entry.application.clone()),
             (true, None) => (set, wish::application_of(pool)),
             (false, _) => (set, None),
         };
         controlled.insert(name, entry);
     }
-    // Noted, and the pool is still to be made.
+    let mut free = all.difference(&taken(subnet, family, world));
+    // Noted, and the pool is still to be made: unless somebody else was faster to take what was noted.
     for wish in wishes.iter().filter(|wish| wish.pool.is_none()) {
         if let Some(entry) = old.get(&wish.pool_name()) {
-            controlled.insert(
-                wish.pool_name(),
-                (effective_set(family, &entry.ips, &[]), entry.application.clone()),
-            );
+            let noted = effective_set(family, &entry.ips, &[]).intersection(&free);
+            controlled.insert(wish.pool_name(), (noted, entry.application.clone()));
         }
     }
-    let mut free = all.difference(&taken(subnet, family, world));
     for (set, _) in controlled.values() {
         free = free.difference(set);
     }
@@ -213,6 +219,14 @@ fn divide(division: &Division<'_>, wishes: &[&Wish<'_>], plan: &mut Plan) -> Con
         application,
     };
     controlled.into_iter().map(|(name, value)| (name, entry(value))).collect()
+}
+
+/// What was noted for an automatic pool, as far as it can have that, and what its pods have taken although it was to be given up: between the note
+/// and the pool's change an agent may be faster.
+fn kept(entry: &ControlledPool, pool: &SpiderIPPool, (family, all): (Family, &IntervalSet)) -> IntervalSet {
+    let has = effective_set(family, &pool.spec.ips, &pool.spec.exclude_ips);
+    let noted = effective_set(family, &entry.ips, &[]).intersection(&all.union(&has));
+    noted.union(&wish::allocated(pool, family).intersection(&has))
 }
 
 /// What no automatic pool may get: reserved addresses, and what pools of the same prefix have, whoever owns them.

@@ -36,7 +36,7 @@ async fn lives(cluster: &Cluster, controller: Client, init: Client) {
     assert_eq!(code, 422);
 
     let endpoints = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "spiderpool-controller"},
-                           "subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": 5722}]}]});
+                           "subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 5722}]}]});
     cluster.create("/api/v1/namespaces/kube-system/endpoints", &endpoints).await;
     let variables = |name: &str| match name {
         "SPIDERPOOL_INIT_DEFAULT_IPV4_IPPOOL_NAME" => Some("default-v4-ippool".to_owned()),
@@ -50,8 +50,17 @@ async fn lives(cluster: &Cluster, controller: Client, init: Client) {
     };
     let plan = Plan::read(&variables).unwrap();
     for _ in 0..2 {
-        tokio::time::timeout(PATIENCE, plan.carry_out(&init)).await.expect("the second time, all is there");
+        let done = tokio::time::timeout(PATIENCE, plan.carry_out(&init)).await;
+        done.expect("the second time, all is there").unwrap();
     }
+    let nonsense = |name: &str| match name {
+        "SPIDERPOOL_INIT_DEFAULT_IPV4_IPPOOL_NAME" => Some("nonsense".to_owned()),
+        "SPIDERPOOL_INIT_DEFAULT_IPV4_IPPOOL_SUBNET" => Some("10.6.0.1/16".to_owned()),
+        _ => None,
+    };
+    let refused = tokio::time::timeout(PATIENCE, Plan::read(&nonsense).unwrap().carry_out(&init)).await;
+    let refused = refused.expect("it does not wait for ever").unwrap_err().to_string();
+    assert_eq!(refused, "SpiderIPPool \"nonsense\" is refused");
     cluster.until(POOLS, "default-v4-ippool", "counted", |pool| pool["status"]["totalIPCount"] == 9).await;
     let coordinators = "/apis/spiderpool.spidernet.io/v2beta1/spidercoordinators";
     cluster.until(coordinators, "default", "synced", |object| object["status"]["phase"] == "Synced").await;
@@ -132,3 +141,9 @@ async fn everything_works_together_and_goes_when_it_is_uninstalled() {
     cluster.webhooks(RULES).await;
     assert!(cluster.try_get(CONFIGURATIONS, "spiderpool-controller").await.is_none(), "none is left");
 }
+
+polynic_control_plane::on_a_real_server!(
+    the_rights_of_the_manifests_are_enough,
+    a_certificate_of_somebody_else_is_served_and_the_api_server_told_whom_to_trust,
+    everything_works_together_and_goes_when_it_is_uninstalled,
+);

@@ -9,6 +9,7 @@ use polynic_controller::metrics::GcMetrics;
 use serde_json::{Value, json};
 
 use crate::support::{Cluster, POOLS, in_namespace, pool};
+use crate::wire::Wire;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -37,7 +38,12 @@ async fn attached_on(
     if let Some(owner) = &owner {
         pod["metadata"]["ownerReferences"] = json!([owner]);
     }
-    let made = cluster.create(PODS, &pod).await;
+    attached_as(cluster, &pod, ip, owner).await
+}
+
+async fn attached_as(cluster: &Cluster, pod: &Value, ip: &str, owner: Option<Value>) -> String {
+    let name = pod["metadata"]["name"].as_str().unwrap();
+    let made = cluster.create(PODS, pod).await;
     let uid = made["metadata"]["uid"].as_str().unwrap().to_owned();
     let pod_owner = json!([{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}]);
     let (kind, owner_name) = match &owner {
@@ -73,7 +79,10 @@ async fn recorded(cluster: &Cluster) -> Vec<String> {
 }
 
 async fn with_pool() -> Cluster {
-    let cluster = Cluster::start().await;
+    with_pool_in(Cluster::start().await).await
+}
+
+async fn with_pool_in(cluster: Cluster) -> Cluster {
     cluster
         .create(
             POOLS,
@@ -157,6 +166,36 @@ async fn a_pod_that_goes_is_collected_at_once() {
     force_delete(&cluster, "web").await;
     cluster.until_gone(&in_namespace("spiderendpoints", "default"), "web").await;
     assert!(recorded(&cluster).await.is_empty());
+    running.abort();
+}
+
+/// No watch can tell of its end any more, and the next scan is ten minutes away.
+#[tokio::test]
+async fn a_pod_that_went_while_nobody_watched_is_collected_when_the_watch_is_back() {
+    let cluster = with_pool_in(Cluster::forgetful(20).await).await;
+    let seen = attached(&cluster, "seen", "10.0.0.1", None).await;
+    let unseen = attached(&cluster, "unseen", "10.0.0.2", None).await;
+    let other = attached(&cluster, "other", "10.0.0.3", None).await;
+    let records =
+        [("10.0.0.1", "seen", &*seen), ("10.0.0.2", "unseen", &*unseen), ("10.0.0.3", "other", &*other)];
+    record(&cluster, &[&records[..], &[("10.0.0.9", "never", "x")]].concat()).await;
+    let wire = Wire::to(&cluster).await;
+    let gc = Gc::new(wire.client(&cluster).await, options(), GcMetrics::default());
+    let running = tokio::spawn(async move { gc.run().await });
+    let left = async |wanted: &[&str]| {
+        let what = format!("{wanted:?} are left");
+        cluster.eventually(&what, async || (recorded(&cluster).await == wanted).then_some(())).await;
+    };
+    left(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]).await;
+    force_delete(&cluster, "seen").await;
+    left(&["10.0.0.2", "10.0.0.3"]).await;
+    wire.cut();
+    force_delete(&cluster, "unseen").await;
+    for n in 0..60 {
+        cluster.patch(PODS, "other", &json!({"metadata": {"labels": {"n": n.to_string()}}})).await;
+    }
+    wire.join();
+    left(&["10.0.0.3"]).await;
     running.abort();
 }
 
@@ -287,7 +326,7 @@ async fn machine(cluster: &Cluster) -> String {
                      "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
                      "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]},
         });
-        cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd).await;
+        cluster.define(&crd).await;
         let object = json!({"apiVersion": "kubevirt.io/v1", "kind": kind, "metadata": {"name": "vm"}});
         let create = async || cluster.try_create(&format!("{KUBEVIRT}/{plural}"), &object).await.ok();
         cluster.eventually("the kind is served", create).await;
@@ -326,6 +365,64 @@ async fn a_machines_address_stays_until_the_machine_goes() {
     cluster.until_gone(&in_namespace("spiderendpoints", "default"), "vm").await;
 }
 
+/// The pod that it was to move to got its address recorded, and then failed.
+#[tokio::test]
+async fn a_machine_that_could_not_move_keeps_its_address() {
+    let cluster = with_pool().await;
+    machine(&cluster).await;
+    let target = {
+        let source = cluster.get(PODS, "launcher").await;
+        let metadata = json!({"name": "target", "labels": source["metadata"]["labels"], "ownerReferences": source["metadata"]["ownerReferences"]});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"nodeName": "n2", "containers": [{"name": "c", "image": "i"}]}});
+        cluster.create(PODS, &pod).await["metadata"]["uid"].as_str().unwrap().to_owned()
+    };
+    let running = json!({"phase": "Running", "podIPs": [{"ip": "10.0.0.1"}]});
+    cluster.patch_status(PODS, "launcher", &running).await;
+    record(&cluster, &[("10.0.0.1", "vm", &target)]).await;
+    let endpoints = in_namespace("spiderendpoints", "default");
+    cluster.patch(&endpoints, "vm", &json!({"status": {"current": {"uid": target, "node": "n2"}}})).await;
+    let (gc, _) = collector(&cluster, options());
+    force_delete(&cluster, "target").await;
+    gc.trace_of("default", "vm", &target).await.unwrap();
+    gc.scan().await.unwrap();
+    assert_eq!(recorded(&cluster).await, ["10.0.0.1"], "the machine runs on in its first pod");
+    assert!(cluster.try_get(&endpoints, "vm").await.is_some());
+}
+
+/// Evicted, or given up with its node: there is no container whose end could be read.
+#[tokio::test]
+async fn a_pod_that_ended_without_containers_is_collected() {
+    let cluster = with_pool().await;
+    node(&cluster, "n1", "True").await;
+    let uid = attached(&cluster, "web", "10.0.0.1", None).await;
+    record(&cluster, &[("10.0.0.1", "web", &uid)]).await;
+    let status = json!({"phase": "Failed", "reason": "Evicted", "startTime": "2026-01-01T00:00:00Z"});
+    cluster.patch_status(PODS, "web", &status).await;
+    let (gc, _) = collector(&cluster, options());
+    let running = tokio::spawn(async move { gc.run().await });
+    cluster.until_gone(&in_namespace("spiderendpoints", "default"), "web").await;
+    assert!(recorded(&cluster).await.is_empty());
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_static_pods_address_outlives_its_mirror() {
+    let cluster = with_pool().await;
+    let mirror = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web-n1", "annotations": {"kubernetes.io/config.source": "file"}},
+                        "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}]}});
+    let first = attached_as(&cluster, &mirror, "10.0.0.1", None).await;
+    record(&cluster, &[("10.0.0.1", "web-n1", &first)]).await;
+    force_delete(&cluster, "web-n1").await;
+    cluster.create(PODS, &mirror).await;
+    let (gc, _) = collector(&cluster, options());
+    gc.trace_of("default", "web-n1", &first).await.unwrap();
+    gc.scan().await.unwrap();
+    assert_eq!(recorded(&cluster).await, ["10.0.0.1"], "its containers run on");
+    force_delete(&cluster, "web-n1").await;
+    gc.scan().await.unwrap();
+    assert!(recorded(&cluster).await.is_empty());
+}
+
 #[tokio::test]
 async fn a_machine_that_goes_with_its_pod_is_collected_at_once() {
     let cluster = with_pool().await;
@@ -341,3 +438,18 @@ async fn a_machine_that_goes_with_its_pod_is_collected_at_once() {
     assert!(recorded(&cluster).await.is_empty());
     running.abort();
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_scan_frees_what_has_no_pod_and_leaves_the_rest,
+    fixed_addresses_stay_while_their_owner_wants_them,
+    a_pod_that_goes_is_collected_at_once,
+    a_record_without_an_endpoint_goes_with_its_pod,
+    a_collector_that_is_killed_at_any_moment_leaves_nothing_behind,
+    pods_that_do_not_end_lose_their_addresses_as_the_switches_say,
+    an_endpoint_that_no_pool_knows_goes_only_if_that_is_switched_on,
+    a_machines_address_stays_until_the_machine_goes,
+    a_machine_that_goes_with_its_pod_is_collected_at_once,
+    a_static_pods_address_outlives_its_mirror,
+    a_pod_that_ended_without_containers_is_collected,
+    a_machine_that_could_not_move_keeps_its_address,
+);

@@ -40,13 +40,23 @@ async fn a_pool_is_counted_completed_and_goes_when_it_is_empty() {
 #[tokio::test]
 async fn a_pool_that_was_there_first_is_adopted() {
     let cluster = Cluster::start().await;
+    let pace = Pace { retry: Duration::from_millis(50), resync: Duration::from_secs(3600) };
+    let _running = tokio::spawn(pools::run(cluster.client.clone(), RULES, pace));
     cluster.create(POOLS, &pool("p", json!({"subnet": "10.6.0.0/16", "ips": ["10.6.0.7"]}))).await;
+    cluster.create(POOLS, &pool("other", json!({"subnet": "10.7.0.0/16", "ips": ["10.7.0.7"]}))).await;
+    for name in ["p", "other"] {
+        cluster.until(POOLS, name, "counted", |pool| pool["status"]["totalIPCount"] == 1).await;
+    }
     let spec = json!({"subnet": "10.6.0.0/16", "ips": ["10.6.0.1-10.6.0.99"], "gateway": "10.6.0.254"});
     let subnet = cluster.create(SUBNETS, &object("SpiderSubnet", "s", spec)).await;
-    let pace = Pace { retry: Duration::from_millis(50), resync: Duration::from_secs(60) };
-    let _running = tokio::spawn(pools::run(cluster.client.clone(), RULES, pace));
     let adopted =
         cluster.until(POOLS, "p", "adopted", |pool| pool["metadata"]["ownerReferences"].is_array()).await;
     assert_eq!(adopted["metadata"]["ownerReferences"][0]["uid"], subnet["metadata"]["uid"]);
     assert_eq!(adopted["spec"]["gateway"], "10.6.0.254");
+    assert_eq!(cluster.get(POOLS, "other").await["metadata"].get("ownerReferences"), None);
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_pool_is_counted_completed_and_goes_when_it_is_empty,
+    a_pool_that_was_there_first_is_adopted,
+);

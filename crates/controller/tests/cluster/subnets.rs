@@ -106,19 +106,19 @@ async fn killed_at_any_moment_it_goes_on_and_no_address_is_given_twice() {
     assert_eq!((pools.len(), all.len(), unique.len()), (4, 12, 12));
 }
 
-/// A kind of somebody else's, which says by its pods what it wants.
+/// A kind of somebody else's, which says by its pods what it wants, and whose plural only the server knows.
 #[tokio::test]
 async fn a_controller_of_an_unknown_kind_gets_a_pool_of_a_fixed_size() {
     let cluster = Cluster::start().await;
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let crd = json!({
-        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "clonesets.apps.kruise.io"},
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "cloneries.apps.kruise.io"},
         "spec": {"group": "apps.kruise.io", "scope": "Namespaced",
-                 "names": {"kind": "CloneSet", "listKind": "CloneSetList", "plural": "clonesets", "singular": "cloneset"},
+                 "names": {"kind": "CloneSet", "listKind": "CloneSetList", "plural": "cloneries", "singular": "cloneset"},
                  "versions": [{"name": "v1alpha1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]},
     });
-    cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd).await;
-    let sets = "/apis/apps.kruise.io/v1alpha1/namespaces/default/clonesets";
+    cluster.define(&crd).await;
+    let sets = "/apis/apps.kruise.io/v1alpha1/namespaces/default/cloneries";
     let set =
         json!({"apiVersion": "apps.kruise.io/v1alpha1", "kind": "CloneSet", "metadata": {"name": "web"}});
     let made =
@@ -205,3 +205,10 @@ async fn a_pod_waits_for_the_pool_of_its_application() {
     let pool = pool_of(&cluster, "web").await.unwrap();
     assert_eq!(pool["metadata"]["name"], answer.ips[0].ip_pool.as_str());
 }
+
+polynic_control_plane::on_a_real_server!(
+    applications_get_grow_and_lose_their_pools,
+    killed_at_any_moment_it_goes_on_and_no_address_is_given_twice,
+    a_controller_of_an_unknown_kind_gets_a_pool_of_a_fixed_size,
+    a_pod_waits_for_the_pool_of_its_application,
+);

@@ -1,6 +1,6 @@
 //! calico-like (spec/calico-like-default-network.md).
 
-use polynic_e2e::{Call, Node, Pod, reaches};
+use polynic_e2e::{Call, Node, Pod, reaches, run_in_vm, source_seen};
 use serde_json::{Value, json};
 
 use crate::life::{Place, conf, host_local};
@@ -165,4 +165,66 @@ fn links_that_plugins_make_on_the_node_are_none_that_the_default_network_would_t
     }
     assert!(!state.starting("addr cni0 ").is_empty());
     calls.iter().for_each(Call::del);
+}
+
+/// Two pods with the default network and one more: each is reached by either, answers by the same, and keeps its default route and what the
+/// default network promises, also once the second one is gone.
+fn stands_beside_it(node: &Node, second: &Value) {
+    let (a, b) = (Pod::new(), Pod::new());
+    let before = node.state();
+    let first = [&a, &b].map(|pod| call(node, pod, json!({"strictReversePath": true})));
+    first.iter().for_each(|call| drop(call.add()));
+    let calls = [&a, &b].map(|pod| Call::new(pod, second.clone()));
+    let [source, target] = calls.each_ref().map(|call| {
+        let address = call.add()["ips"][0]["address"].as_str().unwrap().to_owned();
+        address.split('/').next().unwrap().to_owned()
+    });
+    let by_default = || {
+        let own = |pod: &Pod| pod.state().starting("addr eth0 10.244.")[0].replace("addr eth0 ", "");
+        let (from, to) = (own(&a), own(&b));
+        let bare = |text: &str| text.split(['/', ' ']).next().unwrap().to_owned();
+        assert_eq!(
+            source_seen(&a.netns, &b.netns, &bare(&to)),
+            Some(bare(&from).parse().unwrap()),
+            "{second}"
+        );
+        assert!(reaches(&a.netns, node.netns(), "192.168.1.10"), "{second}");
+        assert!(a.state().has("route 4 default via 169.254.1.1 dev eth0"), "{second}");
+    };
+    by_default();
+    assert_eq!(source_seen(&a.netns, &b.netns, &target), Some(source.parse().unwrap()), "{second}");
+    assert_eq!(source_seen(&b.netns, &a.netns, &source), Some(target.parse().unwrap()), "{second}");
+    calls.iter().for_each(Call::del);
+    by_default();
+    first.iter().for_each(Call::del);
+    let left = node.state().without(place(node).shared).diff(&before.without(place(node).shared));
+    let left: Vec<String> = left.into_iter().filter(|line| !line.contains("second")).collect();
+    assert_eq!(left, Vec::<String>::new(), "{second}");
+}
+
+fn second(node: &Node, plugin: &str, keys: Value) -> Value {
+    let mut conf = conf(plugin, keys);
+    (conf["name"], conf["ipam"]) = (json!("second"), host_local(node, &["10.79.0.0/24"]));
+    conf
+}
+
+#[test]
+fn second_networks_of_every_kind_stand_beside_it() {
+    let Some(node) = Node::new() else { return };
+    stands_beside_it(&node, &second(&node, "bridge", json!({"bridge": "second", "isGateway": true})));
+    stands_beside_it(&node, &second(&node, "macvlan", json!({"master": "eth0"})));
+    stands_beside_it(&node, &second(&node, "ptp", json!({})));
+}
+
+#[test]
+fn a_second_network_of_ipvlan_stands_beside_it() {
+    let Some(node) = Node::new() else { return };
+    if node.offers(&["link eth0 type ipvlan"]) {
+        stands_beside_it(&node, &second(&node, "ipvlan", json!({"master": "eth0"})));
+    }
+}
+
+#[test]
+fn in_a_kernel_that_has_ipvlan() {
+    run_in_vm(&["calico_like::a_second_network"]);
 }

@@ -23,6 +23,7 @@ mod macvlan;
 mod mixed;
 mod portmap;
 mod ptp;
+mod renamed;
 mod results;
 mod routing;
 mod sriov;

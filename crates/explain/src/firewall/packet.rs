@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use polynic_net::Family;
 use polynic_net::stack::{FibKind, Stack};
+use polynic_net::{Family, Mac};
 
 use super::{Connection, Links};
 use crate::flow::{Flow, ICMP, ICMPV6, TCP, UDP};
@@ -57,11 +57,26 @@ impl<'a> Packet<'a> {
     /// Bytes of a header: base 0 is the link's, 1 the network's, 2 the transport's.
     pub fn header(&self, base: u32, offset: usize, len: usize) -> Bytes {
         let header = match base {
+            0 => self.frame(),
             1 => self.network(),
             2 => self.transport(),
             _ => Vec::new(),
         };
         (offset..offset + len).map(|at| header.get(at).copied().flatten()).collect()
+    }
+
+    fn frame(&self) -> Bytes {
+        let Some(frame) = self.links.frame else { return Vec::new() };
+        let address = |mac: Option<Mac>| mac.map_or(vec![None; 6], |mac| known(&mac.0));
+        [address(frame.to), address(frame.from), known(&self.protocol().to_be_bytes())].concat()
+    }
+
+    /// Ethernet's number of the protocol.
+    fn protocol(&self) -> u16 {
+        match self.flow.family() {
+            Family::V4 => libc_eth::IP,
+            Family::V6 => libc_eth::IPV6,
+        }
     }
 
     fn network(&self) -> Bytes {
@@ -138,9 +153,7 @@ impl<'a> Packet<'a> {
             known(&(if loopback { 772_u16 } else { 1 }).to_ne_bytes())
         };
         Some(match key {
-            meta::PROTOCOL => {
-                known(&(if family == Family::V4 { libc_eth::IP } else { libc_eth::IPV6 }).to_be_bytes())
-            }
+            meta::PROTOCOL => known(&self.protocol().to_be_bytes()),
             meta::MARK => number(self.flow.mark),
             meta::IIF => number(self.links.iif.unwrap_or_default()),
             meta::OIF => number(self.links.oif.unwrap_or_default()),
@@ -148,6 +161,7 @@ impl<'a> Packet<'a> {
             meta::OIFNAME => name(self.links.oif),
             meta::IIFTYPE => kind(self.links.iif),
             meta::OIFTYPE => kind(self.links.oif),
+            meta::NFPROTO if self.links.frame.is_some() => known(&[7]),
             meta::NFPROTO => known(&[if family == Family::V4 { 2 } else { 10 }]),
             meta::L4PROTO => known(&[self.flow.protocol]),
             meta::PKTTYPE => known(&[0]),

@@ -9,7 +9,18 @@ use crate::loss::Cause;
 impl Walker<'_> {
     /// Sends the packet through a hook; how the way goes on if it does not come through.
     pub(super) fn hook(&mut self, site: usize, hook: FwHook, draft: &mut Draft) -> Option<Next> {
-        let links = Links { iif: draft.flow.iif, oif: draft.flow.oif };
+        let links = Links { iif: draft.flow.iif, oif: draft.flow.oif, frame: None };
+        self.hook_with(site, hook, links, draft)
+    }
+
+    /// The same with links that are not those of the packet's way: a bridge's.
+    pub(super) fn hook_with(
+        &mut self,
+        site: usize,
+        hook: FwHook,
+        links: Links,
+        draft: &mut Draft,
+    ) -> Option<Next> {
         let stack = self.scene.stack(site);
         let passage = pass(stack, hook, links, &mut draft.flow, &mut self.connections[site]);
         for effect in passage.effects {

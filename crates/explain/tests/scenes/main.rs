@@ -3,13 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail like the test")]
 
+mod bridged;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use polynic_explain::{Asker, Explanation, Question, Scene, Site, Works, explain};
 use polynic_kernel::netns::{Netns, Pod};
-use polynic_kernel::survey::together;
+use polynic_kernel::survey::{Surveyed, together};
 use polynic_kernel::testing::{Scratch, scratch_netns};
 use polynic_kernel::{Door, Kernel, RealDoor};
 use polynic_net::{
@@ -92,13 +94,7 @@ impl Bench {
     fn scene(&self) -> Scene {
         let host: Netns<Pod> = Netns::open("/proc/thread-self/ns/net").unwrap();
         let seen = together(&[host, self.scratch.pod.clone()]).unwrap();
-        let named = seen.into_iter().zip(["node", "pod"]);
-        let site = |(it, name): (polynic_kernel::survey::Surveyed, &str)| Site {
-            name: name.to_owned(),
-            stack: it.stack,
-            numbers: it.numbers,
-        };
-        Scene { sites: named.map(site).collect() }
+        Scene { sites: seen.into_iter().zip(["node", "pod"]).map(site).collect() }
     }
 
     /// Whether a TCP connection comes about, which explain has to know.
@@ -139,21 +135,28 @@ impl Bench {
     }
 
     fn firewall(&mut self, place: Place, hook: FwHook, kind: FwKind, exprs: Vec<FwExpr>) {
-        let table = FwTable::new(FwFamily::Inet, "obstacle");
-        let base = Some(FwBase { kind, hook, priority: 0 });
-        let chain = FwChain { table: table.clone(), name: "chain".into(), base };
-        let rule = FwRule {
-            table: table.clone(),
-            chain: "chain".into(),
-            position: FwPosition::Last,
-            exprs,
-            comment: "put there".into(),
-        };
-        let objects = [FwObject::Table(table), FwObject::Chain(chain), FwObject::Rule(rule)];
-        let changes: Vec<Change> =
-            objects.into_iter().map(|object| Change::add_firewall(place, object)).collect();
-        self.kernel.apply_firewall(&changes).unwrap();
+        let objects = obstacle(FwFamily::Inet, hook, kind, exprs);
+        self.kernel.apply_firewall(&objects.map(|object| Change::add_firewall(place, object))).unwrap();
     }
+}
+
+/// A table with one rule.
+fn obstacle(family: FwFamily, hook: FwHook, kind: FwKind, exprs: Vec<FwExpr>) -> [FwObject; 3] {
+    let table = FwTable::new(family, "obstacle");
+    let base = Some(FwBase { kind, hook, priority: 0 });
+    let chain = FwChain { table: table.clone(), name: "chain".into(), base };
+    let rule = FwRule {
+        table: table.clone(),
+        chain: "chain".into(),
+        position: FwPosition::Last,
+        exprs,
+        comment: "put there".into(),
+    };
+    [FwObject::Table(table), FwObject::Chain(chain), FwObject::Rule(rule)]
+}
+
+fn site((seen, name): (Surveyed, &str)) -> Site {
+    Site { name: name.to_owned(), stack: seen.stack, numbers: seen.numbers }
 }
 
 /// The links by which request and reply left, in order.

@@ -1,12 +1,12 @@
 //! A tunnel: kept, adjusted, or made anew (spec/flannel.md 7).
 
 use polynic_net::{
-    Address, Attr, Change, Diff, Family, IfName, IpNet, LinkFact, LinkKind, NsFacts, Object, Place, Sysctl,
-    SysctlKey, Vxlan, VxlanFact,
+    Address, Attr, Change, Diff, Family, IfName, IpNet, Link, LinkFact, LinkKind, NsFacts, Object, Place,
+    Sysctl, SysctlKey, Vxlan, VxlanFact,
 };
 
 use super::HOST;
-use crate::desired::Device;
+use crate::desired::{Desired, Device};
 
 /// A link that has a tunnel's name and is none (spec/flannel.md 12.9).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,10 +41,33 @@ pub(super) fn compare(device: &Device, facts: &NsFacts) -> Result<Verdict, Forei
         return Ok(Verdict { changes: adjust(device, there, facts), kept: true });
     }
     // The MAC that peers know stays the same, unless another one is wanted.
-    let link = polynic_net::Link { mac: device.link.mac.or(there.mac), ..device.link.clone() };
+    let link = Link { mac: device.link.mac.or(there.mac), ..device.link.clone() };
     let mut changes = vec![remove(device)];
     changes.extend(make(&Device { link, ..device.clone() }));
     Ok(Verdict { changes, kept: false })
+}
+
+/// Takes away a tunnel that another configuration of this instance had: its routes lead to where nobody listens any more.
+pub(super) fn former(name: &str, desired: &Desired, facts: &NsFacts) -> Vec<Change> {
+    let is_wanted = desired.devices.iter().any(|device| device.link.name.as_str() == name);
+    let there = facts.links.iter().find(|link| link.name.as_str() == name).filter(|_| !is_wanted);
+    let kind = there.and_then(|link| match (&link.vxlan, &link.ipip) {
+        (Some(vxlan), _) => Some(LinkKind::Vxlan(Vxlan {
+            vni: vxlan.vni,
+            parent: None,
+            local: vxlan.local,
+            remote: None,
+            port: vxlan.port,
+            learning: vxlan.learning,
+            gbp: vxlan.gbp,
+        })),
+        (_, Some(ipip)) => Some(LinkKind::Ipip { local: ipip.local }),
+        // With this backend its tunnels are compared by themselves.
+        _ if desired.wireguard.is_some() => None,
+        _ => (link.kind == LinkKind::Wireguard.as_str()).then_some(LinkKind::Wireguard),
+    });
+    let link = there.zip(kind).map(|(link, kind)| Link::new(link.name.clone(), kind));
+    link.into_iter().map(|link| Change { place: HOST, object: Object::Link(Diff::delete(link)) }).collect()
 }
 
 /// Whether a tunnel can stay: what cannot be changed on it is as wanted.

@@ -22,11 +22,12 @@ pub(super) struct Seen<'f> {
 }
 
 impl<'f> Seen<'f> {
-    /// Leaves out what is on tunnels that go: it goes with them.
-    pub(super) fn new(facts: &'f NsFacts, kept: &[IfName]) -> Self {
+    /// Leaves out what is on tunnels that go: it goes with them. `gone` are those that do not come back.
+    pub(super) fn new(facts: &'f NsFacts, kept: &[IfName], gone: &[IfName]) -> Self {
+        let on_gone = |route: &&Route| route.link.as_ref().is_some_and(|link| gone.contains(link));
         let stays = |link: &IfName| kept.contains(link);
         let mut routes: HashMap<IpNet, Vec<&Route>> = HashMap::new();
-        for route in facts.routes.iter().filter(|r| r.table == TABLE_MAIN) {
+        for route in facts.routes.iter().filter(|r| r.table == TABLE_MAIN && !on_gone(r)) {
             routes.entry(route.dst).or_default().push(route);
         }
         Self {
@@ -49,8 +50,12 @@ impl<'f> Seen<'f> {
 
 pub(super) fn compare(desired: &Desired, seen: &Seen<'_>, memory: &Memory, changes: &mut Changes) {
     changes.push("entries that no node has", stale(desired, seen, memory));
+    let mut ends = HashSet::new();
     for peer in &desired.peers {
-        changes.push(format!("node {}", peer.node), missing(peer, seen));
+        // Two subnets of one endpoint share its entry.
+        let entry = peer.tunnel.as_ref().map(|(_, entry)| entry);
+        let entry = entry.filter(|entry| ends.insert((&entry.link, entry.mac)));
+        changes.push(format!("node {}", peer.node), missing(peer, entry, seen));
     }
     for route in &desired.routes {
         changes.push("own subnet", route_change(route, seen).into_iter().collect());
@@ -58,11 +63,13 @@ pub(super) fn compare(desired: &Desired, seen: &Seen<'_>, memory: &Memory, chang
 }
 
 /// Neighbour and endpoint before the route, so that nobody ever asks for a neighbour.
-fn missing(peer: &Peer, seen: &Seen<'_>) -> Vec<Change> {
+fn missing(peer: &Peer, entry: Option<&Forwarding>, seen: &Seen<'_>) -> Vec<Change> {
     let mut changes = Vec::new();
-    if let Some((neighbour, entry)) = &peer.tunnel {
+    if let Some((neighbour, _)) = &peer.tunnel {
         let there = seen.neighbours.get(&(&neighbour.link, neighbour.ip));
         changes.extend(difference(there.copied(), neighbour).map(Object::Neighbour));
+    }
+    if let Some(entry) = entry {
         let there = seen.forwarding.get(&(&entry.link, entry.mac));
         changes.extend(difference(there.copied(), entry).map(Object::Forwarding));
     }
@@ -81,7 +88,7 @@ fn difference<T: Clone + PartialEq>(there: Option<&T>, wanted: &T) -> Option<Dif
 
 /// A route to the same destination with the same metric gives way, unless it is another instance's: kube subnet managers of one cluster
 /// have the same subnets, and each has its own way to them.
-fn route_change(wanted: &Route, seen: &Seen<'_>) -> Option<Change> {
+pub(super) fn route_change(wanted: &Route, seen: &Seen<'_>) -> Option<Change> {
     let none = Vec::new();
     let same_slot = |r: &&&Route| {
         r.effective_priority() == wanted.effective_priority() && !is_of_another_tunnel(r, wanted)

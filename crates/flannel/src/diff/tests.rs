@@ -24,6 +24,7 @@ fn settings() -> Settings {
         selection: Selection { interfaces: vec!["eth1".to_owned()], ..Selection::default() },
         rules: RuleOptions { forward: true, masquerade: true, random: true },
         blackhole: true,
+        secret: None,
     }
 }
 
@@ -119,7 +120,7 @@ fn rules_that_are_wanted_no_more_go_with_their_table() {
 
 #[test]
 fn memory_survives_its_file() {
-    let text = "10.233.1.0/24 blackhole\n10.233.2.0/24 via 192.168.10.2\nfd60:0:0:2::/64 via fd10::2\n";
+    let text = "10.233.1.0/24 blackhole\n10.233.2.0/24 via 192.168.10.2\nfd60:0:0:2::/64 via fd10::2\ntunnel flannel.1\n";
     assert_eq!(Memory::parse(text).render(), text);
     assert_eq!(Memory::parse("nonsense\n10.0.0.0/8 via\n"), Memory::default());
 }

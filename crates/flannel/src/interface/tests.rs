@@ -63,6 +63,31 @@ fn names_and_addresses_are_tried_in_order() {
 }
 
 #[test]
+fn a_link_without_address_is_passed_over_and_the_preferred_one_is_taken_back() {
+    let selection = iface(&["eth1", "eth0"]);
+    let mut bare = node();
+    bare.addresses.retain(|a| a.link != name("eth1"));
+    let without = selection.choose(&bare, V4, None).unwrap();
+    assert_eq!(without.link, name("eth0"));
+    let back = selection.choose(&node(), V4, Some(&without)).unwrap();
+    assert_eq!(back.link, name("eth1"));
+    // It loses its address for a moment: nobody is sent elsewhere. It goes: the next one serves.
+    let why = selection.choose(&bare, V4, Some(&back)).unwrap_err();
+    assert!(matches!(why, InterfaceError::NoAddress { .. }), "{why}");
+    bare.links.retain(|l| l.name != name("eth1"));
+    assert_eq!(selection.choose(&bare, V4, Some(&back)).unwrap().link, name("eth0"));
+}
+
+#[test]
+fn the_public_address_of_several_is_the_one_that_is_used() {
+    let mut facts = node();
+    facts.addresses.push(address("eth1", "192.168.10.99/24"));
+    let public = PerFamily { v4: Some("192.168.10.99".parse().unwrap()), v6: None };
+    let external = Selection { public, ..Selection::default() }.choose(&facts, V4, None).unwrap();
+    assert_eq!((external.addresses, external.public), (public, public));
+}
+
+#[test]
 fn patterns_match_addresses_before_names() {
     let pattern =
         |text: &str| Selection { patterns: vec![Regex::new(text).unwrap()], ..Selection::default() };

@@ -43,6 +43,7 @@ fn a_lease_is_read_from_a_nodes_annotations() {
         subnet: "10.233.65.0/24".parse().unwrap(),
         public: "192.168.10.12".parse().unwrap(),
         vtep: Some("a2:00:00:00:00:07".parse().unwrap()),
+        wireguard: None,
     };
     assert_eq!((lease.unwrap().endpoints.v4, problems), (Some(expected), vec![]));
     // The other family of the same node is missing, which does not harm the first.
@@ -79,6 +80,7 @@ fn the_own_node_keeps_its_hardware_address_and_the_administrators_choices() {
     assert_eq!((own.subnets.v4, own.subnets.v6), (Some("10.233.65.0/24".parse().unwrap()), None));
     let told = Announcement {
         public: PerFamily { v4: Some("192.0.2.9".parse().unwrap()), v6: None },
+        wireguard: PerFamily::default(),
         vteps: own.vteps,
     };
     let annotations = told.annotations(&own, &keys(), &vxlan());
@@ -89,11 +91,51 @@ fn the_own_node_keeps_its_hardware_address_and_the_administrators_choices() {
 }
 
 #[test]
+fn what_no_host_and_no_link_can_have_is_refused() {
+    let peer = |data: &str, public: &str| {
+        let peer = node(&[
+            ("kube-subnet-manager", "true"),
+            ("backend-type", "vxlan"),
+            ("backend-data", data),
+            ("public-ip", public),
+        ]);
+        Lease::of(&peer, &keys(), &vxlan())
+    };
+    let mac = |mac: &str| format!(r#"{{"VNI":7,"VtepMAC":"{mac}"}}"#);
+    for (data, public) in [
+        (mac("a2:00:00:00:00:07"), "0.0.0.0"),
+        (mac("a2:00:00:00:00:07"), "127.0.0.1"),
+        (mac("a2:00:00:00:00:07"), "224.0.0.5"),
+        (mac("a2:00:00:00:00:07"), "fd00::5"),
+        (mac("01:00:5e:00:00:07"), "192.168.10.12"),
+        (mac("00:00:00:00:00:00"), "192.168.10.12"),
+        (mac("ff:ff:ff:ff:ff:ff"), "192.168.10.12"),
+    ] {
+        let (lease, problems) = peer(&data, public);
+        assert!(lease.is_none() && problems.len() == 1, "{data} {public}: {problems:?}");
+    }
+    let own = node(&[("backend-data", &mac("ff:ff:ff:ff:ff:ff")), ("node-public-ip", "fd00::5")]);
+    let own = Own::of(&own, &keys(), &vxlan()).unwrap();
+    assert_eq!((own.vteps.v4, own.node_public.v4), (None, None));
+    assert!(own.problems[0].to_string().contains("node-public-ip"), "{:?}", own.problems);
+}
+
+#[test]
+fn the_tunnels_that_were_announced_last_are_known() {
+    let tunnels =
+        |annotations: &[(&str, &str)]| Own::of(&node(annotations), &keys(), &vxlan()).unwrap().tunnels;
+    assert_eq!(tunnels(&[("backend-type", "vxlan"), ("backend-data", DATA)]), ["flannel.7"]);
+    assert_eq!(tunnels(&[("backend-type", "ipip"), ("backend-data", "null")]), ["flannel.ipip"]);
+    assert_eq!(tunnels(&[("backend-type", "host-gw"), ("backend-data", "null")]), Vec::<String>::new());
+}
+
+#[test]
 fn host_gw_has_no_data() {
     let conf = conf(r#"{"Network": "10.233.0.0/16", "Backend": {"Type": "host-gw"}}"#);
     let own = Own::of(&node(&[]), &keys(), &conf).unwrap();
     let public = PerFamily { v4: Some("192.0.2.9".parse().unwrap()), v6: None };
-    let told = Announcement { public, vteps: PerFamily::default() }.annotations(&own, &keys(), &conf);
+    let told = Announcement { public, vteps: PerFamily::default(), wireguard: PerFamily::default() }
+        .annotations(&own, &keys(), &conf);
     assert_eq!(told.get("flannel.alpha.coreos.com/backend-data").map(String::as_str), Some("null"));
 }
 

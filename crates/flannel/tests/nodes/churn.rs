@@ -59,6 +59,31 @@ fn peers_that_changed_while_the_daemon_was_away_leave_nothing_stale() {
     }
 }
 
+/// A machine that came back under another name, whose old object is still there, has one tunnel and two subnets.
+#[test]
+fn a_node_with_the_tunnel_and_the_address_of_a_dead_one_is_reached() {
+    let Some(site) = Site::new(VXLAN) else { return };
+    let mut a = site.node(1);
+    let dead = Node { name: "a-dead-one".into(), ..peer(12, 12, 12) };
+    let alive = peer(12, 13, 12);
+    a.must_pass(&site, &leases(&site, &[dead.clone(), alive.clone()]));
+    assert_eq!(a.routes_by("flannel.1").len(), 2, "{:?}", a.seen_on("flannel.1"));
+    assert_eq!(a.must_pass(&site, &leases(&site, &[dead, alive.clone()])).made, 0);
+    a.must_pass(&site, &leases(&site, &[alive]));
+    assert_eq!(a.routes_by("flannel.1"), ["10.233.13.0/24 via 10.233.13.0 dev flannel.1"]);
+    assert_eq!(a.look().forwarding.len(), 1);
+}
+
+#[test]
+fn nobody_gets_a_part_of_the_own_subnet() {
+    let Some(site) = Site::new(VXLAN) else { return };
+    let mut a = site.node(1);
+    let thief = Node { pod_cidrs: vec!["10.233.1.128/25".into()], ..peer(12, 12, 12) };
+    let outcome = a.pass(&site, &leases(&site, &[thief])).unwrap();
+    assert!(outcome.problems[0].contains("own subnet"), "{:?}", outcome.problems);
+    assert_eq!(a.routes_by("flannel.1"), Vec::<String>::new());
+}
+
 #[test]
 fn any_sequence_of_clusters_ends_in_what_the_last_one_says() {
     let Some(site) = Site::new(VXLAN) else { return };

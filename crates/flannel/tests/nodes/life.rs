@@ -3,7 +3,7 @@
 use polynic_flannel::PassError;
 use polynic_net::{Address, Attr, Change, Diff, Link, LinkKind, Object, Place};
 
-use crate::site::{Site, SiteNode, VXLAN, exchange, name};
+use crate::site::{DUAL, Site, SiteNode, VXLAN, exchange, name};
 
 fn pair(site: &Site) -> (SiteNode, SiteNode) {
     let (mut a, mut b) = (site.node(1), site.node(2));
@@ -125,6 +125,70 @@ fn options_of_the_tunnel_take_effect_although_it_exists() {
     let vxlan = device.vxlan.unwrap();
     assert_eq!((vxlan.port, vxlan.learning, device.mtu), (4789, true, 1250));
     assert_eq!(a.routes_by("flannel.1").len(), 1);
+}
+
+fn with(site: &Site, conf: &str) -> Site {
+    let conf = polynic_flannel::NetConf::parse(conf.as_bytes()).unwrap();
+    Site { wire: site.wire.clone(), keys: site.keys.clone(), conf }
+}
+
+/// Whether the daemon was ours before, which keeps notes, or the replaced one, which does not.
+#[test]
+fn another_number_or_backend_leaves_nothing_of_the_former_tunnel() {
+    let seven = VXLAN.replace(r#""vxlan"}"#, r#""vxlan", "VNI": 7}"#);
+    let host_gw = VXLAN.replace("vxlan", "host-gw");
+    for (conf, is_noted) in [(&seven, true), (&seven, false), (&host_gw, true), (&host_gw, false)] {
+        let Some(site) = Site::new(VXLAN) else { return };
+        let (mut a, mut b) = pair(&site);
+        let site = with(&site, conf);
+        for node in [&mut a, &mut b] {
+            node.restart(&site);
+            if !is_noted {
+                node.instance = polynic_flannel::Instance::new(site.settings(), Default::default());
+            }
+        }
+        site.converge(&mut [&mut a, &mut b]);
+        assert!(a.look().link(&name("flannel.1")).is_none(), "{conf}, noted: {is_noted}");
+        assert!(exchange(&a, &b, false).is_some() && exchange(&b, &a, false).is_some(), "{conf}");
+        let leases = site.leases(&[&b]);
+        assert_eq!(a.must_pass(&site, &leases).made, 0, "{conf}");
+    }
+}
+
+#[test]
+fn a_family_that_is_switched_off_leaves_nothing() {
+    let Some(site) = Site::new(DUAL) else { return };
+    let (mut a, b) = pair(&site);
+    let site = with(&site, VXLAN);
+    let leases = site.leases(&[&b]);
+    a.restart(&site);
+    a.must_pass(&site, &leases);
+    assert!(a.look().link(&name("flannel-v6.1")).is_none());
+    let mut needs = polynic_net::Needs::default();
+    needs.host.firewall.push(polynic_net::FwTable::new(polynic_net::FwFamily::Ip6, "flannel-ipv6"));
+    use polynic_kernel::Kernel as _;
+    assert_eq!(a.kernel.observe(&needs).unwrap().host.firewall, []);
+    assert!(exchange(&a, &b, false).is_some());
+}
+
+#[test]
+fn a_tunnel_that_cannot_be_made_is_announced_to_nobody() {
+    let Some(site) = Site::new(VXLAN) else { return };
+    let mut a = site.node(1);
+    // Somebody else has the number already.
+    let vxlan = polynic_net::Vxlan {
+        vni: 1,
+        parent: None,
+        local: None,
+        remote: None,
+        port: 8472,
+        learning: false,
+        gbp: false,
+    };
+    a.apply(Change::create_link(Place::Host, Link::new(name("theirs"), LinkKind::Vxlan(vxlan))));
+    let outcome = a.pass(&site, &[]).unwrap();
+    assert!(!outcome.has_devices && outcome.has_rules, "{outcome:?}");
+    assert!(outcome.problems[0].starts_with("device flannel.1: "), "{:?}", outcome.problems);
 }
 
 #[test]

@@ -15,7 +15,8 @@ use crate::certificate::issuer::{IssueError, Issuer};
 use crate::certificate::store::Store;
 use crate::files::{self, FileError};
 
-const USAGE: &str = "usage: kubeconfig_generator [--certdir DIR] [--bootstrap-config FILE] [--kubeconfig FILE] [--cert-duration 10m]
+/// How it is called.
+pub const USAGE: &str = "usage: kubeconfig_generator [--certdir DIR] [--bootstrap-config FILE] [--kubeconfig FILE] [--cert-duration 10m]
   MULTUS_NODE_NAME names the node";
 
 /// Why there is no kubeconfig.

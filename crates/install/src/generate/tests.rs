@@ -116,6 +116,20 @@ fn a_primary_renamed_away_gives_way_to_the_new_one() {
 }
 
 #[test]
+fn an_earlier_primary_is_taken_at_the_next_start_and_not_before() {
+    let node = Node::new();
+    node.put("10-a.conflist", list("a", "bandwidth"));
+    node.while_kept(json!({}), || {
+        node.put("05-b.conflist", list("b", "mac"));
+        node.put("10-a.conflist", list("a", "ips"));
+        eventually("the primary as it is now", || node.generated()["capabilities"] == json!({"ips": true}));
+        assert_eq!(network(&node), "10-a.conflist");
+    });
+    node.while_kept(json!({}), || eventually("the earlier one", || network(&node) == "05-b.conflist"));
+    assert_eq!(node.generated()["capabilities"], json!({"mac": true}));
+}
+
+#[test]
 fn the_file_survives_a_restart_untouched_and_is_put_back_when_somebody_takes_it() {
     let node = Node::new();
     node.put("10-a.conflist", list("a", "bandwidth"));

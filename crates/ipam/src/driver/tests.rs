@@ -1,5 +1,5 @@
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt as _;
@@ -9,16 +9,20 @@ use super::*;
 use crate::sim::{Api, ApiStore};
 use crate::{Grant, Pod, PodKey, PoolSpec, ReleaseKind, Texts};
 
-/// Time stands still; what sleeps never wakes.
-struct Still;
+/// Time goes on by short rests alone; who sleeps for longer never wakes.
+#[derive(Default)]
+struct Still(AtomicU64);
 
 impl Clock for Still {
     fn now(&self) -> Millis {
-        Millis(0)
+        Millis(self.0.load(Ordering::Relaxed))
     }
 
-    async fn sleep_until(&self, _then: Millis) {
-        std::future::pending().await
+    async fn sleep_until(&self, then: Millis) {
+        if then.since(self.now()) > 100 {
+            std::future::pending::<()>().await;
+        }
+        self.0.fetch_max(then.0, Ordering::Relaxed);
     }
 }
 
@@ -58,24 +62,45 @@ fn cluster(pods: &[&str]) -> ApiStore {
     ApiStore::new(api)
 }
 
-/// Runs callers and allocator until all callers have their answers and the allocator has ended.
+/// Runs callers and allocator until all callers have their answers and the allocator has ended; it has nothing to warn of.
 fn run<T: 'static, F: Future<Output = T> + 'static>(
     store: &ApiStore,
     callers: impl FnOnce(Handle) -> F,
 ) -> T {
+    let (answers, warnings) = run_noting(store, callers);
+    assert_eq!(warnings, [""; 0]);
+    answers
+}
+
+/// The same, with what it warned of.
+fn run_noting<T: 'static, F: Future<Output = T> + 'static>(
+    store: &ApiStore,
+    callers: impl FnOnce(Handle) -> F,
+) -> (T, Vec<String>) {
+    run_with(store, Settings::default(), callers)
+}
+
+fn run_with<T: 'static, F: Future<Output = T> + 'static>(
+    store: &ApiStore,
+    settings: Settings,
+    callers: impl FnOnce(Handle) -> F,
+) -> (T, Vec<String>) {
+    let warnings = Arc::new(Mutex::new(Vec::new()));
+    let noted = warnings.clone();
     let parts = Parts {
         store: Arc::new(store.clone()),
-        clock: Arc::new(Still),
-        settings: Settings::default(),
+        clock: Arc::new(Still::default()),
+        settings,
         entropy: Entropy::new(1),
-        warn: Box::new(|why| panic!("{why}")),
+        warn: Box::new(move |why| noted.lock().unwrap().push(why.to_owned())),
     };
     let (handle, driver) = service(parts);
     let mut pool = LocalPool::new();
     let driver = pool.spawner().spawn_local_with_handle(driver).unwrap();
     let answers = pool.run_until(callers(handle));
     pool.run_until(driver);
-    answers
+    let warnings = warnings.lock().unwrap().clone();
+    (answers, warnings)
 }
 
 fn granted(answer: Answer) -> Grant {
@@ -94,7 +119,7 @@ fn pods_that_start_together_share_one_write() {
         (answers, handle.counters())
     });
     let addresses: std::collections::BTreeSet<_> =
-        answers.into_iter().map(|answer| granted(answer).addresses[0].address).collect();
+        answers.into_iter().map(|one| granted(one.answer).addresses[0].address).collect();
     assert_eq!(addresses.len(), 10);
     assert!(counters.pool_writes <= 2, "{counters:?}");
     assert_eq!(store.api().pools["blue"].records.count(), 10);
@@ -104,7 +129,7 @@ fn pods_that_start_together_share_one_write() {
 #[test]
 fn an_answer_has_address_gateway_and_default_route() {
     let store = cluster(&["web"]);
-    let grant = granted(run(&store, |handle| async move { handle.add(add("web", "eth0")).await }));
+    let grant = granted(run(&store, |handle| async move { handle.add(add("web", "eth0")).await.answer }));
     assert_eq!(grant.addresses[0].address.to_string(), "10.9.0.1/16");
     assert_eq!(grant.addresses[0].gateway.unwrap().to_string(), "10.9.255.254");
     assert_eq!(grant.routes[0].route.dst.to_string(), "0.0.0.0/0");
@@ -116,7 +141,7 @@ fn two_interfaces_from_one_pool_get_two_addresses_and_a_repeated_add_the_same() 
     let answers = run(&store, |handle| async move {
         let mut answers = Vec::new();
         for nic in ["eth0", "net1", "eth0", "net1"] {
-            answers.push(handle.add(add("web", nic)).await);
+            answers.push(handle.add(add("web", nic)).await.answer);
         }
         answers
     });
@@ -134,7 +159,7 @@ fn two_interfaces_from_one_pool_get_two_addresses_and_a_repeated_add_the_same() 
 fn a_retry_without_endpoint_finds_both_addresses_by_their_interfaces() {
     let store = cluster(&["web"]);
     let ask = |handle: Handle| async move {
-        (handle.add(add("web", "eth0")).await, handle.add(add("web", "net1")).await)
+        (handle.add(add("web", "eth0")).await.answer, handle.add(add("web", "net1")).await.answer)
     };
     let first = run(&store, ask);
     store.api().endpoints.clear();
@@ -148,12 +173,15 @@ fn the_pod_lives_so_a_release_does_nothing_and_when_it_is_gone_all_goes() {
     let store = cluster(&["web"]);
     run(&store, |handle| async move {
         handle.add(add("web", "eth0")).await;
-        handle.release(release("web", "uid-web")).await
+        handle.release(release("web", "uid-web")).await.answer
     });
     assert_eq!(store.api().pools["blue"].records.count(), 1);
     store.api().remove_pod(&PodKey::new("team", "web"));
     let twice = run(&store, |handle| async move {
-        (handle.release(release("web", "uid-web")).await, handle.release(release("web", "uid-web")).await)
+        (
+            handle.release(release("web", "uid-web")).await.answer,
+            handle.release(release("web", "uid-web")).await.answer,
+        )
     });
     assert_eq!(twice, (Answer::Released, Answer::Released));
     assert!(store.api().pools["blue"].records.is_empty());
@@ -165,7 +193,7 @@ fn a_recreated_pod_gets_an_address_of_a_full_pool_at_once() {
     let store = cluster(&["web"]);
     let one = vec!["10.9.0.1".parse().unwrap()];
     store.api().put_pool("blue", PoolSpec::new("10.9.0.0/16".parse().unwrap(), one));
-    let ask = |handle: Handle| async move { handle.add(add("web", "eth0")).await };
+    let ask = |handle: Handle| async move { handle.add(add("web", "eth0")).await.answer };
     granted(run(&store, ask));
     store.api().put_pod(Pod::new(PodKey::new("team", "web"), "uid-2", "n1"));
     let grant = granted(run(&store, ask));
@@ -181,9 +209,9 @@ fn unnamed_interfaces_are_bound_in_the_order_they_come() {
     store.api().put_pod(Pod { annotations, ..Pod::new(PodKey::new("team", "web"), "u", "n1") });
     let last = run(&store, |handle| async move {
         for nic in ["eth0", "net7"] {
-            granted(handle.add(add("web", nic)).await);
+            granted(handle.add(add("web", nic)).await.answer);
         }
-        granted(handle.add(add("web", "net2")).await)
+        granted(handle.add(add("web", "net2")).await.answer)
     });
     let nics: Vec<&str> = last.addresses.iter().map(|granted| granted.nic.as_str()).collect();
     assert_eq!(nics, ["eth0", "net7", "net2"]);
@@ -196,10 +224,119 @@ fn a_full_pool_says_so_and_leaves_nothing_behind() {
     let mut request = add("web", "eth0");
     request.default_ipv6_pools = vec!["six".to_owned()];
     store.api().put_pool("six", PoolSpec::new("fd00::/64".parse().unwrap(), Vec::new()));
-    let answer = run(&store, |handle| async move { handle.add(request).await });
+    let answer = run(&store, |handle| async move { handle.add(request).await.answer });
     let Answer::Failed(failure) = answer else { panic!("{answer:?}") };
     assert!(matches!(failure.why, FailureReason::UsedOut(_)), "{failure}");
     assert!(failure.to_string().contains("IPPool six: all IP addresses used out"), "{failure}");
     assert!(store.api().pools["blue"].records.is_empty(), "the IPv4 address went back");
     assert!(store.api().endpoints.is_empty());
+}
+
+/// The grant for an interface, or why not.
+fn address(answer: &Answer, nic: &str) -> String {
+    let grant = granted(answer.clone());
+    grant.addresses.iter().find(|granted| granted.nic == nic).unwrap().address.addr().to_string()
+}
+
+fn listed(items: &[&str]) -> Texts {
+    let items: Vec<String> = items.iter().map(|pool| format!(r#"{{"ipv4":["{pool}"]}}"#)).collect();
+    Texts::from([(crate::annotation::IPPOOLS.to_owned(), format!("[{}]", items.join(",")))])
+}
+
+fn stateful_pod(uid: &str, annotations: Texts) -> Pod {
+    let text = |text: &str| text.to_owned();
+    let (api_version, kind) = (text("apps/v1"), text("StatefulSet"));
+    let controller = crate::Controller { api_version, kind, name: text("db"), uid: text("s") };
+    Pod { annotations, controller: Some(controller), ..Pod::new(PodKey::new("team", "db-0"), uid, "n1") }
+}
+
+/// Its items stand in the order of its interfaces: each is compared with its own.
+#[test]
+fn a_fixed_pod_with_three_unnamed_interfaces_keeps_all_addresses() {
+    let store = cluster(&[]);
+    for (pool, net) in [("red", 8), ("green", 7)] {
+        let ips = format!("10.{net}.0.1-10.{net}.0.9").parse().unwrap();
+        store.api().put_pool(pool, PoolSpec::new(format!("10.{net}.0.0/16").parse().unwrap(), vec![ips]));
+    }
+    let owner = crate::FixedOwner::StatefulSet { name: "db".to_owned(), start: 0, replicas: 1 };
+    store.api().fixed_owners.insert(PodKey::new("team", "db"), owner);
+    let mut seen = Vec::new();
+    for uid in ["first", "second"] {
+        store.api().put_pod(stateful_pod(uid, listed(&["blue", "red", "green"])));
+        seen.push(run(&store, |handle| async move {
+            let mut addresses = Vec::new();
+            for nic in ["eth0", "net1", "net2"] {
+                addresses.push(address(&handle.add(add("db-0", nic)).await.answer, nic));
+            }
+            addresses
+        }));
+    }
+    assert_eq!(seen[0], ["10.9.0.1", "10.8.0.1", "10.7.0.1"]);
+    assert_eq!(seen[1], seen[0]);
+    let counts = ["blue", "red", "green"].map(|pool| store.api().pools[pool].records.count());
+    assert_eq!(counts, [1, 1, 1]);
+}
+
+#[test]
+fn an_interface_beyond_the_unnamed_items_gets_nothing() {
+    let store = cluster(&[]);
+    let annotations = listed(&["blue", "blue"]);
+    store.api().put_pod(Pod { annotations, ..Pod::new(PodKey::new("team", "web"), "u", "n1") });
+    let last = run(&store, |handle| async move {
+        for nic in ["eth0", "net1"] {
+            granted(handle.add(add("web", nic)).await.answer);
+        }
+        handle.add(add("web", "net2")).await.answer
+    });
+    let Answer::Failed(failure) = last else { panic!("{last:?}") };
+    assert!(failure.to_string().contains("no pool is named for interface net2"), "{failure}");
+    assert_eq!(store.api().pools["blue"].records.count(), 2);
+}
+
+/// What somebody moved to another pool is the other pool's, although an endpoint still names it.
+#[test]
+fn an_address_that_the_pool_has_no_more_is_replaced_and_not_given_twice() {
+    let store = cluster(&["web", "other"]);
+    let ask = |handle: Handle| async move { handle.add(add("web", "eth0")).await.answer };
+    assert_eq!(address(&run(&store, ask), "eth0"), "10.9.0.1");
+    let subnet = || "10.9.0.0/16".parse().unwrap();
+    store.api().put_pool("blue", PoolSpec::new(subnet(), vec!["10.9.0.2-10.9.0.9".parse().unwrap()]));
+    store.api().put_pool("red", PoolSpec::new(subnet(), vec!["10.9.0.1".parse().unwrap()]));
+    let red = AddRequest { default_ipv4_pools: vec!["red".to_owned()], ..add("other", "eth0") };
+    let taken = run(&store, |handle| async move { handle.add(red).await.answer });
+    assert_eq!(address(&taken, "eth0"), "10.9.0.1");
+    let quiet = run_noting(&store, ask);
+    assert_eq!(address(&quiet.0, "eth0"), "10.9.0.2");
+    assert!(quiet.1[0].contains("cannot keep its address on eth0"), "{:?}", quiet.1);
+}
+
+#[test]
+fn a_static_pod_gets_an_address_though_the_runtime_knows_it_by_another_uid() {
+    let store = cluster(&[]);
+    let annotations = Texts::from([("kubernetes.io/config.source".to_owned(), "file".to_owned())]);
+    store.api().put_pod(Pod { annotations, ..Pod::new(PodKey::new("team", "web"), "mirror", "n1") });
+    let request = AddRequest { uid: "of-the-file".to_owned(), ..add("web", "eth0") };
+    assert_eq!(
+        address(&run(&store, |handle| async move { handle.add(request).await.answer }), "eth0"),
+        "10.9.0.1"
+    );
+    assert_eq!(store.api().endpoints[&PodKey::new("team", "web")].uid, "mirror");
+}
+
+/// A word that was left from when there were SpiderSubnets.
+#[test]
+fn what_is_said_about_subnets_counts_where_there_are_any() {
+    let store = cluster(&[]);
+    let annotations = Texts::from([(crate::annotation::SUBNET.to_owned(), r#"{"ipv4":["s"]}"#.to_owned())]);
+    store.api().put_pod(Pod { annotations, ..Pod::new(PodKey::new("team", "web"), "u", "n1") });
+    let ask = |handle: Handle| async move { handle.add(add("web", "eth0")).await.answer };
+    let refused = |settings| match run_with(&store, settings, ask).0 {
+        Answer::Failed(failure) => failure.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(Settings::default()).contains("this pod has none"), "a bare pod has no automatic pool");
+    let without_pools = Settings { auto_pool: false, ..Settings::default() };
+    assert!(refused(without_pools).contains("switched off"));
+    let without_subnets = Settings { subnet: false, auto_pool: false, ..Settings::default() };
+    assert_eq!(address(&run_with(&store, without_subnets, ask).0, "eth0"), "10.9.0.1");
 }

@@ -152,6 +152,33 @@ fn another_pod_has_the_name() {
     assert_eq!(decide(Some(&unwanted), Some(&endpoint("u", false)), None), (true, true));
 }
 
+/// A machine that was to move to another pod, which failed: its first pod runs on with the address, recorded for the other.
+#[test]
+fn a_machine_keeps_its_address_whichever_of_its_pods_is_recorded() {
+    let mut source = running("source");
+    source.fixed_owner = Some(FixedOwner::VirtualMachine);
+    assert_eq!(decide(Some(&source), Some(&endpoint("u", false)), None), (false, false));
+    assert_eq!(decide(Some(&source), None, None), (false, false));
+    let mut other = endpoint("u", false);
+    other.interfaces.clear();
+    assert_eq!(decide(Some(&source), Some(&other), None), (true, true), "its address is another");
+    source.fixed_owner = Some(FixedOwner::Gone);
+    assert!(decide(Some(&source), Some(&endpoint("u", false)), None).0);
+}
+
+/// Who deletes the mirror of a static pod does not end its containers.
+#[test]
+fn a_static_pod_keeps_its_address_when_its_mirror_is_made_anew() {
+    let mut pod = running("v");
+    pod.pod.annotations.insert("kubernetes.io/config.source".to_owned(), "file".to_owned());
+    assert_eq!(decide(Some(&pod), Some(&endpoint("u", true)), None), (false, false));
+    let mut own = endpoint("v", true);
+    own.interfaces.clear();
+    assert_eq!(decide(Some(&pod), Some(&own), None), (true, false), "it has been set up anew with another");
+    pod.pod.deletion = Some(Deletion { at: NOW, grace: 30 });
+    assert!(decide(Some(&pod), Some(&endpoint("u", true)), None).0);
+}
+
 #[test]
 fn timers_are_for_pods_that_hold_addresses_of_their_own() {
     let settings = GcSettings::default();

@@ -151,7 +151,7 @@ impl Allocator {
         match work.next_pool(part) {
             Some((pool, want)) => {
                 let ticket = self.ticket(id, part);
-                self.want(&pool, Waiting { ticket, want });
+                self.want(&pool, Waiting::new(ticket, want));
             }
             None => {
                 let why = work.why_not_found(part);
@@ -224,6 +224,12 @@ impl Allocator {
             Verdict::Settled(Outcome::Taken { ip, by }, _) => {
                 self.lose(id, part, &format!("{ip} is held by {by}"))
             }
+            Verdict::Settled(Outcome::Lost(ip), _) => {
+                self.lose(id, part, &format!("{ip} is none of the pool's addresses any more"))
+            }
+            Verdict::Gone if work.kept_nic(part).is_some() => {
+                self.lose(id, part, "its pool does not exist any more")
+            }
             other => {
                 work.not_found(part, &other);
                 self.try_next(id, part);
@@ -231,7 +237,7 @@ impl Allocator {
         }
     }
 
-    /// A fixed address is somebody else's, so what names it is of no use: the interface gets another one. (The replaced
+    /// A fixed address is somebody else's, or not the pool's any more, so what names it is of no use: the interface gets another one. (The replaced
     /// program fails here, for ever.) What else was found is found again.
     fn lose(&mut self, id: RequestId, part: usize, why: &str) {
         let Some(work) = self.work(id) else { return };
@@ -322,19 +328,15 @@ impl Allocator {
     fn take_back(&mut self, want: &Want, pool: &str, ip: IpAddr) {
         // What was kept for the pod stays the pod's.
         if !matches!(want.ask, Ask::Keep(..)) {
-            self.want(
-                pool,
-                Waiting { ticket: None, want: Want { ask: Ask::Release(Some(ip)), ..want.clone() } },
-            );
+            self.want(pool, Waiting::new(None, Want { ask: Ask::Release(Some(ip)), ..want.clone() }));
         }
     }
 
     fn clean_up(&mut self, allocation: &Allocation, dropped: &Dropped) {
         let (pod, uid) = (allocation.identity.key.clone(), dropped.uid.clone());
-        let ticket: Ticket = None;
         self.want(
             &dropped.pool,
-            Waiting { ticket, want: Want { pod, uid, nic: None, ask: Ask::Release(dropped.ip) } },
+            Waiting::new(None, Want { pod, uid, nic: None, ask: Ask::Release(dropped.ip) }),
         );
     }
 }
@@ -397,6 +399,7 @@ impl AddWork {
             Verdict::Settled(Outcome::Taken { ip, by }, _) => {
                 format!("{ip}, which the endpoint names, is held by {by}")
             }
+            Verdict::Settled(Outcome::Lost(ip), _) => format!("{ip} is none of its addresses any more"),
             Verdict::Settled(Outcome::Released | Outcome::Has { .. }, _) => "it gave no answer".to_owned(),
             Verdict::Gone => "it does not exist any more".to_owned(),
             Verdict::Refused(why) => why.clone(),

@@ -27,6 +27,14 @@ pub(super) type Ticket = Option<Part>;
 pub(super) struct Waiting {
     pub(super) ticket: Ticket,
     pub(super) want: Want,
+    /// When it came, until its turn comes.
+    since: Option<Millis>,
+}
+
+impl Waiting {
+    pub(super) fn new(ticket: Ticket, want: Want) -> Self {
+        Self { ticket, want, since: None }
+    }
 }
 
 /// What a pool says to a want.
@@ -164,6 +172,7 @@ impl Allocator {
     /// Puts a want into the queue of a pool. A want for an address takes back clean-up of the same interface that
     /// has not begun: a retried ADD keeps its address.
     pub(super) fn want(&mut self, pool: &str, waiting: Waiting) {
+        let waiting = Waiting { since: Some(self.now), ..waiting };
         let want = &waiting.want;
         let actor = self.actor(pool);
         if !matches!(want.ask, Ask::Release(_)) {
@@ -231,10 +240,27 @@ impl Allocator {
         if let Some(millis) = actor.pace.before_write(now, self.entropy.bits()) {
             return self.rest_pool(name, millis);
         }
+        self.begin_turn(name);
+        let Some(actor) = self.pools.get(name) else { return };
         let contended = actor.pace.is_contended();
         match actor.base().filter(|_| !contended) {
             Some(base) => self.write_batch(name, &base, Certainty::Cached),
             None => self.read_pool(name),
+        }
+    }
+
+    /// The turn of all that waits has come: notes with their requests how long that took. Parts of a request wait side by side.
+    fn begin_turn(&mut self, name: &str) {
+        let now = self.now;
+        let Some(actor) = self.pools.get_mut(name) else { return };
+        let begun = actor.waiting.iter_mut().filter_map(|waiting| {
+            let since = waiting.since.take()?;
+            Some((waiting.ticket?.request, now.since(since)))
+        });
+        for (id, millis) in begun {
+            if let Some(request) = self.requests.get_mut(&id) {
+                request.queued_at_pools = request.queued_at_pools.max(millis);
+            }
         }
     }
 
@@ -252,6 +278,7 @@ impl Allocator {
     /// Settles what waits. A changed state is written, and the write's success proves that it was right to decide on
     /// it; an unchanged one is only believed if it was read just now.
     fn write_batch(&mut self, name: &str, base: &Arc<Pool>, certainty: Certainty) {
+        self.begin_turn(name);
         let avoid = self.avoid(base);
         let max_records = self.settings.max_records;
         let actor = self.actor(name);
@@ -337,8 +364,9 @@ impl Allocator {
 
     fn not_written(&mut self, (name, base): (&str, &str), batch: Vec<(Waiting, Outcome)>, why: &WriteError) {
         let (now, chance) = (self.now, self.entropy.bits());
-        let conflict = *why == WriteError::Conflict;
-        self.counters.pool_conflicts += u64::from(conflict);
+        if *why == WriteError::Conflict {
+            self.count_conflict(&batch);
+        }
         // A want whose request was answered meanwhile has nobody left: the write has not happened, or, if that is not
         // known, its record will be found under the pod's UID when the pod goes.
         let (dead, alive): (Vec<_>, Vec<_>) =
@@ -364,6 +392,14 @@ impl Allocator {
             }
             WriteError::Unknown(_) => self.obstacle(name, &format!("writing IPPool {name}: {why}")),
         }
+    }
+
+    /// Pools are written for allocations and releases together.
+    fn count_conflict(&mut self, batch: &[(Waiting, Outcome)]) {
+        let is_release = |(waiting, _): &(Waiting, Outcome)| matches!(waiting.want.ask, Ask::Release(_));
+        self.counters.pool_conflicts += 1;
+        self.counters.release_conflicts += u64::from(batch.iter().any(is_release));
+        self.counters.allocation_conflicts += u64::from(!batch.iter().all(is_release));
     }
 
     /// Something may be different soon: wait a little and read again.

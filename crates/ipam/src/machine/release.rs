@@ -75,7 +75,7 @@ impl Allocator {
         for (part, (pool, ip)) in parts.iter().enumerate() {
             let want = Want { pod: key.clone(), uid: uid.clone(), nic: None, ask: Ask::Release(*ip) };
             let ticket = self.ticket(id, part);
-            self.want(pool, Waiting { ticket, want });
+            self.want(pool, Waiting::new(ticket, want));
         }
         if parts.is_empty() {
             self.done(id, Answer::Released);

@@ -16,6 +16,12 @@ pub(super) struct Request {
     pub(super) what: What,
     pub(super) stage: Stage,
     pub(super) deadline: Millis,
+    /// When it came.
+    came: Millis,
+    /// Milliseconds before other requests of its pod were done.
+    queued_at_pod: u64,
+    /// The longest that one of its parts waited for its turn at a pool, in milliseconds.
+    pub(super) queued_at_pools: u64,
     /// How often its pod was observed.
     pub(super) looks: u32,
     /// Interfaces whose fixed addresses turned out to be somebody else's.
@@ -59,13 +65,31 @@ impl Request {
 
     fn new(deadline: Millis, what: What) -> Self {
         let obstacle = "an earlier request of the pod is not done".to_owned();
-        Self { what, stage: Stage::Waiting, deadline, looks: 0, lost: BTreeSet::new(), obstacle }
+        Self {
+            what,
+            stage: Stage::Waiting,
+            deadline,
+            came: Millis::default(),
+            queued_at_pod: 0,
+            queued_at_pools: 0,
+            looks: 0,
+            lost: BTreeSet::new(),
+            obstacle,
+        }
     }
 
     pub(super) fn pod(&self) -> &PodKey {
         match &self.what {
             What::Add(request) => &request.pod,
             What::Release(request) => &request.pod,
+        }
+    }
+
+    /// How long it waited for its turns, in milliseconds.
+    fn queued(&self, now: Millis) -> u64 {
+        match self.looks {
+            0 => now.since(self.came),
+            _ => self.queued_at_pod.saturating_add(self.queued_at_pools),
         }
     }
 
@@ -93,7 +117,7 @@ impl Allocator {
     pub(super) fn start(&mut self, id: RequestId, request: Request) {
         let pod = request.pod().clone();
         self.emit(Effect::WakeAt(request.deadline));
-        self.requests.insert(id, request);
+        self.requests.insert(id, Request { came: self.now, ..request });
         if self.enter(&pod, id) {
             self.begin(id);
         }
@@ -103,6 +127,9 @@ impl Allocator {
     pub(super) fn begin(&mut self, id: RequestId) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         request.stage = Stage::Observing;
+        if request.looks == 0 {
+            request.queued_at_pod = self.now.since(request.came);
+        }
         request.looks += 1;
         let effect = Effect::Observe { id, pod: request.pod().clone(), uid: request.uid_of_cached() };
         self.emit(effect);
@@ -158,7 +185,7 @@ impl Allocator {
     pub(super) fn fail(&mut self, id: RequestId, why: FailureReason) {
         let Some(request) = self.requests.remove(&id) else { return };
         let answer = Answer::Failed(Failure { subject: request.subject(), why });
-        self.emit(Effect::Answer(id, answer));
+        self.emit(Effect::Answer(id, answer, request.queued(self.now)));
         match request.stage {
             Stage::Waiting => {}
             Stage::Observing | Stage::Resting(_) => self.leave(request.pod()),
@@ -169,6 +196,7 @@ impl Allocator {
     }
 
     pub(super) fn answer(&mut self, id: RequestId, answer: Answer) {
-        self.emit(Effect::Answer(id, answer));
+        let queued = self.requests.get(&id).map_or(0, |request| request.queued(self.now));
+        self.emit(Effect::Answer(id, answer, queued));
     }
 }

@@ -114,9 +114,44 @@ fn a_stateful_sets_pod_keeps_its_addresses_while_it_is_wanted() {
 #[test]
 fn a_failed_probe_empties_the_endpoint_and_makes_its_address_suspect() {
     let api = cluster(|pod| pod.deletion = None);
-    let release = decide(&api, &request("", ReleaseKind::Probe)).unwrap().unwrap();
+    let whole = ReleaseRequest { nic: String::new(), ..request("", ReleaseKind::Probe) };
+    let release = decide(&api, &whole).unwrap().unwrap();
     assert!(matches!(release.endpoint, EndpointFate::Clear(_)));
     assert_eq!(release.suspects, [("p".to_owned(), "10.0.0.5".parse().unwrap())]);
+    assert_eq!(release.only, None);
+}
+
+/// The pod may be alive, with the other interface in use.
+#[test]
+fn a_failed_probe_of_one_interface_leaves_what_the_others_have() {
+    let mut api = cluster(|pod| pod.deletion = None);
+    let probe = |nic: &str| ReleaseRequest { nic: nic.to_owned(), ..request("u", ReleaseKind::Probe) };
+    let pool = Arc::make_mut(api.pools.get_mut("p").unwrap());
+    pool.records.insert("10.0.0.6".parse().unwrap(), Record::new(PodKey::new("a", "db-0"), "u", "net1"));
+    // Recorded, and not yet in the endpoint.
+    let release = decide(&api, &probe("net1")).unwrap().unwrap();
+    let net1 = [("p".to_owned(), "10.0.0.6".parse().unwrap())];
+    assert_eq!((release.only.as_deref(), &release.suspects[..]), (Some(&net1[..]), &net1[..]));
+    let EndpointFate::Reduce(_, left) = release.endpoint else { panic!("the endpoint stays") };
+    assert_eq!(left.len(), 1, "eth0 stays");
+    let release = decide(&api, &probe("eth0")).unwrap().unwrap();
+    assert_eq!(release.only, Some(vec![("p".to_owned(), "10.0.0.5".parse().unwrap())]));
+    let EndpointFate::Reduce(_, left) = release.endpoint else { panic!("the endpoint stays") };
+    assert_eq!(left, []);
+    // Where only the order tells interfaces apart, one cannot go alone.
+    let unnamed = (crate::annotation::IPPOOLS.to_owned(), r#"[{"ipv4":["p"]},{"ipv4":["p"]}]"#.to_owned());
+    let api = cluster(|pod| (pod.deletion, pod.annotations) = (None, [unnamed].into()));
+    assert_eq!(decide(&api, &probe("eth0")).unwrap().unwrap().only, None);
+}
+
+#[test]
+fn a_static_pod_is_known_under_the_uid_of_its_file() {
+    let source = || ("kubernetes.io/config.source".to_owned(), "file".to_owned());
+    let dying = cluster(|pod| pod.annotations.extend([source()]));
+    let release = decide(&dying, &request("of-the-file", ReleaseKind::Pod)).unwrap().unwrap();
+    assert_eq!(release.uid, "u", "addresses are recorded for its mirror");
+    let alive = cluster(|pod| (pod.deletion, pod.annotations) = (None, [source()].into()));
+    assert_eq!(decide(&alive, &request("of-the-file", ReleaseKind::Pod)), Ok(None));
 }
 
 #[test]

@@ -200,7 +200,7 @@ impl Run {
         let effects = self.agents[node].step(Millis(self.now), event);
         for effect in effects {
             match effect {
-                Effect::Answer(id, answer) => self.answered(id, &answer),
+                Effect::Answer(id, answer, _) => self.answered(id, &answer),
                 Effect::WakeAt(then) => self.at(then.0, Occurrence::Agent { node, event: Event::Time }),
                 Effect::Warn(_) => {}
                 call => self.later(TRAVEL, Occurrence::Arrives { node, effect: call }),

@@ -347,7 +347,7 @@ impl World {
         for effect in effects {
             self.narrate(|| format!("    node {node} {effect:?}"));
             match effect {
-                Effect::Answer(id, answer) => self.answered(node, id, answer),
+                Effect::Answer(id, answer, _) => self.answered(node, id, answer),
                 Effect::WakeAt(then) => {
                     let wait = then.since(now);
                     self.after(wait, Occurrence::Agent { node, life, event: Event::Time });

@@ -31,6 +31,10 @@ impl RealKernel {
 
     fn create_link(&mut self, place: Place, link: &Link) -> Result<(), Failure> {
         self.space(place)?.forget(&link.name);
+        self.request_link(place, link).map_err(|failure| with_module(failure, &link.kind))
+    }
+
+    fn request_link(&mut self, place: Place, link: &Link) -> Result<(), Failure> {
         match &link.kind {
             LinkKind::Tap(options) => Ok(self.space(place)?.create_tap(link, options)?),
             LinkKind::Veth(peer) => self.create_veth(place, link, peer),
@@ -130,6 +134,29 @@ impl RealKernel {
     }
 }
 
+/// What the kernel says of a kind of links that it does not have (net/core/rtnetlink.c).
+const UNKNOWN_KIND: &str = "Unknown device type";
+
+/// Says what a kernel lacks that does not know a kind of links: it asks for the module by itself, so the module is not there either.
+fn with_module(failure: Failure, kind: &LinkKind) -> Failure {
+    match failure {
+        Failure::Fault(Fault::Refused { errno, detail: Some(detail) }) if detail == UNKNOWN_KIND => {
+            let lacks = format!("{detail}: this kernel lacks the module {}", module(kind));
+            Failure::Fault(Fault::refused(errno, lacks))
+        }
+        other => other,
+    }
+}
+
+/// The module that makes links of a kind.
+fn module(kind: &LinkKind) -> &'static str {
+    match kind {
+        LinkKind::Vlan(_) => "8021q",
+        LinkKind::Bond(_) => "bonding",
+        kind => kind.as_str(),
+    }
+}
+
 impl super::space::Space {
     fn create(&mut self, request: LinkMessage) -> Result<(), Fault> {
         self.route.change(RouteNetlinkMessage::NewLink(request), NLM_F_CREATE | NLM_F_EXCL)
@@ -189,6 +216,7 @@ fn new_link(link: &Link, parent: Option<u32>, netns: Option<RawFd>) -> LinkMessa
             let local = local.map(|ip| InfoIpTunnel::Local(ip.into()));
             info(InfoKind::IpIp, Some(InfoData::IpTunnel(local.into_iter().collect())))
         }
+        LinkKind::Wireguard => info(InfoKind::Wireguard, None),
         LinkKind::Ifb => {
             message.attributes.push(LinkAttribute::TxQueueLen(0));
             info(InfoKind::Ifb, None)
@@ -268,6 +296,15 @@ fn vxlan(v: &Vxlan, parent: Option<u32>) -> Vec<InfoVxlan> {
 mod tests {
     use super::*;
     use crate::netlink::encode;
+
+    #[test]
+    fn a_kind_that_the_kernel_lacks_is_named_with_its_module() {
+        let refused = |detail: &str| Failure::Fault(Fault::refused(Errno::EOPNOTSUPP, detail));
+        let said =
+            |detail: &str| with_module(refused(detail), &LinkKind::Dummy).about("add link net1").to_string();
+        assert!(said(UNKNOWN_KIND).ends_with("(Unknown device type: this kernel lacks the module dummy)"));
+        assert!(said("no").ends_with("(no)"));
+    }
 
     /// Golden bytes, attribute by attribute: byte orders differ within one message.
     #[test]

@@ -25,6 +25,7 @@ mod cta {
     pub const IP_V6_SRC: u16 = 3;
     pub const IP_V6_DST: u16 = 4;
     pub const PROTO_NUM: u16 = 1;
+    pub const PROTO_SRC_PORT: u16 = 2;
     pub const PROTO_DST_PORT: u16 = 3;
     pub const PROTO_ICMP_TYPE: u16 = 5;
     pub const PROTO_ICMPV6_TYPE: u16 = 8;
@@ -50,12 +51,16 @@ impl Space {
         &mut self,
         is_meant: &mut dyn FnMut(&Flow) -> bool,
     ) -> Result<usize, Fault> {
-        let socket = self.firewall()?;
         let mut count = 0;
         for family in [Family::V4, Family::V6] {
-            let all =
-                socket.dump(message(GET, family, &[]), |payload| seen(Attrs::after(payload, HEADER)))?;
-            for (_, name) in all.iter().filter(|(flow, _)| is_meant(flow)) {
+            let read = |payload: &[u8]| seen(Attrs::after(payload, HEADER));
+            let mut meant = self.firewall()?.dump(message(GET, family, &[]), read)?;
+            meant.retain(|(flow, _)| is_meant(flow));
+            // First, while what tells the other end of it still belongs to a known connection. Where it cannot be done the rest is.
+            let flows: Vec<Flow> = meant.iter().map(|(flow, _)| *flow).collect();
+            let _ = self.end_connections(&flows);
+            let socket = self.firewall()?;
+            for (_, name) in &meant {
                 count += usize::from(socket.change(message(DELETE, family, name), 0).is_ok());
             }
         }
@@ -94,14 +99,15 @@ fn seen(list: Attrs<'_>) -> Option<(Flow, Vec<u8>)> {
         (Attrs::new(original).nested(cta::TUPLE_IP), Attrs::new(original).nested(cta::TUPLE_PROTO));
     let v4 = |kind| ends.get(kind)?.first_chunk::<4>().map(|bytes| IpAddr::from(Ipv4Addr::from(*bytes)));
     let v6 = |kind| ends.get(kind)?.first_chunk::<16>().map(|bytes| IpAddr::from(Ipv6Addr::from(*bytes)));
-    let port = transport.get(cta::PROTO_DST_PORT).and_then(|bytes| bytes.first_chunk().copied());
+    let port = |kind| transport.get(kind).and_then(|b| b.first_chunk().copied()).map(u16::from_be_bytes);
     let kinds = [cta::PROTO_ICMP_TYPE, cta::PROTO_ICMPV6_TYPE];
     let kind = || kinds.iter().find_map(|kind| transport.get(*kind)?.first().copied().map(u16::from));
     let flow = Flow {
         source: v4(cta::IP_V4_SRC).or_else(|| v6(cta::IP_V6_SRC))?,
+        source_port: port(cta::PROTO_SRC_PORT).unwrap_or_default(),
         destination: v4(cta::IP_V4_DST).or_else(|| v6(cta::IP_V6_DST))?,
         protocol: *transport.get(cta::PROTO_NUM)?.first()?,
-        port: port.map(u16::from_be_bytes).or_else(kind).unwrap_or_default(),
+        port: port(cta::PROTO_DST_PORT).or_else(kind).unwrap_or_default(),
     };
     Some((flow, identity(list, original)))
 }
@@ -149,7 +155,7 @@ mod tests {
         let shown = raw::nested(cta::TUPLE_ORIG, &tuple.concat());
         let (flow, name) = seen(Attrs::new(&shown)).unwrap();
         let [source, destination] = ["10.0.0.1", "10.0.0.2"].map(|ip| ip.parse().unwrap());
-        assert_eq!(flow, Flow { source, destination, protocol: 1, port: 8 });
+        assert_eq!(flow, Flow { source, source_port: 0, destination, protocol: 1, port: 8 });
         assert_eq!(name, shown);
         assert_eq!(seen(Attrs::new(&[])), None);
     }

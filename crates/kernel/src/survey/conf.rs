@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use polynic_net::stack::{Conf, ConfV4, ConfV6};
+use polynic_net::stack::{Conf, ConfV4, ConfV6, OverBridges};
 
 use crate::netlink::attrs::{self, Attrs};
 
@@ -76,6 +76,15 @@ pub(super) fn of_all() -> Conf {
             ignore_linkdown: v6("ignore_routes_with_linkdown"),
         },
     }
+}
+
+/// What bridges hand on, in the calling thread's namespace. Without the module br_netfilter that is nothing.
+pub(super) fn over_bridges() -> OverBridges {
+    let is_on = |name: &str| {
+        let text = fs::read_to_string(format!("/proc/sys/net/bridge/bridge-nf-call-{name}"));
+        text.is_ok_and(|text| text.trim() != "0")
+    };
+    OverBridges { v4: is_on("iptables"), v6: is_on("ip6tables") }
 }
 
 /// Tables in which the old iptables keeps rules of its own: they are not in nf_tables, and cannot be read by netlink.

@@ -19,6 +19,7 @@ use crate::shape::{Dual, Host, Shape, Underlay};
 /// The story.
 pub const STORY: Story = Story {
     name: "calico-flannel",
+    given: "",
     manifests: include_str!("../../../../scenarios/calico-flannel/manifests.yaml"),
     nodes: 3,
     shape,

@@ -14,6 +14,7 @@ use crate::registry::OUTSIDE;
 /// The story.
 pub const STORY: Story = Story {
     name: "mac-and-conflict",
+    given: DEFAULT_POOLS,
     manifests: include_str!("../../../../scenarios/mac-and-conflict/manifests.yaml"),
     nodes: 1,
     shape: pools::shape,

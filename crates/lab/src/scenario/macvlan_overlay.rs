@@ -10,6 +10,7 @@ use super::{Chapter, Fact, Finding, Story};
 /// The story.
 pub const STORY: Story = Story {
     name: "macvlan-overlay",
+    given: DEFAULT_POOLS,
     manifests: include_str!("../../../../scenarios/macvlan-overlay/manifests.yaml"),
     nodes: 2,
     shape: pools::shape,

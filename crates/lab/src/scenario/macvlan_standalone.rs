@@ -14,6 +14,7 @@ use crate::registry::OUTSIDE;
 /// The story.
 pub const STORY: Story = Story {
     name: "macvlan-standalone",
+    given: DEFAULT_POOLS,
     manifests: include_str!("../../../../scenarios/macvlan-standalone/manifests.yaml"),
     nodes: 2,
     shape: pools::shape,

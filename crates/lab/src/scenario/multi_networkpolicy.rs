@@ -18,6 +18,7 @@ use peers::{exactly, targets};
 /// The story.
 pub const STORY: Story = Story {
     name: "multi-networkpolicy",
+    given: "",
     manifests: include_str!("../../../../scenarios/multi-networkpolicy/manifests.yaml"),
     nodes: 2,
     shape,

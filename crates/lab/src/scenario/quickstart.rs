@@ -15,6 +15,7 @@ mod status;
 /// The story.
 pub const STORY: Story = Story {
     name: "multus-quickstart",
+    given: "",
     manifests: include_str!("../../../../scenarios/multus-quickstart/manifests.yaml"),
     nodes: 2,
     shape: crate::shape::Shape::default,

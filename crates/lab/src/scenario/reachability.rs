@@ -18,6 +18,7 @@ use kinds::KINDS;
 /// The story.
 pub const STORY: Story = Story {
     name: "reachability",
+    given: DEFAULT_POOLS,
     manifests: include_str!("../../../../scenarios/reachability/manifests.yaml"),
     nodes: 2,
     shape,

@@ -16,6 +16,7 @@ use crate::shape::{Dual, Host, Shape, Underlay};
 /// The story.
 pub const STORY: Story = Story {
     name: "spiderpool-calico",
+    given: "",
     manifests: include_str!("../../../../scenarios/spiderpool-calico/manifests.yaml"),
     nodes: 2,
     shape,
@@ -28,6 +29,11 @@ pub const STORY: Story = Story {
         Chapter { title: "kubeadm-config appears", act: objects::say, facts: SAID },
         Chapter { title: "The manifests, unchanged", act: apply, facts: STARTED },
         Chapter { title: "A pod whose default is net1", act: routes::swap, facts: SWAPPED },
+        Chapter {
+            title: "The cluster's networks are asked of Calico",
+            act: objects::ask_calico,
+            facts: CALICO,
+        },
         Chapter {
             title: "The SpiderMultusConfig is edited, and a NAD is in the way",
             act: objects::edit,
@@ -128,6 +134,11 @@ const SWAPPED: &[Fact] = &[
     Fact { name: "who asks eth0's address is answered by eth0", check: packets::swapped_eth0 },
 ];
 
+const CALICO: &[Fact] = &[
+    Fact { name: "SpiderCoordinator has the networks of Calico's pools in use", check: objects::calicos },
+    Fact { name: "a new pod reaches the overlay's pods by eth0", check: packets::asked_by_eth0 },
+];
+
 const EDITED: &[Fact] = &[
     Fact { name: "the NAD follows", check: objects::follows },
     Fact { name: "a NAD that was made by hand stays as it is", check: objects::by_hand_stays },
@@ -158,7 +169,7 @@ fn delete(world: &World) -> Finding {
     let node = world.sandbox(pods.first().ok_or("there is no pod")?)?.node;
     world.kill_node(&node)?;
     world.remove("/apis/apps/v1/namespaces/default/deployments/nginx")?;
-    for pod in [routes::SWAPPED, objects::EARLY] {
+    for pod in [routes::SWAPPED, objects::EARLY, objects::ASKED] {
         world.remove(&format!("/api/v1/namespaces/default/pods/{pod}"))?;
     }
     // The objects of its pods stay until the node is back or somebody forces them; their addresses must not.

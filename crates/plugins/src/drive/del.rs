@@ -1,14 +1,20 @@
 //! DEL.
 
+use std::time::{Duration, Instant};
+
 use polynic_cni::{Error, Verb};
 use polynic_kernel::{Errno, Kernel, KernelError, transaction};
-use polynic_net::{Change, Object, Place, Plan, Route, Stake, Step};
+use polynic_net::{Change, Names, Object, Place, Plan, Route, Stake, Step};
 
-use super::Job;
 use super::add::describe;
 use super::lock::ContainerLock;
+use super::{Job, renamed};
 use crate::record::{self, Earlier, Record, Slot};
 use crate::{Leftovers, Role};
+
+/// How long DEL waits for a device whose namespace is gone. What comes later is found by the next ADD that wants it.
+const RETURN_PATIENCE: Duration = Duration::from_secs(2);
+const RETURN_PAUSE: Duration = Duration::from_millis(20);
 
 /// Removes the attachment with whatever is left of it. The address is given back last, so that nobody gets it while a link
 /// still answers for it; but by an IPAM plugin that works on the interface as long as that is there.
@@ -16,7 +22,7 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     let mut kernel = job.open_leniently()?;
     let call = job.call;
     let lock = ContainerLock::take_existing(job.context.state, call.container_id());
-    let lock = lock.map_err(|e| call.error(format!("cannot lock the container's records: {e}")))?;
+    let lock = lock.map_err(|e| job.unlockable(&e))?;
     let slot = lock.as_ref().map(|l| job.slot_to_remove(&l.directory));
     let ledger = job.ledger(Verb::Del)?;
     let on_link = crate::ipam::works_on_link(job.attachment.ipam_type(call));
@@ -24,6 +30,7 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     let earlier = slot.as_ref().map_or(Earlier::Nothing, Slot::load);
     let is_anothers =
         earlier == Earlier::Nothing && lock.as_ref().is_some_and(|l| is_anothers(job, kernel.as_ref(), l));
+    let had_record = earlier != Earlier::Nothing;
     let errors = match &earlier {
         _ if is_anothers || ledger.as_ref().is_some_and(|ledger| !ledger.is_ours()) => Vec::new(),
         Earlier::Nothing => remove_leftovers(job, kernel.as_mut()),
@@ -36,6 +43,9 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
         keep_for_others(job, kernel.as_mut(), lock, record);
     }
     if ledger.as_ref().is_none_or(|ledger| ledger.is_ours()) {
+        if had_record && kernel.pod_id().is_none() {
+            await_return(job, kernel.as_mut());
+        }
         sweep(job, kernel.as_mut());
     }
     released.unwrap_or_else(|| job.ipam(Verb::Del))?;
@@ -115,10 +125,33 @@ pub(super) fn remove_recorded<'a>(
 /// If the path now means another namespace, the one that was attached to is gone, and only the node's side is left to clean.
 fn remove_one(job: &Job<'_>, kernel: &mut dyn Kernel, record: &Record) -> Result<Vec<KernelError>, Error> {
     if kernel.pod_id().is_none_or(|pod| pod == record.netns) {
-        return Ok(transaction::remove(kernel, &record.plan));
+        let plan = as_called_now(job, kernel, record);
+        return Ok(transaction::remove(kernel, &plan));
     }
     let mut host_only = job.context.door.open(None).map_err(|e| job.call.error(e))?;
     Ok(transaction::remove(host_only.as_mut(), &record.plan))
+}
+
+/// The plan with the names that the pod's links have now. The links of a chained plugin are those of the main one's record.
+fn as_called_now(job: &Job<'_>, kernel: &mut dyn Kernel, record: &Record) -> Plan {
+    let directory = record::directory(job.context.state, job.call.container_id());
+    let mut records = record::applied(&directory);
+    records.retain(|known| known.netns == record.netns);
+    let names = if kernel.pod_id().is_some() { renamed::names(kernel, &records) } else { Ok(Names::new()) };
+    // What cannot be looked up has the names it had.
+    record.plan.renamed(Place::Pod, &names.unwrap_or_default())
+}
+
+/// The kernel takes a namespace down some time after its last user is gone, and only then gives hardware back.
+fn await_return(job: &Job<'_>, kernel: &mut dyn Kernel) {
+    let end = Instant::now() + RETURN_PATIENCE;
+    let needs = job.attachment.leftover_needs(job.call);
+    while kernel.observe(&needs).is_ok_and(|facts| job.attachment.awaits(job.call, &facts)) {
+        if Instant::now() >= end {
+            return;
+        }
+        std::thread::sleep(RETURN_PAUSE);
+    }
 }
 
 /// Removes what others may have shared, as far as it goes: what stays is in nobody's way.

@@ -212,7 +212,7 @@ fn del(context: &Context<'_>, call: &Call<'_>) -> Result<(), Error> {
     context.releases.record(&request).map_err(unwritten)
 }
 
-/// Gives back all addresses of the pod, although it lives.
+/// Gives back the addresses of the interface, although the pod lives. Those of its other interfaces may be in use.
 fn give_back(context: &Context<'_>, call: &Call<'_>, socket: &Path) -> Result<(), ServiceError> {
     let pod = Pod::lenient(&call.invocation.args);
     let request = BatchDelRequest {
@@ -221,6 +221,7 @@ fn give_back(context: &Context<'_>, call: &Call<'_>, socket: &Path) -> Result<()
         pod_namespace: pod.namespace.to_owned(),
         pod_name: pod.name.to_owned(),
         pod_uid: pod.uid.to_owned(),
+        if_name: call.ifname.to_string(),
         is_release_conflict_ips: false,
     };
     context.addresses.at(socket).release_batch(&request, Instant::now() + DEL_PATIENCE)

@@ -22,6 +22,8 @@ pub(super) struct Allow<'a> {
     pub(super) at: usize,
     pub(super) interfaces: &'a BTreeSet<String>,
     pub(super) pod: &'a Pod,
+    /// Which families pods have on the policy's networks, IPv4 first.
+    pub(super) families: [bool; 2],
     /// The sets go here.
     pub(super) ruleset: &'a mut FwRuleset,
 }
@@ -34,7 +36,7 @@ impl Allow<'_> {
         let (spans, anybody, has_names) = (self.spans(rule), rule.peers.is_none(), rule.has_names());
         let mut bodies = Vec::new();
         if anybody {
-            bodies.extend(self.with_spans(&[arriving(self.direction, self.names)], spans.as_deref()));
+            bodies.extend(self.with_spans(&[self.on_any()], spans.as_deref()));
         }
         if let Some(peers) = &rule.peers {
             for block in peers.blocks.iter().filter(|block| !block.is_empty()) {
@@ -71,8 +73,8 @@ impl Allow<'_> {
         Some(merged(spans.collect()))
     }
 
-    /// Addresses of pods: sets of single addresses for each interface, which are there even when they are empty, so that a pod that comes
-    /// or goes changes elements only.
+    /// Addresses of pods: sets of single addresses for each interface and family of the networks, which are there even when they are empty,
+    /// so that a pod that comes or goes changes elements only.
     fn pods(
         &mut self,
         suffix: &str,
@@ -83,15 +85,15 @@ impl Allow<'_> {
             return Vec::new();
         }
         let mut bodies = Vec::new();
+        let families = self.families;
+        let on_networks =
+            || FAMILIES.into_iter().zip(addresses).zip(families).filter(|(_, is_there)| *is_there);
         // A name that ends in an asterisk would match others as well.
         for interface in self.interfaces.iter().filter(|name| !name.ends_with('*')) {
-            for (family, addresses) in FAMILIES.into_iter().zip(addresses) {
+            for ((family, addresses), _) in on_networks() {
                 let part = format!("{interface}{suffix}");
                 let set = self.names.addresses(self.direction, family, &part, self.at);
-                let on = match self.direction {
-                    Direction::Ingress => FwExpr::Iif(interface.clone()),
-                    Direction::Egress => FwExpr::Oif(interface.clone()),
-                };
+                let on = self.on(interface);
                 bodies.extend(self.with_spans(&[on, self.other_end(&set, family)], spans));
                 self.ruleset.sets.insert(set, FwSet::Addresses(family, Arc::clone(addresses)));
             }
@@ -104,9 +106,26 @@ impl Allow<'_> {
             return Vec::new();
         }
         let set = self.names.addresses(self.direction, family, "cidr", self.at);
-        let matches = [arriving(self.direction, self.names), self.other_end(&set, family)];
+        let matches = [self.on_any(), self.other_end(&set, family)];
         self.ruleset.sets.insert(set, content);
         self.with_spans(&matches, spans)
+    }
+
+    /// By one interface.
+    fn on(&self, interface: &str) -> FwExpr {
+        match self.direction {
+            Direction::Ingress => FwExpr::Iif(interface.to_owned()),
+            Direction::Egress => FwExpr::Oif(interface.to_owned()),
+        }
+    }
+
+    /// By any of the policy's interfaces.
+    fn on_any(&self) -> FwExpr {
+        let mut interfaces = self.interfaces.iter();
+        match (interfaces.next(), interfaces.next()) {
+            (Some(only), None) if !only.ends_with('*') => self.on(only),
+            _ => arriving(self.direction, self.names),
+        }
     }
 
     fn other_end(&self, set: &str, family: Family) -> FwExpr {

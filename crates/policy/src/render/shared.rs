@@ -66,24 +66,47 @@ impl Parts {
     }
 }
 
-/// A policy by its hash, and whether it isolates a pod, by direction.
-type Isolating = (Arc<str>, [bool; 2]);
+/// What a policy does to packets of a direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Nothing.
+    Absent,
+    /// It isolates interfaces that another policy has isolated before.
+    Joins,
+    /// It isolates interfaces that no policy before it does.
+    Leads,
+}
+
+/// A policy by its hash, and its part in both directions.
+pub(super) type Role = (Arc<str>, [Part; 2]);
 
 /// The chains that lead to policies, by which these are.
 #[derive(Debug, Default)]
-pub(crate) struct Entries(Shared<Vec<Isolating>>);
+pub(crate) struct Entries(Shared<Vec<Role>>);
 
 impl Entries {
     pub(super) fn of(&mut self, concerned: &[Concerned<'_>], options: &Options) -> Arc<FwRuleset> {
-        let all = || concerned.iter().map(isolating);
-        if let Some(made) = self.0.get(|key| key.len() == concerned.len() && all().eq(key.iter().cloned())) {
+        let roles = roles(concerned);
+        if let Some(made) = self.0.get(|key| *key == roles) {
             return made;
         }
-        self.0.keep(all().collect(), entry(concerned, options))
+        let made = entry(concerned, &roles, options);
+        self.0.keep(roles, made)
     }
 }
 
-fn isolating(one: &Concerned<'_>) -> Isolating {
-    let isolates = Direction::BOTH.map(|direction| one.held.policy.rules(direction).is_some());
-    (Arc::clone(&one.held.names.hash), isolates)
+fn roles(concerned: &[Concerned<'_>]) -> Vec<Role> {
+    let mut isolated = [BTreeSet::new(), BTreeSet::new()];
+    let role = |one: &Concerned<'_>| {
+        let mut parts = [Part::Absent; 2];
+        for (at, direction) in Direction::BOTH.into_iter().enumerate() {
+            if one.held.policy.rules(direction).is_some() {
+                let before = isolated[at].len();
+                isolated[at].extend(one.interfaces.iter().cloned());
+                parts[at] = if isolated[at].len() > before { Part::Leads } else { Part::Joins };
+            }
+        }
+        (Arc::clone(&one.held.names.hash), parts)
+    };
+    concerned.iter().map(role).collect()
 }

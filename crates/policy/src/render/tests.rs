@@ -107,8 +107,8 @@ set snp-web-in_ingress_ipv4_cidr_0: 10.61.0.0-10.61.8.255 10.61.10.0-10.61.255.2
 set snp-web-in_ingress_ipv4_net1_0: 10.60.0.7
 set snp-web-in_ingress_ipv6_net1_0: fd60::7
 chain cnp-web-in
-  iif @smi-web-in from @snp-web-in_ingress_ipv4_cidr_0 proto 6 port 8443-8443 accept
-  iif @smi-web-in from @snp-web-in_ingress_ipv4_cidr_0 proto 17 port 5000-5010 accept
+  iif net1 from @snp-web-in_ingress_ipv4_cidr_0 proto 6 port 8443-8443 accept
+  iif net1 from @snp-web-in_ingress_ipv4_cidr_0 proto 17 port 5000-5010 accept
   iif net1 from @snp-web-in_ingress_ipv4_net1_0 proto 6 port 8443-8443 accept
   iif net1 from @snp-web-in_ingress_ipv4_net1_0 proto 17 port 5000-5010 accept
   iif net1 from @snp-web-in_ingress_ipv6_net1_0 proto 6 port 8443-8443 accept
@@ -146,8 +146,8 @@ set smi-deny: net1
 set smi-out: net2
 chain cnp-deny
 chain cnp-out
-  oif @smi-out proto 17 accept
-  oif @smi-out accept
+  oif net2 proto 17 accept
+  oif net2 accept
 chain common-egress
   icmpv6 130-137 accept
   icmpv6 143-143 accept
@@ -172,6 +172,47 @@ chain output hook Output 0
     assert_eq!(text(&index.render(&key("web")).table.unwrap(), &["deny", "out"]), expected);
 }
 
+/// The kernel checks all that can follow each jump.
+#[test]
+fn an_interface_leads_to_the_policies_once_however_many_isolate_it() {
+    let mut index = shop();
+    let both: [(&str, &str, &[&str]); 2] =
+        [("shop/overlay-b", "net1", &["10.60.0.5"]), ("infra/storage", "net2", &["10.70.0.5"])];
+    index.set_pod(key("web"), pod(&[], &both));
+    for (name, networks) in
+        [("a", "overlay-b"), ("b", "overlay-b"), ("c", "overlay-b, infra/storage"), ("d", "infra/storage")]
+    {
+        index.set_policy(policy(name, networks, json!({"podSelector": {}})));
+    }
+    let leads = |index: &mut Index| {
+        let text = text(&index.render(&key("web")).table.unwrap(), &["a", "b", "c", "d"]);
+        text.lines().filter(|line| line.ends_with("-> ingress")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(leads(&mut index), ["  iif @smi-a -> ingress", "  iif @smi-c -> ingress"]);
+    index.remove_policy(&PolicyKey::new("shop", "a"), 0);
+    index.remove_policy(&PolicyKey::new("shop", "c"), 0);
+    assert_eq!(leads(&mut index), ["  iif @smi-b -> ingress", "  iif @smi-d -> ingress"]);
+}
+
+/// Somebody edits the annotation of a running pod, which has its interface all the same.
+#[test]
+fn what_is_attached_is_isolated_whether_the_pod_selects_it_or_not() {
+    let mut index = shop();
+    index.set_policy(policy("deny", "overlay-b", json!({"podSelector": {}})));
+    let selects = pod(&[], &[]);
+    let bare = Pod { selects_networks: false, attachments: Vec::new(), ..selects.clone() };
+    index.set_pod(key("web"), selects);
+    index.announce(&key("web"), [("shop/overlay-b".to_owned(), "net1".to_owned())]);
+    let is_isolated = |index: &mut Index| index.render(&key("web")).table.is_some();
+    assert!(is_isolated(&mut index));
+    index.set_pod(key("web"), bare.clone());
+    assert!(is_isolated(&mut index));
+    index.set_pod(key("other"), bare);
+    assert!(index.render(&key("other")).table.is_none());
+    index.withdraw(&key("web"));
+    assert!(!is_isolated(&mut index));
+}
+
 #[test]
 fn names_of_ports_are_looked_up_at_the_end_that_listens() {
     let mut index = shop();
@@ -191,10 +232,39 @@ fn names_of_ports_are_looked_up_at_the_end_that_listens() {
                "egress": [{"to": to, "ports": ports}]}),
     ));
     let text = text(&index.render(&key("web")).table.unwrap(), &["named"]);
-    assert!(text.contains("iif @smi-named proto 6 port 8080-8080 accept"), "{text}");
+    assert!(text.contains("iif net1 proto 6 port 8080-8080 accept"), "{text}");
     assert!(text.contains("set snp-named_egress_ipv4_net1_6_9090_0: 10.60.0.7\n"), "{text}");
     let rule = "oif net1 to @snp-named_egress_ipv4_net1_6_9090_0 proto 6 port 9090-9090 accept";
-    assert!(text.contains(rule) && text.matches("accept\n").count() == 5 + 2 + 1 + 1, "{text}");
+    assert!(text.contains(rule) && text.matches("accept\n").count() == 5 + 2 + 1, "{text}");
+}
+
+#[test]
+fn a_network_of_one_family_has_sets_of_that_family_only() {
+    let mut index = Index::new(Options { node: "n1".into(), ..Options::default() });
+    let peer = |ips: &[&str]| pod(&[("tier", "edge")], &[("shop/lan", "net1", ips)]);
+    index.set_pod(key("web"), peer(&["10.60.0.5"]));
+    let from = json!([{"podSelector": {}}]);
+    index.set_policy(policy("p", "lan", json!({"podSelector": {}, "ingress": [{"from": from}]})));
+    let sets = |index: &mut Index| {
+        let table = index.render(&key("web")).table.unwrap();
+        text(&table, &["p"])
+            .lines()
+            .filter(|line| line.starts_with("set snp"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sets(&mut index), ["set snp-p_ingress_ipv4_net1_0: 10.60.0.5"]);
+    index.take_dirty();
+    // Whose family it is does not matter: also of a pod that is no peer.
+    let other = Pod { labels: Default::default(), ..peer(&["fd60::7"]) };
+    index.set_pod(PodKey::new("elsewhere", "x"), other);
+    assert!(index.take_dirty().contains(&key("web")));
+    assert_eq!(
+        sets(&mut index),
+        ["set snp-p_ingress_ipv4_net1_0: 10.60.0.5", "set snp-p_ingress_ipv6_net1_0: "]
+    );
+    index.remove_pod(&PodKey::new("elsewhere", "x"), "");
+    assert_eq!(sets(&mut index).len(), 1);
 }
 
 #[test]

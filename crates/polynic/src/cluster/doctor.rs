@@ -12,6 +12,8 @@ pub(super) struct Report {
     violations: Vec<Violation>,
     unreadable: Vec<String>,
     unknown: Vec<&'static str>,
+    /// Pools without a free address: nothing is wrong with them, but new pods do not start.
+    full: Vec<String>,
 }
 
 /// Checks what was read.
@@ -29,7 +31,13 @@ pub(super) fn examine(survey: &Survey) -> Report {
         violations: check_cluster(cluster),
         unreadable: survey.unreadable.clone(),
         unknown: survey.unknown.clone(),
+        full: full(survey),
     }
+}
+
+fn full(survey: &Survey) -> Vec<String> {
+    let full = survey.usages().into_iter().filter(|usage| usage.free == 0 && usage.total > 0);
+    full.map(|usage| usage.pool.name.clone()).collect()
 }
 
 fn name(severity: Severity) -> &'static str {
@@ -64,6 +72,13 @@ impl Report {
         for line in &self.unreadable {
             let _ = writeln!(text, "{:<9}{line}; it serves nobody. Remedy: correct it.", "wrong");
         }
+        for pool in &self.full {
+            let _ = writeln!(
+                text,
+                "{:<9}pool {pool}: it is full, and new pods get no address from it; polynic pools {pool} shows who has them.",
+                "note"
+            );
+        }
         if !self.unknown.is_empty() {
             let kinds = self.unknown.join(", ");
             let _ =
@@ -83,7 +98,7 @@ impl Report {
         let violations: Vec<Value> = self.violations.iter().map(violation).collect();
         format!(
             "{:#}\n",
-            json!({"lookedAt": self.looked_at, "violations": violations, "unreadable": self.unreadable, "unknownKinds": self.unknown})
+            json!({"lookedAt": self.looked_at, "violations": violations, "unreadable": self.unreadable, "unknownKinds": self.unknown, "fullPools": self.full})
         )
     }
 }
@@ -122,6 +137,31 @@ mod tests {
         );
         let value: Value = serde_json::from_str(&report.json()).unwrap();
         assert_eq!(value["violations"][0]["severity"], "leftover");
+    }
+
+    #[test]
+    fn a_full_pool_is_told_of_and_is_no_fault() {
+        let mut full = survey();
+        full.cluster.pods.push(polynic_checker::Pod {
+            key: "team/gone".into(),
+            uid: "u1".into(),
+            ..Default::default()
+        });
+        let address = polynic_checker::EndpointAddress {
+            nic: String::new(),
+            pool: "blue".into(),
+            ip: "10.6.0.9".parse().unwrap(),
+        };
+        let endpoint = polynic_checker::Endpoint {
+            key: "team/gone".into(),
+            uid: "u1".into(),
+            fixed: false,
+            addresses: vec![address],
+        };
+        full.cluster.endpoints.push(endpoint);
+        let report = examine(&full);
+        assert!(report.is_well(), "{}", report.text());
+        assert!(report.text().contains("note     pool blue: it is full"), "{}", report.text());
     }
 
     #[test]

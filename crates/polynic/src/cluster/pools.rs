@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use polynic_cluster::survey::{Survey, Usage};
+use polynic_cluster::survey::{Holder, Survey, Usage};
 use serde_json::{Value, json};
 
 /// Cells of a bar.
@@ -39,9 +39,15 @@ pub(super) fn overview(survey: &Survey) -> String {
 
 /// What else there is to know of a pool.
 fn notes(survey: &Survey, usage: &Usage<'_>) -> String {
-    let mut notes = survey.notes.get(&usage.pool.name).cloned().unwrap_or_default();
+    let known = survey.notes.get(&usage.pool.name).into_iter().flatten();
+    let mut notes: Vec<String> = known.map(|note| (*note).to_owned()).collect();
     if usage.total == 0 {
-        notes.push("offers no address");
+        notes.push("offers no address".to_owned());
+    } else if usage.free == 0 {
+        notes.push("full".to_owned());
+    }
+    if usage.reserved > 0 {
+        notes.push(format!("{} reserved", usage.reserved));
     }
     if notes.is_empty() { String::new() } else { format!("  {}", notes.join(", ")) }
 }
@@ -71,18 +77,49 @@ pub(super) fn holders(survey: &Survey, name: &str) -> Result<String, String> {
     let row = |record: &polynic_checker::Record| {
         let nic = record.nic.as_deref().unwrap_or("-");
         let node = survey.nodes.get(&record.pod).map_or("-", String::as_str);
-        [record.ip.to_string(), nic.to_owned(), record.pod.clone(), node.to_owned()]
+        let state = state(survey.holder(record)).to_owned();
+        [record.ip.to_string(), nic.to_owned(), record.pod.clone(), node.to_owned(), state]
     };
-    let mut rows: Vec<[String; 4]> = records.into_iter().map(row).collect();
+    let mut rows: Vec<[String; 5]> = records.into_iter().map(row).collect();
     if !rows.is_empty() {
-        rows.insert(0, ["ADDRESS", "NIC", "POD", "NODE"].map(str::to_owned));
+        rows.insert(0, ["ADDRESS", "NIC", "POD", "NODE", "STATE"].map(str::to_owned));
     }
     let wide = |at: usize| rows.iter().map(|row| row[at].len()).max().unwrap_or_default();
-    let (ip, nic, pod) = (wide(0), wide(1), wide(2));
-    for [address, interface, holder, node] in &rows {
-        let _ = writeln!(text, "{address:ip$}  {interface:nic$}  {holder:pod$}  {node}");
+    let (ip, nic, pod, on) = (wide(0), wide(1), wide(2), wide(3));
+    for [address, interface, holder, node, state] in &rows {
+        let _ = writeln!(text, "{address:ip$}  {interface:nic$}  {holder:pod$}  {node:on$}  {state}");
     }
+    text.push_str(&room(survey, &usage));
     Ok(text)
+}
+
+/// In a word, what has become of a holder.
+fn state(holder: Holder) -> &'static str {
+    match holder {
+        Holder::There => "in use",
+        Holder::Leaving => "being deleted",
+        Holder::Ended => "ended",
+        Holder::Awaited => "kept for its pod",
+        Holder::Gone => "pod is gone",
+    }
+}
+
+/// Of a full pool: which addresses will be free again.
+fn room(survey: &Survey, usage: &Usage<'_>) -> String {
+    if usage.free > 0 || usage.total == 0 {
+        return String::new();
+    }
+    let count = |wanted: Holder| {
+        let holders = usage.pool.records.iter().map(|record| survey.holder(record));
+        (holders.filter(|holder| *holder == wanted).count(), state(wanted))
+    };
+    let kinds = [Holder::There, Holder::Leaving, Holder::Ended, Holder::Awaited, Holder::Gone];
+    let counted = kinds.map(count).into_iter().filter(|(count, _)| *count > 0);
+    let mut parts: Vec<String> = counted.map(|(count, state)| format!("{count} {state}")).collect();
+    if usage.reserved > 0 {
+        parts.push(format!("{} reserved", usage.reserved));
+    }
+    format!("full, new pods get no address from it: {}\n", parts.join(", "))
 }
 
 fn named<'s>(survey: &'s Survey, name: &str) -> Result<Usage<'s>, String> {
@@ -98,11 +135,15 @@ pub(super) fn one_json(survey: &Survey, name: &str) -> Result<String, String> {
 }
 
 fn pool_json(survey: &Survey, usage: &Usage<'_>) -> Value {
-    let holder = |r: &polynic_checker::Record| json!({"ip": r.ip, "pod": r.pod, "podUid": r.uid, "interface": r.nic, "node": survey.nodes.get(&r.pod)});
+    let holder = |r: &polynic_checker::Record| {
+        json!({"ip": r.ip, "pod": r.pod, "podUid": r.uid, "interface": r.nic, "node": survey.nodes.get(&r.pod),
+               "state": state(survey.holder(r))})
+    };
     let holders: Vec<Value> = usage.pool.records.iter().map(holder).collect();
     // JSON numbers end at 2^64, a /48 does not.
-    let total = u64::try_from(usage.total).map_or_else(|_| json!(usage.total.to_string()), Value::from);
-    json!({"name": usage.pool.name, "subnet": usage.pool.subnet.to_string(), "used": usage.used, "total": total,
+    let number = |n: u128| u64::try_from(n).map_or_else(|_| json!(n.to_string()), Value::from);
+    json!({"name": usage.pool.name, "subnet": usage.pool.subnet.to_string(), "used": usage.used, "total": number(usage.total),
+           "free": number(usage.free), "reserved": number(usage.reserved),
            "notes": survey.notes.get(&usage.pool.name).cloned().unwrap_or_default(), "holders": holders})
 }
 
@@ -165,15 +206,57 @@ mod tests {
     fn a_pool_names_its_holders() {
         let text = holders(&survey(), "ten-6-v4").unwrap();
         assert!(text.lines().nth(1).unwrap().starts_with("ADDRESS     NIC   POD"), "{text}");
-        let line = text.lines().nth(2).unwrap();
-        let words: Vec<&str> = line.split_whitespace().collect();
-        assert_eq!(words, ["10.6.0.100", "net1", "team/web", "node1"]);
+        assert!(
+            text.lines().nth(2).unwrap().ends_with("10.6.0.100  net1  team/web  node1  pod is gone"),
+            "{text}"
+        );
+        assert_eq!(text.lines().count(), 3, "three addresses are free");
         assert_eq!(holders(&survey(), "none").unwrap_err(), "there is no pool \"none\"");
         let value: Value = serde_json::from_str(&one_json(&survey(), "ten-6-v4").unwrap()).unwrap();
         assert_eq!((&value["name"], &value["holders"][0]["node"]), (&json!("ten-6-v4"), &json!("node1")));
         let mut broken = survey();
         broken.unreadable.push("SpiderIPPool torn: no".into());
         assert_eq!(holders(&broken, "torn").unwrap_err(), "SpiderIPPool torn: no");
+    }
+
+    /// Reserved addresses are no help, though the bar is not full.
+    #[test]
+    fn a_full_pool_says_what_keeps_it_full() {
+        let mut full = survey();
+        let pod = |name: &str, change: fn(&mut polynic_checker::Pod)| {
+            let mut pod = polynic_checker::Pod {
+                key: format!("team/{name}"),
+                uid: name.to_owned(),
+                ..Default::default()
+            };
+            change(&mut pod);
+            pod
+        };
+        let record = |ip: &str, name: &str| Record {
+            ip: ip.parse().unwrap(),
+            pod: format!("team/{name}"),
+            uid: name.to_owned(),
+            nic: None,
+        };
+        full.cluster.pools[0].records =
+            vec![record("10.6.0.100", "web"), record("10.6.0.101", "late"), record("10.6.0.102", "lost")];
+        full.cluster.pods = vec![pod("web", |_| {}), pod("late", |pod| pod.leaving = true)];
+        let ips = vec!["10.6.0.103".parse().unwrap()];
+        full.cluster.reserved = vec![polynic_checker::Reserved { name: "r".into(), ips }];
+        let text = holders(&full, "ten-6-v4").unwrap();
+        let last =
+            "full, new pods get no address from it: 1 in use, 1 being deleted, 1 pod is gone, 1 reserved";
+        assert_eq!(text.lines().last(), Some(last), "{text}");
+        assert!(
+            overview(&full).lines().nth(2).unwrap().ends_with("75 %  full, 1 reserved"),
+            "{}",
+            overview(&full)
+        );
+        full.cluster.endpoints =
+            vec![polynic_checker::Endpoint { key: "team/lost".into(), fixed: true, ..Default::default() }];
+        assert!(holders(&full, "ten-6-v4").unwrap().contains("kept for its pod"));
+        let value: Value = serde_json::from_str(&one_json(&full, "ten-6-v4").unwrap()).unwrap();
+        assert_eq!((&value["free"], &value["holders"][1]["state"]), (&json!(0), &json!("being deleted")));
     }
 
     #[test]

@@ -134,6 +134,7 @@ fn mistakes_are_told_before_anything_is_made() {
         (&["up", "--name", "../x"], "name"),
         (&["kubeconfig"], "no lab named"),
         (&["run", "no-such-story"], "no-such-story"),
+        (&["up", "--like", "no-such-story"], "no-such-story"),
     ] {
         let output = labs.run(args);
         assert!(!output.status.success(), "{args:?}");

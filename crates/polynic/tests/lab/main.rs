@@ -9,6 +9,7 @@ mod cluster;
 mod credentials;
 mod labs;
 mod lifecycle;
+mod like;
 mod nodes;
 mod processes;
 mod stories;

@@ -36,7 +36,7 @@ const FACTS: [(&str, usize); 8] = [
     ("macvlan-overlay", 19),
     ("macvlan-standalone", 15),
     ("mac-and-conflict", 11),
-    ("spiderpool-calico", 32),
+    ("spiderpool-calico", 34),
     ("calico-flannel", 37),
     ("multi-networkpolicy", 25),
 ];

@@ -49,8 +49,9 @@ const DIRECTORIES: [(&str, u32); 13] = [
 /// As in the images of distributions: runtimes name network namespaces below `/var/run`, manifests mount `/run`.
 const RUN: (&str, &str) = ("var/run", "../run");
 
-/// Paths of the images of Multus (spec/multus.md 1), flannel (spec/flannel.md 1) and Spiderpool (spec/spiderpool.md 13.3).
-const LINKS: [&str; 21] = [
+/// Paths of the images of Multus (spec/multus.md 1), flannel (spec/flannel.md 1), Spiderpool (spec/spiderpool.md 13.3) and of MultiNetworkPolicy, and
+/// whereabouts' controllers, which the replaced image starts by a shell.
+const LINKS: [&str; 25] = [
     "bin/cp",
     "cert-approver",
     "flannel",
@@ -60,6 +61,10 @@ const LINKS: [&str; 21] = [
     "opt/bin/install-conf",
     "thin_entrypoint",
     "usr/bin/cert-approver",
+    "usr/bin/ip-reconciler",
+    "usr/bin/multi-networkpolicy-iptables",
+    "usr/bin/multi-networkpolicy-nftables",
+    "usr/bin/node-slice-controller",
     "usr/bin/spiderpool-agent",
     "usr/bin/spiderpool-controller",
     "usr/bin/spiderpool-init",

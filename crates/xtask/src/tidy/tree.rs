@@ -15,6 +15,8 @@ pub struct Tree {
     pub manifests: Vec<File>,
     /// `docs/compatibility.md`, if it exists.
     pub compatibility: Option<File>,
+    /// Every page of documentation: Markdown anywhere in the repository.
+    pub pages: Vec<File>,
     /// Every file of the repository, relative to its root.
     pub paths: BTreeSet<String>,
 }
@@ -42,6 +44,7 @@ pub fn read(root: &Path) -> Result<Tree> {
     walk(root, root, &mut tree)?;
     mark_test_modules(&mut tree.sources);
     tree.sources.sort_by(|a, b| a.path.cmp(&b.path));
+    tree.pages.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(tree)
 }
 
@@ -73,8 +76,11 @@ fn keep(full: &Path, path: String, tree: &mut Tree) -> Result<()> {
         tree.sources.push(load()?);
     } else if in_crates && path.ends_with("/Cargo.toml") {
         tree.manifests.push(load()?);
-    } else if path == "docs/compatibility.md" {
-        tree.compatibility = Some(load()?);
+    } else if path.ends_with(".md") {
+        let page = load()?;
+        tree.compatibility =
+            (path == "docs/compatibility.md").then(|| page.clone()).or(tree.compatibility.take());
+        tree.pages.push(page);
     }
     Ok(())
 }

@@ -8,9 +8,9 @@
 {{- end -}}
 {{- end }}
 
-{{/* Labels by which a component's pods are selected. */}}
+{{/* Labels by which a component's pods are selected: those of the replaced chart, because no upgrade may change them. */}}
 {{- define "polynic.selector" -}}
-app.kubernetes.io/name: {{ .root.Values.global.nameOverride | default .root.Chart.Name }}
+app.kubernetes.io/name: {{ .root.Values.global.nameOverride | default "spiderpool" | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .name }}
 {{- end }}
@@ -87,6 +87,17 @@ annotations:
 {{- end }}
 {{- if .Values.grafanaDashboard.install }}
 {{- fail "grafanaDashboard.install: there is no dashboard in this chart" }}
+{{- end }}
+{{- range $name := list "spiderpoolAgent" "spiderpoolController" "spiderpoolInit" }}
+{{- $repository := (index $.Values $name).image.repository }}
+{{- if regexMatch "spiderpool/spiderpool-(agent|controller)$" $repository }}
+{{- fail (printf "%s.image.repository: %s is the replaced program; leave it out, or name polynic's image" $name $repository) }}
+{{- end }}
+{{- end }}
+{{- with .Values.spiderpoolController.tls.provided }}
+{{- if or .tlsCert .tlsKey .tlsCa }}
+{{- fail "spiderpoolController.tls.provided: put the certificate into a Secret, and name it in spiderpoolController.tls.secretName" }}
+{{- end }}
 {{- end }}
 {{- if and (eq .Values.spiderpoolController.tls.method "provided") (not .Values.spiderpoolController.tls.secretName) }}
 {{- fail "spiderpoolController.tls.secretName is needed with spiderpoolController.tls.method=provided" }}

@@ -1,6 +1,6 @@
 //! What hot-plug asks of the endpoint: the sandbox of a pod, and its networks made those of its annotation.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use polynic_attach::Config as AttachConfig;
 use polynic_attach::plug::{self, Followed};
@@ -8,13 +8,22 @@ use polynic_cluster::NodeCluster;
 use polynic_cni::{Invocation, json};
 use serde_json::Value;
 
-use super::{Abandoned, Endpoint, Lane, Refusal, Turn};
+use super::{Abandoned, Endpoint, Lane, Refusal, Turn, Whose};
 
 impl Endpoint {
-    /// Reads what an agent before us left on disk.
-    pub(crate) fn remember(&self) {
-        if let Ok(config) = self.shims_config() {
+    /// Reads from disk which pods were attached before this agent came, once it is known where that stands: what the shim's configuration is, by
+    /// a call, by an agent before us, or by the file that runtimes read. Once is enough.
+    pub(crate) async fn remember(self: &Arc<Self>) {
+        let endpoint = self.clone();
+        // Nothing but reading files, and nothing is lost if it fails: it is tried again.
+        let _ = tokio::task::spawn_blocking(move || endpoint.remember_now()).await;
+    }
+
+    fn remember_now(&self) {
+        let mut has_remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*has_remembered && let Ok(config) = self.shims_config() {
             self.sandboxes.load(&config);
+            *has_remembered = true;
         }
     }
 
@@ -33,12 +42,13 @@ impl Endpoint {
     /// # Errors
     /// Nothing could be done at all.
     pub(crate) async fn follow(self: &Arc<Self>, pod: &str, sandbox: &str) -> Result<Followed, String> {
-        let (endpoint, name, sandbox) = (self.clone(), pod.to_owned(), sandbox.to_owned());
+        let (endpoint, name, container) = (self.clone(), pod.to_owned(), sandbox.to_owned());
         let work = move || {
-            let done = endpoint.follow_now(&name, &sandbox);
+            let done = endpoint.follow_now(&name, &container);
             done.map_err(|why| (Refusal::Text(why), "hot_plug"))
         };
-        let turn = Turn { lane: Lane::Patient, key: pod, abandoned: Abandoned::Dropped };
+        let whose = Whose { key: pod, sandbox, overtakes: false };
+        let turn = Turn { lane: Lane::Patient, whose, abandoned: Abandoned::Dropped };
         let followed = self.queued(turn, work).await;
         followed.map_err(|(refusal, _)| match refusal {
             Refusal::Text(why) | Refusal::Defect(why) => why,
@@ -51,8 +61,8 @@ impl Endpoint {
         let (Some(invocation), Some(pod)) = (current, self.pod(name)) else { return Ok(Followed::default()) };
         let config = self.shims_config()?;
         let invocation = Invocation { env: self.own.plugin_env(), ..invocation };
-        // What holds the pod's turn waits for the API server only as long as nobody deletes the pod.
-        let until_deleted = |cache| NodeCluster::until(cache, self.leaving.of(name));
+        // What holds the sandbox's turn waits for the API server only as long as nobody deletes it.
+        let until_deleted = |cache| NodeCluster::until(cache, self.leaving.of(sandbox));
         let cluster = self.around.cluster.clone().map(until_deleted);
         let (followed, _) = self
             .with_context(cluster, &config, |context| plug::follow(context, &invocation, &config, &pod.info));
@@ -67,8 +77,9 @@ impl Endpoint {
 
     /// The configuration that the shim sends, with ours over it.
     fn shims_config(&self) -> Result<AttachConfig, String> {
-        let sent = json::parse_object(&self.sandboxes.config());
-        let sent = sent.map_err(|_| "no shim has sent its configuration yet".to_owned())?;
+        let known = [self.sandboxes.config(), self.config.generated()];
+        let sent = known.iter().find_map(|text| json::parse_object(text).ok());
+        let sent = sent.ok_or("no shim has sent its configuration yet, and there is no file with one")?;
         let text = json::print_compact(&Value::Object(self.config.laid_over(sent)));
         AttachConfig::parse(text.as_bytes()).map_err(|why| polynic_cni::Error::from(why).to_string())
     }

@@ -31,21 +31,26 @@ impl World {
             door: Arc::new(door.clone()),
             sandboxes: Arc::new(Mutex::new(sandboxes)),
             applied: HashMap::new(),
+            uncut: HashSet::new(),
         };
         Self { door, netns, worker, _directory: directory }
     }
 
     fn enforce(&mut self, wanted: Option<FwRuleset>, look: bool) -> Result<(), String> {
-        let done = Box::new(|_| {});
-        let pod = PodKey::new("shop", "web");
-        self.worker.enforce(&Job {
-            pod,
+        let job = self.job(wanted);
+        self.worker.enforce(&Job { look, ..job })
+    }
+
+    fn job(&self, wanted: Option<FwRuleset>) -> Job {
+        Job {
+            pod: PodKey::new("shop", "web"),
             wanted: wanted.map(PodTable::from),
             must_have: true,
             netns: Some(self.netns.clone()),
-            look,
-            done,
-        })
+            look: false,
+            is_final: true,
+            done: Box::new(|_| {}),
+        }
     }
 
     fn there(&self) -> Option<FwRuleset> {
@@ -63,6 +68,17 @@ fn a_table_comes_changes_and_goes() {
     let operations = world.door.operations();
     world.enforce(None, false).unwrap();
     assert_eq!(world.door.operations(), operations, "nothing to do is no edit");
+}
+
+/// An agent that has just started knows some of the peers: who is missing may be allowed all the same.
+#[test]
+fn connections_are_compared_with_the_table_once_all_is_known() {
+    let mut world = World::new();
+    let early = Job { is_final: false, ..world.job(Some(ruleset("a"))) };
+    world.worker.enforce(&early).unwrap();
+    assert_eq!(world.worker.uncut.len(), 1);
+    world.enforce(Some(ruleset("a")), false).unwrap();
+    assert_eq!(world.worker.uncut.len(), 0);
 }
 
 #[test]
@@ -139,7 +155,8 @@ fn a_pod_of_which_no_namespace_is_known_is_an_error_if_it_needs_rules() {
         let wanted = wanted.map(PodTable::from);
         let done = Box::new(|_| {});
         let pod = PodKey::new("shop", "other");
-        world.worker.enforce(&Job { pod, wanted, must_have, netns: None, look: false, done })
+        let is_final = true;
+        world.worker.enforce(&Job { pod, wanted, must_have, netns: None, look: false, is_final, done })
     };
     assert!(enforce(Some(ruleset("a")), true).unwrap_err().contains("no network namespace"));
     assert_eq!(enforce(Some(ruleset("a")), false), Ok(()));

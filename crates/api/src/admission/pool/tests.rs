@@ -129,6 +129,14 @@ fn every_rule_of_a_new_pool_names_its_field() {
             json!({"podAffinity": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}),
             "spec.podAffinity",
         ),
+        (
+            json!({"nodeAffinity": {"matchExpressions": [{"key": "a", "operator": "In"}]}}),
+            "spec.nodeAffinity",
+        ),
+        (
+            json!({"namespaceAffinity": {"matchExpressions": [{"key": "a", "operator": "Near"}]}}),
+            "spec.namespaceAffinity",
+        ),
     ] {
         assert_eq!(fields(create(&of(more.clone()), &[])), [wanted], "{more}");
     }

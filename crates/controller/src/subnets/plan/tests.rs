@@ -264,3 +264,52 @@ fn a_subnet_that_is_deleted_waits_for_its_pools() {
     world.pools.clear();
     assert_eq!(plan(&world, Some(1), RULES).steps, [Step::ReleaseSubnet("s".into())]);
 }
+
+/// The addresses of the pools as the last plan leaves them.
+fn ips(world: &World) -> Vec<Vec<String>> {
+    world.pools.iter().map(|pool| pool.spec.ips.clone()).collect()
+}
+
+/// The subnet has noted that the lowest address goes, and before the pool loses it a pod gets it.
+#[test]
+fn an_address_that_was_given_up_and_is_taken_meanwhile_stays() {
+    let mut world = world(Some(application(4, &[("subnet", r#"{"ipv4":["s"]}"#)])));
+    settle(&mut world);
+    assert_eq!(ips(&world), [["10.0.0.1-10.0.0.5"]]);
+    world.applications[0].replicas = 3;
+    let plan = plan(&world, Some(1), RULES);
+    let [step @ Step::SetStatus { .. }] = &plan.steps[..] else { panic!("{plan:?}") };
+    take(&mut world, step.clone());
+    allocate(&mut world, &["10.0.0.1"]);
+    assert!(settle(&mut world).is_empty());
+    assert_eq!(ips(&world), [["10.0.0.1", "10.0.0.3-10.0.0.5"]]);
+}
+
+/// The subnet has noted what a pool gets, and before the pool is there somebody makes one by hand with the same addresses.
+#[test]
+fn what_was_noted_and_is_somebody_elses_by_now_is_replaced() {
+    let mut world = world(Some(application(2, &[("subnet", r#"{"ipv4":["s"]}"#)])));
+    let first = plan(&world, Some(1), RULES);
+    first.steps.into_iter().for_each(|step| take(&mut world, step));
+    let spec = json!({"ipVersion": 4, "subnet": "10.0.0.0/24", "ips": ["10.0.0.2"]});
+    let mut manual = SpiderIPPool::new("manual", serde_json::from_value(spec).unwrap());
+    pool_rules::mutate(&mut manual, &world.subnets, RULES);
+    world.pools.push(manual);
+    assert!(settle(&mut world).is_empty());
+    assert_eq!(ips(&world)[1], ["10.0.0.1", "10.0.0.3-10.0.0.4"]);
+}
+
+#[test]
+fn a_subnet_that_cannot_serve_is_named_with_the_reason() {
+    let asking = |text: &str| world(Some(application(1, &[("subnet", text)])));
+    let told = |world: &World| plan(world, Some(1), RULES).problems;
+    let there = asking(r#"{"ipv4":["s"]}"#);
+    assert_eq!(told(&there), [""; 0]);
+    let missing = told(&asking(r#"{"ipv4":["t"]}"#));
+    assert!(missing[0].ends_with("asks for IPv4 of SpiderSubnet t, which does not exist"), "{missing:?}");
+    let other = told(&asking(r#"{"ipv6":["s"]}"#));
+    assert!(other[0].ends_with("asks for IPv6 of SpiderSubnet s, which is of the other family"), "{other:?}");
+    let mut going = there;
+    going.subnets[0].metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
+    assert!(told(&going)[0].ends_with("which is being deleted"));
+}

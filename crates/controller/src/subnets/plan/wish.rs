@@ -128,6 +128,15 @@ pub(super) fn application_of(pool: &SpiderIPPool) -> Option<String> {
     Some(format!("{}_{}_{}_{}", owner.api_version.replace('/', "_"), owner.kind, owner.namespace, owner.name))
 }
 
+/// Addresses that pods have of a pool; a status that cannot be read keeps everything.
+pub(super) fn allocated(pool: &SpiderIPPool, family: Family) -> IntervalSet {
+    let addresses = pool.status.as_ref().map(|status| status.allocated_addresses()).transpose();
+    match addresses {
+        Ok(addresses) => IntervalSet::of_addresses(family, addresses.unwrap_or_default()),
+        Err(_) => effective_set(family, &pool.spec.ips, &pool.spec.exclude_ips),
+    }
+}
+
 fn who(application: &Application) -> String {
     format!("{} {}/{}", application.controller.kind, application.namespace, application.controller.name)
 }
@@ -154,14 +163,9 @@ impl Wish<'_> {
         self.pool.map_or_else(|| self.auto().name(), |pool| pool.metadata.name.clone())
     }
 
-    /// Addresses that pods have; a status that cannot be read keeps everything.
+    /// Addresses that pods have.
     pub(super) fn allocated(&self) -> IntervalSet {
-        let Some(pool) = self.pool else { return IntervalSet::empty(self.family) };
-        let addresses = pool.status.as_ref().map(|status| status.allocated_addresses()).transpose();
-        match addresses {
-            Ok(addresses) => IntervalSet::of_addresses(self.family, addresses.unwrap_or_default()),
-            Err(_) => effective_set(self.family, &pool.spec.ips, &pool.spec.exclude_ips),
-        }
+        self.pool.map_or_else(|| IntervalSet::empty(self.family), |pool| allocated(pool, self.family))
     }
 
     /// How the pool gets what the subnet has noted for it.

@@ -15,6 +15,7 @@ use crate::netlink::Fault;
 /// Payload base (`enum nft_payload_bases`).
 const TRANSPORT_HEADER: u32 = 2;
 /// Protocol number of ICMPv6.
+const IPPROTO_ICMP: u8 = 1;
 const IPPROTO_ICMPV6: u8 = 58;
 
 /// The destination port of TCP, UDP and SCTP.
@@ -28,10 +29,14 @@ pub(super) fn destination_ports(first: u16, last: u16) -> Vec<Expr> {
     between(payload(TRANSPORT_HEADER, 2, 2), bytes(first), bytes(last))
 }
 
-/// `icmpv6 type FIRST-LAST`.
-pub(super) fn icmpv6_types(family: FwFamily, first: u8, last: u8) -> Result<Vec<Expr>, Fault> {
-    let mut list = network_protocol(family, Family::V6)?;
-    list.extend([meta(MetaKey::L4Proto), compare(Operator::Equal, vec![IPPROTO_ICMPV6])]);
+/// `icmp type FIRST-LAST` and `icmpv6 type FIRST-LAST`.
+pub(super) fn icmp_types(table: FwFamily, of: Family, (first, last): (u8, u8)) -> Result<Vec<Expr>, Fault> {
+    let protocol = match of {
+        Family::V4 => IPPROTO_ICMP,
+        Family::V6 => IPPROTO_ICMPV6,
+    };
+    let mut list = network_protocol(table, of)?;
+    list.extend([meta(MetaKey::L4Proto), compare(Operator::Equal, vec![protocol])]);
     list.extend(between(payload(TRANSPORT_HEADER, 0, 1), vec![first], vec![last]));
     Ok(list)
 }

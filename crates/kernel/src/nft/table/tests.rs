@@ -103,6 +103,7 @@ fn ruleset(addresses: &[&str], ranges: &[&str]) -> FwRuleset {
                     rules: vec![
                         body(vec![FwExpr::KnownConnection, accept.clone()]),
                         body(vec![FwExpr::Icmpv6Types { first: 130, last: 137 }, accept.clone()]),
+                        body(vec![FwExpr::IcmpTypes { first: 8, last: 8 }, accept.clone()]),
                         body(vec![from("a6", Family::V6), accept.clone()]),
                         body(vec![
                             from("c4", Family::V4),
@@ -141,6 +142,7 @@ fn the_kernel_takes_a_table_its_edits_and_its_end() {
         "iifname @smi jump ingress comment \"shop/web\"",
         "ct state established,related accept",
         "icmpv6 type 130-137 accept",
+        "icmp type echo-request accept",
         "ip6 saddr @a6 accept",
         "ip saddr @c4 tcp dport 80-90 accept",
     ] {

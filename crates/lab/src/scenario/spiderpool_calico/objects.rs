@@ -72,6 +72,37 @@ fn synced_now(world: &World) -> Finding {
     if fine { Ok(status.to_string()) } else { Err(format!("its status is {status}")) }
 }
 
+/// A pod that starts after the coordinator was told to ask Calico.
+pub const ASKED: &str = "asked";
+
+/// One more pool of Calico's that is in use, one that is not, and a coordinator that counts them.
+pub fn ask_calico(world: &World) -> Finding {
+    for (name, cidr, disabled) in [("more", MORE, false), ("retired", RETIRED, true)] {
+        let spec = json!({"cidr": cidr, "disabled": disabled});
+        let pool = json!({"apiVersion": "crd.projectcalico.org/v1", "kind": "IPPool", "metadata": {"name": name}, "spec": spec});
+        world.apply(&pool.to_string())?;
+    }
+    let coordinator = json!({"apiVersion": "spiderpool.spidernet.io/v2beta1", "kind": "SpiderCoordinator",
+                             "metadata": {"name": "default"}, "spec": {"podCIDRType": "calico"}});
+    world.apply(&coordinator.to_string())?;
+    calicos(world)?;
+    world.create_pod(ASKED, Some("macvlan-ens192"), None)?;
+    world.wait_running(&[ASKED])
+}
+
+const MORE: &str = "10.77.0.0/16";
+const RETIRED: &str = "10.78.0.0/16";
+
+pub fn calicos(world: &World) -> Finding {
+    eventually(PATIENCE, || {
+        let status = spider(world, "spidercoordinators/default")?["status"].clone();
+        let networks = status["overlayPodCIDR"].as_array().cloned().unwrap_or_default();
+        let has = |net: &str| networks.iter().any(|one| one == net);
+        let fine = status["phase"] == "Synced" && has("10.233.64.0/18") && has(MORE) && !has(RETIRED);
+        if fine { Ok(status.to_string()) } else { Err(format!("its status is {status}")) }
+    })
+}
+
 pub fn owned(world: &World) -> Finding {
     let owner = world.get(NAD)?["metadata"]["ownerReferences"][0].clone();
     let fine = owner["kind"] == "SpiderMultusConfig"

@@ -6,6 +6,7 @@ use super::super::pools::LAN;
 use super::super::reach::{answered_by, both_ways, connection_leaves_by, leaves_by};
 use super::super::world::Place::{Host, Pod};
 use super::super::{Finding, world::World};
+use super::objects::ASKED;
 use super::routes::{SWAPPED, address};
 use super::{DNS, FAR, LABEL, OVERLAY, each};
 
@@ -79,4 +80,9 @@ pub fn swapped_service(world: &World) -> Finding {
 
 pub fn swapped_eth0(world: &World) -> Finding {
     answered_by(world, Pod(OVERLAY), SWAPPED, address(world, SWAPPED, "eth0")?, "eth0")
+}
+
+pub fn asked_by_eth0(world: &World) -> Finding {
+    leaves_by(world, ASKED, None, address(world, OVERLAY, "eth0")?, "eth0")?;
+    answered_by(world, Pod(OVERLAY), ASKED, address(world, ASKED, "eth0")?, "eth0")
 }

@@ -71,7 +71,7 @@ impl AddressService for Agent {
     }
 
     fn release_batch(&self, request: &BatchDelRequest, _: Instant) -> Result<(), ServiceError> {
-        self.call(format!("batch {}/{}", request.pod_namespace, request.pod_name))
+        self.call(format!("batch {}/{} {}", request.pod_namespace, request.pod_name, request.if_name))
     }
 
     fn coordinator_config(&self, _: &PodIdentity, _: Instant) -> Result<CoordinatorConfig, ServiceError> {
@@ -282,7 +282,7 @@ fn a_new_interface_is_probed_when_it_is_there_and_goes_on_a_conflict() {
     let error = attach(&world).unwrap_err();
     let expected = "ip conflict: pod's interface net1 with an conflicting ip 10.9.0.7, 10.9.0.7 is located at 02:00:00:00:00:99";
     assert_eq!(error.msg, format!("{PREFIX}: {expected}"));
-    assert!(world.calls().contains(&"batch blue/web".to_owned()), "the address goes back");
+    assert!(world.calls().contains(&"batch blue/web net1".to_owned()), "the address goes back");
     assert_eq!(world.door.snapshot(), before);
     assert!(!world.directory.path().join("state/spiderpool/c1").exists());
 }
@@ -311,5 +311,5 @@ fn an_interface_that_is_there_before_is_probed_at_once() {
     station(&world, "10.9.0.7");
     let error = world.call(Verb::Add).unwrap_err();
     assert!(error.msg.contains("ip conflict") && error.msg.contains("02:00:00:00:00:99"), "{error}");
-    assert!(world.calls().contains(&"batch blue/web".to_owned()));
+    assert!(world.calls().contains(&"batch blue/web net1".to_owned()));
 }

@@ -1,4 +1,6 @@
-//! Keys of labels, and how a prefix becomes a label's value (spec/spiderpool.md 2.1 and 9A).
+//! Keys of labels of pools and SpiderSubnets, and how a prefix becomes a label's value (spec/spiderpool.md 2.1 and 9A).
+
+use crate::Texts;
 
 /// On a pool: its subnet, see [`of_cidr`].
 pub const IPPOOL_CIDR: &str = "ipam.spidernet.io/ippool-cidr";
@@ -49,7 +51,7 @@ pub fn of_cidr(cidr: &str) -> String {
 }
 
 /// Whether a pool with these labels was made for an application.
-pub fn is_automatic(labels: &std::collections::BTreeMap<String, String>) -> bool {
+pub fn is_automatic(labels: &Texts) -> bool {
     labels.contains_key(OWNER_APPLICATION_NAME)
 }
 
