@@ -98,6 +98,7 @@ impl World {
                 selection: Selection { interfaces: vec!["eth1".to_owned()], ..Selection::default() },
                 rules: RuleOptions { forward: true, masquerade: true, random: true },
                 blackhole: false,
+                secret: None,
             },
             subnet_file: self.path(file),
             set_network_available: true,

@@ -25,6 +25,7 @@ mod tcp;
 mod traffic;
 mod vf;
 mod wait;
+mod wireguard;
 mod zone;
 
 use std::path::PathBuf;

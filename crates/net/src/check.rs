@@ -57,6 +57,7 @@ fn leaves_something(object: &Object) -> bool {
         Object::Rule(d) => d.after.is_some(),
         Object::Neighbour(d) => d.after.is_some(),
         Object::Forwarding(d) => d.after.is_some(),
+        Object::Wireguard(d) => d.after.is_some(),
         Object::Sysctl(d) => d.after.is_some(),
         Object::PortVlan(d) => d.after.is_some(),
         Object::Traffic(d) => d.after.is_some(),
@@ -86,6 +87,7 @@ fn superseded(old: &Change, new: &Change) -> bool {
         (Object::Rule(a), Object::Rule(b)) => a.after == b.before,
         (Object::Neighbour(a), Object::Neighbour(b)) => a.after == b.before,
         (Object::Forwarding(a), Object::Forwarding(b)) => a.after == b.before,
+        (Object::Wireguard(a), Object::Wireguard(b)) => a.after == b.before,
         (Object::PortVlan(a), Object::PortVlan(b)) => a.after == b.before,
         (Object::Traffic(a), Object::Traffic(b)) => a.after == b.before,
         (Object::Firewall(a), Object::Firewall(b)) => a.after == b.before,
@@ -150,6 +152,7 @@ pub fn needs(promises: &[Change]) -> Needs {
             Object::Rule(_) => at.rules = true,
             Object::Neighbour(Diff { after: Some(n), .. }) => neighbour_needs(promise.place, n, at),
             Object::Forwarding(Diff { after: Some(entry), .. }) => at.forwarding_of(&entry.link),
+            Object::Wireguard(Diff { after: Some(w), .. }) => at.wireguard_of(&w.link),
             Object::Sysctl(Diff { after: Some(s), .. }) => at.sysctl(s.key.clone()),
             Object::PortVlan(Diff { after: Some(vlan), .. }) => at.vlans_of_port(&vlan.link),
             Object::Traffic(Diff { after: Some(t), .. }) if !at.traffic.contains(&t.link) => {
@@ -276,6 +279,11 @@ fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
             let want = d.after.as_ref()?;
             (!ns.forwarding.contains(want))
                 .then(|| format!("forwarding entry {} is missing on interface {}", want.mac, want.link))
+        }
+        Object::Wireguard(d) => {
+            let want = d.after.as_ref()?;
+            let there = ns.wireguard.iter().any(|fact| fact.link == want.link && fact.has(&want.part));
+            (!there).then(|| format!("WireGuard {want} is missing"))
         }
         Object::Sysctl(d) => {
             let want = d.after.as_ref()?;

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use crate::{
     Family, Forwarding, FwObject, FwTable, IfName, IpvlanMode, LinkName, Mac, MacvlanMode, Neighbour, Place,
-    PortVlan, Route, Rule, SysctlKey, TrafficFact, VfFact, ZoneSource,
+    PortVlan, Route, Rule, SysctlKey, TrafficFact, VfFact, WireguardFact, ZoneSource,
 };
 
 /// What was seen in both namespaces.
@@ -62,6 +62,8 @@ pub struct NsFacts {
     pub neighbours: Vec<Neighbour>,
     /// Permanent forwarding entries of the tunnels asked for.
     pub forwarding: Vec<Forwarding>,
+    /// Settings of the WireGuard links asked for that are there.
+    pub wireguard: Vec<WireguardFact>,
     /// For each destination asked for that can be reached: the way that the kernel would take.
     pub ways: BTreeMap<IpAddr, Way>,
     /// For each destination asked for that can be reached: the source address that the kernel would choose.
@@ -116,6 +118,7 @@ impl NsFacts {
         keep_first(&mut self.neighbours, later.neighbours);
         keep_first(&mut self.firewall, later.firewall);
         keep_first(&mut self.forwarding, later.forwarding);
+        extend_new(&mut self.wireguard, later.wireguard);
         extend_new(&mut self.traffic, later.traffic);
         self.sources.extend(later.sources);
         self.ways.extend(later.ways);
@@ -397,6 +400,8 @@ pub struct NsNeeds {
     pub destinations: Vec<Destination>,
     /// Permanent forwarding entries of these tunnels.
     pub forwarding: Vec<IfName>,
+    /// Settings of these WireGuard links.
+    pub wireguard: Vec<IfName>,
     /// The ways to these destinations.
     pub ways: Vec<IpAddr>,
     /// The source addresses that the kernel would choose towards these destinations.
@@ -457,6 +462,13 @@ impl NsNeeds {
         }
     }
 
+    /// Asks for the settings of a WireGuard link.
+    pub fn wireguard_of(&mut self, link: &IfName) {
+        if !self.wireguard.contains(link) {
+            self.wireguard.push(link.clone());
+        }
+    }
+
     /// Asks for a source of a zone of firewalld.
     pub fn zone_source(&mut self, source: &ZoneSource) {
         extend_new(self.zone_sources.get_or_insert_default(), vec![source.clone()]);
@@ -489,6 +501,7 @@ impl NsNeeds {
         extend_new(&mut self.traffic, other.traffic);
         extend_new(&mut self.sources, other.sources);
         extend_new(&mut self.forwarding, other.forwarding);
+        extend_new(&mut self.wireguard, other.wireguard);
         extend_new(&mut self.ways, other.ways);
         extend_new(&mut self.sysctls, other.sysctls);
         self.rp_filter = self.rp_filter.or(other.rp_filter);

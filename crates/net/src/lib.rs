@@ -45,6 +45,7 @@ pub mod stack;
 mod sysctl;
 mod traffic;
 mod vf;
+mod wireguard;
 mod zone;
 
 pub use address::Address;
@@ -80,6 +81,10 @@ pub use traffic::{
     TrafficMatch, TrafficObject,
 };
 pub use vf::{VfAttr, VfFact, VfLinkState, VfRate, VfVlan, VlanProtocol};
+pub use wireguard::{
+    Wireguard, WireguardFact, WireguardKey, WireguardKeyError, WireguardOwn, WireguardPart, WireguardPeer,
+    WireguardSecret,
+};
 pub use zone::ZoneSource;
 
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

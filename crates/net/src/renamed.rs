@@ -55,6 +55,7 @@ fn rename(change: &mut Change, place: Place, names: &Names) {
         Object::Forwarding(diff) => both(diff, |entry| to(&mut entry.link)),
         Object::PortVlan(diff) => both(diff, |vlan| to(&mut vlan.link)),
         Object::Traffic(diff) => both(diff, |traffic| to(&mut traffic.link)),
+        Object::Wireguard(diff) => both(diff, |setting| to(&mut setting.link)),
         Object::Sysctl(_)
         | Object::Firewall(_)
         | Object::ZoneSource(_)

@@ -9,6 +9,7 @@ use polynic_controller::metrics::GcMetrics;
 use serde_json::{Value, json};
 
 use crate::support::{Cluster, POOLS, in_namespace, pool};
+use crate::wire::Wire;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -78,7 +79,10 @@ async fn recorded(cluster: &Cluster) -> Vec<String> {
 }
 
 async fn with_pool() -> Cluster {
-    let cluster = Cluster::start().await;
+    with_pool_in(Cluster::start().await).await
+}
+
+async fn with_pool_in(cluster: Cluster) -> Cluster {
     cluster
         .create(
             POOLS,
@@ -162,6 +166,36 @@ async fn a_pod_that_goes_is_collected_at_once() {
     force_delete(&cluster, "web").await;
     cluster.until_gone(&in_namespace("spiderendpoints", "default"), "web").await;
     assert!(recorded(&cluster).await.is_empty());
+    running.abort();
+}
+
+/// No watch can tell of its end any more, and the next scan is ten minutes away.
+#[tokio::test]
+async fn a_pod_that_went_while_nobody_watched_is_collected_when_the_watch_is_back() {
+    let cluster = with_pool_in(Cluster::forgetful(20).await).await;
+    let seen = attached(&cluster, "seen", "10.0.0.1", None).await;
+    let unseen = attached(&cluster, "unseen", "10.0.0.2", None).await;
+    let other = attached(&cluster, "other", "10.0.0.3", None).await;
+    let records =
+        [("10.0.0.1", "seen", &*seen), ("10.0.0.2", "unseen", &*unseen), ("10.0.0.3", "other", &*other)];
+    record(&cluster, &[&records[..], &[("10.0.0.9", "never", "x")]].concat()).await;
+    let wire = Wire::to(&cluster).await;
+    let gc = Gc::new(wire.client(&cluster).await, options(), GcMetrics::default());
+    let running = tokio::spawn(async move { gc.run().await });
+    let left = async |wanted: &[&str]| {
+        let what = format!("{wanted:?} are left");
+        cluster.eventually(&what, async || (recorded(&cluster).await == wanted).then_some(())).await;
+    };
+    left(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]).await;
+    force_delete(&cluster, "seen").await;
+    left(&["10.0.0.2", "10.0.0.3"]).await;
+    wire.cut();
+    force_delete(&cluster, "unseen").await;
+    for n in 0..60 {
+        cluster.patch(PODS, "other", &json!({"metadata": {"labels": {"n": n.to_string()}}})).await;
+    }
+    wire.join();
+    left(&["10.0.0.3"]).await;
     running.abort();
 }
 

@@ -15,6 +15,7 @@ mod subnets;
 mod support;
 mod tables;
 mod webhooks;
+mod wire;
 
 use polynic_control_plane::on_a_real_server;
 

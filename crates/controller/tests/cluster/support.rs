@@ -51,8 +51,13 @@ impl ApiServer {
         if let Some(plane) = polynic_control_plane::current() {
             return Self::Real(plane);
         }
+        Self::embedded(|config| config.authorization = authorization).await
+    }
+
+    async fn embedded(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let config = Config { authorization, ..Config::new(directory.path()) };
+        let mut config = Config::new(directory.path());
+        change(&mut config);
         let running = Server::start(config).await.unwrap();
         Self::Embedded { running, _directory: directory }
     }
@@ -107,7 +112,15 @@ impl Cluster {
     }
 
     async fn start_with(authorization: Authorization) -> Self {
-        let server = ApiServer::start(authorization).await;
+        Self::of(ApiServer::start(authorization).await).await
+    }
+
+    /// An embedded one that remembers so few events that a watch cannot start in the past for long.
+    pub async fn forgetful(events: usize) -> Self {
+        Self::of(ApiServer::embedded(|config| config.limits.window_events = events).await).await
+    }
+
+    async fn of(server: ApiServer) -> Self {
         let client = polynic_cluster::client_from(Some(&server.kubeconfig())).await.unwrap().unwrap();
         let cluster = Self { client, shutdown: Shutdown::default(), server };
         for crd in spider::CRDS.iter().chain([&polynic_api::nad::CRD]) {

@@ -56,6 +56,7 @@ pub(super) enum Wire {
     Ipip {
         local: Option<std::net::Ipv4Addr>,
     },
+    Wireguard,
     Dummy,
     Vrf {
         table: u32,
@@ -78,6 +79,7 @@ impl Wire {
             Self::Vlan { .. } => "vlan",
             Self::Vxlan { .. } => "vxlan",
             Self::Ipip { .. } => "ipip",
+            Self::Wireguard => "wireguard",
             Self::Dummy => "dummy",
             Self::Vrf { .. } => "vrf",
             Self::Ifb => "ifb",
@@ -291,6 +293,7 @@ impl World {
                 self.check_ipip(space, *local)?;
                 Wire::Ipip { local: *local }
             }
+            LinkKind::Wireguard => Wire::Wireguard,
             LinkKind::Ifb => Wire::Ifb,
             LinkKind::Tap(_) => Wire::Tap,
             LinkKind::Bond(_) => Wire::Bond,

@@ -50,6 +50,7 @@ impl World {
                 .filter(|e| needs.forwarding.contains(&e.link))
                 .cloned()
                 .collect(),
+            wireguard: space.wireguard_of(&needs.wireguard),
             ways: needs.ways.iter().filter_map(|to| Some((*to, space.way_to(*to)?))).collect(),
             sysctls: space.sysctls_asked(needs),
             traffic: space.traffic_of(&needs.traffic),

@@ -41,6 +41,9 @@ impl Space {
         for link in &needs.forwarding {
             facts.forwarding.extend(self.forwarding(link)?);
         }
+        for link in &needs.wireguard {
+            facts.wireguard.extend(self.wireguard(link)?);
+        }
         for to in &needs.ways {
             facts.ways.extend(self.way_to(*to)?.map(|way| (*to, way)));
         }

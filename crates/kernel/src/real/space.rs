@@ -23,6 +23,8 @@ const ALT_IFNAME: u16 = 53;
 pub(super) struct Space {
     pub(super) route: Socket,
     firewall: Option<Socket>,
+    /// A generic netlink socket with the number of WireGuard's family, once they are needed.
+    pub(super) wireguard: Option<(Socket, u16)>,
     /// Where the firewall socket comes from and goes to, if it is to outlive this value.
     idle: Option<Arc<Idle>>,
     pub(super) netns: Netns<Anywhere>,
@@ -37,7 +39,15 @@ impl Space {
     /// Opens the route socket from inside the namespace.
     pub(super) fn open(netns: Netns<Anywhere>) -> io::Result<Self> {
         let route = netns.run(|| Socket::open(netlink_sys::protocols::NETLINK_ROUTE))??;
-        Ok(Self { route, firewall: None, idle: None, netns, indexes: HashMap::new(), seen: None })
+        Ok(Self {
+            route,
+            firewall: None,
+            wireguard: None,
+            idle: None,
+            netns,
+            indexes: HashMap::new(),
+            seen: None,
+        })
     }
 
     /// Takes the firewall socket from `idle` and gives it back in the end.
@@ -80,6 +90,7 @@ impl Space {
             Object::Rule(diff) => Ok(self.change_rule(diff)?),
             Object::Neighbour(diff) => Ok(self.change_neighbour(diff)?),
             Object::Forwarding(diff) => Ok(self.change_forwarding(diff)?),
+            Object::Wireguard(diff) => Ok(self.change_wireguard(diff)?),
             Object::Sysctl(diff) => self.change_sysctl(diff),
             Object::PortVlan(diff) => Ok(self.change_port_vlan(diff)?),
             Object::Traffic(diff) => Ok(self.change_traffic(diff)?),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use polynic_cni::{Error, Verb};
 use polynic_kernel::{Errno, Kernel, KernelError, transaction};
-use polynic_net::{Change, Names, Object, Place, Plan, Stake};
+use polynic_net::{Change, Names, Object, Place, Plan, Route, Stake, Step};
 
 use super::add::describe;
 use super::lock::ContainerLock;
@@ -56,20 +56,17 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
 
 /// What interfaces of the pod rely on together stays as long as one of them does: put back if this record made it, removed with the last.
 fn keep_for_others(job: &Job<'_>, kernel: &mut dyn Kernel, lock: &ContainerLock, record: &Record) {
-    if kernel.pod_id() != Some(record.netns) {
+    let own = ways(&record.plan);
+    if kernel.pod_id() != Some(record.netns) || own.is_empty() {
         return;
     }
-    let of_this =
-        |stake: Stake| record.plan.steps.iter().filter(move |s| s.stake == stake && is_way(&s.change));
-    if of_this(Stake::Ensured).next().is_none() && of_this(Stake::Owned).next().is_none() {
-        return;
-    }
-    let others: Vec<Record> =
-        record::applied(&lock.directory).into_iter().filter(|r| r.position != record.position).collect();
-    let relied_on = |change: &Change| others.iter().flat_map(|r| &r.plan.steps).any(|s| s.change == *change);
-    let kept = of_this(Stake::Owned).filter(|s| relied_on(&s.change)).map(|s| s.change.clone());
-    let gone = of_this(Stake::Ensured).filter(|s| !relied_on(&s.change));
-    let changes: Vec<Change> = kept.chain(gone.rev().filter_map(|s| s.change.clone().inverse())).collect();
+    let mut others = record::applied(&lock.directory);
+    others.retain(|other| other.position != record.position);
+    let theirs: Vec<&Step> = others.iter().flat_map(|other| ways(&other.plan)).collect();
+    let relied_on = |step: &Step| theirs.iter().any(|s| is_same(&s.change, &step.change));
+    let kept = own.iter().filter(|s| s.stake == Stake::Owned && relied_on(s)).map(|s| s.change.clone());
+    let gone = own.iter().rev().filter(|s| s.stake == Stake::Ensured && !relied_on(s));
+    let changes: Vec<Change> = kept.chain(gone.filter_map(|s| s.change.clone().inverse())).collect();
     for change in changes {
         match kernel.apply(&change) {
             Err(e) if !e.is_absent() && e.errno() != Some(Errno::EEXIST) => {
@@ -80,10 +77,36 @@ fn keep_for_others(job: &Job<'_>, kernel: &mut dyn Kernel, lock: &ContainerLock,
     }
 }
 
-/// Whether a change makes a way in the pod.
+/// The steps that leave a way in the pod, or leave one given up: those that a later step takes back are not among them.
+fn ways(plan: &Plan) -> Vec<&Step> {
+    let mut ways: Vec<&Step> = Vec::new();
+    for step in plan.steps.iter().filter(|s| is_way(&s.change)) {
+        let before = step.change.clone().inverse();
+        ways.retain(|old| before.as_ref().is_none_or(|before| !is_same(&old.change, before)));
+        ways.push(step);
+    }
+    ways
+}
+
+/// Whether a change makes a way in the pod, or gives one up.
 fn is_way(change: &Change) -> bool {
     let is_way = matches!(change.object, Object::Route(_) | Object::Rule(_) | Object::Neighbour(_));
-    change.place == Place::Pod && is_way && change.is_creation()
+    change.place == Place::Pod && is_way && (change.is_creation() || change.is_deletion())
+}
+
+/// Whether two changes do the same. One may leave the metric open that the other has seen.
+fn is_same(one: &Change, other: &Change) -> bool {
+    let plain = |route: &Option<Route>| {
+        route.clone().map(|route| Route { priority: route.effective_priority(), ..route })
+    };
+    match (&one.object, &other.object) {
+        (Object::Route(a), Object::Route(b)) => {
+            one.place == other.place
+                && plain(&a.before) == plain(&b.before)
+                && plain(&a.after) == plain(&b.after)
+        }
+        _ => one == other,
+    }
 }
 
 /// Takes recorded plans back, in the order given.
