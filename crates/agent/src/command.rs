@@ -156,6 +156,7 @@ fn names() -> String {
 
 fn serve(parts: Vec<Part>, seed: u64) -> Result<(), CommandError> {
     polynic_kernel::memory::share_one_heap();
+    polynic_cni::log_file::compress_aside();
     log::start(compose::log_level(&parts))?;
     // One thread is enough for a node, and the smallest agent.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -4,11 +4,13 @@
 //! two seconds, whenever they change and whenever the kernel says that links, addresses or routes have (the `worker`), and writes `subnet.env`. A task tells the own node's annotations (the `teller`). None
 //! waits for another: without API server the thread goes on with the nodes it knows.
 //!
-//! It never removes what it made when it ends: packets go on while there is no daemon.
+//! It does not remove what it made when it ends, so that packets go on while there is no daemon; but for tunnels of WireGuard, as the
+//! replaced daemon has it.
 
 pub mod command;
 mod flags;
 mod health;
+mod key_file;
 mod listener;
 mod teller;
 mod worker;
@@ -90,7 +92,7 @@ pub async fn run(config: Config, client: Client, shutdown: Shutdown) -> Result<(
         () = workshop.ended() => Err(Error::Ended),
     };
     workshop.close().await?;
-    tracing::info!("flannel has ended; links, routes and rules stay");
+    tracing::info!("flannel has ended; but for tunnels of WireGuard, links, routes and rules stay");
     outcome
 }
 

@@ -1,15 +1,17 @@
-//! flannel's daemon against the embedded API server and the real kernel, in namespaces of its own. Where the machine forbids
-//! namespaces, the tests say that they are skipped.
+//! flannel's daemon against the embedded API server, or a real one where its programs are, and the real kernel, in namespaces of its own.
+//! Where the machine forbids namespaces, the tests say that they are skipped.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's helpers fail like the test")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Config as KubeConfig, config};
 use polynic_agent::flannel::{Config, run};
+use polynic_control_plane::ControlPlane;
 use polynic_flannel::rules::RuleOptions;
 use polynic_flannel::{Keys, NetConf, Selection, Settings};
 use polynic_kernel::{Door, Kernel, RealDoor};
@@ -28,7 +30,21 @@ struct World {
     client: Client,
     directory: tempfile::TempDir,
     kernel: Box<dyn Kernel>,
-    server: Option<polynic_apiserver::Running>,
+    server: Option<ApiServer>,
+}
+
+enum ApiServer {
+    Embedded(polynic_apiserver::Running),
+    Real(Arc<ControlPlane>),
+}
+
+impl ApiServer {
+    fn kubeconfig(&self) -> config::Kubeconfig {
+        match self {
+            Self::Embedded(server) => config::Kubeconfig::from_yaml(server.kubeconfig()).unwrap(),
+            Self::Real(plane) => config::Kubeconfig::read_from(plane.kubeconfig_path()).unwrap(),
+        }
+    }
 }
 
 impl World {
@@ -49,16 +65,15 @@ impl World {
             kernel.apply(&change).unwrap();
         }
         let server = serve(directory.path(), None).await;
-        let kubeconfig = config::Kubeconfig::from_yaml(server.kubeconfig()).unwrap();
         let options = config::KubeConfigOptions::default();
-        let config = KubeConfig::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+        let config = KubeConfig::from_custom_kubeconfig(server.kubeconfig(), &options).await.unwrap();
         let client = Client::try_from(config).unwrap();
         Self { client, directory, kernel, server: Some(server) }
     }
 
     /// The API server goes, and answers where it can be reached when it comes back.
     async fn stop_server(&mut self) -> std::net::SocketAddr {
-        let server = self.server.take().unwrap();
+        let Some(ApiServer::Embedded(server)) = self.server.take() else { panic!("a real server stays") };
         let address = server.addr();
         server.shutdown().await;
         address
@@ -83,6 +98,7 @@ impl World {
                 selection: Selection { interfaces: vec!["eth1".to_owned()], ..Selection::default() },
                 rules: RuleOptions { forward: true, masquerade: true, random: true },
                 blackhole: false,
+                secret: None,
             },
             subnet_file: self.path(file),
             set_network_available: true,
@@ -126,10 +142,13 @@ impl World {
     }
 }
 
-async fn serve(directory: &Path, at: Option<std::net::SocketAddr>) -> polynic_apiserver::Running {
+async fn serve(directory: &Path, at: Option<std::net::SocketAddr>) -> ApiServer {
+    if let Some(plane) = polynic_control_plane::current() {
+        return ApiServer::Real(plane);
+    }
     let mut config = polynic_apiserver::Config::new(directory.join("api"));
     config.listen = at.unwrap_or(config.listen);
-    polynic_apiserver::Server::start(config).await.unwrap()
+    ApiServer::Embedded(polynic_apiserver::Server::start(config).await.unwrap())
 }
 
 fn peer(prefix: &str, vni: u32, number: u8) -> Value {
@@ -352,4 +371,15 @@ fn a_daemon_that_starts_without_api_server_leaves_all_in_place_and_catches_up_la
         shutdown.trigger();
         daemon.await.unwrap().unwrap();
     });
+}
+
+polynic_control_plane::on_a_real_server!(
+    a_node_gets_its_subnet_tells_the_others_and_follows_the_cluster,
+    two_daemons_on_one_node_have_nothing_in_common,
+);
+
+/// A server for each: it must be where the test is.
+#[test]
+fn a_real_api_server_is_served_in_the_same_way() {
+    polynic_control_plane::each_on_a_real_server(ON_A_REAL_SERVER);
 }

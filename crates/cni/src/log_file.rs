@@ -2,11 +2,13 @@
 //! replaced programs' logger does. What a line looks like is up to the plugin.
 //!
 //! Whoever finds a file full compresses it at once, because a plugin's process has no later. At the default size that is a second for one call in some
-//! ten thousand.
+//! ten thousand. A process that lives on does it on a thread of its own, see [`compress_aside`].
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use flate2::Compression;
@@ -32,10 +34,28 @@ pub struct Rotation {
 /// What a rotated file may end with behind the log's own name: compressed, and on the way to it.
 const ENDINGS: [&str; 3] = ["", ".gz", ".gz.new"];
 
+/// When a file that was moved away is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    Now,
+    Aside,
+}
+
+static LIVES_ON: AtomicBool = AtomicBool::new(false);
+
+/// This process lives on: from now on no call waits for a rotated file to be compressed.
+pub fn compress_aside() {
+    LIVES_ON.store(true, Ordering::Relaxed);
+}
+
 /// Opens a log file for appending. If it has reached its size it is moved away first, and rotated files that are too many or
 /// too old are removed.
 pub fn open(path: &Path, rotation: &Rotation) -> io::Result<File> {
-    rotate(path, rotation)?;
+    open_with(path, rotation, if LIVES_ON.load(Ordering::Relaxed) { When::Aside } else { When::Now })
+}
+
+fn open_with(path: &Path, rotation: &Rotation, when: When) -> io::Result<File> {
+    rotate(path, rotation, when)?;
     OpenOptions::new().create(true).append(true).open(path)
 }
 
@@ -44,7 +64,7 @@ pub fn now() -> String {
     Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-fn rotate(path: &Path, rotation: &Rotation) -> io::Result<()> {
+fn rotate(path: &Path, rotation: &Rotation, when: When) -> io::Result<()> {
     let limit = u64::from(rotation.max_size.max(1)) * MEGABYTE;
     if !fs::metadata(path).is_ok_and(|file| file.len() >= limit) {
         return Ok(());
@@ -53,16 +73,21 @@ fn rotate(path: &Path, rotation: &Rotation) -> io::Result<()> {
     let rotated = sibling(path, &format!("-{time}"));
     match fs::rename(path, &rotated) {
         // Another call was faster.
-        Err(why) if why.kind() == io::ErrorKind::NotFound => {}
-        renamed => {
-            renamed?;
-            if rotation.compress {
-                // What cannot be compressed, as on a full disk, stays as it is.
-                let _ = compress(&rotated);
-            }
-        }
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return expire(path, rotation),
+        renamed => renamed?,
     }
-    expire(path, rotation)
+    let (path, rotation) = (path.to_owned(), *rotation);
+    let finish = move || {
+        if rotation.compress {
+            // What cannot be compressed, as on a full disk, stays as it is.
+            let _ = compress(&rotated);
+        }
+        expire(&path, &rotation)
+    };
+    match when {
+        When::Now => finish(),
+        When::Aside => thread::Builder::new().name("log".to_owned()).spawn(finish).map(drop),
+    }
 }
 
 /// Puts a compressed file in place of a rotated one, whose permissions it gets.
@@ -187,6 +212,22 @@ mod tests {
         let mut read = String::new();
         GzDecoder::new(File::open(compressed).unwrap()).read_to_string(&mut read).unwrap();
         assert!(read == text, "{} bytes of {}", read.len(), text.len());
+    }
+
+    #[test]
+    fn nobody_waits_for_it_where_the_process_lives_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("multus.log");
+        fs::write(&file, vec![b'x'; 1024 * 1024]).unwrap();
+        fs::write(directory.path().join("multus-2020-01-01T00-00-00.000.log"), "old").unwrap();
+        let rotation = Rotation { max_size: 1, max_age: 0, max_count: 1, compress: true };
+        assert_eq!(open_with(&file, &rotation, When::Aside).unwrap().metadata().unwrap().len(), 0);
+        let begun = std::time::Instant::now();
+        let is_done = |names: &[String]| names.len() == 2 && names[0].ends_with(".log.gz");
+        while !is_done(&names(directory.path())) {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", names(directory.path()));
+            thread::yield_now();
+        }
     }
 
     #[test]

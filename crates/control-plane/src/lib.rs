@@ -14,13 +14,16 @@
 //! }
 //! ```
 
+mod cases;
 mod controllers;
 mod identity;
 mod plane;
 mod probe;
 mod process;
 mod programs;
+mod store;
 
+pub use self::cases::{Case, current, each_on_a_real_server, on_a_real_server};
 pub use self::controllers::{CertificateSigner, Controllers};
 pub use self::identity::ClientCertificate;
 pub use self::plane::{ControlPlane, StartError};

@@ -1,5 +1,6 @@
 //! etcd and kube-apiserver, started and ready.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -13,6 +14,7 @@ use crate::identity::{self, ClientCertificate, TOKEN};
 use crate::probe::Probe;
 use crate::process::{Server, free_port};
 use crate::programs::Programs;
+use crate::store::Store;
 
 /// How long the server may take until it is ready, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -70,6 +72,9 @@ pub struct ControlPlane {
     directory: TempDir,
     addr: SocketAddr,
     ca_pem: String,
+    store: Store,
+    /// Keys of the objects that were there when it was ready.
+    first: BTreeSet<String>,
 }
 
 impl ControlPlane {
@@ -100,9 +105,12 @@ impl ControlPlane {
         let args = apiserver_arguments(addr, store, flag);
         let kube_apiserver =
             Server::start(&programs.kube_apiserver, APISERVER, directory.path(), &args).map_err(failed)?;
-        let mut plane = Self { kube_apiserver, etcd, directory, addr, ca_pem };
+        let (store, first) = (Store { port: store }, BTreeSet::new());
+        let mut plane = Self { kube_apiserver, etcd, directory, addr, ca_pem, store, first };
         plane.write_kubeconfig().map_err(|source| StartError::Start { what: "kube-apiserver", source })?;
         plane.wait_until_ready()?;
+        plane.first =
+            store.keys().map_err(|source| StartError::Start { what: "a look into etcd", source })?;
         Ok(plane)
     }
 
@@ -132,6 +140,14 @@ impl ControlPlane {
     /// The authority's key cannot be read, or nothing can be signed with it.
     pub fn client_certificate(&self, client: &ClientCertificate<'_>) -> io::Result<(String, String)> {
         client.sign(self.directory.path())
+    }
+
+    /// Removes what was made since the start, but for definitions of kinds; finalizers do not count.
+    ///
+    /// # Errors
+    /// etcd does not answer.
+    pub fn forget(&self) -> io::Result<()> {
+        self.store.keep_only(&self.first)
     }
 
     /// Where its files are: certificates and keys.

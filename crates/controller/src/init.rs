@@ -23,7 +23,7 @@ use polynic_runtime::configuration::{ConfigurationError, Environment, Variables}
 /// Pause between two attempts.
 const PAUSE: Duration = Duration::from_secs(2);
 /// Attempts after which an object that is called invalid each time is given up: a webhook that was still about to change has had its time.
-const REFUSALS: usize = 15;
+const REFUSALS: usize = 8;
 
 /// What cannot be made, however often it is tried: the values of the installation are wrong.
 #[derive(Debug, thiserror::Error)]

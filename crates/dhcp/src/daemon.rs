@@ -19,7 +19,7 @@ use crate::bell::Bell;
 use crate::clock::Clock;
 use crate::engine::{Asked, Command, Engine, Reply, Settings, Tools, release_kept};
 use crate::rpc::{Arguments, Service, server};
-use crate::store::Store;
+use crate::store::{Kept, Store, digest};
 use crate::wishes;
 
 mod options;
@@ -132,10 +132,11 @@ pub fn release_alone(state: &Path, door: &dyn Door, arguments: &Arguments) -> Re
 
 /// Container and interface of all leases of a network that are on disk. `state` is the daemon's directory.
 pub fn kept(state: &Path, network: &str) -> Vec<(String, String)> {
-    let parts = |kept: crate::store::Kept| {
-        let (container_id, rest) = kept.client_id.split_once('/')?;
-        let (of, ifname) = rest.rsplit_once('/')?;
-        (of == network).then(|| (container_id.to_owned(), ifname.to_owned()))
+    let parts = |kept: Kept| {
+        let (container_id, _) = kept.client_id.split_once('/')?;
+        let ifname = kept.ifname.as_str();
+        let is_of = id_of(container_id, network, ifname) == kept.client_id;
+        is_of.then(|| (container_id.to_owned(), ifname.to_owned()))
     };
     // One that cannot be read just now is found at the next time.
     Store::new(state).load().0.into_iter().filter_map(parts).collect()
@@ -246,12 +247,22 @@ fn asked(arguments: &Arguments, host_prefix: &str) -> Result<Asked, String> {
     })
 }
 
-/// Container, network and interface, cut to what an option holds. A release must not fail for a configuration that has become bad.
+/// A release must not fail for a configuration that has become bad.
 fn client_id(arguments: &Arguments) -> Result<String, String> {
-    let name = wishes::network(&arguments.stdin).map_err(|e| e.to_string())?;
-    let mut id = format!("{}/{name}/{}", arguments.container_id, arguments.ifname);
-    id.truncate(id.floor_char_boundary(LONGEST_CLIENT_ID));
-    Ok(id)
+    let network = wishes::network(&arguments.stdin).map_err(|e| e.to_string())?;
+    Ok(id_of(&arguments.container_id, &network, &arguments.ifname))
+}
+
+/// Container, network and interface. Where an option cannot hold that, it is cut, and ends in a digest of the whole: cut alone, two interfaces
+/// of one pod on a network with a long name would be one client.
+fn id_of(container_id: &str, network: &str, ifname: &str) -> String {
+    let whole = format!("{container_id}/{network}/{ifname}");
+    if whole.len() <= LONGEST_CLIENT_ID {
+        return whole;
+    }
+    let digest = format!("/{:016x}", digest(&whole));
+    let end = whole.floor_char_boundary(LONGEST_CLIENT_ID - digest.len());
+    whole[..end].to_owned() + &digest
 }
 
 /// A path of the host as we see it.
@@ -259,5 +270,21 @@ fn prefixed(prefix: &str, path: &Path) -> PathBuf {
     match prefix {
         "" => path.to_owned(),
         prefix => Path::new(prefix).join(path.strip_prefix("/").unwrap_or(path)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_with_long_names_stay_apart_and_fit_into_an_option() {
+        assert_eq!(id_of("c1", "lan", "net1"), "c1/lan/net1");
+        let (container, network) = ("c".repeat(64), "é".repeat(100));
+        let [one, other] = ["net1", "net2"].map(|ifname| id_of(&container, &network, ifname));
+        assert_ne!(one, other);
+        assert!(one.len() <= LONGEST_CLIENT_ID && one.len() > 240, "{}", one.len());
+        let longest = id_of(&container, &"n".repeat(LONGEST_CLIENT_ID - 64 - 2 - 4), "net1");
+        assert!(longest.len() == LONGEST_CLIENT_ID && longest.ends_with("/net1"), "{longest}");
     }
 }

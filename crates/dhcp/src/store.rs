@@ -134,7 +134,7 @@ impl Store {
 }
 
 /// FNV-1a, so that ids that look the same as names of files do not become one.
-fn digest(text: &str) -> u64 {
+pub(crate) fn digest(text: &str) -> u64 {
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -22,8 +22,8 @@ mod ways;
 
 pub use call::{Answer, Call, Running};
 pub use executables::{plugins, reference_plugins};
-pub use node::{Node, Pod};
+pub use node::{Node, Pod, has_ipv6};
 pub use packets::{Service, client, is_cut_off, reaches, source_seen};
 pub use state::State;
-pub use vm::{left_to_vm, run_bare_in_vm, run_in_vm};
+pub use vm::{left_to_vm, run_bare_in_vm, run_in_vm, run_in_vm_booted_with};
 pub use ways::{Ways, ways};

@@ -78,21 +78,23 @@ impl Node {
         let end = wire.path.trim_start_matches("/run/netns/");
         ip(
             &scratch.host,
-            &format!(
+            &possible(&format!(
                 "link set lo up
                  link add eth0 type veth peer name wire netns {end}
                  address add 192.168.1.10/24 dev eth0
                  address add fd00:1::10/64 dev eth0 nodad
                  link set eth0 up"
-            ),
+            )),
         );
-        wire.ip("link set lo up
+        wire.ip(&possible(
+            "link set lo up
                  address add 192.168.1.1/24 dev wire
                  address add fd00:1::1/64 dev wire nodad
                  address add 198.51.100.7/32 dev lo
                  address add 2001:db8::7/128 dev lo
-                 link set wire up");
-        ip(&scratch.host, "route add default via 192.168.1.1\nroute add default via fd00:1::1");
+                 link set wire up",
+        ));
+        ip(&scratch.host, &possible("route add default via 192.168.1.1\nroute add default via fd00:1::1"));
         let directory = tempfile::tempdir_in("/run").unwrap();
         Some(Self { scratch, wire, directory })
     }
@@ -130,6 +132,17 @@ impl Node {
         names.sort();
         names
     }
+}
+
+/// Whether this kernel has IPv6 at all.
+pub fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
+}
+
+/// The lines for `ip` without those about IPv6, if this kernel has none.
+fn possible(lines: &str) -> String {
+    let all = has_ipv6();
+    lines.lines().filter(|line| all || !line.contains("::")).collect::<Vec<_>>().join("\n")
 }
 
 fn is_last_reserved(name: &str) -> bool {

@@ -30,6 +30,12 @@ impl Service {
         Self { socket }
     }
 
+    /// As [`Self::new`], for IPv4 alone.
+    pub fn for_ipv4<P: 'static>(at: &Netns<P>, port: u16) -> Self {
+        let socket = at.run(move || socket(SocketAddr::new([0; 4].into(), port)).unwrap()).unwrap();
+        Self { socket }
+    }
+
     /// Which source address it sees, if a datagram sent to `target` gets to it and the reply back.
     pub fn source_of<P: 'static>(&self, from: &Netns<P>, target: &str) -> Option<IpAddr> {
         self.ask(&client(from, target), target, TRIES)

@@ -48,7 +48,8 @@ impl State {
         let links = ip(&["-d", "address", "show"]);
         let mut lines: Vec<String> = links.iter().flat_map(lines::of_link).collect();
         lines.extend(ip(&["route", "show", "table", "all"]).iter().filter_map(lines::of_route));
-        for family in ["-4", "-6"] {
+        let families = ["-4", "-6"].into_iter().filter(|family| *family == "-4" || crate::has_ipv6());
+        for family in families {
             lines.extend(ip(&[family, "rule", "show"]).iter().map(|r| lines::of_rule(family, r)));
         }
         lines.extend(ruleset());
@@ -157,11 +158,13 @@ fn ruleset() -> Vec<String> {
     lines
 }
 
-/// Queueing disciplines that somebody made: those of the kernel have the handle `0:`. Without `tc` they remain unseen.
+/// Queueing disciplines that somebody made: those of the kernel have the handle `0:`. Without `tc` they remain unseen. So do the queues of ours
+/// behind a bucket: not every kernel has them, and they come and go with the bucket.
 fn queues() -> Vec<String> {
     let output = Command::new("tc").args(["qdisc", "show"]).stderr(Stdio::null()).output();
     let text = output.map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
     let made = text.lines().filter(|line| line.split(' ').nth(2).is_some_and(|handle| handle != "0:"));
+    let made = made.filter(|line| !line.starts_with("qdisc fq_codel 2: "));
     made.map(|line| without_references(line.trim())).collect()
 }
 

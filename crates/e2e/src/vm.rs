@@ -22,6 +22,24 @@ impl Node {
         false
     }
 
+    /// Whether this kernel has a queueing discipline. If not: as with [`Node::offers`].
+    ///
+    /// # Panics
+    /// Inside the throw-away kernel, which has it.
+    pub fn has_qdisc(&self, kind: &'static str) -> bool {
+        let made = self.netns().run(move || {
+            let run =
+                |verb: &str| Command::new("tc").args(["qdisc", verb, "dev", "lo", "root", kind]).output();
+            let made = run("add").is_ok_and(|output| output.status.success());
+            made && run("delete").is_ok_and(|output| output.status.success())
+        });
+        let made = made.unwrap_or_default();
+        if !made {
+            left_to_vm(kind);
+        }
+        made
+    }
+
     fn makes(&self, kind: &str) -> bool {
         // `link PARENT` comes before the name.
         let words = match kind.strip_prefix("link ") {
@@ -61,11 +79,27 @@ pub fn run_in_vm(names: &[&str]) {
     run_bare_in_vm(names);
 }
 
+/// As [`run_in_vm`], in a kernel that was booted with these arguments besides.
+///
+/// # Panics
+/// As [`run_in_vm`].
+pub fn run_in_vm_booted_with(arguments: &str, names: &[&str]) {
+    if std::env::var_os(INSIDE).is_none() && runner().is_some() {
+        crate::plugins();
+    }
+    // The runner hands on to the kernel what it is told of memory, word for word. The tests see whether it does.
+    boot(&format!("1G {arguments}"), names);
+}
+
 /// The same for tests that execute no plugins.
 ///
 /// # Panics
 /// As [`run_in_vm`].
 pub fn run_bare_in_vm(names: &[&str]) {
+    boot("1G", names);
+}
+
+fn boot(memory: &str, names: &[&str]) {
     if std::env::var_os(INSIDE).is_some() {
         return;
     }
@@ -77,7 +111,7 @@ pub fn run_bare_in_vm(names: &[&str]) {
     };
     let output = Command::new(&runner)
         .env(INSIDE, "1")
-        .args(["-m", "1G", "-t", "280", "--"])
+        .args(["-m", memory, "-t", "280", "--"])
         .arg(std::env::current_exe().expect("a test binary has a path"))
         .args(["--test-threads=1", "--show-output"])
         .args(names)

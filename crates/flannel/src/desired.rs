@@ -10,6 +10,7 @@ use polynic_net::{
 
 use crate::iptables::{self, InForward};
 use crate::rules::{self, RuleOptions};
+use crate::wireguard::{self, KeyPair, Told, WireguardTunnel};
 use crate::{Backend, Endpoint, External, Keys, Lease, NetConf, Own, PerFamily, VxlanConf};
 
 /// Everything that follows from configuration, leases and the external interface.
@@ -17,6 +18,8 @@ use crate::{Backend, Endpoint, External, Keys, Lease, NetConf, Own, PerFamily, V
 pub struct Desired {
     /// The tunnels, one per family that has one.
     pub devices: Vec<Device>,
+    /// The tunnels of the backend wireguard, which have their peers in them; absent with any other backend.
+    pub wireguard: Option<Vec<WireguardTunnel>>,
     /// The way to each peer's subnet.
     pub peers: Vec<Peer>,
     /// Routes that are no peer's: `--ip-blackhole-route`.
@@ -57,6 +60,14 @@ pub struct Peer {
     pub route: Route,
 }
 
+/// One family of a lease that can be used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted<'a> {
+    pub(crate) node: &'a str,
+    pub(crate) family: Family,
+    pub(crate) endpoint: &'a Endpoint,
+}
+
 /// What [`Desired`] follows from.
 pub struct Wish<'a> {
     /// The network configuration.
@@ -71,6 +82,10 @@ pub struct Wish<'a> {
     pub external: &'a External,
     /// The tunnels' hardware addresses.
     pub vteps: &'a PerFamily<Mac>,
+    /// The key pair, if the backend has one.
+    pub wireguard: Option<KeyPair>,
+    /// The endpoints of WireGuard's peers that were set before.
+    pub told: &'a Told,
     /// Which rules.
     pub rules: RuleOptions,
     /// `--ip-blackhole-route`
@@ -112,10 +127,19 @@ impl Wish<'_> {
                 self.conf.networks.families().filter_map(|family| self.vxlan(conf, family)).collect()
             }
             Backend::Ipip { .. } => self.ipip().into_iter().collect(),
-            Backend::HostGw => Vec::new(),
+            Backend::HostGw | Backend::Wireguard(_) => Vec::new(),
         };
         desired.mtu = desired.devices.iter().filter_map(|d| d.link.mtu).min().unwrap_or(desired.mtu);
-        self.add_peers(facts, &mut desired);
+        let accepted = self.accepted(&mut desired.problems);
+        if let Backend::Wireguard(conf) = &self.conf.backend {
+            let (tunnels, problems) = wireguard::tunnels(self, conf, &accepted);
+            desired.mtu = tunnels.iter().filter_map(|t| t.link.mtu).min().unwrap_or(desired.mtu);
+            desired.problems.extend(problems);
+            desired.wireguard = Some(tunnels);
+        } else {
+            let peers = accepted.iter().filter_map(|one| self.peer(one, facts, &desired.devices));
+            desired.peers = peers.collect();
+        }
         if self.blackhole {
             desired.routes = self.own.subnets.iter().map(|(_, subnet)| blackhole(*subnet)).collect();
         }
@@ -175,7 +199,8 @@ impl Wish<'_> {
 
     /// One way per subnet, and one address per tunnel endpoint: of two nodes that claim the same, the first by name has it. Two subnets of one
     /// endpoint at one address are no contradiction: that is a machine which came back under another name.
-    fn add_peers(&self, facts: &NsFacts, desired: &mut Desired) {
+    fn accepted(&self, problems: &mut Vec<String>) -> Vec<Accepted<'_>> {
+        let mut accepted = Vec::new();
         let mut subnets: BTreeMap<IpNet, &str> = BTreeMap::new();
         let mut vteps: BTreeMap<(Family, Mac), (&str, IpAddr)> = BTreeMap::new();
         let mut leases: Vec<&Lease> =
@@ -194,14 +219,15 @@ impl Wish<'_> {
                         .map(|first| format!("node {node} claims what node {first} has: {}", endpoint.subnet))
                 });
                 if let Some(problem) = clash {
-                    desired.problems.push(problem);
+                    problems.push(problem);
                     continue;
                 }
                 subnets.insert(endpoint.subnet, node);
                 vteps.extend(endpoint.vtep.map(|mac| ((family, mac), (node, endpoint.public))));
-                desired.peers.extend(self.peer(node, family, endpoint, facts, &desired.devices));
+                accepted.push(Accepted { node, family, endpoint });
             }
         }
+        accepted
     }
 
     /// Why an endpoint cannot be used whatever others say.
@@ -218,14 +244,8 @@ impl Wish<'_> {
             .then(|| format!("node {node}: podCIDR {} is not inside {network}", endpoint.subnet))
     }
 
-    fn peer(
-        &self,
-        node: &str,
-        family: Family,
-        endpoint: &Endpoint,
-        facts: &NsFacts,
-        devices: &[Device],
-    ) -> Option<Peer> {
+    fn peer(&self, one: &Accepted<'_>, facts: &NsFacts, devices: &[Device]) -> Option<Peer> {
+        let Accepted { node, family, endpoint } = *one;
         let node = node.to_owned();
         let direct = |link: &IfName| Route::new(endpoint.subnet, link).via(endpoint.public);
         if self.conf.backend == Backend::HostGw {

@@ -6,12 +6,13 @@
 mod device;
 mod firewall;
 mod peers;
+pub(crate) mod wireguard;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use polynic_net::{
-    Change, FwObject, FwTable, IfName, IpNet, NsFacts, NsNeeds, Place, Route, SysctlKey, TABLE_MAIN,
+    Change, FwObject, FwTable, IfName, IpNet, Link, NsFacts, NsNeeds, Place, Route, SysctlKey, TABLE_MAIN,
 };
 
 use crate::{Backend, Desired, NetConf, desired, iptables};
@@ -110,9 +111,11 @@ impl Memory {
 pub fn memory(desired: &Desired) -> Memory {
     let on_tunnel = |route: &Route| desired.devices.iter().any(|d| Some(&d.link.name) == route.link.as_ref());
     let direct = desired.peers.iter().map(|peer| &peer.route).filter(|route| !on_tunnel(route));
+    let wireguard = desired.wireguard.iter().flatten().map(|tunnel| &tunnel.link);
+    let name = |link: &Link| link.name.to_string();
     Memory {
         routes: direct.chain(&desired.routes).map(|route| (route.dst, route.gw)).collect(),
-        tunnels: desired.devices.iter().map(|device| device.link.name.to_string()).collect(),
+        tunnels: desired.devices.iter().map(|device| &device.link).chain(wireguard).map(name).collect(),
     }
 }
 
@@ -123,7 +126,8 @@ fn device_names(conf: &NetConf) -> Vec<IfName> {
             conf.networks.families().map(|family| desired::device_name(vxlan.vni, family)).collect()
         }
         Backend::Ipip { .. } => vec![desired::IPIP.to_owned()],
-        Backend::HostGw => Vec::new(),
+        // A tunnel of WireGuard is compared by itself.
+        Backend::HostGw | Backend::Wireguard(_) => Vec::new(),
     };
     names.into_iter().filter_map(|name| IfName::new(name).ok()).collect()
 }
@@ -138,6 +142,9 @@ pub fn needs(conf: &NetConf, tables: &[FwTable], needs: &mut NsNeeds) {
             needs.forwarding_of(&name);
         }
         needs.sysctl(SysctlKey::conf("ipv6", &name, "accept_ra"));
+    }
+    if let Backend::Wireguard(_) = conf.backend {
+        wireguard::names().for_each(|name| needs.wireguard_of(&name));
     }
     needs.firewall.extend(tables.iter().cloned());
     needs.firewall.extend(iptables::tables(tables));
@@ -162,10 +169,20 @@ pub fn changes(
             kept.push(device.link.name.clone());
         }
     }
+    let tunnels = desired.wireguard.as_deref();
+    let gone = tunnels.map(|tunnels| wireguard::obsolete(tunnels, facts)).unwrap_or_default();
+    let seen = peers::Seen::new(facts, &kept, &gone);
+    if let Some(tunnels) = tunnels {
+        wireguard::check(tunnels, facts)?;
+        for name in &gone {
+            changes.devices.extend(group(format!("device {name}"), vec![wireguard::remove(name)]));
+        }
+        wireguard::compare(tunnels, facts, &seen, &mut changes);
+    }
     for name in &memory.tunnels {
         changes.push(format!("former device {name}"), device::former(name, desired, facts));
     }
-    peers::compare(desired, &peers::Seen::new(facts, &kept), memory, &mut changes);
+    peers::compare(desired, &seen, memory, &mut changes);
     let rules: Vec<FwObject> =
         desired.firewall.iter().filter(|o| tables.contains(o.table())).cloned().collect();
     changes.firewall = firewall::compare(&rules, &facts.firewall, tables);

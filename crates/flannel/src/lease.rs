@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use crate::desired::{IPIP, device_name};
 use crate::family::BOTH;
-use crate::{Backend, Keys, NetConf, PerFamily};
+use crate::wireguard::{TUNNEL, TUNNEL_V6};
+use crate::{Backend, Keys, NetConf, PerFamily, WireguardEnd};
 
 /// A node of the cluster, as far as it matters here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Endpoint {
     pub public: IpAddr,
     /// The hardware address of the node's tunnel, where the backend has one.
     pub vtep: Option<Mac>,
+    /// The node's tunnel, where the backend is WireGuard.
+    pub wireguard: Option<WireguardEnd>,
 }
 
 /// Why a node's lease, or one family of it, is of no use.
@@ -112,11 +115,16 @@ fn endpoint(node: &Node, keys: &Keys, backend: &Backend, family: Family) -> Resu
     let subnet = subnet_of(node, family).ok_or_else(missing)?;
     let read = |text: &str| address_of(text, family);
     let public = annotation(node, keys.public_ip(family), "address of a host", read)?;
-    let vtep = match backend {
-        Backend::Vxlan(_) => Some(annotation(node, keys.backend_data(family), "VXLAN data", vtep_of)?),
-        Backend::HostGw | Backend::Ipip { .. } => None,
-    };
-    Ok(Endpoint { subnet, public, vtep })
+    let (mut vtep, mut wireguard) = (None, None);
+    match backend {
+        Backend::Vxlan(_) => vtep = Some(annotation(node, keys.backend_data(family), "VXLAN data", vtep_of)?),
+        Backend::Wireguard(_) => {
+            let end = annotation(node, keys.backend_data(family), "WireGuard data", WireguardEnd::parse)?;
+            wireguard = Some(end);
+        }
+        Backend::HostGw | Backend::Ipip { .. } => {}
+    }
+    Ok(Endpoint { subnet, public, vtep, wireguard })
 }
 
 fn annotation<T>(
@@ -148,6 +156,7 @@ fn address_of(text: &str, family: Family) -> Option<IpAddr> {
 fn announced_tunnels(node: &Node, keys: &Keys) -> Vec<String> {
     match node.annotations.get(&keys.backend_type()).map(String::as_str) {
         Some("ipip") => vec![IPIP.to_owned()],
+        Some("wireguard") => vec![TUNNEL.to_owned(), TUNNEL_V6.to_owned()],
         Some("vxlan") => BOTH
             .into_iter()
             .filter_map(|family| {
@@ -274,6 +283,8 @@ pub struct Announcement {
     pub public: PerFamily<IpAddr>,
     /// The tunnels' hardware addresses, where the backend has tunnels.
     pub vteps: PerFamily<Mac>,
+    /// The tunnels, where the backend is WireGuard and they are there.
+    pub wireguard: PerFamily<WireguardEnd>,
 }
 
 impl Announcement {
@@ -284,14 +295,17 @@ impl Announcement {
             (keys.backend_type(), conf.backend.name().to_owned()),
         ]);
         for (family, public) in self.public.iter() {
-            let data = match (&conf.backend, self.vteps.get(family)) {
+            let data = match &conf.backend {
                 // The order of keys is part of the contract.
-                (Backend::Vxlan(vxlan), Some(mac)) => {
-                    format!(r#"{{"VNI":{},"VtepMAC":"{mac}"}}"#, vxlan.vni)
+                Backend::Vxlan(vxlan) => {
+                    let vtep = self.vteps.get(family);
+                    vtep.map(|mac| format!(r#"{{"VNI":{},"VtepMAC":"{mac}"}}"#, vxlan.vni))
                 }
-                (Backend::Vxlan(_), None) => continue,
-                (Backend::HostGw | Backend::Ipip { .. }, _) => "null".to_owned(),
+                Backend::Wireguard(_) => self.wireguard.get(family).map(WireguardEnd::data),
+                Backend::HostGw | Backend::Ipip { .. } => Some("null".to_owned()),
             };
+            // Without a tunnel there is nothing to send to.
+            let Some(data) = data else { continue };
             wanted.insert(keys.backend_data(family), data);
             let announced = own.announced.get(family).cloned();
             wanted.insert(keys.public_ip(family), announced.unwrap_or_else(|| public.to_string()));

@@ -17,6 +17,7 @@ mod net_conf;
 mod reconcile;
 pub mod rules;
 mod subnet_file;
+pub mod wireguard;
 
 pub use desired::{Desired, Wish};
 pub use family::PerFamily;
@@ -26,6 +27,7 @@ pub use lease::{Announcement, Endpoint, Lease, LeaseProblem, Node, Own, OwnError
 pub use net_conf::{Backend, NetConf, NetConfError, VxlanConf};
 pub use reconcile::{Instance, Outcome, PassError, Settings};
 pub use subnet_file::{DEFAULT_PATH, SubnetFile, SubnetFileError, write_whole};
+pub use wireguard::{WireguardConf, WireguardEnd};
 
 /// Unit tests that need the real kernel use `polynic_kernel::testing::scratch_netns`.
 #[cfg(test)]

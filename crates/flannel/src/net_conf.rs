@@ -2,9 +2,11 @@
 
 use polynic_cni::GoMap;
 use polynic_cni::json::{self, JsonError, JsonMap};
-use polynic_net::{Family, IpNet};
+use polynic_net::{Family, IpNet, WireguardKeyError};
 
-use crate::PerFamily;
+use crate::{PerFamily, WireguardConf};
+
+mod wireguard;
 
 /// The network configuration, as far as a subnet manager of Kubernetes needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub enum Backend {
         /// Packets to neighbours go without tunnel.
         direct_routing: bool,
     },
+    /// Encrypted in UDP packets.
+    Wireguard(WireguardConf),
 }
 
 impl Backend {
@@ -40,6 +44,7 @@ impl Backend {
             Self::Vxlan(_) => "vxlan",
             Self::HostGw => "host-gw",
             Self::Ipip { .. } => "ipip",
+            Self::Wireguard(_) => "wireguard",
         }
     }
 
@@ -48,7 +53,7 @@ impl Backend {
         match self {
             Self::Vxlan(conf) => conf.direct_routing,
             Self::Ipip { direct_routing } => *direct_routing,
-            Self::HostGw => false,
+            Self::HostGw | Self::Wireguard(_) => false,
         }
     }
 }
@@ -111,11 +116,34 @@ pub enum NetConfError {
         most: i64,
     },
     /// Flannel has this backend, polynic has not.
-    #[error("net-conf.json: polynic does not offer the backend {0:?} (it has vxlan, host-gw and ipip)")]
+    #[error(
+        "net-conf.json: polynic does not offer the backend {0:?} (it has vxlan, host-gw, ipip and wireguard)"
+    )]
     NotOffered(String),
     /// The backend carries IPv4 alone.
     #[error("net-conf.json: the backend ipip carries IPv4 only, and EnableIPv6 is on")]
     Ipv4Only,
+    /// A key's value is none of those that there are.
+    #[error("net-conf.json: {key} is {text:?}, it must be {allowed}")]
+    Choice {
+        /// The key, with its object.
+        key: &'static str,
+        /// Its value.
+        text: String,
+        /// What it can be.
+        allowed: &'static str,
+    },
+    /// A secret is none. It is not shown.
+    #[error("net-conf.json: {0} is no key: {1} (`wg genpsk` makes one)")]
+    Secret(&'static str, WireguardKeyError),
+    /// Two tunnels cannot listen on one port.
+    #[error(
+        "net-conf.json: Backend.ListenPort and Backend.ListenPortV6 are both {0}, and each tunnel needs its own"
+    )]
+    OnePort(u16),
+    /// The tunnel is to be carried by a family that is off.
+    #[error("net-conf.json: Backend.Mode is {0:?}, but {1} is off")]
+    ModeOff(&'static str, Family),
     /// Nobody has this backend.
     #[error("net-conf.json: unknown backend type {0:?}")]
     Unknown(String),
@@ -128,7 +156,7 @@ impl From<JsonError> for NetConfError {
 }
 
 /// Backends of flannel that polynic does not have.
-const OTHERS: [&str; 7] = ["udp", "wireguard", "alloc", "extension", "ipsec", "tencent-vpc", "aws-vpc"];
+const OTHERS: [&str; 6] = ["udp", "alloc", "extension", "ipsec", "tencent-vpc", "aws-vpc"];
 
 impl NetConf {
     /// Reads the text of the file.
@@ -180,6 +208,7 @@ fn read_backend(backend: &JsonMap, networks: &PerFamily<IpNet>) -> Result<Backen
     match keys.string("Type")?.to_lowercase().as_str() {
         "vxlan" => Ok(Backend::Vxlan(vxlan(keys, networks.v6.is_some())?)),
         "host-gw" => Ok(Backend::HostGw),
+        "wireguard" => Ok(Backend::Wireguard(wireguard::read(keys, networks)?)),
         "ipip" if networks.v6.is_some() => Err(NetConfError::Ipv4Only),
         "ipip" => Ok(Backend::Ipip { direct_routing: keys.bool("DirectRouting")?.unwrap_or(false) }),
         other if OTHERS.contains(&other) => Err(NetConfError::NotOffered(other.to_owned())),
@@ -189,14 +218,7 @@ fn read_backend(backend: &JsonMap, networks: &PerFamily<IpNet>) -> Result<Backen
 
 /// The VNI becomes part of a link's name, which has at most 15 bytes: `flannel.9999999`, `flannel-v6.9999`.
 fn vxlan(keys: GoMap<'_>, ipv6: bool) -> Result<VxlanConf, NetConfError> {
-    let number = |key, name, least, most| -> Result<Option<i64>, NetConfError> {
-        match keys.int(name)? {
-            Some(value) if value < least || value > most => {
-                Err(NetConfError::OutOfRange { key, value, least, most })
-            }
-            value => Ok(value),
-        }
-    };
+    let number = |key, name, least, most| number(keys, (key, name), least, most);
     let default = VxlanConf::default();
     let flag = |name| Ok::<_, NetConfError>(keys.bool(name)?.unwrap_or(false));
     // The ranges make every number fit.
@@ -212,6 +234,21 @@ fn vxlan(keys: GoMap<'_>, ipv6: bool) -> Result<VxlanConf, NetConfError> {
         learning: flag("Learning")?,
         direct_routing: flag("DirectRouting")?,
     })
+}
+
+/// A number between two others: `name` is the key in its object, `key` with the object.
+fn number(
+    keys: GoMap<'_>,
+    (key, name): (&'static str, &str),
+    least: i64,
+    most: i64,
+) -> Result<Option<i64>, NetConfError> {
+    match keys.int(name)? {
+        Some(value) if value < least || value > most => {
+            Err(NetConfError::OutOfRange { key, value, least, most })
+        }
+        value => Ok(value),
+    }
 }
 
 #[cfg(test)]
@@ -257,7 +294,10 @@ mod tests {
             ("{}", "Network is missing"),
             (r#"{"Network": "10.0.0.0/8", "EnableIPv6": true}"#, "IPv6Network is missing"),
             (r#"{"Network": "fd00::/8"}"#, "which is no IPv4 network"),
-            (r#"{"Network": "10.0.0.0/8", "Backend": {"Type": "wireguard"}}"#, "does not offer"),
+            (
+                r#"{"Network": "10.0.0.0/8", "Backend": {"Type": "udp"}}"#,
+                "does not offer the backend \"udp\"",
+            ),
             (
                 r#"{"Network": "10.0.0.0/8", "Backend": {"Type": "pigeon"}}"#,
                 "unknown backend type \"pigeon\"",

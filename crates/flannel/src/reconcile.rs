@@ -1,13 +1,17 @@
 //! One look at the kernel, and what has to be done about it. Called again and again: state, not events.
 
 use polynic_kernel::{Errno, Kernel, KernelError};
-use polynic_net::{Entropy, Facts, Family, FwObject, FwTable, Mac, Needs};
+use polynic_net::{
+    Entropy, Facts, Family, FwObject, FwTable, IfName, Mac, Needs, Place, WireguardFact, WireguardKey,
+    WireguardSecret,
+};
 
 use crate::desired::{Desired, Wish};
 use crate::diff::{self, Changes, ForeignDevice, Group, Memory};
 use crate::family::BOTH;
 use crate::iptables;
 use crate::rules::{self, RuleOptions};
+use crate::wireguard::{KeyPair, Told};
 use crate::{
     Announcement, Backend, External, InterfaceError, Keys, Lease, NetConf, Own, PerFamily, Selection,
 };
@@ -31,6 +35,8 @@ pub struct Settings {
     pub rules: RuleOptions,
     /// `--ip-blackhole-route`
     pub blackhole: bool,
+    /// The private key of the backend wireguard.
+    pub secret: Option<WireguardSecret>,
 }
 
 /// An instance of flannel on this node, with what it has found out.
@@ -39,6 +45,10 @@ pub struct Instance {
     settings: Settings,
     external: Option<External>,
     vteps: PerFamily<Mac>,
+    /// The public key, once a tunnel of WireGuard has shown it.
+    public_key: Option<WireguardKey>,
+    /// The endpoints that WireGuard's peers were given.
+    told: Told,
     passes: usize,
     /// The rules that were put in place last.
     rules: Option<Vec<FwObject>>,
@@ -77,6 +87,9 @@ pub enum PassError {
     /// A link of the tunnel's name is somebody else's.
     #[error(transparent)]
     Foreign(#[from] ForeignDevice),
+    /// A tunnel of WireGuard needs a key.
+    #[error("backend wireguard: there is no private key")]
+    NoKey,
     /// host-gw sends to the peers themselves.
     #[error("backend host-gw: public {family} address must be that of the external interface {link}")]
     PublicElsewhere {
@@ -90,8 +103,17 @@ pub enum PassError {
 impl Instance {
     /// An instance that has seen nothing yet. `memory` is what an earlier process of it made.
     pub fn new(settings: Settings, memory: Memory) -> Self {
-        let vteps = PerFamily::default();
-        Self { settings, external: None, vteps, passes: 0, rules: None, is_cleared: false, memory }
+        Self {
+            settings,
+            external: None,
+            vteps: PerFamily::default(),
+            public_key: None,
+            told: Told::default(),
+            passes: 0,
+            rules: None,
+            is_cleared: false,
+            memory,
+        }
     }
 
     /// Its settings.
@@ -181,7 +203,12 @@ impl Instance {
         }
         let external = selection.choose(&facts.host, &families, self.external.as_ref())?;
         self.check_public(&external)?;
+        if matches!(self.settings.conf.backend, Backend::Wireguard(_)) && self.settings.secret.is_none() {
+            return Err(PassError::NoKey);
+        }
         self.choose_vteps(own, &facts, entropy);
+        self.public_key = facts.host.wireguard.iter().find_map(|tunnel| self.public_key_of(tunnel));
+        let wireguard = self.settings.secret.map(|secret| KeyPair { secret, public: self.public_key });
         let wish = Wish {
             conf: &self.settings.conf,
             keys: &self.settings.keys,
@@ -189,11 +216,14 @@ impl Instance {
             leases,
             external: &external,
             vteps: &self.vteps,
+            wireguard,
+            told: &self.told,
             rules: self.settings.rules,
             blackhole: self.settings.blackhole,
         };
         let desired = wish.desired(&facts.host);
         let changes = diff::changes(&desired, &facts.host, &self.memory, &tables)?;
+        self.told.learn(desired.wireguard.as_deref().unwrap_or_default(), &facts.host.wireguard);
         self.external = Some(external);
         Ok((desired, changes))
     }
@@ -225,6 +255,24 @@ impl Instance {
         }
     }
 
+    /// What the kernel makes of the private key; of another one, that a link of before has, nothing is known.
+    fn public_key_of(&self, tunnel: &WireguardFact) -> Option<WireguardKey> {
+        tunnel.key.filter(|_| tunnel.own.secret.is_some() && tunnel.own.secret == self.settings.secret)
+    }
+
+    /// Removes what does not stay when the daemon ends: tunnels of WireGuard (spec/flannel.md 2). Answers their names.
+    ///
+    /// # Errors
+    /// The kernel cannot be looked at, or refuses.
+    pub fn leave(&self, kernel: &mut dyn Kernel) -> Result<Vec<IfName>, KernelError> {
+        let Backend::Wireguard(_) = self.settings.conf.backend else { return Ok(Vec::new()) };
+        let mut needs = Needs::default();
+        diff::wireguard::names().for_each(|name| needs.host.link(&name));
+        let tunnels = diff::wireguard::present(&kernel.observe(&needs)?.host);
+        kernel.delete_links(Place::Host, &tunnels)?;
+        Ok(tunnels)
+    }
+
     fn check_public(&self, external: &External) -> Result<(), PassError> {
         let elsewhere = |family: &Family| external.public.get(*family) != external.addresses.get(*family);
         match self.settings.conf.networks.families().find(elsewhere) {
@@ -252,7 +300,14 @@ impl Instance {
         let tunnels = matches!(self.settings.conf.backend, Backend::Vxlan(_));
         let vteps = if tunnels { self.vteps } else { PerFamily::default() };
         let Done { made, problems, has_devices, has_rules } = done;
-        let announcement = Announcement { public, vteps };
+        let wireguard = match (&self.settings.conf.backend, self.public_key) {
+            (Backend::Wireguard(conf), Some(key)) => {
+                let on: Vec<Family> = self.settings.conf.networks.families().collect();
+                conf.ends(&on, key)
+            }
+            _ => PerFamily::default(),
+        };
+        let announcement = Announcement { public, vteps, wireguard };
         Outcome { announcement, mtu: desired.mtu, made, problems, has_devices, has_rules }
     }
 }
@@ -321,7 +376,7 @@ fn is_beyond_us(change: &polynic_net::Change, why: &KernelError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use polynic_net::{Change, IfName, Place, Sysctl, SysctlKey};
+    use polynic_net::{Change, Sysctl, SysctlKey};
 
     use super::*;
 

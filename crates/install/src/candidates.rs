@@ -21,8 +21,15 @@ pub(crate) fn is_candidate(name: &str, own: &str) -> bool {
     matches!(extension, Some("conf" | "conflist")) && !name.starts_with(own)
 }
 
-/// `None` for a directory, or for what has gone since.
+/// No configuration is larger, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+/// `None` for what is no file, whose end may never come, or for what has gone since.
 fn content(path: &Path) -> Option<Result<Primary, PrimaryError>> {
+    let file = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    if file.len() > LARGEST {
+        return Some(Err(PrimaryError::Json(format!("{} bytes are too many", file.len()))));
+    }
     match fs::read(path) {
         Ok(bytes) => Some(Primary::parse(&bytes)),
         Err(_) if !path.is_file() => None,
@@ -50,5 +57,21 @@ mod tests {
         assert_eq!(names("00-multus.conf")[0], "00-multus-x.conf");
         assert!(read(directory.path(), "00-multus")["15-half.conf"].is_err());
         assert!(read(&directory.path().join("none"), "00-multus").is_empty());
+    }
+
+    #[test]
+    fn what_is_no_file_or_has_no_end_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, path("10-pipe.conf"), kind, mode, 0).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", path("11-zero.conf")).unwrap();
+        std::os::unix::fs::symlink(path("12-loop.conf"), path("12-loop.conf")).unwrap();
+        fs::File::create(path("13-large.conf")).unwrap().set_len(1 << 40).unwrap();
+        fs::write(path("20-net.conf"), r#"{"type":"ptp"}"#).unwrap();
+        let found = read(directory.path(), "00-multus");
+        let usable: Vec<(&str, bool)> =
+            found.iter().map(|(name, read)| (name.as_str(), read.is_ok())).collect();
+        assert_eq!(usable, [("13-large.conf", false), ("20-net.conf", true)]);
     }
 }

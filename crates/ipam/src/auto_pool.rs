@@ -12,6 +12,9 @@ pub use size::{IpNumber, SizeChange, ip_number, reclaim, resize};
 /// Longest name of a pool.
 const MAX_NAME: usize = 253;
 
+/// Longest value of a label.
+const MAX_LABEL: usize = 63;
+
 /// What an automatic pool is for.
 #[derive(Clone, Copy, Debug)]
 pub struct AutoPool<'a> {
@@ -102,11 +105,17 @@ pub fn is_built_in(controller: &Controller) -> bool {
     )
 }
 
-/// Why an application gets no automatic pool with this number of addresses, if so: replicas of a kind that is not built in are not known.
+/// Why an application gets no automatic pool with this number of addresses, if so: replicas of a kind that is not built in are not known, and
+/// its name has to be a label of the pool.
 pub fn refusal(controller: &Controller, number: Option<IpNumber>) -> Option<String> {
+    let Controller { kind, name, .. } = controller;
+    if name.len() > MAX_LABEL {
+        return Some(format!(
+            "{kind} {name} gets no automatic pool: its name has more than the {MAX_LABEL} characters of a label's value"
+        ));
+    }
     let unknown = !is_built_in(controller) && !matches!(number, Some(IpNumber::Fixed(_)));
     unknown.then(|| {
-        let Controller { kind, name, .. } = controller;
         format!("{kind} {name} gets an automatic pool of a fixed size only: annotation {} needs a number without +", annotation::IP_NUMBER)
     })
 }
@@ -183,6 +192,13 @@ mod tests {
         assert!(!AutoPool { nic: "net1", ..pool }.is(&labels));
         assert!(!AutoPool { family: Family::V6, ..pool }.is(&labels));
         assert_eq!(pool.application(), "apps_v1_Deployment_a_Web");
+    }
+
+    #[test]
+    fn a_name_that_is_no_label_gets_no_pool() {
+        let named = |length: usize| Controller { name: "a".repeat(length), ..app() };
+        assert_eq!(refusal(&named(63), None), None);
+        assert!(refusal(&named(64), None).unwrap().contains("63 characters"));
     }
 
     #[test]

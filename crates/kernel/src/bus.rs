@@ -6,12 +6,14 @@ mod message;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(crate) use message::{Body, Method};
 use message::{HEAD, Kind, Message};
 
-/// How long one answer may take. firewalld answers within tens of milliseconds, while it reloads within seconds.
+/// How long the bus itself may take. It answers within milliseconds.
+const BUS_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a service's answer may take. firewalld answers within tens of milliseconds, while it reloads within seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// No answer that is asked for is longer.
 const LONGEST: usize = 1 << 20;
@@ -26,6 +28,8 @@ const BUS_PATH: &str = "/org/freedesktop/DBus";
 pub(crate) struct Bus {
     stream: UnixStream,
     serial: u32,
+    /// When what is under way has taken too long, however much has come of it.
+    end: Instant,
 }
 
 /// Why a call has no answer.
@@ -51,18 +55,17 @@ impl Bus {
     /// Connects and introduces itself.
     pub(crate) fn connect(path: &Path) -> Result<Self, BusError> {
         let stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        let mut bus = Self { stream, serial: 0 };
+        stream.set_write_timeout(Some(BUS_PATIENCE))?;
+        let mut bus = Self { stream, serial: 0, end: Instant::now() + BUS_PATIENCE };
         bus.authenticate()?;
-        bus.call(&Method { destination: BUS, path: BUS_PATH, interface: BUS, member: "Hello" }, &[])?;
+        bus.ask(&Method { destination: BUS, path: BUS_PATH, interface: BUS, member: "Hello" }, &[])?;
         Ok(bus)
     }
 
-    /// Whether somebody serves a name.
+    /// Whether somebody serves a name. It counts to the time that connecting may take.
     pub(crate) fn has_owner(&mut self, name: &str) -> Result<bool, BusError> {
         let method = Method { destination: BUS, path: BUS_PATH, interface: BUS, member: "NameHasOwner" };
-        self.call(&method, &[name])?.bool()
+        self.ask(&method, &[name])?.bool()
     }
 
     /// The user is read from the socket by the other side; the digits say which one is meant.
@@ -82,7 +85,7 @@ impl Bus {
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             let mut byte = [0];
-            self.stream.read_exact(&mut byte)?;
+            self.read(&mut byte)?;
             line.push(byte[0]);
             if line.len() > LONGEST_LINE {
                 return Err(BusError::Malformed("an endless line"));
@@ -93,6 +96,11 @@ impl Bus {
 
     /// Calls a method with these texts and waits for the answer.
     pub(crate) fn call(&mut self, method: &Method<'_>, arguments: &[&str]) -> Result<Body, BusError> {
+        self.end = Instant::now() + PATIENCE;
+        self.ask(method, arguments)
+    }
+
+    fn ask(&mut self, method: &Method<'_>, arguments: &[&str]) -> Result<Body, BusError> {
         self.serial += 1;
         self.stream.write_all(&message::call(self.serial, method, arguments))?;
         loop {
@@ -113,10 +121,27 @@ impl Bus {
 
     fn receive(&mut self) -> Result<Message, BusError> {
         let mut head = [0; HEAD];
-        self.stream.read_exact(&mut head)?;
+        self.read(&mut head)?;
         let rest = message::length(&head).filter(|rest| *rest <= LONGEST);
         let mut bytes = vec![0; rest.ok_or(BusError::Malformed("the head of a message"))?];
-        self.stream.read_exact(&mut bytes)?;
+        self.read(&mut bytes)?;
         message::parse(&head, &bytes).ok_or(BusError::Malformed("a message"))
+    }
+
+    fn read(&mut self, mut room: &mut [u8]) -> io::Result<()> {
+        while !room.is_empty() {
+            let left = self.end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            match self.stream.read(room) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(length) => room = &mut room[length..],
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
     }
 }

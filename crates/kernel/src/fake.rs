@@ -28,6 +28,7 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod wireguard;
 mod world;
 mod zone;
 

@@ -25,6 +25,7 @@ mod tcp;
 mod traffic;
 mod vf;
 mod wait;
+mod wireguard;
 mod zone;
 
 use std::path::PathBuf;
@@ -171,8 +172,7 @@ impl Kernel for RealKernel {
     fn observe(&mut self, needs: &Needs) -> Result<Facts, KernelError> {
         let mut host = self.host.observe(&needs.host).map_err(|f| f.about("observe host"))?;
         if let Some(asked) = &needs.host.zone_sources {
-            let seen = zone::observe(&self.bus(), asked);
-            host.zone_sources = seen.map_err(|e| Failure::Bus(e.to_string()).about("ask firewalld"))?;
+            host.zone_sources = zone::observe(&self.bus(), asked);
         }
         let pod = self.pod.as_mut().map(|pod| pod.observe(&needs.pod).map_err(|f| f.about("observe pod")));
         Ok(Facts { host, pod: pod.transpose()? })

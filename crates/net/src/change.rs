@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Address, Announcement, Attr, Flows, Forwarding, FwObject, IfName, Link, LinkRef, Neighbour, Place,
-    PortVlan, Probe, Route, Rule, Sysctl, Traffic, TrafficObject, ZoneSource,
+    PortVlan, Probe, Route, Rule, Sysctl, Traffic, TrafficObject, Wireguard, ZoneSource,
 };
 
 /// What an object is before and after a change. Its inverse is itself the other way round.
@@ -111,6 +111,8 @@ pub enum Object {
     Neighbour(Diff<Neighbour>),
     /// A forwarding entry of a tunnel.
     Forwarding(Diff<Forwarding>),
+    /// A setting of a WireGuard link: key and port, or a peer.
+    Wireguard(Diff<Wireguard>),
     /// A setting; it always exists before and after.
     Sysctl(Diff<Sysctl>),
     /// VLAN membership of a bridge port.
@@ -284,6 +286,7 @@ impl Change {
             Object::Rule(d) => of(d),
             Object::Neighbour(d) => of(d),
             Object::Forwarding(d) => of(d),
+            Object::Wireguard(d) => of(d),
             Object::Sysctl(d) => of(d),
             Object::PortVlan(d) => of(d),
             Object::Traffic(d) => of(d),
@@ -313,6 +316,7 @@ impl Change {
             Object::Rule(d) => Object::Rule(d.inverse()),
             Object::Neighbour(d) => Object::Neighbour(d.inverse()),
             Object::Forwarding(d) => Object::Forwarding(d.inverse()),
+            Object::Wireguard(d) => Object::Wireguard(d.inverse()),
             Object::Sysctl(d) => Object::Sysctl(d.inverse()),
             Object::PortVlan(d) => Object::PortVlan(d.inverse()),
             Object::Traffic(d) => Object::Traffic(d.inverse()),
@@ -341,6 +345,7 @@ impl fmt::Display for Change {
             Object::Forwarding(d) => {
                 describe(f, d, "forwarding entry", |e| format!("{} to {} on {}", e.mac, e.dst, e.link))?;
             }
+            Object::Wireguard(d) => describe(f, d, "WireGuard", ToString::to_string)?,
             Object::Sysctl(d) => describe(f, d, "sysctl", |s| format!("{}={}", s.key, s.value))?,
             Object::PortVlan(d) => describe(f, d, "VLAN", |v| format!("{} on {}", v.vid, v.link))?,
             Object::Traffic(d) => describe(f, d, "traffic control", ToString::to_string)?,

@@ -7,8 +7,8 @@ use std::fmt;
 
 use crate::implied::dies_with;
 use crate::{
-    Attr, Change, Diff, Facts, LinkKind, Needs, Neighbour, NsFacts, NsNeeds, Object, Place, Plan, Qdisc,
-    Route, Stake, Traffic, TrafficObject,
+    Attr, Change, Diff, Facts, LinkKind, Needs, Neighbour, NsFacts, NsNeeds, Object, Place, Plan, PortVlan,
+    Qdisc, Route, Stake, Traffic, TrafficObject,
 };
 
 /// Something that was promised and is not there.
@@ -57,6 +57,7 @@ fn leaves_something(object: &Object) -> bool {
         Object::Rule(d) => d.after.is_some(),
         Object::Neighbour(d) => d.after.is_some(),
         Object::Forwarding(d) => d.after.is_some(),
+        Object::Wireguard(d) => d.after.is_some(),
         Object::Sysctl(d) => d.after.is_some(),
         Object::PortVlan(d) => d.after.is_some(),
         Object::Traffic(d) => d.after.is_some(),
@@ -86,6 +87,7 @@ fn superseded(old: &Change, new: &Change) -> bool {
         (Object::Rule(a), Object::Rule(b)) => a.after == b.before,
         (Object::Neighbour(a), Object::Neighbour(b)) => a.after == b.before,
         (Object::Forwarding(a), Object::Forwarding(b)) => a.after == b.before,
+        (Object::Wireguard(a), Object::Wireguard(b)) => a.after == b.before,
         (Object::PortVlan(a), Object::PortVlan(b)) => a.after == b.before,
         (Object::Traffic(a), Object::Traffic(b)) => a.after == b.before,
         (Object::Firewall(a), Object::Firewall(b)) => a.after == b.before,
@@ -108,8 +110,14 @@ pub fn holds(change: &Change, facts: &Facts) -> bool {
 
 /// Whether `facts` show what a change leaves. Unlike [`holds`], what cannot be seen is not taken to be there.
 pub fn is_seen(change: &Change, facts: &Facts) -> bool {
-    let is_visible = leaves_something(&change.object) && !matches!(change.object, Object::PortVlan(_));
+    let is_visible = leaves_something(&change.object) && !is_unobserved_vlan(change, facts);
     is_visible && violations(std::slice::from_ref(change), facts).is_empty()
+}
+
+/// VLANs of ports cost a list of all ports, and so they are not always asked for.
+fn is_unobserved_vlan(change: &Change, facts: &Facts) -> bool {
+    let Object::PortVlan(Diff { after: Some(vlan), .. }) = &change.object else { return false };
+    !facts.at(change.place).is_some_and(|ns| ns.port_vlans.contains_key(&vlan.link))
 }
 
 /// Whether a promise is void once the link is gone from there.
@@ -144,7 +152,9 @@ pub fn needs(promises: &[Change]) -> Needs {
             Object::Rule(_) => at.rules = true,
             Object::Neighbour(Diff { after: Some(n), .. }) => neighbour_needs(promise.place, n, at),
             Object::Forwarding(Diff { after: Some(entry), .. }) => at.forwarding_of(&entry.link),
+            Object::Wireguard(Diff { after: Some(w), .. }) => at.wireguard_of(&w.link),
             Object::Sysctl(Diff { after: Some(s), .. }) => at.sysctl(s.key.clone()),
+            Object::PortVlan(Diff { after: Some(vlan), .. }) => at.vlans_of_port(&vlan.link),
             Object::Traffic(Diff { after: Some(t), .. }) if !at.traffic.contains(&t.link) => {
                 at.traffic.push(t.link.clone());
             }
@@ -270,6 +280,11 @@ fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
             (!ns.forwarding.contains(want))
                 .then(|| format!("forwarding entry {} is missing on interface {}", want.mac, want.link))
         }
+        Object::Wireguard(d) => {
+            let want = d.after.as_ref()?;
+            let there = ns.wireguard.iter().any(|fact| fact.link == want.link && fact.has(&want.part));
+            (!there).then(|| format!("WireGuard {want} is missing"))
+        }
         Object::Sysctl(d) => {
             let want = d.after.as_ref()?;
             let have = ns.sysctl(&want.key);
@@ -288,13 +303,22 @@ fn object_violation(object: &Object, ns: &NsFacts) -> Option<String> {
             let held = ns.zone_sources.as_ref().is_some_and(|sources| sources.contains(want));
             (!held).then(|| format!("{want} is missing"))
         }
-        // VLAN membership has no observation yet; links are judged by their own function.
-        Object::PortVlan(_)
-        | Object::Link(_)
-        | Object::Wait(_)
-        | Object::Probe(_)
-        | Object::Announce(_)
-        | Object::Forget(_) => None,
+        Object::PortVlan(d) => port_vlan_violation(d.after.as_ref()?, ns),
+        // Links are judged by their own function.
+        Object::Link(_) | Object::Wait(_) | Object::Probe(_) | Object::Announce(_) | Object::Forget(_) => {
+            None
+        }
+    }
+}
+
+/// What was not asked for cannot be judged.
+fn port_vlan_violation(want: &PortVlan, ns: &NsFacts) -> Option<String> {
+    let held = ns.port_vlans.get(&want.link)?.iter().find(|vlan| vlan.vid == want.vid);
+    let tag = if want.untagged { "untagged" } else { "tagged" };
+    match held {
+        Some(vlan) if vlan == want => None,
+        Some(_) => Some(format!("port {} does not have VLAN {} as {tag}", want.link, want.vid)),
+        None => Some(format!("port {} is not in VLAN {}", want.link, want.vid)),
     }
 }
 

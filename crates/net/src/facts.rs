@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use crate::{
-    Family, Forwarding, FwObject, FwTable, IfName, IpvlanMode, Mac, MacvlanMode, Neighbour, Place, Route,
-    Rule, SysctlKey, TrafficFact, VfFact, ZoneSource,
+    Family, Forwarding, FwObject, FwTable, IfName, IpvlanMode, LinkName, Mac, MacvlanMode, Neighbour, Place,
+    PortVlan, Route, Rule, SysctlKey, TrafficFact, VfFact, WireguardFact, ZoneSource,
 };
 
 /// What was seen in both namespaces.
@@ -52,6 +52,8 @@ pub struct NsFacts {
     pub addresses: Vec<AddressFact>,
     /// Virtual functions of the links asked for.
     pub vfs: Vec<VfFact>,
+    /// VLANs of the bridge ports asked for; none for a link that is no port or is not there.
+    pub port_vlans: BTreeMap<IfName, Vec<PortVlan>>,
     /// Routes of all tables but `local`.
     pub routes: Vec<Route>,
     /// Rules of both families.
@@ -60,6 +62,8 @@ pub struct NsFacts {
     pub neighbours: Vec<Neighbour>,
     /// Permanent forwarding entries of the tunnels asked for.
     pub forwarding: Vec<Forwarding>,
+    /// Settings of the WireGuard links asked for that are there.
+    pub wireguard: Vec<WireguardFact>,
     /// For each destination asked for that can be reached: the way that the kernel would take.
     pub ways: BTreeMap<IpAddr, Way>,
     /// For each destination asked for that can be reached: the source address that the kernel would choose.
@@ -77,9 +81,15 @@ pub struct NsFacts {
 }
 
 impl NsFacts {
-    /// A link by name.
+    /// A link by name, or by one of its alternative names.
     pub fn link(&self, name: &IfName) -> Option<&LinkFact> {
-        self.links.iter().find(|l| l.name == *name)
+        self.link_called(name.as_str())
+    }
+
+    /// The link that somebody calls so: names go before alternative names.
+    pub fn link_called(&self, name: &str) -> Option<&LinkFact> {
+        let named = self.links.iter().find(|l| l.name.as_str() == name);
+        named.or_else(|| self.links.iter().find(|l| l.other_names.iter().any(|other| other == name)))
     }
 
     /// A link by index.
@@ -102,11 +112,13 @@ impl NsFacts {
         extend_new(&mut self.links, later.links);
         extend_new(&mut self.addresses, later.addresses);
         extend_new(&mut self.vfs, later.vfs);
+        self.port_vlans.extend(later.port_vlans);
         keep_first(&mut self.routes, later.routes);
         keep_first(&mut self.rules, later.rules);
         keep_first(&mut self.neighbours, later.neighbours);
         keep_first(&mut self.firewall, later.firewall);
         keep_first(&mut self.forwarding, later.forwarding);
+        extend_new(&mut self.wireguard, later.wireguard);
         extend_new(&mut self.traffic, later.traffic);
         self.sources.extend(later.sources);
         self.ways.extend(later.ways);
@@ -130,6 +142,8 @@ pub struct LinkFact {
     pub index: u32,
     /// Its name.
     pub name: IfName,
+    /// Its alternative names (`IFLA_ALT_IFNAME`).
+    pub other_names: Vec<String>,
     /// Its kind (`IFLA_INFO_KIND`); empty for hardware and loopback.
     pub kind: String,
     /// Its hardware address, if it has six bytes.
@@ -174,6 +188,8 @@ pub struct LinkFact {
     pub ipip: Option<IpipFact>,
     /// VLAN filtering of a bridge.
     pub vlan_filtering: Option<bool>,
+    /// The VLAN that each new port of a bridge starts in (`IFLA_BR_VLAN_DEFAULT_PVID`); 0: none.
+    pub vlan_default: Option<u16>,
     /// Bridge port: hairpin.
     pub hairpin: Option<bool>,
     /// Bridge port: isolated.
@@ -186,6 +202,7 @@ impl LinkFact {
         Self {
             index,
             name,
+            other_names: Vec::new(),
             kind: kind.to_owned(),
             mac: None,
             mtu: 1500,
@@ -208,6 +225,7 @@ impl LinkFact {
             vxlan: None,
             ipip: None,
             vlan_filtering: None,
+            vlan_default: None,
             hairpin: None,
             isolated: None,
         }
@@ -353,8 +371,12 @@ pub struct NsNeeds {
     pub links: LinkNeed,
     /// Addresses of these links.
     pub addresses: Vec<IfName>,
+    /// Links that are called so, where the name may be an alternative one, too long for any other use.
+    pub links_called: Vec<LinkName>,
     /// Virtual functions of these links.
     pub vfs: Vec<IfName>,
+    /// VLANs of these links as ports of a bridge. It costs a list of all ports of the namespace.
+    pub port_vlans: Vec<IfName>,
     /// Addresses of all links, in the order of the links' indexes.
     pub all_addresses: bool,
     /// Links with these indexes.
@@ -378,6 +400,8 @@ pub struct NsNeeds {
     pub destinations: Vec<Destination>,
     /// Permanent forwarding entries of these tunnels.
     pub forwarding: Vec<IfName>,
+    /// Settings of these WireGuard links.
+    pub wireguard: Vec<IfName>,
     /// The ways to these destinations.
     pub ways: Vec<IpAddr>,
     /// The source addresses that the kernel would choose towards these destinations.
@@ -402,6 +426,21 @@ impl NsNeeds {
         self.links.merge(LinkNeed::Named(vec![name.clone()]));
     }
 
+    /// Asks for the link that somebody calls so.
+    pub fn link_called(&mut self, name: &LinkName) {
+        match IfName::new(name.as_str()) {
+            Ok(name) => self.link(&name),
+            Err(_) => extend_new(&mut self.links_called, vec![name.clone()]),
+        }
+    }
+
+    /// Asks for the VLANs of a bridge port.
+    pub fn vlans_of_port(&mut self, link: &IfName) {
+        if !self.port_vlans.contains(link) {
+            self.port_vlans.push(link.clone());
+        }
+    }
+
     /// Asks for the virtual functions of a link.
     pub fn vfs_of(&mut self, link: &IfName) {
         if !self.vfs.contains(link) {
@@ -423,6 +462,13 @@ impl NsNeeds {
         }
     }
 
+    /// Asks for the settings of a WireGuard link.
+    pub fn wireguard_of(&mut self, link: &IfName) {
+        if !self.wireguard.contains(link) {
+            self.wireguard.push(link.clone());
+        }
+    }
+
     /// Asks for a source of a zone of firewalld.
     pub fn zone_source(&mut self, source: &ZoneSource) {
         extend_new(self.zone_sources.get_or_insert_default(), vec![source.clone()]);
@@ -439,6 +485,8 @@ impl NsNeeds {
         self.links.merge(other.links);
         extend_new(&mut self.addresses, other.addresses);
         extend_new(&mut self.vfs, other.vfs);
+        extend_new(&mut self.links_called, other.links_called);
+        extend_new(&mut self.port_vlans, other.port_vlans);
         extend_new(&mut self.links_at, other.links_at);
         extend_new(&mut self.global_addresses, other.global_addresses);
         extend_new(&mut self.rules_of, other.rules_of);
@@ -453,6 +501,7 @@ impl NsNeeds {
         extend_new(&mut self.traffic, other.traffic);
         extend_new(&mut self.sources, other.sources);
         extend_new(&mut self.forwarding, other.forwarding);
+        extend_new(&mut self.wireguard, other.wireguard);
         extend_new(&mut self.ways, other.ways);
         extend_new(&mut self.sysctls, other.sysctls);
         self.rp_filter = self.rp_filter.or(other.rp_filter);
@@ -514,6 +563,18 @@ impl LinkNeed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_is_found_by_any_of_its_names_and_its_own_counts_first() {
+        let link = |index, name: &str, other: &str| LinkFact {
+            other_names: vec![other.to_owned()],
+            ..LinkFact::new(index, IfName::new(name).unwrap(), "")
+        };
+        let facts =
+            NsFacts { links: vec![link(2, "eth0", "uplink"), link(3, "eth1", "eth0")], ..NsFacts::default() };
+        let index = |name| facts.link_called(name).map(|link| link.index);
+        assert_eq!(["uplink", "eth0", "eth1", "eth9"].map(index), [Some(2), Some(2), Some(3), None]);
+    }
 
     #[test]
     fn needs_add_up_without_repeats() {

@@ -29,6 +29,7 @@ pub(crate) fn dies_with(change: &Change, place: Place, name: &IfName) -> bool {
         }
         Object::Neighbour(d) => d.after.as_ref().or(d.before.as_ref()).is_some_and(|n| n.link == *name),
         Object::Forwarding(d) => d.after.as_ref().or(d.before.as_ref()).is_some_and(|e| e.link == *name),
+        Object::Wireguard(d) => d.after.as_ref().or(d.before.as_ref()).is_some_and(|w| w.link == *name),
         Object::Traffic(d) => d.after.as_ref().or(d.before.as_ref()).is_some_and(|t| t.link == *name),
         Object::Sysctl(d) => d.after.as_ref().is_some_and(|s| s.key.belongs_to(name)),
         Object::PortVlan(d) => d.after.as_ref().or(d.before.as_ref()).is_some_and(|v| v.link == *name),

@@ -37,6 +37,7 @@ mod place;
 mod plan;
 mod probe;
 mod range;
+mod renamed;
 mod route;
 mod rule;
 mod ruleset;
@@ -44,6 +45,7 @@ pub mod stack;
 mod sysctl;
 mod traffic;
 mod vf;
+mod wireguard;
 mod zone;
 
 pub use address::Address;
@@ -63,12 +65,13 @@ pub use interval::{IntervalSet, RangeTextError};
 pub use link::{
     Attr, Ipvlan, IpvlanMode, Link, LinkKind, LinkRef, Macvlan, MacvlanMode, PortVlan, Tap, Veth, Vlan, Vxlan,
 };
-pub use name::{IfName, IfNameError, Mac, MacError};
+pub use name::{IfName, IfNameError, LinkName, Mac, MacError};
 pub use neighbour::Neighbour;
 pub use place::{Family, Place};
 pub use plan::{PLAN_FORMAT, Plan, Stake, Step};
 pub use probe::{Announcement, Probe, Seek};
 pub use range::{IpRange, RangeError, ip_from_u128, ip_to_u128};
+pub use renamed::Names;
 pub use route::{NextHop, Route, RouteKind, TABLE_LOCAL, TABLE_MAIN, scope};
 pub use rule::Rule;
 pub use ruleset::{FwBody, FwEdit, FwInventory, FwRules, FwRuleset, FwSet};
@@ -78,6 +81,10 @@ pub use traffic::{
     TrafficMatch, TrafficObject,
 };
 pub use vf::{VfAttr, VfFact, VfLinkState, VfRate, VfVlan, VlanProtocol};
+pub use wireguard::{
+    Wireguard, WireguardFact, WireguardKey, WireguardKeyError, WireguardOwn, WireguardPart, WireguardPeer,
+    WireguardSecret,
+};
 pub use zone::ZoneSource;
 
 pub use ipnet::{IpNet, Ipv4Net, Ipv6Net};

@@ -78,6 +78,8 @@ pub enum LinkKind {
         /// Outer source address.
         local: Option<Ipv4Addr>,
     },
+    /// An encrypted tunnel. Keys and peers are settings of its own ([`crate::Wireguard`]).
+    Wireguard,
     /// An intermediate functional block, for shaping. It has no queue of its own (length 0).
     Ifb,
     /// A persistent tap device.
@@ -100,6 +102,7 @@ impl LinkKind {
             Self::Vrf { .. } => "vrf",
             Self::Vxlan(_) => "vxlan",
             Self::Ipip { .. } => "ipip",
+            Self::Wireguard => "wireguard",
             Self::Ifb => "ifb",
             Self::Tap(_) => "tun",
             Self::Bond(_) => "bond",
@@ -118,6 +121,7 @@ impl LinkKind {
             | Self::Dummy
             | Self::Vrf { .. }
             | Self::Ipip { .. }
+            | Self::Wireguard
             | Self::Ifb
             | Self::Tap(_)
             | Self::Bond(_) => None,

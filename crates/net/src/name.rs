@@ -36,19 +36,7 @@ impl IfName {
     /// Checks `name` and keeps it.
     pub fn new(name: impl Into<String>) -> Result<Self, IfNameError> {
         let name = name.into();
-        if name.is_empty() {
-            return Err(IfNameError::Empty);
-        }
-        if name.len() > Self::MAX_LEN {
-            return Err(IfNameError::TooLong);
-        }
-        if name == "." || name == ".." {
-            return Err(IfNameError::Dots);
-        }
-        // A zero byte would cut the name short on its way into the kernel.
-        if name.chars().any(|c| c == '/' || c == ':' || c == '\0' || c.is_whitespace()) {
-            return Err(IfNameError::Forbidden);
-        }
+        checked(&name, Self::MAX_LEN)?;
         Ok(Self(name))
     }
 
@@ -60,6 +48,53 @@ impl IfName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+fn checked(name: &str, longest: usize) -> Result<(), IfNameError> {
+    if name.is_empty() {
+        return Err(IfNameError::Empty);
+    }
+    if name.len() > longest {
+        return Err(IfNameError::TooLong);
+    }
+    if name == "." || name == ".." {
+        return Err(IfNameError::Dots);
+    }
+    // A zero byte would cut the name short on its way into the kernel.
+    if name.chars().any(|c| c == '/' || c == ':' || c == '\0' || c.is_whitespace()) {
+        return Err(IfNameError::Forbidden);
+    }
+    Ok(())
+}
+
+/// What a user may call a link: its name, or one of the alternative names that it has besides (`ip link property add`), which may be longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkName(String);
+
+impl LinkName {
+    /// Longest alternative name in bytes (`ALTIFNAMSIZ` less the terminating zero).
+    pub const MAX_LEN: usize = 127;
+
+    /// Checks `name` and keeps it.
+    ///
+    /// # Errors
+    /// As [`IfName::new`], with the greater length.
+    pub fn new(name: impl Into<String>) -> Result<Self, IfNameError> {
+        let name = name.into();
+        checked(&name, Self::MAX_LEN)?;
+        Ok(Self(name))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for LinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -177,6 +212,8 @@ mod tests {
         }
         assert!(IfName::new("eth0.100").is_ok());
         assert!(IfName::new("fifteen-bytes-x").is_ok());
+        assert!(LinkName::new("x".repeat(127)).is_ok());
+        assert_eq!(LinkName::new("x".repeat(128)), Err(IfNameError::TooLong));
     }
 
     #[test]

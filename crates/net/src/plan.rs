@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::implied::{dies_with, links_created};
-use crate::{Attr, AttrChange, Change, Object, Place};
+use crate::{Attr, AttrChange, Change, IfName, Object, Place};
 
 /// The format number written with every stored plan. A reader that meets another number must not interpret the plan.
 pub const PLAN_FORMAT: u32 = 1;
@@ -69,6 +69,21 @@ impl Plan {
         self.steps.iter().any(|s| shared(s) && !matches!(s.change.object, Object::Wait(_)))
     }
 
+    /// The links that it makes in a place or brings there, each once.
+    pub fn links_in(&self, place: Place) -> Vec<IfName> {
+        let mut links: Vec<IfName> = Vec::new();
+        for step in &self.steps {
+            let moved = match &step.change.object {
+                Object::Move(moved) => Some((step.change.place, moved.name.clone())),
+                _ => None,
+            };
+            let new = links_created(&step.change).into_iter().chain(moved);
+            let new = new.filter(|(at, _)| *at == place).map(|(_, name)| name);
+            links.extend(new.filter(|name| !links.contains(name)).collect::<Vec<_>>());
+        }
+        links
+    }
+
     /// What removes the owned changes of an applied plan, in order: each inverse, last first, without those whose
     /// effect dies with a link that is deleted anyway. Before all else go settings of virtual functions, in an order of their own:
     /// drivers refuse to let a function's link be reset that was distrusted first (spec/sriov.md 5).
@@ -108,8 +123,8 @@ fn turn_back(change: &Change) -> u8 {
 mod tests {
     use super::*;
     use crate::{
-        Address, Family, IfName, Link, LinkKind, LinkRef, Mac, Route, Rule, Sysctl, SysctlKey, Veth, VfAttr,
-        VfVlan, Wait,
+        Address, Family, Link, LinkKind, LinkRef, Mac, Route, Rule, Sysctl, SysctlKey, Veth, VfAttr, VfVlan,
+        Wait,
     };
 
     fn name(s: &str) -> IfName {

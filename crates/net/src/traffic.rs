@@ -27,8 +27,8 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// The bucket of a rate (bytes in a second) and a burst (bytes), in which what does not fit into the burst waits for 25 ms at
-    /// most (spec/plugins.md 3.3).
+    /// The bucket of a rate (bytes in a second) and a burst (bytes), with the limit of the replaced plugin: the burst, and what goes out
+    /// in 25 ms (spec/plugins.md 3.3).
     pub fn new(rate: u64, burst: u32) -> Self {
         // In the steps of the replaced plugin, so that the numbers are its own to the last digit.
         let microseconds = (u64::from(burst) * 1_000_000).checked_div(rate).unwrap_or(u64::MAX);

@@ -19,6 +19,7 @@ mod check;
 mod del;
 mod gc;
 mod lock;
+mod renamed;
 mod replaced;
 mod status;
 mod unreadable;

@@ -5,12 +5,13 @@
 //! stand in a chain several times, have one for each configuration: a digest of it follows after another colon. While an attempt is under way the file
 //! ends in `.intent`, afterwards in `.json`. The kernel's state dies with the boot, and so may records: no fsync.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use polynic_kernel::NetnsId;
-use polynic_net::{PLAN_FORMAT, Plan};
+use polynic_net::{IfName, PLAN_FORMAT, Plan};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -41,6 +42,9 @@ pub struct Record {
     pub given: String,
     /// The result that ADD answered, printed in the newest version.
     pub result: serde_json::Value,
+    /// The indexes of the links that the plan made in the pod or brought there: whoever is in the pod may rename them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub indexes: BTreeMap<IfName, u32>,
 }
 
 /// What is known of an earlier attempt.
@@ -127,6 +131,10 @@ impl Slot {
         self.directory.join(format!("{}.intent", self.stem))
     }
 
+    fn amended(&self) -> PathBuf {
+        self.directory.join(format!("{}.new", self.stem))
+    }
+
     /// What earlier attempts left here. An unreadable or foreign file counts as an attempt that reached nothing.
     pub fn load(&self) -> Earlier {
         let applied = read(&self.applied()).map(Box::new);
@@ -158,6 +166,14 @@ impl Slot {
         fs::rename(&path, self.applied()).map_err(failed("commit record", &path))
     }
 
+    /// Replaces the record of what was done by one that knows more.
+    pub fn amend(&self, record: &Record) -> Result<(), RecordError> {
+        let path = self.amended();
+        let text = serde_json::to_vec(record).map_err(|e| failed("encode record", &path)(e.into()))?;
+        fs::write(&path, text).map_err(failed("write record", &path))?;
+        fs::rename(&path, self.applied()).map_err(failed("replace record", &path))
+    }
+
     /// Gives an attempt up that was to replace what is on record: the record stays.
     pub fn abandon(&self) -> Result<(), RecordError> {
         remove_file(&self.intent())
@@ -166,6 +182,7 @@ impl Slot {
     /// Forgets everything about the attachment. The container's directory stays, and with it the lock that is held on it.
     pub fn clear(&self) -> Result<(), RecordError> {
         remove_file(&self.applied())?;
+        remove_file(&self.amended())?;
         self.abandon()
     }
 
@@ -277,6 +294,7 @@ mod tests {
             plan: Plan::default(),
             given: String::new(),
             result: serde_json::json!({"cniVersion": "1.1.0"}),
+            indexes: BTreeMap::new(),
         }
     }
 
@@ -302,6 +320,23 @@ mod tests {
         slot.forget().unwrap();
         assert_eq!(slot.load(), Earlier::Nothing);
         assert!(!dir.exists() && state.path().exists());
+    }
+
+    #[test]
+    fn a_record_that_was_being_amended_is_the_old_or_the_new_one_and_goes_as_a_whole() {
+        let (_state, dir) = scratch();
+        let slot = Slot::new(&dir, "lab", "net1", "macvlan");
+        slot.intend(&record(0, "macvlan")).unwrap();
+        slot.commit().unwrap();
+        fs::write(slot.amended(), "{").unwrap();
+        assert_eq!(slot.load(), Earlier::Applied(Box::new(record(0, "macvlan"))));
+        let indexes = BTreeMap::from([(IfName::loopback(), 1)]);
+        let amended = Record { indexes, ..record(0, "macvlan") };
+        slot.amend(&amended).unwrap();
+        assert_eq!(slot.load(), Earlier::Applied(Box::new(amended)));
+        fs::write(slot.amended(), "{").unwrap();
+        slot.forget().unwrap();
+        assert!(!dir.exists());
     }
 
     fn intended(attempt: Record, replaced: Option<Record>) -> Earlier {

@@ -214,7 +214,7 @@ pub trait Attachment {
     /// What to observe: first without, then with the IPAM plugin's answer.
     fn needs(&self, call: &Call<'_>, ipam: Option<&Success>) -> Needs;
 
-    /// What to observe besides, now that `facts` are known.
+    /// What to observe besides, now that `facts` are known; asked again with what that has shown.
     fn further_needs(&self, _call: &Call<'_>, _facts: &Facts) -> Needs {
         Needs::default()
     }
@@ -248,6 +248,11 @@ pub trait Attachment {
     /// [`Attachment::leftover_needs`].
     fn sweep(&self, _call: &Call<'_>, _facts: &Facts) -> Vec<Change> {
         Vec::new()
+    }
+
+    /// Whether a device that the kernel gives back by itself has yet to come, from the facts of [`Attachment::leftover_needs`].
+    fn awaits(&self, _call: &Call<'_>, _facts: &Facts) -> bool {
+        false
     }
 
     /// CHECK beyond what plans promise, given prevResult and the facts of `needs(call, Some(prev))`.

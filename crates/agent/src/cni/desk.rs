@@ -8,10 +8,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use polynic_kernel::memory;
+
 use super::order::{Lane, Order, Whose};
 
-/// After so long without work a thread ends, and gives its memory back.
-const IDLE: Duration = Duration::from_secs(20);
+/// After so long without work a thread ends, and its stack goes.
+const IDLE: Duration = Duration::from_secs(10);
+/// What calls needed is given back after so many of them, once nothing has come for a while: nobody is to wait for it.
+const BURST: usize = 64;
+const PAUSE: Duration = Duration::from_millis(200);
 /// Enough for any call; only what is touched costs memory.
 const STACK: usize = 1 << 20;
 
@@ -37,6 +42,8 @@ struct State {
     calls: usize,
     /// Threads that have been started and have not looked for work yet.
     starting: usize,
+    /// Calls that were done since memory was given back.
+    done: usize,
 }
 
 impl Desk {
@@ -102,23 +109,40 @@ impl Shared {
                 let _ = panic::catch_unwind(AssertUnwindSafe(job));
                 state = self.lock();
                 state.order.done(&ticket);
+                state.done += 1;
             }
             state.idle += 1;
-            let is_quiet = |state: &mut State| state.calls == 0;
-            let waited = self.work.wait_timeout_while(state, IDLE, is_quiet);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state = self.rest(state);
             if state.calls == 0 {
                 state.idle -= 1;
                 state.threads -= 1;
                 if state.threads == 0 {
                     drop(state);
-                    // Nobody comes for now: what the last burst needed is free.
-                    polynic_kernel::memory::give_back();
+                    // Nobody comes for now.
+                    memory::give_back();
                 }
                 return;
             }
             state.calls -= 1;
         }
+    }
+
+    /// Waits for a call, and uses the time. Whoever calls this thread meanwhile finds it when it has given back.
+    fn rest<'s>(&'s self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        let mut state = self.wait(state, PAUSE);
+        if state.calls == 0 && state.done >= BURST {
+            state.done = 0;
+            drop(state);
+            memory::give_back();
+            state = self.lock();
+        }
+        self.wait(state, IDLE)
+    }
+
+    fn wait<'s>(&'s self, state: MutexGuard<'s, State>, patience: Duration) -> MutexGuard<'s, State> {
+        let is_quiet = |state: &mut State| state.calls == 0;
+        let waited = self.work.wait_timeout_while(state, patience, is_quiet);
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 

@@ -92,7 +92,10 @@ impl Sandboxes {
 
     /// A pod was attached.
     pub(crate) fn attached(&self, pod: &str, invocation: &Invocation) {
-        self.lock().sandboxes.insert(pod.to_owned(), invocation.clone());
+        // Of every pod of the node: neither the environment nor the configuration, which are the same for all.
+        let Invocation { container_id, netns, ifname, args, path, .. } = invocation.clone();
+        let kept = Invocation { container_id, netns, ifname, args, path, ..Invocation::default() };
+        self.lock().sandboxes.insert(pod.to_owned(), kept);
     }
 
     /// A container is being deleted.

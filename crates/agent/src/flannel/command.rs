@@ -9,12 +9,13 @@ use polynic_cluster::{client_at, flannel};
 use polynic_cni::cause::chain;
 use polynic_flannel::rules::RuleOptions;
 use polynic_flannel::{
-    DEFAULT_PATH, DEFAULT_PREFIX, Keys, NetConf, NetConfError, PerFamily, PrefixError, Selection, Settings,
+    Backend, DEFAULT_PATH, DEFAULT_PREFIX, Keys, NetConf, NetConfError, PerFamily, PrefixError, Selection,
+    Settings,
 };
 use polynic_runtime::configuration::Environment;
 
 use super::flags::{FlagError, Flags};
-use super::{Config, PERIOD, run};
+use super::{Config, PERIOD, key_file, run};
 use crate::error::{CommandError, Failure};
 use crate::part::{Part, Running, Stage, Surroundings};
 
@@ -41,6 +42,10 @@ pub(crate) const USAGE: &str = "flanneld --kube-subnet-mgr [--iface=NIC|ADDRESS]
 
 /// Where the ConfigMap is mounted.
 const NET_CONF: &str = "/etc/kube-flannel/net-conf.json";
+
+/// Names the file of the private key, and where it is otherwise (spec/flannel.md 1).
+const KEY_FILE: &str = "WIREGUARD_KEY_FILE";
+const DEFAULT_KEY_FILE: &str = "/run/flannel/wgkey";
 
 /// Why flanneld is not understood.
 #[derive(Debug, thiserror::Error)]
@@ -99,9 +104,13 @@ async fn serve(start: Start, surroundings: Surroundings) -> Result<(), Failure> 
         Some(url) => client_at(start.kubeconfig.as_deref(), url).await.map_err(|why| failed(&why))?,
         None => surroundings.client.ok_or_else(Failure::no_cluster)?,
     };
+    let mut settings = start.settings;
+    if let Backend::Wireguard(_) = settings.conf.backend {
+        settings.secret = Some(key_file::load_or_make(&start.key_file).map_err(|why| failed(&why))?);
+    }
     let config = Config {
         node: start.node.name(&client).await?,
-        settings: start.settings,
+        settings,
         subnet_file: start.subnet_file,
         set_network_available: start.set_network_available,
         resync: start.resync,
@@ -116,6 +125,8 @@ struct Start {
     settings: Settings,
     node: WhichNode,
     subnet_file: PathBuf,
+    /// Where the private key of the backend wireguard is.
+    key_file: PathBuf,
     set_network_available: bool,
     resync: Duration,
     health: Option<SocketAddr>,
@@ -136,6 +147,9 @@ impl Start {
             settings: settings(flags, NetConf::parse(&text)?)?,
             node: WhichNode::read(environment)?,
             subnet_file: flags.text("subnet-file").unwrap_or(DEFAULT_PATH).into(),
+            key_file: environment(KEY_FILE)
+                .filter(|path| !path.is_empty())
+                .map_or_else(|| DEFAULT_KEY_FILE.into(), PathBuf::from),
             set_network_available: flags.truth("set-node-network-unavailable", true)?,
             resync: flags.read_as("iptables-resync", "number of seconds", seconds)?.unwrap_or(PERIOD),
             health: health(flags)?,
@@ -207,6 +221,7 @@ fn settings(flags: &Flags, conf: NetConf) -> Result<Settings, ReadError> {
             random: !flags.truth("ip-masq-fully-random-disable", false)?,
         },
         blackhole: flags.truth("ip-blackhole-route", false)?,
+        secret: None,
     })
 }
 
@@ -239,6 +254,7 @@ mod tests {
         assert_eq!(start.health, Some("0.0.0.0:8081".parse().unwrap()));
         assert_eq!(start.subnet_file, Path::new("/run/flannel/subnet.env"));
         assert!(start.set_network_available);
+        assert_eq!(start.key_file, Path::new("/run/flannel/wgkey"));
     }
 
     #[test]

@@ -60,6 +60,21 @@ impl Worker {
                 self.say(problems);
             }
         }
+        self.leave();
+    }
+
+    /// Takes away what does not stay without a daemon.
+    fn leave(&mut self) {
+        let kernel = self.kernel.take().map_or_else(|| RealDoor::default().open(None), Ok);
+        let left = kernel
+            .map_err(|why| why.to_string())
+            .and_then(|mut kernel| self.instance.leave(kernel.as_mut()).map_err(|why| why.to_string()));
+        match left {
+            Ok(tunnels) => {
+                tunnels.iter().for_each(|link| tracing::info!(%link, "the tunnel ends with the daemon"))
+            }
+            Err(why) => tracing::warn!(why, "tunnels that end with the daemon cannot be removed"),
+        }
     }
 
     /// One pass; answers what is wrong with single peers.

@@ -246,3 +246,14 @@ fn requests_that_are_wrong_are_refused_by_their_form() {
     let (status, body) = with("POST", "/ipam/ip", &request);
     assert!(status == 500 && object(&body).is_string(), "{body}");
 }
+
+polynic_control_plane::on_a_real_server!(
+    an_interface_gets_an_address_keeps_it_and_gives_it_back,
+    a_namesake_gets_nothing_of_a_pods_and_takes_nothing_from_it,
+    the_rights_of_the_manifests_are_enough,
+    both_families_and_all_interfaces_of_one_pod,
+    errors_are_bare_texts_with_their_statuses,
+    a_release_after_a_conflict_has_statuses_of_its_own,
+    requests_that_are_wrong_are_refused_by_their_form,
+    a_probe_that_fails_for_one_interface_leaves_the_others_their_addresses,
+);

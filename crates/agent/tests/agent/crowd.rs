@@ -124,3 +124,9 @@ fn churn(plugin: &Plugin, pods: &[(String, String)]) {
         assert_eq!(first.map(|r| r.ips), second.map(|r| r.ips), "{name}");
     }
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_pool_is_used_to_its_last_address_and_not_beyond,
+    a_pool_that_is_edited_under_load_hands_out_what_it_has,
+    five_hundred_pods_come_and_go_on_four_nodes_in_any_order,
+);

@@ -97,3 +97,9 @@ fn a_fixed_address_is_not_given_up_for_a_conflict() {
     assert!(matches!(error, ServiceError::Status { code: 522, .. }), "{error}");
     assert_eq!(world.records("p").len(), 1);
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_member_keeps_its_address_until_it_is_not_wanted,
+    the_first_member_may_have_another_number_than_none,
+    a_fixed_address_is_not_given_up_for_a_conflict,
+);

@@ -148,3 +148,10 @@ fn a_coordinator_that_is_not_in_step_keeps_pods_from_starting_and_says_why() {
     let why = add();
     assert!(!why.contains("GetCoordinatorConfig"), "{why}");
 }
+
+polynic_control_plane::on_a_real_server!(
+    items_without_names_go_to_the_interfaces_as_they_come,
+    routes_are_the_pools_then_the_pods_then_the_default,
+    the_same_add_again_gets_the_same,
+    a_coordinator_that_is_not_in_step_keeps_pods_from_starting_and_says_why,
+);

@@ -114,3 +114,5 @@ fn no_address_is_given_twice_and_none_is_lost() {
     }
     assert_eq!(world.records("p").len(), 0);
 }
+
+polynic_control_plane::on_a_real_server!(no_address_is_given_twice_and_none_is_lost,);

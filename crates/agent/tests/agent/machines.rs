@@ -22,7 +22,7 @@ fn cluster() -> World {
                      "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
                      "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]},
         });
-        world.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd);
+        world.define(&crd);
         until("the kind is served", || {
             world.try_create(&format!("{GROUP}/{plural}"), &object(kind, "probe"))
         });
@@ -135,3 +135,8 @@ fn a_machine_that_moves_has_one_address_on_both_nodes_and_it_is_no_conflict() {
     let pod = world.pod("other", "n2", annotations);
     assert!(two.add("other", &pod, "eth0").unwrap().ips[0].enable_ip_conflict_detection);
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_machine_keeps_its_address_through_a_restart_and_gives_it_back_with_its_end,
+    a_machine_that_moves_has_one_address_on_both_nodes_and_it_is_no_conflict,
+);

@@ -273,3 +273,14 @@ fn the_physical_function_must_be_in_the_pools_network_if_asked_for() {
         );
     }
 }
+
+polynic_control_plane::on_a_real_server!(
+    the_first_source_that_says_something_decides,
+    patterns_stand_for_the_pools_there_are,
+    the_pool_that_is_most_precisely_for_the_pod_comes_first_and_the_next_when_it_is_full,
+    a_pool_that_is_not_for_the_pod_says_why,
+    a_pool_of_a_network_serves_the_interfaces_on_it,
+    excluded_and_reserved_addresses_are_not_given,
+    a_pool_with_as_many_records_as_allowed_is_used_out,
+    the_physical_function_must_be_in_the_pools_network_if_asked_for,
+);

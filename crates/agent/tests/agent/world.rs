@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use polynic_agent::addresses::Config;
 use polynic_agent::addresses::Daemon;
 use polynic_apiserver::{Authorization, Server};
 use polynic_cluster::client_from;
+use polynic_control_plane::ControlPlane;
 use polynic_runtime::Shutdown;
 use polynic_wire::messages::{AddRequest, AddResponse, DelRequest};
 use polynic_wire::{AddressService, ServiceError, SocketService};
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 pub const POOLS: &str = "/apis/spiderpool.spidernet.io/v2beta1/spiderippools";
 pub const ENDPOINTS: &str = "/apis/spiderpool.spidernet.io/v2beta1/namespaces/default/spiderendpoints";
 pub const COORDINATORS: &str = "/apis/spiderpool.spidernet.io/v2beta1/spidercoordinators";
@@ -43,8 +45,9 @@ pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The embedded API server on a thread of its own, which can be stopped and started again.
+/// The embedded API server on a thread of its own, which can be stopped and started again; or the real one of this thread, which cannot.
 pub struct ApiServer {
+    real: Option<Arc<ControlPlane>>,
     directory: PathBuf,
     address: Mutex<Option<SocketAddr>>,
     running: Mutex<Option<(tokio::sync::oneshot::Sender<()>, JoinHandle<()>)>>,
@@ -53,6 +56,9 @@ pub struct ApiServer {
 
 impl ApiServer {
     fn start(&self) {
+        if self.real.is_some() {
+            return;
+        }
         let mut config = polynic_apiserver::Config::new(&self.directory);
         config.listen = self.address.lock().unwrap().unwrap_or(config.listen);
         config.authorization = self.authorization;
@@ -83,7 +89,10 @@ impl ApiServer {
     }
 
     fn kubeconfig(&self) -> PathBuf {
-        self.directory.join("kubeconfig")
+        match &self.real {
+            Some(plane) => plane.kubeconfig_path(),
+            None => self.directory.join("kubeconfig"),
+        }
     }
 }
 
@@ -130,6 +139,7 @@ impl World {
     fn with(authorization: Authorization) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let server = ApiServer {
+            real: polynic_control_plane::current(),
             directory: directory.path().join("api"),
             address: Mutex::default(),
             running: Mutex::default(),
@@ -140,8 +150,7 @@ impl World {
         let client = runtime.block_on(client_from(Some(&server.kubeconfig()))).unwrap().unwrap();
         let world = Self { directory, server, runtime, client };
         for crd in polynic_api::spider::CRDS {
-            let crd: Value = serde_saphyr::from_str(crd).unwrap();
-            world.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd);
+            world.define(&serde_saphyr::from_str(crd).unwrap());
         }
         until("the kinds are served", || {
             [POOLS, ENDPOINTS, COORDINATORS].iter().all(|path| world.lists(path))
@@ -153,6 +162,13 @@ impl World {
             );
         }
         world
+    }
+
+    /// Makes a definition, unless an earlier test on this server has.
+    pub fn define(&self, crd: &Value) {
+        if self.get(DEFINITIONS, crd["metadata"]["name"].as_str().unwrap()).is_none() {
+            self.create(DEFINITIONS, crd);
+        }
     }
 
     fn lists(&self, path: &str) -> bool {

@@ -236,3 +236,14 @@ fn gc_removes_exactly_what_the_runtime_does_not_list() {
     assert_eq!(node.leftovers(), [""; 0]);
     assert!(node.world.get(PODS, "stale").is_some());
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_pod_gets_its_networks_through_shim_and_agent_and_gives_them_back,
+    failures_name_pod_network_and_cause_and_are_told_once,
+    without_agent_a_pod_is_deleted_by_the_shim,
+    an_agent_that_ends_sends_new_pods_away_and_serves_deletions,
+    a_deletion_that_fails_is_success_for_the_runtime_and_done_later,
+    a_network_is_attached_and_detached_as_hot_plug_controllers_ask,
+    the_socket_answers_probes_and_refuses_what_is_no_call,
+    gc_removes_exactly_what_the_runtime_does_not_list,
+);

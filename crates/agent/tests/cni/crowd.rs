@@ -34,6 +34,7 @@ fn a_burst_of_pods_is_served_in_little_memory() {
     let trivial = json!({"cniVersion": "1.0.0", "name": "fabric", "plugins": [{"type": "passthru"}]});
     std::fs::write(node.primary(), trivial.to_string()).unwrap();
     let agent = Process::start(&node);
+    let program = agent.memory("RssFile");
     let first = node.pod("first", "");
     first.add();
     let (before, mut pods) = (agent.memory("VmRSS"), Vec::new());
@@ -50,6 +51,12 @@ fn a_burst_of_pods_is_served_in_little_memory() {
     );
     assert!(answers.iter().all(|answer| answer.code == 0), "{answers:?}");
     assert!(most < known + CALL * BURST as u64, "{before}, {known}, {most} KiB");
+    let own = agent.memory("RssAnon");
+    until("what the burst needed is given back", || agent.memory("RssFile") < program * 3 / 4);
+    let left = ["RssAnon", "RssFile"].map(|field| agent.memory(field));
+    println!(
+        "{own} KiB of its own, and {left:?} KiB of its own and of the program after a pause; {program} at the start"
+    );
     for answer in at_once(&pods, |pod| pod.call(Verb::Del)) {
         assert_eq!(answer, Answer::default());
     }
@@ -133,3 +140,8 @@ fn an_old_sandbox_goes_while_the_next_one_of_its_pod_waits() {
     new.del();
     assert_eq!((node.host_links(), node.leftovers().len()), (0, 0), "{:?}", node.leftovers());
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_crowd_of_one_pod_keeps_no_other_pod_waiting_and_who_gives_up_is_not_attached,
+    an_old_sandbox_goes_while_the_next_one_of_its_pod_waits,
+);

@@ -91,3 +91,8 @@ fn a_del_does_not_wait_for_a_status_that_cannot_be_written() {
     assert_eq!((pod.names().len(), node.leftovers()), (0, Vec::new()));
     node.world.server.restart();
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_del_does_not_wait_behind_pods_whose_default_network_is_not_ready,
+    a_network_whose_plugin_hangs_stops_its_own_pod_and_neither_others_nor_the_end,
+);

@@ -206,3 +206,8 @@ fn an_edit_is_followed_to_its_end_whenever_the_agent_dies() {
     gone(&[pod]);
     until("nothing is left", || node.leftovers().is_empty() && node.host_links() == 0);
 }
+
+polynic_control_plane::on_a_real_server!(
+    whatever_happens_to_the_agent_no_pod_is_half_attached_and_nothing_is_left,
+    an_edit_is_followed_to_its_end_whenever_the_agent_dies,
+);

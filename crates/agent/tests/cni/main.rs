@@ -22,3 +22,18 @@ fn private_namespaces() {
         polynic_kernel::testing::enter_before_main();
     }
 }
+
+/// One control plane for all of it: to start one takes seconds.
+#[test]
+fn a_real_api_server_is_served_in_the_same_way() {
+    let modules = [
+        calls::ON_A_REAL_SERVER,
+        crowd::ON_A_REAL_SERVER,
+        hung::ON_A_REAL_SERVER,
+        kill::ON_A_REAL_SERVER,
+        plug::ON_A_REAL_SERVER,
+        pools::ON_A_REAL_SERVER,
+        trouble::ON_A_REAL_SERVER,
+    ];
+    polynic_control_plane::on_a_real_server(&modules.concat());
+}

@@ -46,8 +46,7 @@ pub fn node() -> Option<Node> {
     // Asked on a thread of its own, which goes into the namespaces that are made for the answer.
     thread::spawn(testing::scratch_netns).join().unwrap()?;
     let node = Node { world: World::new(), number: NUMBER.fetch_add(1, Ordering::Relaxed) };
-    let crd: Value = serde_saphyr::from_str(polynic_api::nad::CRD).unwrap();
-    node.world.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd);
+    node.world.define(&serde_saphyr::from_str(polynic_api::nad::CRD).unwrap());
     until("the NADs are served", || node.world.try_create(NADS, &node.nad("probe")));
     node.nads(&["a", "b", "c"]);
     std::fs::create_dir_all(node.path("bin")).unwrap();

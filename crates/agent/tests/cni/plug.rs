@@ -109,3 +109,11 @@ fn a_network_that_cannot_be_attached_is_told_and_tried_again() {
     until("it is there after all", || pod.names() == ["eth0", "net1", "net2"]);
     pod.del();
 }
+
+polynic_control_plane::on_a_real_server!(
+    networks_of_a_running_pod_follow_its_annotation,
+    a_pod_on_the_nodes_own_network_is_told_that_it_gets_none,
+    a_network_that_cannot_be_attached_is_told_and_tried_again,
+    pods_of_an_agent_before_are_followed_by_the_file_that_runtimes_read,
+    pods_of_an_agent_before_are_followed_from_the_first_call_of_a_shim,
+);

@@ -34,3 +34,5 @@ fn an_address_of_a_pool_comes_and_goes_with_its_network() {
     pod.del();
     addresses.stop();
 }
+
+polynic_control_plane::on_a_real_server!(an_address_of_a_pool_comes_and_goes_with_its_network,);

@@ -200,3 +200,12 @@ fn a_pod_that_came_back_under_its_name_is_not_taken_for_the_old_one() {
     other.del();
     assert_eq!(node.leftovers(), [""; 0]);
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_pod_that_is_gone_gets_an_empty_result_and_one_of_another_uid_an_error,
+    a_slow_api_server_delays_an_add_and_not_a_del,
+    an_add_waits_out_a_server_in_trouble,
+    a_server_that_stays_in_trouble_or_refuses_us_fails_an_add_whole,
+    a_static_pod_is_known_by_another_uid,
+    a_pod_that_came_back_under_its_name_is_not_taken_for_the_old_one,
+);

@@ -14,3 +14,9 @@ mod world;
 fn private() {
     polynic_kernel::testing::enter_before_main();
 }
+
+/// A server for each: it must be where the test is.
+#[test]
+fn a_real_api_server_is_served_in_the_same_way() {
+    polynic_control_plane::each_on_a_real_server(service::ON_A_REAL_SERVER);
+}

@@ -213,3 +213,13 @@ fn connections_that_a_changed_policy_forbids_are_cut_and_no_others() {
     }
     assert!(kept.iter_mut().chain([&mut own]).all(Connection::works));
 }
+
+polynic_control_plane::on_a_real_server!(
+    not_one_packet_passes_from_the_moment_the_link_is_there,
+    edits_of_policies_labels_and_pods_take_effect,
+    rules_of_the_retired_iptables_agent_decide_nothing_once_ours_are_in_force,
+    rules_outlive_the_agent_and_a_new_one_catches_up,
+    what_cannot_be_rendered_is_told_and_opens_nothing,
+    a_failed_add_leaves_no_table_and_a_pod_that_is_not_there_is_an_error,
+    connections_that_a_changed_policy_forbids_are_cut_and_no_others,
+);

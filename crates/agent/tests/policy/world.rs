@@ -1,7 +1,7 @@
 //! An API server and the service of one node, both on loopback of the node that the test is in.
 
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use kube::core::params::{DeleteParams, ListParams, Patch, PatchParams, PostParam
 use polynic_agent::policy::{self, Config};
 use polynic_apiserver::Server;
 use polynic_cluster::client_from;
+use polynic_control_plane::ControlPlane;
 use polynic_runtime::Shutdown;
 use polynic_wire::{PolicyNetwork, PolicySandbox, PolicySocket, ServiceError};
 use serde_json::{Value, json};
@@ -26,8 +27,23 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
+/// Starts an embedded server, which lives as long as the process; answers its kubeconfig.
+fn embedded(data: PathBuf) -> PathBuf {
+    let (started, path) = mpsc::channel();
+    thread::spawn(move || {
+        runtime().block_on(async move {
+            let server = Server::start(polynic_apiserver::Config::new(data)).await.unwrap();
+            started.send(server.kubeconfig_path().to_owned()).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    path.recv_timeout(Duration::from_secs(60)).unwrap()
+}
+
 pub struct World {
     directory: TempDir,
+    /// The real server, if that is whom the test is about.
+    _plane: Option<Arc<ControlPlane>>,
     kubeconfig: PathBuf,
     runtime: Runtime,
     client: Client,
@@ -47,20 +63,14 @@ impl World {
     /// A cluster with the kind and the namespace `shop`.
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let config = polynic_apiserver::Config::new(directory.path().join("api"));
-        let (started, path) = mpsc::channel();
-        // Lives as long as the process.
-        thread::spawn(move || {
-            runtime().block_on(async move {
-                let server = Server::start(config).await.unwrap();
-                started.send(server.kubeconfig_path().to_owned()).unwrap();
-                std::future::pending::<()>().await;
-            });
-        });
-        let kubeconfig = path.recv_timeout(Duration::from_secs(60)).unwrap();
+        let plane = polynic_control_plane::current();
+        let kubeconfig = match &plane {
+            Some(plane) => plane.kubeconfig_path(),
+            None => embedded(directory.path().join("api")),
+        };
         let runtime = runtime();
         let client = runtime.block_on(client_from(Some(&kubeconfig))).unwrap().unwrap();
-        let world = Self { directory, kubeconfig, runtime, client };
+        let world = Self { directory, _plane: plane, kubeconfig, runtime, client };
         let crd: Value = serde_saphyr::from_str(polynic_api::multi_policy::CRD).unwrap();
         world.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd);
         let shop = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});

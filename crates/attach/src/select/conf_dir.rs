@@ -32,10 +32,10 @@ pub(super) fn first(directory: &Path) -> Result<DelegateConf, SelectError> {
     Ok(DelegateConf::from_lone_file(file)?)
 }
 
-/// In the order of their names. A directory that cannot be read has none.
+/// In the order of their names. A directory that cannot be read has none, and what is no file, whose end may never come, is passed over.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    let files = entries.filter(|entry| !entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let files = entries.filter(|entry| entry.path().is_file());
     let is_network = |file: &PathBuf| {
         extension(file)
             .is_some_and(|extension| extension == "conf" || extension == "json" || extension == "conflist")

@@ -73,6 +73,7 @@ impl Life {
             selection: Selection { interfaces: vec!["eth1".to_owned()], ..Selection::default() },
             rules: RuleOptions { forward: true, masquerade: true, random: true },
             blackhole: false,
+            secret: None,
         };
         let own = Own::of(&node(0, 0), &settings.keys, &settings.conf)?;
         Ok(Self { instance: Instance::new(settings.clone(), Memory::default()), own, settings })

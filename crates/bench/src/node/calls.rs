@@ -16,6 +16,8 @@ use crate::world::{Kind, NODE, World};
 
 /// Rounds that are not counted: caches fill.
 const WARM_UP: usize = 3;
+/// A pause in which an agent gives back what a burst needed.
+const QUIET: Duration = Duration::from_secs(2);
 /// Stack of a thread that waits for a shim, in bytes.
 const STACK: usize = 256 << 10;
 
@@ -123,6 +125,8 @@ pub(crate) fn at_once(world: &World, kind: Kind, count: usize) -> anyhow::Result
     let (took, adds) = burst(world, "ADD", &all, &conf)?;
     let memory = world.memory()?;
     let cpu = world.cpu()?.saturating_sub(before.1);
+    thread::sleep(QUIET);
+    let later = world.memory()?;
     let (gone, dels) = burst(world, "DEL", &all, &conf)?;
     let mut out = io::stdout();
     writeln!(out, "\n{count} at once, pods with {}", kind.name())?;
@@ -136,6 +140,7 @@ pub(crate) fn at_once(world: &World, kind: Kind, count: usize) -> anyhow::Result
     writeln!(out, "  DEL: all in {:.2} s, each {}", gone.as_secs_f64(), Spread::of(dels))?;
     weight("before", before.0)?;
     weight("with all of them", memory)?;
+    weight("with all of them, a moment later", later)?;
     weight("afterwards", world.memory()?)
 }
 

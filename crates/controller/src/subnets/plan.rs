@@ -97,19 +97,27 @@ pub fn plan(world: &World, default_number: Option<u32>, rules: Rules) -> Plan {
     for subnet in &world.subnets {
         plan_subnet(subnet, world, &wishes, &mut plan);
     }
-    for wish in
-        wishes.iter().filter(|wish| !world.subnets.iter().any(|subnet| subnet.metadata.name == wish.subnet))
-    {
-        plan.problems.push(format!(
-            "{} asks for SpiderSubnet {}, which does not exist",
-            wish.who(),
-            wish.subnet
-        ));
-    }
+    let vain = wishes.iter().filter_map(|wish| Some((wish, why_in_vain(wish, world)?)));
+    let vain = vain.map(|(wish, why)| {
+        format!("{} asks for {} of SpiderSubnet {}, which {why}", wish.who(), wish.family, wish.subnet)
+    });
+    plan.problems.extend(vain);
     if world.complete && default_number.is_some() {
         plan.steps.extend(world.pools.iter().filter_map(|pool| deletion(pool, world)));
     }
     plan
+}
+
+/// What is wrong with the subnet that an application asks for.
+fn why_in_vain(wish: &Wish<'_>, world: &World) -> Option<&'static str> {
+    match world.subnets.iter().find(|subnet| subnet.metadata.name == wish.subnet) {
+        None => Some("does not exist"),
+        Some(subnet) if subnet.metadata.is_terminating() => Some("is being deleted"),
+        Some(subnet) if family(subnet).is_some_and(|family| family != wish.family) => {
+            Some("is of the other family")
+        }
+        Some(_) => None,
+    }
 }
 
 fn plan_subnet(subnet: &SpiderSubnet, world: &World, wishes: &[Wish<'_>], plan: &mut Plan) {

@@ -83,7 +83,7 @@ async fn auto_finds_calico_and_follows_its_pools() {
                  "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema":
                      {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
     });
-    cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd).await;
+    cluster.define(&crd).await;
     let pool = |name: &str, cidr: &str, disabled: bool| {
         json!({"apiVersion": "crd.projectcalico.org/v1", "kind": "IPPool", "metadata": {"name": name},
                "spec": {"cidr": cidr, "disabled": disabled}})
@@ -155,7 +155,7 @@ async fn cilium_says_in_each_of_its_modes_what_it_has() {
                  "versions": [{"name": "v2alpha1", "served": true, "storage": true, "schema": {"openAPIV3Schema":
                      {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]},
     });
-    cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd).await;
+    cluster.define(&crd).await;
     let pool = json!({"apiVersion": "cilium.io/v2alpha1", "kind": "CiliumPodIPPool", "metadata": {"name": "default"},
                       "spec": {"ipv4": {"cidrs": ["10.9.0.0/16"]}, "ipv6": {"cidrs": ["fd00:9::/64"]}}});
     let create = async || cluster.try_create("/apis/cilium.io/v2alpha1/ciliumpodippools", &pool).await.ok();
@@ -164,3 +164,10 @@ async fn cilium_says_in_each_of_its_modes_what_it_has() {
     let pools = pods(json!(["10.9.0.0/16", "fd00:9::/64"]));
     cluster.until(COORDINATORS, "default", "multi-pool", pools).await;
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_source_that_appears_heals_it_and_deletion_finishes,
+    auto_finds_calico_and_follows_its_pools,
+    the_nodes_and_the_service_cidrs_are_enough,
+    cilium_says_in_each_of_its_modes_what_it_has,
+);

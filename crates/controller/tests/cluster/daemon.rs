@@ -36,7 +36,7 @@ async fn lives(cluster: &Cluster, controller: Client, init: Client) {
     assert_eq!(code, 422);
 
     let endpoints = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "spiderpool-controller"},
-                           "subsets": [{"addresses": [{"ip": "127.0.0.1"}], "ports": [{"port": 5722}]}]});
+                           "subsets": [{"addresses": [{"ip": "192.0.2.1"}], "ports": [{"port": 5722}]}]});
     cluster.create("/api/v1/namespaces/kube-system/endpoints", &endpoints).await;
     let variables = |name: &str| match name {
         "SPIDERPOOL_INIT_DEFAULT_IPV4_IPPOOL_NAME" => Some("default-v4-ippool".to_owned()),
@@ -141,3 +141,9 @@ async fn everything_works_together_and_goes_when_it_is_uninstalled() {
     cluster.webhooks(RULES).await;
     assert!(cluster.try_get(CONFIGURATIONS, "spiderpool-controller").await.is_none(), "none is left");
 }
+
+polynic_control_plane::on_a_real_server!(
+    the_rights_of_the_manifests_are_enough,
+    a_certificate_of_somebody_else_is_served_and_the_api_server_told_whom_to_trust,
+    everything_works_together_and_goes_when_it_is_uninstalled,
+);

@@ -9,6 +9,7 @@ use polynic_controller::metrics::GcMetrics;
 use serde_json::{Value, json};
 
 use crate::support::{Cluster, POOLS, in_namespace, pool};
+use crate::wire::Wire;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -78,7 +79,10 @@ async fn recorded(cluster: &Cluster) -> Vec<String> {
 }
 
 async fn with_pool() -> Cluster {
-    let cluster = Cluster::start().await;
+    with_pool_in(Cluster::start().await).await
+}
+
+async fn with_pool_in(cluster: Cluster) -> Cluster {
     cluster
         .create(
             POOLS,
@@ -162,6 +166,36 @@ async fn a_pod_that_goes_is_collected_at_once() {
     force_delete(&cluster, "web").await;
     cluster.until_gone(&in_namespace("spiderendpoints", "default"), "web").await;
     assert!(recorded(&cluster).await.is_empty());
+    running.abort();
+}
+
+/// No watch can tell of its end any more, and the next scan is ten minutes away.
+#[tokio::test]
+async fn a_pod_that_went_while_nobody_watched_is_collected_when_the_watch_is_back() {
+    let cluster = with_pool_in(Cluster::forgetful(20).await).await;
+    let seen = attached(&cluster, "seen", "10.0.0.1", None).await;
+    let unseen = attached(&cluster, "unseen", "10.0.0.2", None).await;
+    let other = attached(&cluster, "other", "10.0.0.3", None).await;
+    let records =
+        [("10.0.0.1", "seen", &*seen), ("10.0.0.2", "unseen", &*unseen), ("10.0.0.3", "other", &*other)];
+    record(&cluster, &[&records[..], &[("10.0.0.9", "never", "x")]].concat()).await;
+    let wire = Wire::to(&cluster).await;
+    let gc = Gc::new(wire.client(&cluster).await, options(), GcMetrics::default());
+    let running = tokio::spawn(async move { gc.run().await });
+    let left = async |wanted: &[&str]| {
+        let what = format!("{wanted:?} are left");
+        cluster.eventually(&what, async || (recorded(&cluster).await == wanted).then_some(())).await;
+    };
+    left(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]).await;
+    force_delete(&cluster, "seen").await;
+    left(&["10.0.0.2", "10.0.0.3"]).await;
+    wire.cut();
+    force_delete(&cluster, "unseen").await;
+    for n in 0..60 {
+        cluster.patch(PODS, "other", &json!({"metadata": {"labels": {"n": n.to_string()}}})).await;
+    }
+    wire.join();
+    left(&["10.0.0.3"]).await;
     running.abort();
 }
 
@@ -292,7 +326,7 @@ async fn machine(cluster: &Cluster) -> String {
                      "names": {"kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase()},
                      "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]},
         });
-        cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd).await;
+        cluster.define(&crd).await;
         let object = json!({"apiVersion": "kubevirt.io/v1", "kind": kind, "metadata": {"name": "vm"}});
         let create = async || cluster.try_create(&format!("{KUBEVIRT}/{plural}"), &object).await.ok();
         cluster.eventually("the kind is served", create).await;
@@ -404,3 +438,18 @@ async fn a_machine_that_goes_with_its_pod_is_collected_at_once() {
     assert!(recorded(&cluster).await.is_empty());
     running.abort();
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_scan_frees_what_has_no_pod_and_leaves_the_rest,
+    fixed_addresses_stay_while_their_owner_wants_them,
+    a_pod_that_goes_is_collected_at_once,
+    a_record_without_an_endpoint_goes_with_its_pod,
+    a_collector_that_is_killed_at_any_moment_leaves_nothing_behind,
+    pods_that_do_not_end_lose_their_addresses_as_the_switches_say,
+    an_endpoint_that_no_pool_knows_goes_only_if_that_is_switched_on,
+    a_machines_address_stays_until_the_machine_goes,
+    a_machine_that_goes_with_its_pod_is_collected_at_once,
+    a_static_pods_address_outlives_its_mirror,
+    a_pod_that_ended_without_containers_is_collected,
+    a_machine_that_could_not_move_keeps_its_address,
+);

@@ -220,3 +220,5 @@ async fn under_load_no_address_is_given_twice_and_none_is_lost() {
     cluster.eventually("every pod has what it was told, and nobody else anything", found).await;
     assert_eq!(violations(&cluster).await, [""; 0]);
 }
+
+polynic_control_plane::on_a_real_server!(under_load_no_address_is_given_twice_and_none_is_lost,);

@@ -79,3 +79,8 @@ async fn a_hand_made_nad_is_adopted_only_if_it_says_the_same() {
     cluster.delete(NADS, "other").await;
     cluster.until(NADS, "other", "made anew", |nad| nad["spec"]["config"] == "{\"type\":\"x\"}").await;
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_nad_follows_its_config_and_heals,
+    a_hand_made_nad_is_adopted_only_if_it_says_the_same,
+);

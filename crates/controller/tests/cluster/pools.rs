@@ -55,3 +55,8 @@ async fn a_pool_that_was_there_first_is_adopted() {
     assert_eq!(adopted["spec"]["gateway"], "10.6.0.254");
     assert_eq!(cluster.get(POOLS, "other").await["metadata"].get("ownerReferences"), None);
 }
+
+polynic_control_plane::on_a_real_server!(
+    a_pool_is_counted_completed_and_goes_when_it_is_empty,
+    a_pool_that_was_there_first_is_adopted,
+);

@@ -299,3 +299,5 @@ async fn whatever_write_was_the_last_the_next_process_goes_on() {
     let died = lives(&cluster, &settings, &second, &["10.0.0.4"]).await;
     assert!(died >= 2, "only {died} processes died: this shows nothing");
 }
+
+polynic_control_plane::on_a_real_server!(whatever_write_was_the_last_the_next_process_goes_on,);

@@ -117,7 +117,7 @@ async fn a_controller_of_an_unknown_kind_gets_a_pool_of_a_fixed_size() {
                  "names": {"kind": "CloneSet", "listKind": "CloneSetList", "plural": "cloneries", "singular": "cloneset"},
                  "versions": [{"name": "v1alpha1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]},
     });
-    cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd).await;
+    cluster.define(&crd).await;
     let sets = "/apis/apps.kruise.io/v1alpha1/namespaces/default/cloneries";
     let set =
         json!({"apiVersion": "apps.kruise.io/v1alpha1", "kind": "CloneSet", "metadata": {"name": "web"}});
@@ -205,3 +205,10 @@ async fn a_pod_waits_for_the_pool_of_its_application() {
     let pool = pool_of(&cluster, "web").await.unwrap();
     assert_eq!(pool["metadata"]["name"], answer.ips[0].ip_pool.as_str());
 }
+
+polynic_control_plane::on_a_real_server!(
+    applications_get_grow_and_lose_their_pools,
+    killed_at_any_moment_it_goes_on_and_no_address_is_given_twice,
+    a_controller_of_an_unknown_kind_gets_a_pool_of_a_fixed_size,
+    a_pod_waits_for_the_pool_of_its_application,
+);

@@ -13,6 +13,7 @@ use kube::core::params::{DeleteParams, GetParams, ListParams, Patch, PatchParams
 use polynic_api::admission::Rules;
 use polynic_api::spider;
 use polynic_apiserver::{Authorization, Config, Running, Server};
+use polynic_control_plane::ControlPlane;
 use polynic_controller::certificates::Certificates;
 use polynic_controller::webhook::registration::{PodNamespaces, Reach, Registration};
 use polynic_controller::webhook::review::Kind;
@@ -28,6 +29,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const RULES: Rules = Rules { ipv4: true, ipv6: true, subnets: true, protect_in_use: false };
 
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 pub const POOLS: &str = "/apis/spiderpool.spidernet.io/v2beta1/spiderippools";
 pub const SUBNETS: &str = "/apis/spiderpool.spidernet.io/v2beta1/spidersubnets";
 
@@ -35,8 +37,37 @@ pub const SUBNETS: &str = "/apis/spiderpool.spidernet.io/v2beta1/spidersubnets";
 pub struct Cluster {
     pub client: Client,
     pub shutdown: Shutdown,
-    server: Running,
-    _directory: TempDir,
+    server: ApiServer,
+}
+
+/// An embedded server with its directory, or the real one of this thread.
+enum ApiServer {
+    Embedded { running: Running, _directory: TempDir },
+    Real(Arc<ControlPlane>),
+}
+
+impl ApiServer {
+    async fn start(authorization: Authorization) -> Self {
+        if let Some(plane) = polynic_control_plane::current() {
+            return Self::Real(plane);
+        }
+        Self::embedded(|config| config.authorization = authorization).await
+    }
+
+    async fn embedded(change: impl FnOnce(&mut Config)) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config::new(directory.path());
+        change(&mut config);
+        let running = Server::start(config).await.unwrap();
+        Self::Embedded { running, _directory: directory }
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        match self {
+            Self::Embedded { running, .. } => running.kubeconfig_path().to_owned(),
+            Self::Real(plane) => plane.kubeconfig_path(),
+        }
+    }
 }
 
 impl Cluster {
@@ -65,12 +96,12 @@ impl Cluster {
 
     /// How another process gets here.
     pub fn kubeconfig(&self) -> PathBuf {
-        self.server.kubeconfig_path().to_owned()
+        self.server.kubeconfig()
     }
 
     /// The server as a service account of the manifests sees it: the administrator speaks for it.
     pub async fn account(&self, name: &str) -> Client {
-        let mut config = Kubeconfig::read_from(self.server.kubeconfig_path()).unwrap();
+        let mut config = Kubeconfig::read_from(self.server.kubeconfig()).unwrap();
         let user = config.auth_infos[0].auth_info.as_mut().unwrap();
         user.impersonate = Some(format!("system:serviceaccount:kube-system:{name}"));
         user.impersonate_groups =
@@ -81,16 +112,39 @@ impl Cluster {
     }
 
     async fn start_with(authorization: Authorization) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let config = Config { authorization, ..Config::new(directory.path()) };
-        let server = Server::start(config).await.unwrap();
-        let client = polynic_cluster::client_from(Some(server.kubeconfig_path())).await.unwrap().unwrap();
-        let cluster = Self { client, shutdown: Shutdown::default(), server, _directory: directory };
+        Self::of(ApiServer::start(authorization).await).await
+    }
+
+    /// An embedded one that remembers so few events that a watch cannot start in the past for long.
+    pub async fn forgetful(events: usize) -> Self {
+        Self::of(ApiServer::embedded(|config| config.limits.window_events = events).await).await
+    }
+
+    async fn of(server: ApiServer) -> Self {
+        let client = polynic_cluster::client_from(Some(&server.kubeconfig())).await.unwrap().unwrap();
+        let cluster = Self { client, shutdown: Shutdown::default(), server };
         for crd in spider::CRDS.iter().chain([&polynic_api::nad::CRD]) {
             let crd: Value = serde_saphyr::from_str(crd).unwrap();
-            cluster.create("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &crd).await;
+            cluster.define(&crd).await;
         }
         cluster
+    }
+
+    /// Makes a definition, unless an earlier test on this server has, and waits until the kind is served.
+    pub async fn define(&self, crd: &Value) {
+        match self.try_create(DEFINITIONS, crd).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            made => drop(made.unwrap()),
+        }
+        let name = |path: &str| crd.pointer(path).and_then(Value::as_str).unwrap();
+        let (group, version, plural) =
+            (name("/spec/group"), name("/spec/versions/0/name"), name("/spec/names/plural"));
+        let path = format!("/apis/{group}/{version}/{plural}");
+        let served = async || {
+            let request = Request::new(&path).list(&ListParams::default()).unwrap();
+            self.client.request::<Value>(request).await.ok().map(drop)
+        };
+        self.eventually(&format!("{path} is served"), served).await;
     }
 
     pub async fn try_create(&self, path: &str, object: &Value) -> Result<Value, kube::Error> {

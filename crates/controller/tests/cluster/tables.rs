@@ -34,3 +34,5 @@ async fn endpoints_and_pools_are_listed_as_the_guides_show_them() {
     // Nobody has counted the addresses here: that is the controller's.
     assert_eq!(json!(row), json!(["p", "4", "10.0.0.0/24", 1, none, true]));
 }
+
+polynic_control_plane::on_a_real_server!(endpoints_and_pools_are_listed_as_the_guides_show_them,);

@@ -147,3 +147,11 @@ async fn a_pod_gets_the_networks_and_resources_of_its_group() {
     assert_eq!(made["metadata"]["annotations"]["k8s.v1.cni.cncf.io/networks"], "default/b,default/a");
     cluster.create("/api/v1/namespaces/kube-system/pods", &pod("own", json!({key: "nobody"}))).await;
 }
+
+polynic_control_plane::on_a_real_server!(
+    writes_are_completed_and_checked,
+    a_subnet_adopts_new_pools_and_every_kind_has_its_defaults,
+    the_certificate_is_renewed_and_the_configurations_heal,
+    what_is_switched_off_is_refused,
+    a_pod_gets_the_networks_and_resources_of_its_group,
+);

@@ -17,6 +17,8 @@ const UNKNOWN_METHOD: &str = "rpc: can't find method";
 pub struct Daemon {
     connection: Connection,
     sequence: u64,
+    /// How long an answer is waited for.
+    patience: Duration,
 }
 
 /// Why a call failed. The texts are the replaced plugin's.
@@ -49,7 +51,8 @@ impl Daemon {
         };
         let stream = UnixStream::connect(socket).map_err(named)?;
         stream.set_read_timeout(Some(patience)).map_err(CallError::Dial)?;
-        Self::greet(stream).map_err(CallError::Dial)
+        let late = |e: io::Error| say_late(e, patience);
+        Ok(Self { patience, ..Self::greet(stream).map_err(|e| CallError::Dial(late(e)))? })
     }
 
     pub(super) fn greet(stream: UnixStream) -> io::Result<Self> {
@@ -59,7 +62,7 @@ impl Daemon {
         if !greeting.contains(" 200 ") {
             return Err(io::Error::other(format!("unexpected HTTP response: {greeting}")));
         }
-        Ok(Self { connection, sequence: 0 })
+        Ok(Self { connection, sequence: 0, patience: Duration::MAX })
     }
 
     /// A lease for an interface: addresses and routes.
@@ -92,7 +95,8 @@ impl Daemon {
     }
 
     fn call(&mut self, method: Method, arguments: &Arguments) -> Result<Value, CallError> {
-        let broken = |e: io::Error| CallError::Connection(method, e);
+        let patience = self.patience;
+        let broken = |e: io::Error| CallError::Connection(method, say_late(e, patience));
         let name = Value::Text(method.name().to_owned());
         let header = Value::of([("ServiceMethod", name), ("Seq", Value::Uint(self.sequence))]);
         self.sequence += 1;
@@ -103,5 +107,32 @@ impl Daemon {
             "" => Ok(body),
             text => Err(CallError::Refused(method, text.to_owned())),
         }
+    }
+}
+
+/// An answer that does not come is "temporarily unavailable" to the kernel, which says nothing to people.
+fn say_late(why: io::Error, patience: Duration) -> io::Error {
+    match why.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", patience.as_secs()))
+        }
+        _ => why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_does_not_answer_is_said_to_be_late() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("dhcp.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let why = Daemon::dial(&socket, Duration::from_millis(10)).err().unwrap().to_string();
+        assert_eq!(why, "error dialing DHCP daemon: no answer within 0 s");
+        drop(listener);
+        let why = Daemon::dial(&socket, Duration::from_millis(10)).err().unwrap().to_string();
+        assert!(why.ends_with("dhcp.sock: connect: Connection refused"), "{why}");
     }
 }

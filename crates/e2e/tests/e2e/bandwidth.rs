@@ -1,9 +1,10 @@
 //! bandwidth (spec/plugins.md 3.3), with packets.
 
 use std::net::UdpSocket;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use polynic_e2e::{Call, Node, Pod, reaches};
+use polynic_e2e::{Call, Node, Pod, reaches, run_in_vm};
 use polynic_kernel::netns::Netns;
 use serde_json::{Value, json};
 
@@ -110,6 +111,72 @@ fn a_burst_is_cut_in_the_direction_that_is_limited() {
     assert_eq!(to_pod(), BURST);
     egress.del();
     assert_eq!((to_pod(), from_pod()), (BURST, BURST), "DEL lifts the limits");
+}
+
+/// Somebody fills the queue of a slow pod to the brim, and somebody else's packet goes past it: what waits in front of it does not grow with
+/// the queue. Told by the order in which packets arrive, so that a slow machine sees the same.
+#[test]
+fn a_full_queue_lets_nobody_else_wait() {
+    const TOKENS: usize = 400;
+    const FLOOD: usize = 1500;
+    /// Of the packets that wait: the ones that go out while a starved machine gets round to sending.
+    const SLACK: usize = 200;
+    let Some(node) = Node::new() else { return };
+    if !node.has_qdisc("fq_codel") {
+        return;
+    }
+    let pod = Pod::new();
+    let (_, prev) = ptp(&node, &pod, "net1");
+    node.wire().ip("route add 10.6.0.0/24 via 192.168.1.10");
+    assert!(reaches(&node.wire().netns, &pod.netns, &address(&prev)));
+    for place in [json!({}), json!({"unshapedSubnets": ["203.0.113.0/24"]})] {
+        // Ten packets in a second, after the tokens are gone.
+        let call = bandwidth(&pod, json!({"ingressRate": 80_000, "ingressBurst": TOKENS * 8000}), &prev);
+        let call =
+            place.as_object().unwrap().iter().fold(call, |call, (key, value)| call.key(key, value.clone()));
+        let result = call.add();
+        assert_eq!(call.check(&result).silent(), "", "{place}");
+        let at = format!("{}:9000", address(&prev));
+        let server = pod.netns.run({
+            let at = at.clone();
+            move || UdpSocket::bind(at).unwrap()
+        });
+        let server = server.unwrap();
+        server.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let client = || node.wire().netns.run(|| UdpSocket::bind("0.0.0.0:0").unwrap()).unwrap();
+        let (flood, other) = (client(), client());
+        for _ in 0..FLOOD {
+            flood.send_to(&[0; 958], &at).unwrap();
+        }
+        let waiting = backlog(&node);
+        assert!(waiting > 100, "{waiting} packets wait\n{:?}", node.state());
+        let (mut before, end) = (0, Instant::now() + Duration::from_secs(60));
+        loop {
+            other.send_to(&[1], &at).unwrap();
+            let mut buffer = [0; 2000];
+            match server.recv_from(&mut buffer) {
+                Ok((1, _)) => break,
+                Ok(_) => before += 1,
+                Err(_) => assert!(Instant::now() < end, "the other packet does not come"),
+            }
+        }
+        assert!(before < TOKENS + SLACK, "{before} packets came first, of {FLOOD}");
+        call.del();
+    }
+}
+
+/// Packets that wait in the longest queue of the node.
+fn backlog(node: &Node) -> usize {
+    let shown = node.netns().run(|| Command::new("tc").args(["-s", "qdisc", "show"]).output().unwrap());
+    let text = String::from_utf8(shown.unwrap().stdout).unwrap();
+    let packets =
+        |line: &str| line.trim().strip_prefix("backlog ")?.split(' ').nth(1)?.strip_suffix('p')?.parse().ok();
+    text.lines().filter_map(packets).max().unwrap_or_default()
+}
+
+#[test]
+fn what_this_kernel_lacks_is_tested_in_one_that_has_it() {
+    run_in_vm(&["bandwidth::a_full", "bandwidth::the_nodes_end"]);
 }
 
 #[test]

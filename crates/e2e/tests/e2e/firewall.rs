@@ -258,6 +258,32 @@ fn firewalld_is_told_whom_to_trust() {
     node.state().assert_same(&before, "after all");
 }
 
+/// A bus that is broken is as good as none: firewalld does not run, as far as anybody can tell.
+#[test]
+fn a_bus_that_answers_wrongly_or_not_at_all_is_none() {
+    let Some(node) = Node::new() else { return };
+    let pod = Pod::new();
+    let prev = attached(&node, &pod, "br6", &["10.6.0.0/24"]);
+    for (behaviour, at) in
+        [firewalld::hang, firewalld::talk_nonsense, firewalld::hang_up].into_iter().zip(0..)
+    {
+        let address = firewalld::broken_bus(&format!("{}/bus{at}", node.directory()), behaviour);
+        let call = firewall(&pod, json!({}), &prev).with("DBUS_SYSTEM_BUS_ADDRESS", &address);
+        assert_eq!(call.add(), prev, "{at}");
+        assert_eq!(
+            node.state().starting("nft table ip filter chain CNI-FORWARD ip ").len(),
+            2,
+            "{:?}",
+            node.state()
+        );
+        assert_eq!(call.check(&prev).silent(), "", "{at}");
+        call.del();
+        let asked = call.clone().key("backend", json!("firewalld")).run("ADD").error().1;
+        assert!(asked.contains("nobody has its name"), "{at}: {asked}");
+        call.key("backend", json!("firewalld")).del();
+    }
+}
+
 #[test]
 fn what_cannot_be_is_refused_by_name() {
     let Some(node) = Node::new() else { return };

@@ -23,10 +23,12 @@ mod macvlan;
 mod mixed;
 mod portmap;
 mod ptp;
+mod renamed;
 mod results;
 mod routing;
 mod sriov;
 mod stations;
+mod without_ipv6;
 
 #[ctor::ctor(unsafe)]
 fn private() {

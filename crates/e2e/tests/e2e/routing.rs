@@ -2,7 +2,6 @@
 //! interface replies leave.
 
 mod agent;
-mod odd_nodes;
 mod odds;
 mod site;
 

@@ -106,6 +106,92 @@ fn a_vlan_speaks_to_its_own_vlan_only() {
     place(&node).deletes_with_whatever_is_left(|pod| Call::new(pod, call.conf.clone()));
 }
 
+/// The parent may be an interface that the pod has already.
+#[test]
+fn a_vlan_on_the_pods_own_interface_leaves_the_node_alone() {
+    let Some(node) = Node::new() else { return };
+    if !node.offers(&["link eth0 type vlan id 9"]) {
+        return;
+    }
+    node.wire().ip("link add link wire name wire7 type vlan id 7
+                    address flush dev wire
+                    address add 192.168.1.1/24 dev wire7
+                    link set wire7 up");
+    let pod = Pod::new();
+    let parent = Call::new(&pod, conf("macvlan", json!({"master": "eth0"}))).with("CNI_IFNAME", "port0");
+    parent.add();
+    let before = place(&node).before(&pod);
+    let mut conf = with_addresses(
+        &node,
+        "vlan",
+        json!({"master": "port0", "vlanId": 7, "linkInContainer": true, "mtu": 1400}),
+    );
+    conf["ipam"]["ranges"].as_array_mut().unwrap().pop();
+    conf["ipam"]["routes"] = json!([{"dst": "0.0.0.0/0"}]);
+    let call = Call::new(&pod, conf.clone());
+    place(&node).attach(
+        &pod,
+        &call,
+        &[
+            "link net1 up mtu 1400 kind vlan id 7",
+            "addr net1 192.168.1.200/24 brd 192.168.1.255 scope global",
+            "route 4 192.168.1.0/24 dev net1 proto kernel scope link src 192.168.1.200",
+            "route 4 default via 192.168.1.1 dev net1",
+        ],
+    );
+    assert!(reaches(&pod.netns, &node.wire().netns, "192.168.1.1"));
+    assert!(node.state().starting("link net1").is_empty(), "{:?}", node.state());
+    // DEL needs neither the uplink nor the namespace.
+    pod.ip("link set port0 down");
+    call.del();
+    pod.ip("link set port0 up");
+    call.del();
+    pod.state().without(&["port0"]).assert_same(&before.1.without(&["port0"]), "after DEL");
+    assert_eq!(node.addresses_held("net"), [""; 0]);
+    // A parent of the node is none of the pod's, and the other way round.
+    for (key, value) in [("master", json!("eth0")), ("linkInContainer", json!(false))] {
+        let error = Call::new(&pod, conf.clone()).key(key, value).run("ADD").error().1;
+        assert!(error.contains("Link not found"), "{key}: {error}");
+    }
+    parent.del();
+    place(&node).assert_nothing_left(&pod, &before, "after all");
+}
+
+#[test]
+fn a_vlan_has_any_id_from_0_to_4094() {
+    let Some(node) = Node::new() else { return };
+    if !node.offers(&["link eth0 type vlan id 9"]) {
+        return;
+    }
+    let with_id = |pod: &Pod, id: i64| {
+        Call::new(pod, with_addresses(&node, "vlan", json!({"master": "eth0", "vlanId": id})))
+    };
+    for id in [0, 1, 4094] {
+        let pod = Pod::new();
+        let before = place(&node).before(&pod);
+        let call = with_id(&pod, id);
+        let result = call.add();
+        assert!(pod.state().has(&format!("link net1 up mtu 1500 kind vlan id {id}")), "{:?}", pod.state());
+        assert_eq!(call.check(&result).silent(), "", "{id}");
+        let other = with_id(&pod, if id == 0 { 1 } else { 0 }).check(&result).error();
+        assert_eq!(other.0, 999, "{other:?}");
+        place(&node).detach(&pod, &call, &before);
+    }
+    let pod = Pod::new();
+    for id in [-1, 4095, 4096, 65_536] {
+        let error = with_id(&pod, id).run("ADD").error();
+        assert_eq!(error, (999, format!("invalid VLAN ID {id} (must be between 0 and 4095 inclusive)")));
+    }
+    for (mtu, text) in [
+        (1501, "invalid MTU 1501, must be [0, master MTU(1500)]"),
+        (-1, "invalid MTU -1, must be [0, master MTU(1500)]"),
+    ] {
+        let error = with_id(&pod, 7).key("mtu", json!(mtu)).run("ADD").error();
+        assert_eq!(error, (999, text.to_owned()));
+    }
+    assert_eq!(node.addresses_held("net"), [""; 0]);
+}
+
 #[test]
 fn a_dummy_holds_addresses() {
     let Some(node) = Node::new() else { return };
@@ -230,6 +316,57 @@ fn a_bridge_has_a_gateway_in_each_vlan() {
     for call in [red_call, blue_call] {
         call.del();
     }
+}
+
+/// Somebody has made the bridge, and its ports start in a VLAN of his.
+#[test]
+fn a_bridge_may_start_its_ports_in_any_vlan() {
+    let Some(node) = Node::new() else { return };
+    if !node.offers(&["type bridge vlan_filtering 1"]) {
+        return;
+    }
+    for (default, keys, wanted) in [
+        (10, json!({"vlan": 100}), "100 PVID Egress Untagged"),
+        (0, json!({"vlan": 100}), "100 PVID Egress Untagged"),
+        (10, json!({"vlanTrunk": [{"minID": 5, "maxID": 6}]}), "1 PVID Egress Untagged, 5, 6"),
+        (
+            10,
+            json!({"vlan": 100, "preserveDefaultVlan": true}),
+            "10 Egress Untagged, 100 PVID Egress Untagged",
+        ),
+    ] {
+        node.ip(&format!(
+            "link add br7 type bridge vlan_filtering 1 vlan_default_pvid {default}\nlink set br7 up"
+        ));
+        let pod = Pod::new();
+        let mut conf = conf("bridge", json!({"bridge": "br7"}));
+        keys.as_object().unwrap().iter().for_each(|(key, value)| conf[key] = value.clone());
+        let call = Call::new(&pod, conf);
+        let result = call.add();
+        let port = result["interfaces"][1]["name"].as_str().unwrap().to_owned();
+        assert_eq!(vlans(&node, &port), wanted, "{default} {keys}");
+        assert_eq!(call.check(&result).silent(), "", "{default} {keys}");
+        bridge(&node, &format!("vlan add dev {port} vid 1 pvid untagged"));
+        assert_eq!(call.check(&result).silent().is_empty(), wanted.starts_with("1 "), "{default} {keys}");
+        call.del();
+        node.ip("link delete br7");
+    }
+}
+
+/// VLANs of a port as `bridge` shows them.
+fn vlans(node: &Node, port: &str) -> String {
+    let text = bridge(node, &format!("vlan show dev {port}"));
+    let lines = text.lines().skip(1).map(|line| line.trim_start_matches(port).trim());
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    lines.join(", ")
+}
+
+fn bridge(node: &Node, line: &str) -> String {
+    let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+    let output =
+        node.netns().run(move || std::process::Command::new("bridge").args(words).output().unwrap()).unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

@@ -62,7 +62,9 @@ pub(super) fn former(name: &str, desired: &Desired, facts: &NsFacts) -> Vec<Chan
             gbp: vxlan.gbp,
         })),
         (_, Some(ipip)) => Some(LinkKind::Ipip { local: ipip.local }),
-        _ => None,
+        // With this backend its tunnels are compared by themselves.
+        _ if desired.wireguard.is_some() => None,
+        _ => (link.kind == LinkKind::Wireguard.as_str()).then_some(LinkKind::Wireguard),
     });
     let link = there.zip(kind).map(|(link, kind)| Link::new(link.name.clone(), kind));
     link.into_iter().map(|link| Change { place: HOST, object: Object::Link(Diff::delete(link)) }).collect()

@@ -22,11 +22,12 @@ pub(super) struct Seen<'f> {
 }
 
 impl<'f> Seen<'f> {
-    /// Leaves out what is on tunnels that go: it goes with them.
-    pub(super) fn new(facts: &'f NsFacts, kept: &[IfName]) -> Self {
+    /// Leaves out what is on tunnels that go: it goes with them. `gone` are those that do not come back.
+    pub(super) fn new(facts: &'f NsFacts, kept: &[IfName], gone: &[IfName]) -> Self {
+        let on_gone = |route: &&Route| route.link.as_ref().is_some_and(|link| gone.contains(link));
         let stays = |link: &IfName| kept.contains(link);
         let mut routes: HashMap<IpNet, Vec<&Route>> = HashMap::new();
-        for route in facts.routes.iter().filter(|r| r.table == TABLE_MAIN) {
+        for route in facts.routes.iter().filter(|r| r.table == TABLE_MAIN && !on_gone(r)) {
             routes.entry(route.dst).or_default().push(route);
         }
         Self {
@@ -87,7 +88,7 @@ fn difference<T: Clone + PartialEq>(there: Option<&T>, wanted: &T) -> Option<Dif
 
 /// A route to the same destination with the same metric gives way, unless it is another instance's: kube subnet managers of one cluster
 /// have the same subnets, and each has its own way to them.
-fn route_change(wanted: &Route, seen: &Seen<'_>) -> Option<Change> {
+pub(super) fn route_change(wanted: &Route, seen: &Seen<'_>) -> Option<Change> {
     let none = Vec::new();
     let same_slot = |r: &&&Route| {
         r.effective_priority() == wanted.effective_priority() && !is_of_another_tunnel(r, wanted)

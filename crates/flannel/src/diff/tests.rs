@@ -24,6 +24,7 @@ fn settings() -> Settings {
         selection: Selection { interfaces: vec!["eth1".to_owned()], ..Selection::default() },
         rules: RuleOptions { forward: true, masquerade: true, random: true },
         blackhole: true,
+        secret: None,
     }
 }
 

@@ -43,6 +43,7 @@ fn a_lease_is_read_from_a_nodes_annotations() {
         subnet: "10.233.65.0/24".parse().unwrap(),
         public: "192.168.10.12".parse().unwrap(),
         vtep: Some("a2:00:00:00:00:07".parse().unwrap()),
+        wireguard: None,
     };
     assert_eq!((lease.unwrap().endpoints.v4, problems), (Some(expected), vec![]));
     // The other family of the same node is missing, which does not harm the first.
@@ -79,6 +80,7 @@ fn the_own_node_keeps_its_hardware_address_and_the_administrators_choices() {
     assert_eq!((own.subnets.v4, own.subnets.v6), (Some("10.233.65.0/24".parse().unwrap()), None));
     let told = Announcement {
         public: PerFamily { v4: Some("192.0.2.9".parse().unwrap()), v6: None },
+        wireguard: PerFamily::default(),
         vteps: own.vteps,
     };
     let annotations = told.annotations(&own, &keys(), &vxlan());
@@ -132,7 +134,8 @@ fn host_gw_has_no_data() {
     let conf = conf(r#"{"Network": "10.233.0.0/16", "Backend": {"Type": "host-gw"}}"#);
     let own = Own::of(&node(&[]), &keys(), &conf).unwrap();
     let public = PerFamily { v4: Some("192.0.2.9".parse().unwrap()), v6: None };
-    let told = Announcement { public, vteps: PerFamily::default() }.annotations(&own, &keys(), &conf);
+    let told = Announcement { public, vteps: PerFamily::default(), wireguard: PerFamily::default() }
+        .annotations(&own, &keys(), &conf);
     assert_eq!(told.get("flannel.alpha.coreos.com/backend-data").map(String::as_str), Some("null"));
 }
 

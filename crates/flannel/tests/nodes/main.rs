@@ -10,6 +10,7 @@ mod life;
 mod mtu;
 mod packets;
 mod site;
+mod wireguard;
 
 #[ctor::ctor(unsafe)]
 fn private() {

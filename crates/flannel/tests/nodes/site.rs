@@ -14,7 +14,7 @@ use polynic_kernel::netns::{Host, Netns, Pod};
 use polynic_kernel::{Kernel, RealKernel};
 use polynic_net::{
     Address, Attr, Change, Diff, Entropy, IfName, Link, LinkKind, LinkNeed, Needs, NsFacts, Object, Place,
-    Sysctl, SysctlKey, Veth,
+    Sysctl, SysctlKey, Veth, WireguardSecret,
 };
 
 pub const VXLAN: &str = r#"{"Network": "10.233.0.0/16", "Backend": {"Type": "vxlan"}}"#;
@@ -52,7 +52,7 @@ impl Site {
             number,
             kernel: RealKernel::new(netns.clone(), None).unwrap(),
             netns,
-            instance: Instance::new(self.settings(), Memory::default()),
+            instance: Instance::new(self.settings_of(number), Memory::default()),
             object: Node {
                 name: format!("node{number}"),
                 pod_cidrs: vec![format!("10.233.{number}.0/24"), format!("fd60:0:0:{number}::/64")],
@@ -73,7 +73,13 @@ impl Site {
             selection: Selection { interfaces: vec!["eth1".to_owned()], ..Selection::default() },
             rules: RuleOptions { forward: true, masquerade: true, random: true },
             blackhole: false,
+            secret: None,
         }
+    }
+
+    /// The same with the node's own key.
+    fn settings_of(&self, number: u8) -> Settings {
+        Settings { secret: Some(WireguardSecret::private([number; 32])), ..self.settings() }
     }
 
     /// A cable from the wire to the node's eth1, with addresses.
@@ -144,7 +150,7 @@ impl SiteNode {
     /// The daemon's next process: it knows what is on disk and in the cluster, and nothing else.
     pub fn restart(&mut self, site: &Site) {
         let memory = Memory::parse(&self.instance.memory.render());
-        self.instance = Instance::new(site.settings(), memory);
+        self.instance = Instance::new(site.settings_of(self.number), memory);
     }
 
     pub fn apply(&mut self, change: Change) {

@@ -150,9 +150,13 @@ impl World {
         link.leave_master();
         if let Some(master) = master {
             link.master = Some(master.clone());
-            let first = PortVlan { link: end.name.clone(), vid: 1, pvid: true, untagged: true };
-            link.vlans = BTreeMap::from([(1, first)]);
-            self.space_mut(end.space)?.link_mut(master)?.had_ports = true;
+            let bridge = self.space_mut(end.space)?.link_mut(master)?;
+            bridge.had_ports = true;
+            let vid = bridge.vlan_default;
+            let first = PortVlan { link: end.name.clone(), vid, pvid: true, untagged: true };
+            if vid != 0 {
+                self.find_mut(end)?.vlans = BTreeMap::from([(vid, first)]);
+            }
         }
         Ok(())
     }
@@ -235,14 +239,11 @@ fn set_vf(link: &mut FakeLink, index: u32, attr: &VfAttr) -> Result<(), Refusal>
 }
 
 impl Space {
-    /// Adds a VLAN to a port. A port has one VLAN for untagged packets: a new one takes that from the old.
+    /// Adds a VLAN to a port, or changes its flags (`nbp_vlan_add`). A port has one VLAN for untagged packets: a new one takes that from the old.
     pub(super) fn add_vlan(&mut self, vlan: &PortVlan) -> Result<(), Refusal> {
         let port = self.port(&vlan.link)?;
         if !(1..4095).contains(&vlan.vid) {
             return Err(Errno::EINVAL.into());
-        }
-        if port.vlans.contains_key(&vlan.vid) {
-            return Err(Errno::EEXIST.into());
         }
         if vlan.pvid {
             port.vlans.values_mut().for_each(|v| v.pvid = false);

@@ -56,6 +56,7 @@ pub(super) enum Wire {
     Ipip {
         local: Option<std::net::Ipv4Addr>,
     },
+    Wireguard,
     Dummy,
     Vrf {
         table: u32,
@@ -78,6 +79,7 @@ impl Wire {
             Self::Vlan { .. } => "vlan",
             Self::Vxlan { .. } => "vxlan",
             Self::Ipip { .. } => "ipip",
+            Self::Wireguard => "wireguard",
             Self::Dummy => "dummy",
             Self::Vrf { .. } => "vrf",
             Self::Ifb => "ifb",
@@ -129,6 +131,9 @@ pub(super) struct FakeLink {
     pub(super) hairpin: bool,
     pub(super) isolated: bool,
     pub(super) vlans: BTreeMap<u16, PortVlan>,
+    /// Of a bridge: the VLAN in which its ports start; 0: none.
+    pub(super) vlan_default: u16,
+    pub(super) other_names: Vec<String>,
     /// Virtual functions of hardware.
     pub(super) vfs: Vec<VfFact>,
     /// A bridge that has or had ports: its own MAC and carrier are gone for good.
@@ -155,6 +160,8 @@ impl FakeLink {
             hairpin: false,
             isolated: false,
             vlans: BTreeMap::new(),
+            vlan_default: 1,
+            other_names: Vec::new(),
             vfs: Vec::new(),
             had_ports: false,
             numbered: false,
@@ -163,6 +170,11 @@ impl FakeLink {
 
     pub(super) fn loopback() -> Self {
         Self::new(1, Wire::Loopback, Mac([0; 6]), 65536)
+    }
+
+    /// Whether the link is called so, by its name or besides.
+    pub(super) fn is_called(&self, name: &IfName, asked: &str) -> bool {
+        name.as_str() == asked || self.other_names.iter().any(|other| other == asked)
     }
 
     /// A port that leaves its bridge loses what it was as a port.
@@ -281,6 +293,7 @@ impl World {
                 self.check_ipip(space, *local)?;
                 Wire::Ipip { local: *local }
             }
+            LinkKind::Wireguard => Wire::Wireguard,
             LinkKind::Ifb => Wire::Ifb,
             LinkKind::Tap(_) => Wire::Tap,
             LinkKind::Bond(_) => Wire::Bond,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use polynic_net::{
     AddressFact, Destination, Family, FwObject, FwRule, IfName, IpNet, IpipFact, LinkFact, LinkNeed,
-    Neighbour, NsFacts, NsNeeds, Route, RpFilterNeed, Rule, SysctlKey, VxlanFact, is_global, scope,
+    Neighbour, NsFacts, NsNeeds, PortVlan, Route, RpFilterNeed, Rule, SysctlKey, VxlanFact, is_global, scope,
 };
 
 use super::address::FakeAddress;
@@ -34,6 +34,7 @@ impl World {
                 .filter_map(|link| space.links.get(link))
                 .flat_map(|l| l.vfs.clone())
                 .collect(),
+            port_vlans: needs.port_vlans.iter().map(|port| (port.clone(), space.vlans_of(port))).collect(),
             sources: needs.sources.iter().filter_map(source).collect(),
             routes: space.routes.iter().filter(|r| space.route_asked(needs, r)).cloned().collect(),
             rules: space.rules.iter().filter(|r| rule_asked(needs, r)).cloned().collect(),
@@ -49,6 +50,7 @@ impl World {
                 .filter(|e| needs.forwarding.contains(&e.link))
                 .cloned()
                 .collect(),
+            wireguard: space.wireguard_of(&needs.wireguard),
             ways: needs.ways.iter().filter_map(|to| Some((*to, space.way_to(*to)?))).collect(),
             sysctls: space.sysctls_asked(needs),
             traffic: space.traffic_of(&needs.traffic),
@@ -61,7 +63,12 @@ impl World {
     fn observe_links(&self, number: u32, space: &Space, needs: &NsNeeds) -> Vec<LinkFact> {
         let wanted = |name: &IfName, link: &FakeLink| match &needs.links {
             LinkNeed::All => true,
-            LinkNeed::Named(names) => names.contains(name) || needs.links_at.contains(&link.index),
+            LinkNeed::Named(names) => {
+                let is_it = |asked: &str| link.is_called(name, asked);
+                names.iter().any(|asked| is_it(asked.as_str()))
+                    || needs.links_called.iter().any(|asked| is_it(asked.as_str()))
+                    || needs.links_at.contains(&link.index)
+            }
         };
         let links = space.links.iter().filter(|(name, link)| wanted(name, link));
         let mut facts: Vec<LinkFact> = links
@@ -121,6 +128,8 @@ impl World {
                 Wire::Ipip { local } => Some(IpipFact { local, remote: None }),
                 _ => None,
             },
+            other_names: link.other_names.clone(),
+            vlan_default: matches!(link.wire, Wire::Bridge { .. }).then_some(link.vlan_default),
             vlan_filtering: match link.wire {
                 Wire::Bridge { vlan_filtering } => Some(vlan_filtering),
                 _ => None,
@@ -158,6 +167,10 @@ impl World {
 }
 
 impl Space {
+    fn vlans_of(&self, port: &IfName) -> Vec<PortVlan> {
+        self.links.get(port).map(|link| link.vlans.values().cloned().collect()).unwrap_or_default()
+    }
+
     fn sysctls_asked(&self, needs: &NsNeeds) -> BTreeMap<SysctlKey, Option<String>> {
         let named = needs.sysctls.iter().map(|key| (key.clone(), self.sysctls.get(key).cloned()));
         let Some(need) = needs.rp_filter else { return named.collect() };

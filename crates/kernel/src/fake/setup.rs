@@ -71,6 +71,26 @@ impl<'a> Setup<'a> {
         self.attr(link, Attr::Mtu(from), Attr::Mtu(to))
     }
 
+    /// Gives a link another name besides its own.
+    #[track_caller]
+    pub fn other_name(&mut self, link: &str, other: &str) -> &mut Self {
+        let name: IfName = parsed(link);
+        self.must(link, |world, space| {
+            world.space_mut(space)?.link_mut(&name)?.other_names.push(other.to_owned());
+            Ok(())
+        })
+    }
+
+    /// Sets the VLAN in which ports of a bridge start; 0: none.
+    #[track_caller]
+    pub fn vlan_default(&mut self, bridge: &str, vid: u16) -> &mut Self {
+        let name: IfName = parsed(bridge);
+        self.must(bridge, |world, space| {
+            world.space_mut(space)?.link_mut(&name)?.vlan_default = vid;
+            Ok(())
+        })
+    }
+
     /// Sets the hardware address of a link.
     #[track_caller]
     pub fn mac(&mut self, link: &str, mac: &str) -> &mut Self {

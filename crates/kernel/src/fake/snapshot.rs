@@ -76,6 +76,7 @@ fn lines_of(space: &Space) -> Vec<String> {
     lines.extend(space.traffic.iter().map(|t| format!("traffic {t:?}")));
     lines.extend(space.neighbours.iter().map(|n| format!("neighbour {n:?}")));
     lines.extend(space.forwarding.iter().map(|e| format!("forwarding {e:?}")));
+    lines.extend(space.wireguard.iter().map(|w| format!("wireguard {w:?}")));
     lines.extend(space.zone_sources.iter().flatten().map(|s| format!("source {s}")));
     let set = space.sysctls.iter().filter(|(key, value)| sysctl::default_of(key) != Some(value.as_str()));
     lines.extend(set.map(|(key, value)| format!("sysctl {key}={value}")));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use polynic_net::{
     Family, Forwarding, IfName, Neighbour, Route, Rule, SysctlKey, TABLE_LOCAL, TABLE_MAIN, Traffic,
-    ZoneSource,
+    WireguardFact, ZoneSource,
 };
 
 use super::address::FakeAddress;
@@ -27,6 +27,7 @@ pub(super) struct Space {
     /// Sources of firewalld's zones, if it runs.
     pub(super) zone_sources: Option<Vec<ZoneSource>>,
     pub(super) forwarding: Vec<Forwarding>,
+    pub(super) wireguard: Vec<WireguardFact>,
     pub(super) sysctls: BTreeMap<SysctlKey, String>,
     pub(super) traffic: Vec<Traffic>,
     pub(super) firewall: Firewall,
@@ -44,6 +45,7 @@ impl Space {
             neighbours: Vec::new(),
             zone_sources: None,
             forwarding: Vec::new(),
+            wireguard: Vec::new(),
             sysctls: sysctl::of_new_space(),
             traffic: Vec::new(),
             firewall: Firewall::default(),
@@ -67,6 +69,7 @@ impl Space {
         self.routes.retain(|r| r.link.as_ref() != Some(name));
         self.neighbours.retain(|n| n.link != *name);
         self.forwarding.retain(|e| e.link != *name);
+        self.wireguard.retain(|w| w.link != *name);
         self.traffic.retain(|t| t.link != *name);
         self.sysctls.retain(|key, _| !key.belongs_to(name));
         for port in self.links.values_mut().filter(|l| l.master.as_ref() == Some(name)) {

@@ -24,9 +24,12 @@ impl World {
         let lower = |works: bool| if works { OperState::Up } else { OperState::LowerLayerDown };
         match &link.wire {
             Wire::Physical => OperState::Up,
-            Wire::Loopback | Wire::Ifb | Wire::Vxlan { .. } | Wire::Ipip { .. } | Wire::Dummy => {
-                OperState::Unknown
-            }
+            Wire::Loopback
+            | Wire::Ifb
+            | Wire::Vxlan { .. }
+            | Wire::Ipip { .. }
+            | Wire::Wireguard
+            | Wire::Dummy => OperState::Unknown,
             Wire::Vrf { .. } => OperState::Up,
             Wire::Tap => OperState::Down,
             Wire::Veth { peer } => lower(self.find(peer).is_ok_and(|p| p.up)),

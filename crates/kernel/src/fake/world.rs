@@ -156,6 +156,7 @@ impl World {
             Object::Rule(diff) => in_turn(space, diff, Space::delete_rule, Space::add_rule),
             Object::Neighbour(diff) => in_turn(space, diff, Space::delete_neighbour, Space::add_neighbour),
             Object::Forwarding(diff) => in_turn(space, diff, Space::delete_forwarding, Space::add_forwarding),
+            Object::Wireguard(diff) => space.change_wireguard(diff),
             Object::PortVlan(diff) => in_turn(space, diff, Space::delete_vlan, Space::add_vlan),
             Object::Sysctl(diff) => space.change_sysctl(diff),
             Object::Traffic(diff) => in_turn(space, diff, Space::delete_traffic, Space::add_traffic),

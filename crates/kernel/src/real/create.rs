@@ -216,6 +216,7 @@ fn new_link(link: &Link, parent: Option<u32>, netns: Option<RawFd>) -> LinkMessa
             let local = local.map(|ip| InfoIpTunnel::Local(ip.into()));
             info(InfoKind::IpIp, Some(InfoData::IpTunnel(local.into_iter().collect())))
         }
+        LinkKind::Wireguard => info(InfoKind::Wireguard, None),
         LinkKind::Ifb => {
             message.attributes.push(LinkAttribute::TxQueueLen(0));
             info(InfoKind::Ifb, None)

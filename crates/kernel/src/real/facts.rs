@@ -30,6 +30,8 @@ mod ifla {
     pub const LINKINFO: u16 = 18;
     pub const IFALIAS: u16 = 20;
     pub const LINK_NETNSID: u16 = 37;
+    pub const PROP_LIST: u16 = 52;
+    pub const ALT_IFNAME: u16 = 53;
     pub const INFO_KIND: u16 = 1;
     pub const INFO_DATA: u16 = 2;
     pub const INFO_SLAVE_KIND: u16 = 4;
@@ -39,6 +41,7 @@ mod ifla {
     pub const VLAN_ID: u16 = 1;
     pub const VRF_TABLE: u16 = 1;
     pub const BR_VLAN_FILTERING: u16 = 7;
+    pub const BR_VLAN_DEFAULT_PVID: u16 = 39;
     pub const BRPORT_MODE: u16 = 4;
     pub const BRPORT_ISOLATED: u16 = 33;
 }
@@ -93,9 +96,15 @@ fn link_attribute(fact: &mut LinkFact, kind: u16, value: &[u8]) {
         ifla::TXQLEN => fact.tx_queue_len = attrs::u32(value).unwrap_or_default(),
         ifla::OPERSTATE => fact.oper = oper_state(value.first().copied().unwrap_or_default()),
         ifla::IFALIAS => fact.alias = attrs::text(value).map(str::to_owned),
+        ifla::PROP_LIST => fact.other_names = other_names(Attrs::new(value)),
         ifla::LINKINFO => link_info(fact, Attrs::new(value)),
         _ => {}
     }
+}
+
+fn other_names(properties: Attrs<'_>) -> Vec<String> {
+    let names = properties.filter(|(kind, _)| *kind == ifla::ALT_IFNAME);
+    names.filter_map(|(_, name)| attrs::text(name).map(str::to_owned)).collect()
 }
 
 fn link_info(fact: &mut LinkFact, info: Attrs<'_>) {
@@ -114,7 +123,10 @@ fn link_info(fact: &mut LinkFact, info: Attrs<'_>) {
         "vxlan" => fact.vxlan = Some(vxlan(data)),
         "ipip" => fact.ipip = Some(ipip(data)),
         "vrf" => fact.vrf_table = data.get(ifla::VRF_TABLE).and_then(attrs::u32),
-        "bridge" => fact.vlan_filtering = data.get(ifla::BR_VLAN_FILTERING).and_then(attrs::flag),
+        "bridge" => {
+            fact.vlan_filtering = data.get(ifla::BR_VLAN_FILTERING).and_then(attrs::flag);
+            fact.vlan_default = data.get(ifla::BR_VLAN_DEFAULT_PVID).and_then(attrs::u16);
+        }
         _ => {}
     }
     if info.get(ifla::INFO_SLAVE_KIND).and_then(attrs::text) == Some("bridge") {

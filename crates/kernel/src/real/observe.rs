@@ -33,12 +33,16 @@ impl Space {
         for link in &needs.vfs {
             facts.vfs.extend(self.vfs_if_there(link)?);
         }
+        facts.port_vlans = self.port_vlans(&needs.port_vlans)?;
         for to in &needs.sources {
             facts.sources.extend(self.source_towards(*to)?.map(|from| (*to, from)));
         }
         self.observe_routes(needs, &mut facts)?;
         for link in &needs.forwarding {
             facts.forwarding.extend(self.forwarding(link)?);
+        }
+        for link in &needs.wireguard {
+            facts.wireguard.extend(self.wireguard(link)?);
         }
         for to in &needs.ways {
             facts.ways.extend(self.way_to(*to)?.map(|way| (*to, way)));
@@ -108,11 +112,17 @@ impl Space {
             found.extend(present(self.link(name))?);
         }
         for index in &needs.links_at {
-            let link = present(self.link_by_index(*index))?;
-            found.extend(link.filter(|link| found.iter().all(|known| known.index != link.index)));
+            add_new(&mut found, present(self.link_by_index(*index))?);
+        }
+        for name in &needs.links_called {
+            add_new(&mut found, present(self.link_by_other_name(name))?);
         }
         Ok(found)
     }
+}
+
+fn add_new(found: &mut Vec<LinkFact>, link: Option<LinkFact>) {
+    found.extend(link.filter(|link| found.iter().all(|known| known.index != link.index)));
 }
 
 /// Nothing for a link that is not there.

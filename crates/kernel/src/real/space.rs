@@ -5,9 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 
+use netlink_packet_core::DefaultNla;
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkExtentMask, LinkMessage};
-use polynic_net::{IfName, LinkFact, Object};
+use polynic_net::{IfName, LinkFact, LinkName, Object};
 
 use super::idle::Idle;
 use super::{Failure, facts};
@@ -15,10 +16,15 @@ use crate::netlink::{Fault, Socket};
 use crate::netns::{Anywhere, Netns};
 use crate::{Errno, NetnsId};
 
+/// `IFLA_ALT_IFNAME` (include/uapi/linux/if_link.h).
+const ALT_IFNAME: u16 = 53;
+
 /// One namespace with a route socket, and a firewall socket once it is needed.
 pub(super) struct Space {
     pub(super) route: Socket,
     firewall: Option<Socket>,
+    /// A generic netlink socket with the number of WireGuard's family, once they are needed.
+    pub(super) wireguard: Option<(Socket, u16)>,
     /// Where the firewall socket comes from and goes to, if it is to outlive this value.
     idle: Option<Arc<Idle>>,
     pub(super) netns: Netns<Anywhere>,
@@ -33,7 +39,15 @@ impl Space {
     /// Opens the route socket from inside the namespace.
     pub(super) fn open(netns: Netns<Anywhere>) -> io::Result<Self> {
         let route = netns.run(|| Socket::open(netlink_sys::protocols::NETLINK_ROUTE))??;
-        Ok(Self { route, firewall: None, idle: None, netns, indexes: HashMap::new(), seen: None })
+        Ok(Self {
+            route,
+            firewall: None,
+            wireguard: None,
+            idle: None,
+            netns,
+            indexes: HashMap::new(),
+            seen: None,
+        })
     }
 
     /// Takes the firewall socket from `idle` and gives it back in the end.
@@ -76,6 +90,7 @@ impl Space {
             Object::Rule(diff) => Ok(self.change_rule(diff)?),
             Object::Neighbour(diff) => Ok(self.change_neighbour(diff)?),
             Object::Forwarding(diff) => Ok(self.change_forwarding(diff)?),
+            Object::Wireguard(diff) => Ok(self.change_wireguard(diff)?),
             Object::Sysctl(diff) => self.change_sysctl(diff),
             Object::PortVlan(diff) => Ok(self.change_port_vlan(diff)?),
             Object::Traffic(diff) => Ok(self.change_traffic(diff)?),
@@ -101,6 +116,19 @@ impl Space {
         let mut message = LinkMessage::default();
         message.attributes = vec![LinkAttribute::IfName(name.to_string()), without_statistics()];
         self.get_link(message)
+    }
+
+    /// What the kernel says of the link that has this name besides its own. Kernels before 5.5 know no such names.
+    pub(super) fn link_by_other_name(&mut self, name: &LinkName) -> Result<LinkFact, Fault> {
+        let mut message = LinkMessage::default();
+        message.attributes = vec![
+            LinkAttribute::Other(DefaultNla::new(ALT_IFNAME, [name.as_str().as_bytes(), &[0]].concat())),
+            without_statistics(),
+        ];
+        match self.get_link(message) {
+            Err(fault) if fault.is(Errno::EINVAL) => Err(Fault::refused(Errno::ENODEV, "no such name")),
+            found => found,
+        }
     }
 
     /// What the kernel says of the link with an index.

@@ -5,7 +5,8 @@ mod read;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use polynic_net::{
-    Diff, IfName, TokenBucket, Traffic, TrafficAction, TrafficFact, TrafficHook, TrafficKey, TrafficObject,
+    Diff, IfName, Qdisc, TokenBucket, Traffic, TrafficAction, TrafficFact, TrafficHook, TrafficKey,
+    TrafficObject,
 };
 
 use super::space::Space;
@@ -68,10 +69,19 @@ impl Space {
         };
         self.on_link(&traffic.link, |socket, index| {
             socket.change(message::create(&traffic.object, index, target), NLM_F_CREATE | NLM_F_EXCL)?;
-            match &traffic.object {
+            let given = match &traffic.object {
                 TrafficObject::Class { id, bucket } => give_queue(socket, index, *id, bucket),
+                // It has a plain queue already.
+                TrafficObject::Qdisc(Qdisc::Tbf(bucket)) => {
+                    give_fair_queue(socket, index, 1, bucket).map(drop)
+                }
                 _ => Ok(()),
+            };
+            if given.is_err() {
+                // The first failure is the one to report.
+                let _ = socket.change(message::delete(&traffic.object, index), 0);
             }
+            given
         })
     }
 
@@ -110,16 +120,23 @@ impl Space {
     }
 }
 
-/// A class queues as many packets as its link does, which may be none at all. So it gets a queue of its own, or does not stay.
+/// A class queues as many packets as its link does, which may be none at all. So it gets a queue of its own.
 fn give_queue(socket: &mut Socket, index: u32, id: u16, bucket: &TokenBucket) -> Result<(), Fault> {
-    let queue = message::class_queue(index, id, bucket);
-    let given = socket.change(queue, NLM_F_CREATE | NLM_F_EXCL);
-    if given.is_err() {
-        let class = TrafficObject::Class { id, bucket: *bucket };
-        // The first failure is the one to report.
-        let _ = socket.change(message::delete(&class, index), 0);
+    match give_fair_queue(socket, index, id, bucket)? {
+        true => Ok(()),
+        false => socket.change(message::plain_queue(index, id, bucket), NLM_F_CREATE | NLM_F_EXCL),
     }
-    given
+}
+
+/// What a bucket holds back waits in a queue that stays short and lets nobody wait for others (RFC 8290): a plain one lets as much wait as
+/// fits into the burst, which can be minutes. False if the kernel has no such queue.
+fn give_fair_queue(socket: &mut Socket, index: u32, class: u16, bucket: &TokenBucket) -> Result<bool, Fault> {
+    match socket.change(message::fair_queue(index, class, bucket), NLM_F_CREATE | NLM_F_EXCL) {
+        Err(fault) if [Errno::ENOENT, Errno::EOPNOTSUPP, Errno::EINVAL].iter().any(|e| fault.is(*e)) => {
+            Ok(false)
+        }
+        given => given.map(|()| true),
+    }
 }
 
 fn qdiscs(socket: &mut Socket, index: u32) -> Result<Vec<read::Seen>, Fault> {

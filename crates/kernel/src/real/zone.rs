@@ -1,6 +1,5 @@
 //! Sources of firewalld's zones, by its service on the system's bus (spec/plugins.md 3.4).
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use polynic_net::{Diff, ZoneSource};
@@ -21,39 +20,49 @@ const SERVICE: &str = "org.fedoraproject.FirewallD1";
 const OBJECT: &str = "/org/fedoraproject/FirewallD1";
 const ZONES: &str = "org.fedoraproject.FirewallD1.zone";
 
-/// What firewalld's errors begin with.
+/// What firewalld's error begins with.
 const HAS_IT: &str = "ZONE_ALREADY_SET";
-const HAS_IT_NOT: &str = "UNKNOWN_SOURCE";
 
-/// Those of the sources that their zones have; none if no firewalld runs.
-pub(super) fn observe(bus: &Path, asked: &[ZoneSource]) -> Result<Option<Vec<ZoneSource>>, BusError> {
-    let Some(mut firewalld) = connect(bus)? else { return Ok(None) };
-    let mut found = Vec::new();
-    for source in asked {
-        if call(&mut firewalld, "querySource", source)?.bool()? {
-            found.push(source.clone());
-        }
-    }
-    Ok(Some(found))
+/// Those of the sources that their zones have; none if no firewalld runs as far as the bus says. What cannot be asked is not there:
+/// adding it says why.
+pub(super) fn observe(bus: &Path, asked: &[ZoneSource]) -> Option<Vec<ZoneSource>> {
+    let mut firewalld = connect(bus).ok().flatten()?;
+    let mut has = |source: &&ZoneSource| {
+        let answer = call(&mut firewalld, "querySource", source).and_then(|answer| answer.bool());
+        answer.unwrap_or_default()
+    };
+    Some(asked.iter().filter(&mut has).cloned().collect())
 }
 
-/// Adds or removes a source. What is so already is no error, and a firewalld that does not run has no sources to remove.
+/// Adds or removes a source. What is so already is no error, and of a removal nothing is: a firewalld that does not run has no sources,
+/// and a pod must not stay for its sake (spec/plugins.md 3.4).
 pub(super) fn change(bus: &Path, diff: &Diff<ZoneSource>) -> Result<(), BusError> {
-    let (method, source, done) = match wanted(diff) {
-        None => return Ok(()),
-        Some(Wanted::Create(source)) => ("addSource", source, HAS_IT),
-        Some(Wanted::Delete(source)) => ("removeSource", source, HAS_IT_NOT),
-        Some(Wanted::Replace(before, after)) => {
-            change(bus, &Diff::delete(before.clone()))?;
-            return change(bus, &Diff::create(after.clone()));
+    match wanted(diff) {
+        None => Ok(()),
+        Some(Wanted::Create(source)) => add(bus, source),
+        Some(Wanted::Delete(source)) => {
+            remove(bus, source);
+            Ok(())
         }
-    };
-    let Some(mut firewalld) = connect(bus)? else {
-        return if method == "removeSource" { Ok(()) } else { Err(no_service()) };
-    };
-    match call(&mut firewalld, method, source) {
-        Err(BusError::Refused { text, .. }) if text.starts_with(done) => Ok(()),
+        Some(Wanted::Replace(before, after)) => {
+            remove(bus, before);
+            add(bus, after)
+        }
+    }
+}
+
+fn add(bus: &Path, source: &ZoneSource) -> Result<(), BusError> {
+    let mut firewalld = connect(bus)?.ok_or_else(no_service)?;
+    match call(&mut firewalld, "addSource", source) {
+        Err(BusError::Refused { text, .. }) if text.starts_with(HAS_IT) => Ok(()),
         answer => answer.map(drop),
+    }
+}
+
+fn remove(bus: &Path, source: &ZoneSource) {
+    if let Ok(Some(mut firewalld)) = connect(bus) {
+        // Nobody is told: there is nothing that DEL could do about it.
+        let _ = call(&mut firewalld, "removeSource", source);
     }
 }
 
@@ -63,12 +72,7 @@ fn no_service() -> BusError {
 
 /// The bus, if firewalld is on it.
 fn connect(path: &Path) -> Result<Option<Bus>, BusError> {
-    let mut bus = match Bus::connect(path) {
-        Err(BusError::Io(e)) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
-            return Ok(None);
-        }
-        connected => connected?,
-    };
+    let mut bus = Bus::connect(path)?;
     Ok(bus.has_owner(SERVICE)?.then_some(bus))
 }
 

@@ -44,9 +44,9 @@ pub(super) fn observe_plan(kernel: &mut dyn Kernel, plan: &Plan) -> Result<Facts
 }
 
 /// Whether a change had nothing to do. That the kernel took it says little: it sets a link up that is up, and puts a port into a VLAN
-/// in which it is. VLANs of ports cannot be seen; they go with the port.
+/// in which it is.
 fn stood(change: &Change, before: &Facts) -> bool {
-    matches!(change.object, Object::PortVlan(_)) || check::holds(change, before)
+    check::holds(change, before)
 }
 
 /// Answers what it changed, or what the kernel says it did.

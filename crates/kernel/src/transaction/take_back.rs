@@ -80,10 +80,38 @@ fn group(change: &Change) -> Group {
 fn take_back_group(kernel: &mut dyn Kernel, changes: &[Change]) -> Vec<KernelError> {
     match changes {
         [first, ..] if group(first) == Group::Links => {
-            delete_links(kernel, first.place, &link_names(changes))
+            let mut errors = delete_links(kernel, first.place, &link_names(changes));
+            let ends = ends_left(kernel, changes);
+            if !ends.is_empty() {
+                errors.extend(delete_links(kernel, Place::Host, &ends));
+            }
+            errors
         }
         [_, _, ..] => delete_firewall(kernel, changes),
         _ => changes.iter().filter_map(|c| tolerant(kernel, c)).collect(),
+    }
+}
+
+/// Ends of cables on the node whose other end was not found in the pod: somebody has taken it to yet another namespace.
+fn ends_left(kernel: &mut dyn Kernel, changes: &[Change]) -> Vec<IfName> {
+    let ends: Vec<IfName> = changes.iter().filter_map(end_on_node).cloned().collect();
+    if ends.is_empty() {
+        return ends;
+    }
+    let mut needs = Needs::default();
+    ends.iter().for_each(|end| needs.host.link(end));
+    let Ok(facts) = kernel.observe(&needs) else { return Vec::new() };
+    let is_left = |end: &IfName| facts.link(Place::Host, end).is_some_and(|link| link.kind == "veth");
+    ends.into_iter().filter(is_left).collect()
+}
+
+fn end_on_node(change: &Change) -> Option<&IfName> {
+    match &change.object {
+        Object::Link(Diff { before: Some(link), .. }) if change.place == Place::Pod => match &link.kind {
+            LinkKind::Veth(peer) if peer.place == Place::Host => Some(&peer.name),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

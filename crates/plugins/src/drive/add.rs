@@ -1,17 +1,22 @@
 //! ADD.
 
+use std::collections::BTreeMap;
+
 use polynic_cni::{Error, Success, Verb, Version};
 use polynic_kernel::{ApplyError, Kernel, KernelError, NetnsId, transaction};
 use polynic_net::check::{holds, needs, promises_of, violations};
 use polynic_net::{Entropy, Facts, Needs, Place, Plan, Stake};
 
-use super::Job;
 use super::lock::{ContainerLock, SharedLock};
 use super::replaced::Replaced;
+use super::{Job, renamed};
 use crate::record::{self, Earlier, RECORD_FORMAT, Record, Slot};
 use crate::{Call, Ledger, Planned, Role};
 
 mod on_link;
+
+/// How often a look may show what else to look at.
+const LOOKS: u32 = 2;
 
 /// How often a plan is made anew because the kernel had moved on.
 const ATTEMPTS: u32 = 3;
@@ -60,9 +65,14 @@ impl<'a> Attempt<'a> {
     fn observe(&mut self, ipam: Option<&Success>) -> Result<Facts, Error> {
         let needs = self.job.attachment.needs(self.call(), ipam);
         let mut facts = self.kernel.observe(&needs).map_err(|e| self.call().error(e))?;
-        let further = self.job.attachment.further_needs(self.call(), &facts);
-        if further != Needs::default() {
+        let mut asked = Needs::default();
+        for _ in 0..LOOKS {
+            let further = self.job.attachment.further_needs(self.call(), &facts);
+            if further == asked {
+                break;
+            }
             facts.absorb(self.kernel.observe(&further).map_err(|e| self.call().error(e))?);
+            asked = further;
         }
         Ok(facts)
     }
@@ -257,7 +267,22 @@ impl<'a> Attempt<'a> {
             self.note_remains(&remains);
             return Err(error);
         }
+        self.note_indexes(record);
         Ok(None)
+    }
+
+    /// The attachment is made by now. Without the indexes DEL goes by names.
+    fn note_indexes(&mut self, record: Record) {
+        let noted =
+            renamed::indexes(self.kernel, &record.plan).map_err(|e| e.to_string()).and_then(|indexes| {
+                if indexes.is_empty() {
+                    return Ok(());
+                }
+                self.slot.amend(&Record { indexes, ..record }).map_err(|e| describe(&e))
+            });
+        if let Err(e) = noted {
+            (self.job.context.warn)(&format!("{}: cannot note indexes of links: {e}", self.call().whom()));
+        }
     }
 
     /// What is left to do when the kernel has everything: from here on the attachment is made.
@@ -330,6 +355,7 @@ impl<'a> Attempt<'a> {
             plan: planned.plan.clone(),
             given: self.job.given(),
             result: serde_json::from_str(&printed).map_err(|e| call.error(e))?,
+            indexes: BTreeMap::new(),
         })
     }
 }

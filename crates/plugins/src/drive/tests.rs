@@ -547,3 +547,39 @@ fn hardware_of_a_vanished_namespace_gets_its_old_name() {
         assert!(there("eth1") && !there("net1"), "{:?}", world.door.snapshot());
     }
 }
+
+/// The namespace of a pod outlives its DEL, and the kernel gives the device back when nobody waits for it any more.
+#[test]
+fn a_device_that_came_home_late_is_found_by_the_next_add() {
+    let world = World::new();
+    let before = world.door.snapshot();
+    let conf = json!({"cniVersion": "1.1.0", "name": "lab", "type": "host-device", "device": "eth1"});
+    world.door.host(|host| {
+        host.other_name("eth1", "port-seven-of-the-second-card");
+    });
+    world.add(&conf).unwrap();
+    world.call_in(Verb::Del, &conf, "c1", "").unwrap();
+    world.door.remove_netns(NETNS);
+    let there = |name: &str| {
+        world.door.snapshot().lines().iter().any(|l| l.starts_with(&format!("host: link {name} ")))
+    };
+    assert!(there("net1") && !there("eth1"), "{:?}", world.door.snapshot());
+    world.door.add_netns(NETNS);
+    world.door.fail_at(4);
+    let taken = world.door.snapshot();
+    world.add(&conf).unwrap_err();
+    assert_eq!(taken.diff(&world.door.snapshot()), Vec::<String>::new(), "a failed ADD");
+    let result = world.add(&conf).unwrap();
+    world.call(Verb::Check, &World::with_prev(&conf, &result)).unwrap();
+    world.add(&conf).unwrap();
+    world.call(Verb::Del, &conf).unwrap();
+    assert!(there("eth1") && !there("net1"), "{:?}", world.door.snapshot());
+    let changed = before.diff(&world.door.snapshot());
+    let changed: Vec<_> = changed.iter().filter(|line| !line.contains(": link eth1 ")).collect();
+    assert_eq!(changed, Vec::<&String>::new());
+    // By an alternative name too.
+    let conf = json!({"cniVersion": "1.1.0", "name": "lab", "type": "host-device", "device": "port-seven-of-the-second-card"});
+    world.add(&conf).unwrap();
+    world.call(Verb::Del, &conf).unwrap();
+    assert!(there("eth1"), "{:?}", world.door.snapshot());
+}

@@ -11,7 +11,7 @@ mod spoof;
 mod tests;
 
 use polynic_cni::{Error, Success};
-use polynic_net::{Entropy, Facts, Needs, Place};
+use polynic_net::{Entropy, Facts, IfName, LinkFact, Needs, Place};
 
 use crate::interfaces::refuse_taken_name;
 use crate::{Attacher, Attachment, Call, Leftovers, Planned, addressing, forwarding, mac, masquerade, prev};
@@ -38,18 +38,18 @@ impl Attachment for Config {
     }
 
     fn needs(&self, call: &Call<'_>, ipam: Option<&Success>) -> Needs {
-        let mut needs = Needs::default();
+        let mut needs = self.own_needs();
         needs.pod.link(&call.ifname);
-        needs.host.link(&self.bridge);
-        plan::needs(&mut needs, self);
-        if self.is_gateway {
-            gateway::needs(&mut needs, self);
-        }
         if let Some(result) = ipam {
             addressing::needs(&mut needs, result);
             // On CHECK the result is prevResult, and the host end is to be found.
             let host_ends = result.interfaces.iter().filter(|i| i.sandbox.is_empty());
-            host_ends.filter_map(|i| i.name.parse().ok()).for_each(|name| needs.host.link(&name));
+            for name in host_ends.filter_map(|i| i.name.parse().ok()) {
+                needs.host.link(&name);
+                if self.filters_vlans() {
+                    needs.host.vlans_of_port(&name);
+                }
+            }
             if self.is_gateway {
                 forwarding::needs(&mut needs, result);
             }
@@ -59,6 +59,15 @@ impl Attachment for Config {
         }
         if self.mac_spoof_check {
             needs.merge(spoof::needs());
+        }
+        needs
+    }
+
+    fn further_needs(&self, _: &Call<'_>, facts: &Facts) -> Needs {
+        let config = self.resolved(facts);
+        let mut needs = if config.bridge == self.bridge { Needs::default() } else { config.own_needs() };
+        if self.is_gateway {
+            gateway::further_needs(&mut needs, &config, facts);
         }
         needs
     }
@@ -82,7 +91,7 @@ impl Attachment for Config {
         entropy: &mut Entropy,
     ) -> Result<Planned, Error> {
         self.preflight(call, facts)?;
-        plan::Planner::new(self, call, facts, entropy)?.plan(ipam)
+        plan::Planner::new(&self.resolved(facts), call, facts, entropy)?.plan(ipam)
     }
 
     fn leftover_needs(&self, _: &Call<'_>) -> Needs {
@@ -101,9 +110,10 @@ impl Attachment for Config {
     }
 
     fn check(&self, call: &Call<'_>, prev: &Success, facts: &Facts) -> Result<(), Error> {
-        self.check_bridge(call, prev, facts)?;
+        self.resolved(facts).check_bridge(call, prev, facts)?;
         let link = prev::interface(call, prev, facts, "veth")?;
-        self.check_port(call, prev, facts, link.peer)?;
+        let port = self.check_port(call, prev, facts, link.peer)?;
+        self.check_vlans(call, facts, &port.name)?;
         prev::addresses_and_routes(call, prev, facts)
     }
 
@@ -113,6 +123,17 @@ impl Attachment for Config {
 }
 
 impl Config {
+    /// What is needed of the bridge and of its gateway.
+    fn own_needs(&self) -> Needs {
+        let mut needs = Needs::default();
+        needs.host.link(&self.bridge);
+        plan::needs(&mut needs, self);
+        if self.is_gateway {
+            gateway::needs(&mut needs, self);
+        }
+        needs
+    }
+
     fn refuse_other_kind(&self, call: &Call<'_>, facts: &Facts) -> Result<(), Error> {
         match facts.link(Place::Host, &self.bridge) {
             Some(link) if link.kind != "bridge" => {
@@ -148,21 +169,32 @@ impl Config {
     }
 
     /// Some host end of prevResult must be the peer of the pod's end and a port of the bridge.
-    fn check_port(
+    fn check_port<'f>(
         &self,
         call: &Call<'_>,
         prev: &Success,
-        facts: &Facts,
+        facts: &'f Facts,
         peer: Option<u32>,
-    ) -> Result<(), Error> {
+    ) -> Result<&'f LinkFact, Error> {
         let master = facts.link(Place::Host, &self.bridge).map(|b| b.index);
         let host_ends = prev.interfaces.iter().filter(|i| i.sandbox.is_empty());
         let found = host_ends
             .filter_map(|i| facts.host.links.iter().find(|l| l.name.as_str() == i.name))
-            .any(|l| l.kind == "veth" && Some(l.index) == peer && l.master.is_some() && l.master == master);
-        match found {
-            true => Ok(()),
-            false => Err(call.error(format!("CNI veth created for bridge {} was not found", self.bridge))),
+            .find(|l| l.kind == "veth" && Some(l.index) == peer && l.master.is_some() && l.master == master);
+        let missing = || format!("CNI veth created for bridge {} was not found", self.bridge);
+        found.ok_or_else(|| call.error(missing()))
+    }
+
+    /// The port is in its VLANs, and no longer in the one where it started.
+    fn check_vlans(&self, call: &Call<'_>, facts: &Facts, port: &IfName) -> Result<(), Error> {
+        let Some(held) = facts.host.port_vlans.get(port) else { return Ok(()) };
+        if let Some(missing) = plan::wanted_vlans(self, port).iter().find(|vlan| !held.contains(vlan)) {
+            let tag = if missing.untagged { "untagged" } else { "tagged" };
+            return Err(call.error(format!("port {port} does not have VLAN {} ({tag})", missing.vid)));
+        }
+        match plan::removed_vlan(self, facts).filter(|vid| held.iter().any(|vlan| vlan.vid == *vid)) {
+            Some(vid) => Err(call.error(format!("port {port} has the bridge's default VLAN {vid}"))),
+            None => Ok(()),
         }
     }
 }

@@ -42,15 +42,33 @@ impl Device {
     /// The device on the node under the pod's name for it, or under its number where that was taken, and what its alias says it was called.
     fn given_back<'f>(&self, call: &Call<'_>, facts: &'f Facts) -> Option<(&'f LinkFact, IfName)> {
         let link = match &self.selector {
-            Selector::Name(name) => facts.host.links.iter().find(|link| link.alias.as_ref() == Some(name)),
+            Selector::Name(name) => facts.host.links.iter().find(|link| was_called(link, name)),
             _ => match self.find(call, facts) {
                 Ok(Found::Link(link)) => Some(link),
                 _ => None,
             },
         }?;
-        let foreign = link.name != call.ifname && link.name.as_str() != format!("dev{}", link.index);
-        let home = IfName::new(link.alias.as_ref()?).ok()?;
-        (!foreign && home != link.name).then_some((link, home))
+        Some((link, self.home(call, link, facts)?))
+    }
+
+    /// What a link is to be called that the kernel has given back as it was in a pod; none if it is at home, or the name is taken.
+    fn home(&self, call: &Call<'_>, link: &LinkFact, facts: &Facts) -> Option<IfName> {
+        let alias = link.alias.as_ref()?;
+        // Whoever asks for it by its old name knows that it is the one.
+        let is_asked = matches!(&self.selector, Selector::Name(name) if name == alias && !link.up);
+        let is_pods = link.name == call.ifname || link.name.as_str() == format!("dev{}", link.index);
+        let home = IfName::new(alias).ok().filter(|home| facts.host.link(home).is_none())?;
+        (is_asked || is_pods).then_some(home)
+    }
+
+    /// The device in the pod if somebody in there has renamed it, as far as the configuration tells.
+    fn renamed<'f>(&self, facts: &'f Facts) -> Option<&'f LinkFact> {
+        let mut links = facts.pod.as_ref()?.links.iter();
+        match &self.selector {
+            Selector::Name(name) => links.find(|link| was_called(link, name)),
+            Selector::Hardware(mac) => links.find(|link| link.mac == Some(*mac)),
+            _ => None,
+        }
     }
 
     fn result(call: &Call<'_>, ipam: Option<&Success>, link: Option<&LinkFact>) -> Success {
@@ -75,6 +93,20 @@ impl Device {
         let before = Attr::Alias(link.alias.clone().unwrap_or_default());
         plan.own(Change::attr(Place::Pod, &call.ifname, before, alias));
     }
+
+    /// The link takes its old name, and needs no alias to remember it.
+    fn comes_home(link: &LinkFact, home: &IfName) -> [Change; 2] {
+        let (alias, none) = (Attr::Alias(home.to_string()), Attr::Alias(String::new()));
+        let from = LinkRef { place: Place::Host, name: link.name.clone() };
+        [Change::attr(Place::Host, &link.name, alias, none), Change::move_link(from, Place::Host, home)]
+    }
+}
+
+/// The alias is the name that the link had; who asks for it may have another for it.
+fn was_called(link: &LinkFact, name: &str) -> bool {
+    link.alias
+        .as_deref()
+        .is_some_and(|alias| alias == name || link.other_names.iter().any(|other| other == name))
 }
 
 impl Attachment for Device {
@@ -112,7 +144,10 @@ impl Attachment for Device {
         refuse_taken_name(call, facts)?;
         let result = Self::result(call, ipam, Some(link));
         let mut plan = Plan::default();
-        Self::moved(&mut plan, call, link);
+        let home = self.home(call, link, facts);
+        home.iter().flat_map(|home| Self::comes_home(link, home)).for_each(|change| plan.ensure(change));
+        let at_home = home.map(|name| LinkFact { name, alias: None, ..link.clone() });
+        Self::moved(&mut plan, call, at_home.as_ref().unwrap_or(link));
         match ipam {
             Some(_) => addressing::configure(&mut plan, call, facts, &result, Announce::No)?,
             None => plan.own(Change::up(Place::Pod, &call.ifname)),
@@ -121,37 +156,35 @@ impl Attachment for Device {
     }
 
     fn leftover_needs(&self, call: &Call<'_>) -> Needs {
-        let mut needs = Needs::default();
-        needs.pod.link(&call.ifname);
-        needs.host.links = LinkNeed::All;
+        let mut needs = self.needs(call, None);
+        needs.pod.links = LinkNeed::All;
         needs
     }
 
     /// Where the pod's namespace went first, the kernel has given hardware back as it was in the pod.
     fn sweep(&self, call: &Call<'_>, facts: &Facts) -> Vec<Change> {
         let found = self.given_back(call, facts);
-        let Some((link, home)) = found.filter(|(_, home)| facts.host.link(home).is_none()) else {
-            return Vec::new();
-        };
-        let (alias, none) = (Attr::Alias(home.to_string()), Attr::Alias(String::new()));
-        let from = LinkRef { place: Place::Host, name: link.name.clone() };
-        vec![Change::attr(Place::Host, &link.name, alias, none), Change::move_link(from, Place::Host, &home)]
+        found.iter().flat_map(|(link, home)| Self::comes_home(link, home)).collect()
+    }
+
+    fn awaits(&self, call: &Call<'_>, facts: &Facts) -> bool {
+        self.find(call, facts).is_err()
     }
 
     /// The alias says where the link belongs; a link without one is not ours to move.
     fn leftovers(&self, call: &Call<'_>, facts: &Facts) -> Leftovers {
-        let link = facts.link(Place::Pod, &call.ifname);
+        let link = facts.link(Place::Pod, &call.ifname).or_else(|| self.renamed(facts));
         let Some((link, alias)) = link.and_then(|link| Some((link, link.alias.clone()?))) else {
             return Leftovers::default();
         };
         let Ok(name) = IfName::new(&alias) else { return Leftovers::default() };
         let mut changes = Vec::new();
         if link.up {
-            changes.push(Change::attr(Place::Pod, &call.ifname, Attr::Up(true), Attr::Up(false)));
+            changes.push(Change::attr(Place::Pod, &link.name, Attr::Up(true), Attr::Up(false)));
         }
         let no_alias = Attr::Alias(String::new());
-        changes.push(Change::attr(Place::Pod, &call.ifname, Attr::Alias(alias), no_alias));
-        let from = LinkRef { place: Place::Pod, name: call.ifname.clone() };
+        changes.push(Change::attr(Place::Pod, &link.name, Attr::Alias(alias), no_alias));
+        let from = LinkRef { place: Place::Pod, name: link.name.clone() };
         changes.push(Change::move_link(from, Place::Host, &name));
         Leftovers { changes, ..Leftovers::default() }
     }

@@ -2,7 +2,7 @@
 //! them stand on a parent link. Each plugin's own file says what its link is; addresses, results, CHECK and STATUS are here.
 
 use polynic_cni::{Error, Interface, Success};
-use polynic_net::{Change, Entropy, Facts, IfName, Link, LinkFact, LinkRef, Mac, Needs, Place, Plan};
+use polynic_net::{Change, Entropy, Facts, Link, LinkFact, LinkName, LinkRef, Mac, Needs, Place, Plan};
 
 use crate::addressing::{self, Announce};
 use crate::interfaces::{default_route_link, default_route_needs, refuse_taken_name};
@@ -11,7 +11,7 @@ use crate::{Attachment, Call, Leftovers, Planned, prev};
 /// The link that a station stands on.
 pub(crate) struct Parent {
     /// Absent: the link of the default route.
-    pub(crate) name: Option<IfName>,
+    pub(crate) name: Option<LinkName>,
     /// Where it is: in the pod with `linkInContainer`.
     pub(crate) place: Place,
 }
@@ -21,25 +21,27 @@ impl Parent {
     pub(crate) fn read(call: &Call<'_>, master: &str, in_container: bool) -> Result<Self, Error> {
         let name = match master {
             "" => None,
-            name => Some(IfName::new(name).map_err(|e| call.error(format!("invalid master {name:?}: {e}")))?),
+            name => {
+                Some(LinkName::new(name).map_err(|e| call.error(format!("invalid master {name:?}: {e}")))?)
+            }
         };
         Ok(Self { name, place: if in_container { Place::Pod } else { Place::Host } })
     }
 
     fn needs(&self, needs: &mut Needs) {
         match &self.name {
-            Some(name) => needs.at_mut(self.place).link(name),
+            Some(name) => needs.at_mut(self.place).link_called(name),
             None => default_route_needs(needs, self.place),
         }
     }
 
     fn find<'f>(&self, call: &Call<'_>, facts: &'f Facts) -> Result<&'f LinkFact, Error> {
         let name = match &self.name {
-            Some(name) => name.clone(),
-            None => default_route_link(call, facts, self.place)?,
+            Some(name) => name.to_string(),
+            None => default_route_link(call, facts, self.place)?.to_string(),
         };
-        let missing = || call.error(format!("failed to look up master {:?}: Link not found", name.as_str()));
-        facts.link(self.place, &name).ok_or_else(missing)
+        let missing = || call.error(format!("failed to look up master {name:?}: Link not found"));
+        facts.at(self.place).and_then(|ns| ns.link_called(&name)).ok_or_else(missing)
     }
 
     /// The parent as plans name it.

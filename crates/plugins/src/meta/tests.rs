@@ -12,7 +12,7 @@ use crate::testing::{self, NETNS};
 struct World {
     door: FakeDoor,
     registry: Registry,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     prev: Success,
     first: Value,
 }
@@ -94,19 +94,18 @@ impl World {
         door.add_netns(NETNS);
         let directory = tempfile::tempdir().unwrap();
         let registry = Registry::new(testing::host(&door, directory.path()));
-        let mut world = Self {
-            door,
-            registry,
-            _directory: directory,
-            prev: Success::default(),
-            first: chain.first.clone(),
-        };
+        let mut world =
+            Self { door, registry, directory, prev: Success::default(), first: chain.first.clone() };
         world.prev = world.call(Verb::Add, &chain.first).unwrap().into_success("test").unwrap();
         world
     }
 
     fn call(&self, verb: Verb, conf: &Value) -> Result<Output, Error> {
-        let invocation = testing::invocation(conf);
+        let mut conf = conf.clone();
+        if conf["type"] == "tuning" {
+            conf["dataDir"] = json!(self.directory.path().join("tuning"));
+        }
+        let invocation = testing::invocation(&conf);
         let plugin = self.registry.plugin(conf["type"].as_str().unwrap()).unwrap();
         polynic_cni::invoke(&plugin, verb, &invocation)
     }
@@ -218,4 +217,48 @@ fn without_prev_result_add_is_an_error() {
         let error = world.call(Verb::Add, &chain.second).expect_err("no prevResult");
         assert_eq!(error.code, 999, "{error:?}");
     }
+}
+
+/// As the replaced plugin writes it, for whoever goes back to that: by it the interface is what it was.
+#[test]
+fn tuning_keeps_the_replaced_plugins_file_of_what_there_was() {
+    let keys =
+        json!({"mac": "02:00:00:00:00:77", "mtu": 1400, "promisc": true, "allmulti": true, "txQLen": 500});
+    let mut second = json!({"cniVersion": "1.1.0", "name": "lab", "type": "tuning"});
+    let macvlan = json!({"cniVersion": "1.1.0", "name": "lab", "type": "macvlan", "master": "eth0"});
+    let world = World::new(&Chain { first: macvlan.clone(), second: second.clone() });
+    let before = world.state();
+    let file = world.directory.path().join("tuning/c1_net1.json");
+    second["sysctl"] = json!({"net.ipv4.conf.IFNAME.arp_notify": "1"});
+    world.add(&second).unwrap();
+    assert!(!file.exists(), "settings are not kept");
+    world.call(Verb::Del, &second).unwrap();
+    second.as_object_mut().unwrap().remove("sysctl");
+    keys.as_object().unwrap().iter().for_each(|(key, value)| second[key] = value.clone());
+    world.add(&second).unwrap();
+    let mac = world.prev.interfaces[0].mac.clone();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines = [
+        "{",
+        &format!(" \"mac\": \"{mac}\","),
+        " \"promisc\": false,",
+        " \"mtu\": 1500,",
+        " \"allmulti\": false,",
+        " \"txQLen\": 1000",
+        "}",
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), lines);
+    // A second one in the chain has found what the first had made.
+    let mut third = second.clone();
+    third["mtu"] = json!(1300);
+    world.add(&third).unwrap();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+    std::fs::remove_dir_all(world.directory.path().join("state")).unwrap();
+    world.call(Verb::Del, &third).unwrap();
+    assert_same(&before, &world.state(), "by the file alone");
+    assert!(!file.exists());
+    world.add(&second).unwrap();
+    world.call(Verb::Del, &second).unwrap();
+    assert_same(&before, &world.state(), "by the record");
+    assert!(!file.exists(), "goes with the attachment");
 }

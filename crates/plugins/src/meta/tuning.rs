@@ -9,7 +9,7 @@ use polynic_cni::{Error, Success};
 use polynic_net::{Attr, Change, Entropy, Facts, LinkFact, Needs, Place, Plan, Sysctl};
 
 use self::config::Wanted;
-use crate::{Call, ChainedAttachment, ChainedPlugin, Context, Leftovers, Planned};
+use crate::{Call, ChainedAttachment, ChainedPlugin, Context, Ledger, Leftovers, Planned};
 
 /// The plugin.
 pub struct Tuning;
@@ -81,6 +81,10 @@ impl ChainedAttachment for Tuned {
 
     fn consult(&mut self, call: &Call<'_>, _context: &Context<'_>) -> Result<(), Error> {
         allowlist::check(&self.wanted.sysctl_names).map_err(|why| call.error(why))
+    }
+
+    fn ledger(&self, call: &Call<'_>) -> Option<Box<dyn Ledger>> {
+        backup::Backup::new(&self.wanted, call).map(|backup| Box::new(backup) as Box<dyn Ledger>)
     }
 
     fn needs(&self, call: &Call<'_>, _prev: &Success) -> Needs {

@@ -8,8 +8,8 @@ use polynic_net::{
 };
 
 use super::draft::Draft;
-use super::settings::PerLink;
-use super::view::View;
+use super::settings::{DISABLE_IPV6, PerLink};
+use super::view::{View, families};
 use crate::{Call, Leftovers};
 
 /// How much of the container's id the node's end carries in its name.
@@ -40,9 +40,12 @@ pub(super) struct Cable {
 }
 
 impl Cable {
-    /// The settings that [`Cable::make`] must know.
-    pub(super) fn needs(needs: &mut polynic_net::Needs) {
-        needs.host.sysctls.extend(ACCEPT_RA.of("default"));
+    /// What [`Cable::make`] must know of the node.
+    pub(super) fn needs(call: &Call<'_>, needs: &mut polynic_net::Needs) {
+        if let Ok(end) = host_end(call) {
+            needs.host.link(&end);
+        }
+        needs.host.sysctls.extend([ACCEPT_RA, DISABLE_IPV6].into_iter().filter_map(|s| s.of("default")));
     }
 
     /// A cable with names and addresses of its own. What has the name of the node's end already is somebody else's.
@@ -86,6 +89,13 @@ impl Cable {
             host_mac: mac(other.mac)?,
             pod: near,
         }))
+    }
+
+    /// Lets a new cable carry IPv6 for a pod that has addresses of it, also where the node has it switched off for new links.
+    pub(super) fn enable_ipv6(&self, draft: &mut Draft, view: View<'_>, addresses: &[IpNet]) {
+        if has_ipv6(&families(addresses)) {
+            draft.set_new(Place::Host, view.host, (DISABLE_IPV6, &self.host), "0");
+        }
     }
 
     /// Gives the pod's end an address of its own.

@@ -67,11 +67,11 @@ impl Coordination {
         let Some(pod) = &facts.pod else { return };
         let addresses = view::usable_addresses(pod, &call.ifname);
         let table = self.settings.as_ref().map_or(self.conf.host_rule_table(), |s| s.host_rule_table);
-        NodeNeeds { host_end: cable::host_end(call).ok(), addresses: &addresses, table }.add(needs, facts);
+        NodeNeeds { addresses: &addresses, table }.add(needs, facts);
     }
 
-    /// Whether the plan may have firewall rules. Only the first call for a pod on the underlay has.
-    fn may_mark(&self, call: &Call<'_>) -> bool {
+    /// Whether the plan may make a cable, and firewall rules for it. Only the first call for a pod on the underlay does.
+    fn may_make_cable(&self, call: &Call<'_>) -> bool {
         self.settings.as_ref().is_none_or(|s| s.mode != config::Mode::Overlay && s.first_nic == call.ifname)
     }
 
@@ -95,19 +95,19 @@ impl ChainedAttachment for Coordination {
         true
     }
 
-    fn needs(&self, call: &Call<'_>, _: &Success) -> Needs {
+    fn needs(&self, _: &Call<'_>, _: &Success) -> Needs {
         if self.is_disabled() {
             return Needs::default();
         }
-        view::needs(call)
+        view::needs()
     }
 
     fn further_needs(&self, call: &Call<'_>, _: &Success, facts: &Facts) -> Needs {
         let mut needs = Needs::default();
         if !self.is_disabled() {
             self.node_needs(&mut needs, call, facts);
-            Cable::needs(&mut needs);
-            if self.may_mark(call) {
+            if self.may_make_cable(call) {
+                Cable::needs(call, &mut needs);
                 needs.pod.firewall.push(reply_path::table());
             }
             let is_set = self.settings.as_ref().is_some_and(|s| s.rp_filter.is_some());

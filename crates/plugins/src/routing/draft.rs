@@ -95,10 +95,13 @@ impl Draft {
         }
     }
 
-    /// The same of a neighbour.
-    pub(super) fn keep_neighbour(&mut self, neighbour: Neighbour) {
+    /// Makes sure of a neighbour of the pod that several interfaces rely on. Where an earlier one has brought it, it stays if that goes; an
+    /// address of the node that came up since needs one, too: nodes need not answer for it at that link (`arp_ignore`).
+    pub(super) fn rely_on_neighbour(&mut self, neighbour: Neighbour) {
         if self.pod.neighbours.contains(&neighbour) {
             self.plan.ensure(Change::add_neighbour(Place::Pod, neighbour));
+        } else {
+            self.add_neighbour(Place::Pod, neighbour);
         }
     }
 

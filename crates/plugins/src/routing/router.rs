@@ -7,7 +7,6 @@ use polynic_cni::{Error, Success, Version};
 use polynic_net::{Entropy, Facts, IfName, Needs, Probe};
 use serde::Deserialize;
 
-use super::cable;
 use super::keys::Keys;
 use super::view::{self, NodeNeeds};
 use crate::log::Options;
@@ -86,16 +85,15 @@ impl ChainedAttachment for Config {
         self.keys.probes(call, prev)
     }
 
-    fn needs(&self, call: &Call<'_>, _: &Success) -> Needs {
-        if self.keys.skip_call { Needs::default() } else { view::needs(call) }
+    fn needs(&self, _: &Call<'_>, _: &Success) -> Needs {
+        if self.keys.skip_call { Needs::default() } else { view::needs() }
     }
 
-    fn further_needs(&self, call: &Call<'_>, prev: &Success, facts: &Facts) -> Needs {
+    fn further_needs(&self, _: &Call<'_>, prev: &Success, facts: &Facts) -> Needs {
         let mut needs = Needs::default();
         if !self.keys.skip_call {
             let addresses: Vec<_> = prev.ips.iter().map(|ip| ip.address).collect();
-            let host_end = cable::host_end(call).ok();
-            NodeNeeds { host_end, addresses: &addresses, table: self.host_rule_table }.add(&mut needs, facts);
+            NodeNeeds { addresses: &addresses, table: self.host_rule_table }.add(&mut needs, facts);
             self.keys.setting_needs(&mut needs, facts, &addresses);
         }
         needs

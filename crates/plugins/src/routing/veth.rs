@@ -55,19 +55,18 @@ impl ChainedAttachment for Config {
         self.keys.probes(call, prev)
     }
 
-    fn needs(&self, call: &Call<'_>, _: &Success) -> Needs {
-        if self.keys.skip_call { Needs::default() } else { view::needs(call) }
+    fn needs(&self, _: &Call<'_>, _: &Success) -> Needs {
+        if self.keys.skip_call { Needs::default() } else { view::needs() }
     }
 
     fn further_needs(&self, call: &Call<'_>, prev: &Success, facts: &Facts) -> Needs {
         let mut needs = Needs::default();
         if !self.keys.skip_call {
             let addresses: Vec<_> = prev.ips.iter().map(|ip| ip.address).collect();
-            let host_end = cable::host_end(call).ok();
-            NodeNeeds { host_end, addresses: &addresses, table: TABLE_MAIN }.add(&mut needs, facts);
+            NodeNeeds { addresses: &addresses, table: TABLE_MAIN }.add(&mut needs, facts);
             needs.host.sources.extend(prev.ips.iter().map(|ip| ip.address.addr()));
             self.keys.setting_needs(&mut needs, facts, &addresses);
-            Cable::needs(&mut needs);
+            Cable::needs(call, &mut needs);
         }
         needs
     }

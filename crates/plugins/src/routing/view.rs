@@ -14,8 +14,8 @@ pub(super) struct View<'a> {
     pub(super) pod: &'a NsFacts,
 }
 
-/// What every routing plugin looks at first: the pod, of which everything else hangs, and of the node what does not grow with its pods.
-pub(super) fn needs(call: &Call<'_>) -> Needs {
+/// What every routing plugin looks at first: the pod, of which everything else hangs.
+pub(super) fn needs() -> Needs {
     let mut needs = Needs::default();
     let pod = &mut needs.pod;
     pod.links = LinkNeed::All;
@@ -23,16 +23,11 @@ pub(super) fn needs(call: &Call<'_>) -> Needs {
     pod.routes = true;
     pod.rules = true;
     pod.neighbours = true;
-    if let Ok(end) = super::cable::host_end(call) {
-        needs.host.link(&end);
-    }
     needs
 }
 
 /// What a routing plugin must know of the node once it knows the pod.
 pub(super) struct NodeNeeds<'a> {
-    /// The node's end of a cable.
-    pub(super) host_end: Option<IfName>,
     /// The interface's addresses.
     pub(super) addresses: &'a [IpNet],
     /// The node's table with the routes to them.
@@ -50,8 +45,7 @@ impl NodeNeeds<'_> {
         host.rules_of = families(self.addresses);
         let global = pod.addresses.iter().filter(|a| a.is_global());
         host.sources.extend(global.map(|a| a.net.addr()));
-        let named = self.host_end.as_ref().and_then(|end| facts.host.link(end)).map(|link| link.index);
-        let links: Vec<u32> = host.links_at.iter().copied().chain(named).collect();
+        let links = host.links_at.clone();
         let of = |ip| Destination { ip, table: self.table, links: links.clone() };
         host.destinations.extend(self.addresses.iter().map(|net| of(net.addr())));
         super::own_answers::needs(needs, facts);

@@ -5,10 +5,10 @@
 //! different configurations: a repeated ADD finds its own record, DEL takes the latest first. No IPAM plugin is called. What
 //! DEL removes without a record never includes the interface, which somebody else made.
 
-use polynic_cni::{Error, Success, Version};
+use polynic_cni::{Error, Success, Verb, Version};
 use polynic_net::{Change, Entropy, Facts, Needs, Probe};
 
-use super::{Attachment, Call, Context, Leftovers, Planned, Role};
+use super::{Attachment, Call, Context, Ledger, Leftovers, Planned, Role};
 
 /// A chained plugin: it reads configurations.
 pub trait ChainedPlugin: Send + Sync {
@@ -49,6 +49,11 @@ pub trait ChainedAttachment {
     /// Whether its plans may contain changes that attachments of other pods share. Only then is the lock of shared objects taken.
     fn shares(&self) -> bool {
         false
+    }
+
+    /// What the replaced plugin keeps on disk, as for a main plugin.
+    fn ledger(&self, _call: &Call<'_>) -> Option<Box<dyn Ledger>> {
+        None
     }
 
     /// What to observe for [`ChainedAttachment::plan`].
@@ -142,6 +147,10 @@ impl Attachment for InChain {
 
     fn shares(&self) -> bool {
         self.attachment.shares()
+    }
+
+    fn ledger(&self, call: &Call<'_>, _: Verb, _: &Context<'_>) -> Result<Option<Box<dyn Ledger>>, Error> {
+        Ok(self.attachment.ledger(call))
     }
 
     /// The driver hands a result over for CHECK only: there is no IPAM plugin.

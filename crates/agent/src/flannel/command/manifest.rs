@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use polynic_cni::ConfList;
-use polynic_flannel::{Backend, VxlanConf};
+use polynic_flannel::{Backend, VxlanConf, WireguardConf};
 use polynic_install::applets;
 use serde_json::{Value, json};
 
@@ -113,6 +113,7 @@ fn its_daemons_command_line_environment_and_network_are_understood() {
         mounts.iter().any(|mount| Path::new(path).starts_with(mount["mountPath"].as_str().unwrap()))
     };
     assert!(is_mounted(NET_CONF) && is_mounted(&start.subnet_file.display().to_string()));
+    assert!(is_mounted(&start.key_file.display().to_string()));
 }
 
 /// What flannel's chart makes of its values.
@@ -134,8 +135,12 @@ fn what_its_chart_can_write_is_understood_or_refused_by_name() {
         VxlanConf { vni: 5, port: 4789, mtu: Some(1400), gbp: true, learning: false, direct_routing: true };
     assert_eq!(backend(all), Ok(Backend::Vxlan(expected)));
     assert_eq!(backend(json!({"Type": "host-gw"})), Ok(Backend::HostGw));
-    for missing in ["wireguard", "udp"] {
-        let why = backend(json!({"Type": missing, "ListenPort": 51821})).unwrap_err();
+    let all =
+        json!({"Type": "wireguard", "ListenPort": 51830, "MTU": 1400, "PersistentKeepaliveInterval": 25});
+    let expected = WireguardConf { port: 51830, mtu: Some(1400), keepalive: 25, ..WireguardConf::default() };
+    assert_eq!(backend(all), Ok(Backend::Wireguard(expected)));
+    for missing in ["udp", "alloc", "extension", "ipsec", "tencent-vpc"] {
+        let why = backend(json!({"Type": missing})).unwrap_err();
         assert!(why.contains("does not offer") && why.contains(missing), "{why}");
     }
 }

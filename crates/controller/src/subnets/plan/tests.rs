@@ -298,3 +298,18 @@ fn what_was_noted_and_is_somebody_elses_by_now_is_replaced() {
     assert!(settle(&mut world).is_empty());
     assert_eq!(ips(&world)[1], ["10.0.0.1", "10.0.0.3-10.0.0.4"]);
 }
+
+#[test]
+fn a_subnet_that_cannot_serve_is_named_with_the_reason() {
+    let asking = |text: &str| world(Some(application(1, &[("subnet", text)])));
+    let told = |world: &World| plan(world, Some(1), RULES).problems;
+    let there = asking(r#"{"ipv4":["s"]}"#);
+    assert_eq!(told(&there), [""; 0]);
+    let missing = told(&asking(r#"{"ipv4":["t"]}"#));
+    assert!(missing[0].ends_with("asks for IPv4 of SpiderSubnet t, which does not exist"), "{missing:?}");
+    let other = told(&asking(r#"{"ipv6":["s"]}"#));
+    assert!(other[0].ends_with("asks for IPv6 of SpiderSubnet s, which is of the other family"), "{other:?}");
+    let mut going = there;
+    going.subnets[0].metadata.deletion_timestamp = Some("2026-01-01T00:00:00Z".to_owned());
+    assert!(told(&going)[0].ends_with("which is being deleted"));
+}

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -60,6 +60,28 @@ fn wait_for(what: &str, done: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "{what} does not come");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Listens where a bus would, and does this with whoever comes.
+pub(crate) fn broken_bus(path: &str, behave: fn(UnixStream)) -> String {
+    let listener = UnixListener::bind(path).unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(|stream| behave(stream.unwrap())));
+    format!("unix:path={path}")
+}
+
+/// Takes what comes, and never says a word.
+pub(crate) fn hang(mut stream: UnixStream) {
+    std::thread::spawn(move || std::io::copy(&mut stream, &mut std::io::sink()));
+}
+
+/// Lets everybody in, and then says what is no message.
+pub(crate) fn talk_nonsense(mut stream: UnixStream) {
+    let _ = stream.write_all(b"OK 0123456789abcdef\r\nHTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+    hang(stream);
+}
+
+pub(crate) fn hang_up(stream: UnixStream) {
+    drop(stream);
 }
 
 /// Who answers by firewalld's name, until this value is dropped.

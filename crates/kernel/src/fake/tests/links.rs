@@ -195,14 +195,28 @@ fn only_ports_have_what_belongs_to_ports() {
     assert_eq!(m.refused(hairpin()), 95);
     assert_eq!(m.refused(vlan(5, false)), 95);
     m.ok(enslave("veth1")).ok(hairpin());
-    assert_eq!(m.refused(vlan(1, true)), 17, "where a port starts");
+    let vlans = |m: &mut Machine| {
+        let mut needs = polynic_net::Needs::default();
+        needs.host.vlans_of_port(&name("veth1"));
+        let facts = m.kernel.observe(&needs).unwrap();
+        facts.host.port_vlans[&name("veth1")].iter().map(|v| (v.vid, v.pvid)).collect::<Vec<_>>()
+    };
+    assert_eq!(vlans(&mut m), [(1, true)], "where a port starts");
+    m.ok(vlan(1, false));
+    assert_eq!(vlans(&mut m), [(1, false)], "flags are replaced");
     assert_eq!(m.refused(vlan(4095, false)), 22);
     m.ok(delete(vlan(1, true))).ok(vlan(5, true));
     assert_eq!(m.refused(delete(vlan(6, false))), 2);
     m.ok(delete(bridge()));
     assert_eq!(m.host().link(&name("veth1")).unwrap().hairpin, None);
     m.ok(bridge()).ok(enslave("veth1"));
-    assert_eq!(m.refused(vlan(1, true)), 17, "membership begins anew");
+    assert_eq!(vlans(&mut m), [(1, true)], "membership begins anew");
+    m.ok(delete(bridge())).ok(bridge());
+    m.door.host(|host| {
+        host.vlan_default("br0", 0);
+    });
+    m.ok(enslave("veth1"));
+    assert_eq!(vlans(&mut m), [], "a bridge that gives no VLAN by itself");
 }
 
 #[test]

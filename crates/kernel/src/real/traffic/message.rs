@@ -14,6 +14,8 @@ const TCA_OPTIONS: u16 = 2;
 const ALL: u16 = 3;
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
+/// The handle of the queue behind a bucket, of which a link has one.
+const QUEUE: u32 = 0x0002_0000;
 /// How many packets may wait that no class holds back. The kernel's default is the length of the link's queue, which an ifb of
 /// ours has set to 0.
 const DIRECT_PACKETS: u32 = 1000;
@@ -55,11 +57,52 @@ pub(super) fn delete(object: &TrafficObject, index: u32) -> Raw {
 }
 
 /// The request that gives a class a queue of so many bytes.
-pub(super) fn class_queue(index: u32, id: u16, bucket: &TokenBucket) -> Raw {
+pub(super) fn plain_queue(index: u32, class: u16, bucket: &TokenBucket) -> Raw {
     // `struct tc_fifo_qopt`, which is not nested.
     let options = attribute(TCA_OPTIONS, &words(&[bucket.limit]));
     let attributes = [attribute(TCA_KIND, b"bfifo\0"), options].concat();
-    Raw::new(rtm::NEW_QDISC, &header(index, 0, ROOT | u32::from(id), 0)).with_attributes(&attributes)
+    Raw::new(rtm::NEW_QDISC, &header(index, 0, ROOT | u32::from(class), 0)).with_attributes(&attributes)
+}
+
+/// The request that gives a class a queue that controls its delay, with a turn for each flow.
+pub(super) fn fair_queue(index: u32, class: u16, bucket: &TokenBucket) -> Raw {
+    const TARGET: u16 = 1;
+    const INTERVAL: u16 = 3;
+    const MEMORY_LIMIT: u16 = 9;
+    let delay = Delay::at(bucket);
+    let options = [
+        attribute(TARGET, &words(&[delay.target])),
+        attribute(INTERVAL, &words(&[delay.interval])),
+        attribute(MEMORY_LIMIT, &words(&[memory(bucket)])),
+    ];
+    let options = nested(TCA_OPTIONS, &options.concat());
+    let attributes = [attribute(TCA_KIND, b"fq_codel\0"), options].concat();
+    Raw::new(rtm::NEW_QDISC, &header(index, QUEUE, ROOT | u32::from(class), 0)).with_attributes(&attributes)
+}
+
+/// How long packets may wait in a queue that stands, in microseconds (RFC 8289, 4.3 and 4.4).
+struct Delay {
+    target: u32,
+    interval: u32,
+}
+
+impl Delay {
+    /// The usual 5 ms in 100 ms, unless a packet takes longer by itself: then two packets.
+    fn at(bucket: &TokenBucket) -> Self {
+        const USUAL: u64 = 5_000;
+        const INTERVAL: u64 = 100_000;
+        const TWO_PACKETS: u64 = 2 * 1514;
+        let target =
+            (TWO_PACKETS * 1_000_000).checked_div(bucket.rate).unwrap_or_default().clamp(USUAL, 1_000_000);
+        let micros = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        Self { target: micros(target), interval: micros(INTERVAL + 2 * (target - USUAL)) }
+    }
+}
+
+/// What may wait, as the kernel counts it: with all that it keeps about a packet, which is about as much again. Never so little that
+/// a packet does not fit, never more than it would be by default.
+fn memory(bucket: &TokenBucket) -> u32 {
+    bucket.limit.saturating_mul(2).clamp(16 << 10, 32 << 20)
 }
 
 fn place(object: &TrafficObject, index: u32) -> Vec<u8> {

@@ -178,7 +178,8 @@ fn some_vlan(place: Place, link: IfName, b: u8) -> Change {
     let vlan = |vid, first| PortVlan { link, vid, pvid: first, untagged: first };
     let diff = match b % 3 {
         0 => Diff::delete(vlan(1, true)),
-        n => Diff::create(vlan(n.into(), false)),
+        // Not the one that ports start in: the kernel does not say that it was there, so no plan may make it and have it removed.
+        n => Diff::create(vlan(u16::from(n) + 1, false)),
     };
     Change { place, object: Object::PortVlan(diff) }
 }

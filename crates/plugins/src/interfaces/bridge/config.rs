@@ -1,12 +1,13 @@
 //! The keys of `bridge`.
 
 use polynic_cni::Error;
-use polynic_net::IfName;
+use polynic_net::{Facts, IfName, Place};
 use serde::Deserialize;
 
 use crate::{Call, masquerade};
 
 /// The configuration, validated.
+#[derive(Clone)]
 pub(super) struct Config {
     pub(super) bridge: IfName,
     pub(super) is_gateway: bool,
@@ -92,6 +93,12 @@ impl Config {
             disable_container_interface: w.disable_container_interface,
             port_isolation: w.port_isolation,
         })
+    }
+
+    /// The same with the bridge's own name, where the configuration has another one that the bridge has besides.
+    pub(super) fn resolved(&self, facts: &Facts) -> Self {
+        let name = facts.link(Place::Host, &self.bridge).map(|bridge| bridge.name.clone());
+        Self { bridge: name.unwrap_or_else(|| self.bridge.clone()), ..self.clone() }
     }
 
     /// Whether the bridge keeps VLANs apart.

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use polynic_cni::{Error, Ip, Route as ResultRoute, Success};
 use polynic_net::{
-    Address, Change, Diff, Facts, Family, IfName, IpNet, Needs, Object, Place, Plan, ip_from_u128, ip_to_u128,
+    Address, Change, Diff, Facts, Family, IfName, IpNet, LinkFact, Needs, Object, Place, Plan, ip_from_u128,
+    ip_to_u128,
 };
 
 use super::config::Config;
@@ -23,6 +24,32 @@ pub(super) fn needs(needs: &mut Needs, config: &Config) {
         needs.host.link(&link);
         needs.host.addresses.push(link);
     }
+}
+
+/// Of a gateway port that is there, the end that is in the bridge.
+pub(super) fn further_needs(needs: &mut Needs, config: &Config, facts: &Facts) {
+    let Some(end) = present(config, facts) else { return };
+    match peer(facts, end) {
+        Some(port) => needs.host.vlans_of_port(&port.name),
+        None => needs.host.links_at.extend(end.peer),
+    }
+}
+
+fn present<'f>(config: &Config, facts: &'f Facts) -> Option<&'f LinkFact> {
+    let name = link_name(config).filter(|_| config.vlan != 0)?;
+    facts.link(Place::Host, &name).filter(|link| link.kind == "veth" && link.peer_netns.is_none())
+}
+
+fn peer<'f>(facts: &'f Facts, end: &LinkFact) -> Option<&'f LinkFact> {
+    facts.host.link_by_index(end.peer?)
+}
+
+/// The port of the VLAN's gateway that is there, if it is in the bridge or in none: a bridge that was made anew has lost it. One that
+/// somebody made of something else is left to him.
+pub(super) fn port<'f>(config: &Config, facts: &'f Facts) -> Option<&'f LinkFact> {
+    let port = peer(facts, present(config, facts)?)?;
+    let bridge = facts.link(Place::Host, &config.bridge).map(|bridge| bridge.index);
+    (port.master.is_none() || port.master == bridge).then_some(port)
 }
 
 /// Fills in what isGateway and isDefaultGateway imply: gateways, and a default route for each family that has none of its own.

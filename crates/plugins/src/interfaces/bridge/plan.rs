@@ -2,8 +2,8 @@
 
 use polynic_cni::{Error, Interface, Success};
 use polynic_net::{
-    Attr, Change, Diff, Entropy, Facts, IfName, IpNet, Link, LinkFact, LinkKind, Mac, Needs, NsFacts, Object,
-    Place, Plan, PortVlan, Sysctl, SysctlKey, Veth, Wait,
+    Attr, Change, Diff, Entropy, Facts, IfName, IpNet, Link, LinkKind, Mac, Needs, NsFacts, Object, Place,
+    Plan, PortVlan, Sysctl, SysctlKey, Veth, Wait,
 };
 
 use super::config::Config;
@@ -11,8 +11,8 @@ use super::{MAC_SOURCES, gateway, spoof};
 use crate::addressing::{self, Announce};
 use crate::{Call, Planned, forwarding, mac, masquerade};
 
-/// The VLAN that every port of a filtering bridge starts in.
-const DEFAULT_VLAN: u16 = 1;
+/// The VLAN of untagged packets on a port that has a trunk and no VLAN of its own, and where the ports of a new bridge start.
+const NATIVE_VLAN: u16 = 1;
 
 pub(super) fn needs(needs: &mut Needs, config: &Config) {
     needs.host.sysctl(addressing::default_of("ipv6", "accept_ra"));
@@ -25,6 +25,33 @@ pub(super) fn needs(needs: &mut Needs, config: &Config) {
 
 fn accept_ra(link: &IfName) -> SysctlKey {
     SysctlKey::conf("ipv6", link, "accept_ra")
+}
+
+/// The VLAN in which the bridge lets ports start, if they are to be taken out of it.
+pub(super) fn removed_vlan(config: &Config, facts: &Facts) -> Option<u16> {
+    let bridge = facts.link(Place::Host, &config.bridge);
+    let start = bridge.and_then(|bridge| bridge.vlan_default).unwrap_or(NATIVE_VLAN);
+    let is_wanted = start == native_vlan(config) || config.trunk.contains(&start);
+    (config.filters_vlans() && !config.preserve_default_vlan && !is_wanted && start != 0).then_some(start)
+}
+
+/// The VLANs of a port. The native one stays untagged even if the trunk names it.
+pub(super) fn wanted_vlans(config: &Config, link: &IfName) -> Vec<PortVlan> {
+    if !config.filters_vlans() {
+        return Vec::new();
+    }
+    let native = native_vlan(config);
+    let tagged = config.trunk.iter().filter(|vid| **vid != native);
+    let tagged = tagged.map(|vid| port_vlan(link, *vid, false));
+    std::iter::once(port_vlan(link, native, true)).chain(tagged).collect()
+}
+
+fn native_vlan(config: &Config) -> u16 {
+    if config.vlan == 0 { NATIVE_VLAN } else { config.vlan }
+}
+
+fn port_vlan(link: &IfName, vid: u16, untagged: bool) -> PortVlan {
+    PortVlan { link: link.clone(), vid, pvid: untagged, untagged }
 }
 
 pub(super) struct Planner<'a> {
@@ -177,19 +204,11 @@ impl<'a> Planner<'a> {
         if !config.filters_vlans() {
             return Vec::new();
         }
-        let member = |vid, untagged| PortVlan { link: link.clone(), vid, pvid: untagged, untagged };
         let change = |diff| Change { place: Place::Host, object: Object::PortVlan(diff) };
-        let native = if config.vlan == 0 { DEFAULT_VLAN } else { config.vlan };
-        let mut changes = Vec::new();
-        if !config.preserve_default_vlan && native != DEFAULT_VLAN {
-            changes.push(change(Diff::delete(member(DEFAULT_VLAN, true))));
-        }
-        if native != DEFAULT_VLAN {
-            changes.push(change(Diff::create(member(native, true))));
-        }
-        // The native VLAN stays untagged even if the trunk names it.
-        let tagged = config.trunk.iter().filter(|vid| **vid != native);
-        changes.extend(tagged.map(|vid| change(Diff::create(member(*vid, false)))));
+        let start = removed_vlan(config, self.facts).map(|vid| port_vlan(link, vid, true));
+        let mut changes: Vec<Change> = start.map(|vlan| change(Diff::delete(vlan))).into_iter().collect();
+        // The native one also where the port starts in it: another bridge of this name may start ports elsewhere.
+        changes.extend(wanted_vlans(config, link).into_iter().map(|vlan| change(Diff::create(vlan))));
         changes
     }
 
@@ -231,24 +250,30 @@ impl<'a> Planner<'a> {
         if self.config.vlan == 0 {
             return Ok(name);
         }
-        let present = self.facts.link(Place::Host, &name).and_then(|l: &LinkFact| l.mac);
-        let mac = present.unwrap_or(self.spare.1);
-        if self.facts.link(Place::Host, &name).is_none() {
-            self.gateway_port(&name, mac);
+        let present = self.facts.link(Place::Host, &name);
+        let mac = present.and_then(|l| l.mac).unwrap_or(self.spare.1);
+        match gateway::port(self.config, self.facts).map(|port| port.name.clone()) {
+            Some(port) => self.gateway_port(&name, &port),
+            None if present.is_none() => self.new_gateway_port(&name, mac),
+            None => {}
         }
         let entry = Interface { name: name.to_string(), mac: mac.to_string(), ..Interface::default() };
         result.interfaces.push(entry);
         Ok(name)
     }
 
-    fn gateway_port(&mut self, name: &IfName, mac: Mac) {
+    fn new_gateway_port(&mut self, name: &IfName, mac: Mac) {
         let (port, _, port_mac) = self.spare.clone();
         let peer = Veth { place: Place::Host, name: port.clone(), mac: Some(port_mac), mtu: self.config.mtu };
         let kind = LinkKind::Veth(peer);
         let link = Link { name: name.clone(), kind, mac: Some(mac), mtu: self.config.mtu };
         self.plan.ensure(Change::create_link(Place::Host, link));
-        self.port(&port, false);
-        self.plan.ensure(Change::up(Place::Host, &port));
+        self.gateway_port(name, &port);
+    }
+
+    fn gateway_port(&mut self, name: &IfName, port: &IfName) {
+        self.port(port, false);
+        self.plan.ensure(Change::up(Place::Host, port));
         self.plan.ensure(Change::up(Place::Host, name));
     }
 }

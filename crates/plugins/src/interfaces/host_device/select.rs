@@ -78,7 +78,9 @@ impl Selector {
             found.map(Found::Link).ok_or_else(|| format!("Link not found: {name}"))
         };
         match self {
-            Self::Name(name) => by_name(name),
+            Self::Name(name) => {
+                by_name(name).or_else(|e| by_other_name(name, links).map(Found::Link).ok_or(e))
+            }
             Self::Hardware(mac) => {
                 let found = links.iter().find(|link| link.mac == Some(*mac));
                 found.map(Found::Link).ok_or_else(|| format!("no link has the address {mac}"))
@@ -94,6 +96,13 @@ impl Selector {
         let (Self::Pci(address) | Self::Allocated(address)) = self else { return false };
         pci::is_user_space(sysfs, address)
     }
+}
+
+/// By an alternative name; or by the alias, which says what a link was called that came back by itself when its pod's namespace went: under
+/// the pod's name for it, and down.
+fn by_other_name<'f>(name: &str, links: &'f [LinkFact]) -> Option<&'f LinkFact> {
+    let called = links.iter().find(|link| link.other_names.iter().any(|other| other == name));
+    called.or_else(|| links.iter().find(|link| !link.up && link.alias.as_deref() == Some(name)))
 }
 
 /// An id becomes part of a path: it must be one component of it.

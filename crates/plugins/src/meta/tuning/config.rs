@@ -16,6 +16,7 @@ use crate::mac::{self, Sources};
 const DATA_DIR: &str = "/run/cni/tuning";
 
 /// What is to be tuned.
+#[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) sysctls: Vec<Sysctl>,
     /// The settings' names as configured, for the allow-list.
@@ -41,6 +42,12 @@ struct Config {
 }
 
 impl Wanted {
+    /// Whether attributes of the interface are to be changed, and not only settings.
+    pub(super) fn changes_link(&self) -> bool {
+        let given = (self.mac, self.mtu, self.all_multi, self.tx_queue_len);
+        self.promisc || given != (None, None, None, None)
+    }
+
     pub(super) fn read(call: &Call<'_>) -> Result<Self, Error> {
         let config: Config = call.conf.read()?;
         let failed = |e: polynic_cni::json::JsonError| call.error(format!("failed to load netconf: {e}"));

@@ -126,6 +126,7 @@ impl Ends {
         entropy: &mut Entropy,
     ) -> Result<Cable, Error> {
         let cable = Cable::make(call, view.host, settings.veth_mtu, entropy, draft)?;
+        cable.enable_ipv6(draft, view, &view.pod_addresses(&call.ifname));
         let has_ipv4 = view.pod_addresses(&call.ifname).iter().any(|net| net.addr().is_ipv4());
         if let Some(ip) = settings.veth_link_address.filter(|_| has_ipv4) {
             cable.address(draft, ip);
@@ -202,11 +203,7 @@ impl Work<'_> {
         }
         for ip in self.node_ips.clone() {
             let (link, mac) = (self.ends.pod.clone(), self.ends.host_mac);
-            let neighbour = Neighbour { link, ip, mac };
-            match self.layout.first {
-                true => self.draft.add_neighbour(Place::Pod, neighbour),
-                false => self.draft.keep_neighbour(neighbour),
-            }
+            self.draft.rely_on_neighbour(Neighbour { link, ip, mac });
         }
         for ip in self.node_ips.clone() {
             let route = self.through_node(single(ip)).link_scope();

@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use polynic_cni::{Error, Success};
-use polynic_net::{Facts, Family, IfName, IpNet, LinkFact, Mac, Neighbour, Place, Route, Rule};
+use polynic_net::{
+    Change, Facts, Family, IfName, IpNet, LinkFact, Mac, Neighbour, Place, Route, RouteKind, Rule, TABLE_MAIN,
+};
 
 use super::Config;
 use crate::routing::draft::{Draft, Selector};
@@ -45,6 +47,7 @@ pub(super) fn plan(
     }
     work.rules_to(number, &previous);
     work.give_way(&previous);
+    work.keep_others_ways();
     own_answers::keep_apart(&mut work.draft, view.pod);
     work.draft.filter_reverse_paths(config.keys.rp_filter, view, None);
     Ok(Planned { plan: work.draft.plan, result })
@@ -85,7 +88,7 @@ impl<'a> Work<'a> {
         let node_ips = self.view.node_ips(&self.families, is_excluded);
         for ip in &node_ips {
             let neighbour = Neighbour { link: near.name.clone(), ip: *ip, mac: far_mac };
-            self.draft.add_neighbour(Place::Pod, neighbour);
+            self.draft.rely_on_neighbour(neighbour);
         }
         for net in self.addresses.clone() {
             self.draft.set_host_neighbour(&far.name, net.addr(), near_mac);
@@ -96,8 +99,11 @@ impl<'a> Work<'a> {
         for ip in node_ips {
             let route = Route::new(single(ip), &near.name).link_scope();
             // In the first table the way goes by main.
-            let table = if self.table == FIRST_TABLE { polynic_net::TABLE_MAIN } else { self.table };
-            self.draft.add_route(Place::Pod, route.in_table(table));
+            let table = if self.table == FIRST_TABLE { TABLE_MAIN } else { self.table };
+            self.draft.add_route(Place::Pod, route.clone().in_table(table));
+            if table != TABLE_MAIN {
+                self.draft.keep_route(route);
+            }
         }
         Ok(())
     }
@@ -154,6 +160,22 @@ impl<'a> Work<'a> {
                 None => self.draft.copy_routes(job),
             }
         }
+    }
+
+    /// What interfaces before this one have given way to is not theirs alone: if one of them goes, the others still give way.
+    fn keep_others_ways(&mut self) {
+        let is_others = |table: u32| (FIRST_TABLE..TABLE_MAIN - 1).contains(&table) && table != self.table;
+        let pod = self.view.pod;
+        let rules = pod.rules.iter().filter(|r| is_others(r.table));
+        let mut kept: Vec<Change> = rules.map(|rule| Change::add_rule(Place::Pod, rule.clone())).collect();
+        for route in pod.routes.iter().filter(|r| is_others(r.table) && r.kind == RouteKind::Unicast) {
+            kept.push(Change::add_route(Place::Pod, route.clone()));
+            let in_main = route.clone().in_table(TABLE_MAIN);
+            if route.is_default() && !pod.routes.contains(&in_main) {
+                kept.push(Change::delete_route(Place::Pod, in_main));
+            }
+        }
+        kept.into_iter().for_each(|change| self.draft.plan.ensure(change));
     }
 
     fn add_rule(&mut self, selector: Selector, about: IpNet) {

@@ -333,6 +333,79 @@ fn the_first_interface_may_go_before_the_others() {
     assert_eq!(defaults, ["default via 10.66.0.1 dev net2"]);
 }
 
+/// A node with kube-proxy's strict ARP (`arp_ignore`) does not answer for it at the cable. The first call could not know of it.
+#[test]
+fn an_address_that_the_node_got_meanwhile_is_a_neighbour_too() {
+    for plugin in ["veth", "coordinator"] {
+        let machine = machine(UNDERLAY);
+        let conf = if plugin == "veth" { hijack("veth") } else { coordinator() };
+        for (name, network) in [("eth0", 0), ("net1", 1)] {
+            let prev = machine.attach(&nic(name, network, true, false, true));
+            machine.add(name, &with(conf.clone(), "name", json!(name)), &prev).unwrap();
+            if name == "eth0" {
+                machine.door.host(|host| {
+                    host.address("eth0", "192.168.7.1/24");
+                });
+            }
+        }
+        let late: std::net::IpAddr = "192.168.7.1".parse().unwrap();
+        let known = machine.pod().neighbours.iter().any(|n| n.ip == late && n.link.as_str() == "veth0");
+        assert!(known, "{plugin}");
+    }
+}
+
+/// The node's administrator has switched IPv6 off for new links, and the cable is one.
+#[test]
+fn a_new_cable_carries_ipv6_where_new_links_do_not() {
+    for plugin in ["veth", "coordinator"] {
+        let machine = Machine::new(Topology { ipv6: true, ..UNDERLAY });
+        machine.agent.says(Some(agent()));
+        machine.door.host(|host| {
+            host.sysctl("net/ipv6/conf/default/disable_ipv6", "1");
+        });
+        let conf = if plugin == "veth" { hijack("veth") } else { coordinator() };
+        let prev = machine.attach(&nic("eth0", 0, true, true, true));
+        machine.add("eth0", &conf, &prev).unwrap();
+        let host = machine.facts().host;
+        assert!(
+            host.routes.iter().any(|r| r.family() == Family::V6 && r.dst.prefix_len() == 128),
+            "{plugin}"
+        );
+    }
+}
+
+/// What gave way to an interface that goes still gives way to those that stay; with the last of them everything is as before.
+#[test]
+fn those_that_gave_way_do_so_as_long_as_there_is_somebody() {
+    let machine = machine(OVERLAY);
+    let before = machine.snapshot();
+    let conf = |name: &str| with(hijack("router"), "name", json!(name));
+    for (name, network) in [("net1", 0), ("net2", 1), ("net3", 2)] {
+        let prev = machine.attach(&nic(name, network, true, false, true));
+        machine.add(name, &conf(name), &prev).unwrap();
+    }
+    let go = |name: &str| {
+        machine.call(Verb::Del, name, &conf(name)).unwrap();
+        machine.detach(name);
+        let pod = machine.pod();
+        let defaults = pod.routes.iter().filter(|r| r.is_default()).map(ToString::to_string);
+        let rules = pod.rules.iter().filter(|r| r.table == 100).count();
+        let mut defaults: Vec<String> = defaults.collect();
+        defaults.sort();
+        (defaults, rules)
+    };
+    let of_eth0 = "default via 169.254.1.1 dev eth0 table 100";
+    let of_net2 = "default via 10.66.0.1 dev net2 table 102";
+    let of_net3 = "default via 10.77.0.1 dev net3";
+    assert_eq!(go("net1"), (vec![of_net2.into(), of_net3.into(), of_eth0.to_owned()], 3));
+    assert_eq!(go("net2"), (vec![of_net3.into(), of_eth0.to_owned()], 3));
+    assert_eq!(go("net3"), (vec!["default via 169.254.1.1 dev eth0".to_owned()], 0));
+    let left: Vec<String> =
+        before.diff(&machine.snapshot()).into_iter().filter(|l| l.contains("pod")).collect();
+    let left: Vec<&String> = left.iter().filter(|l| !l.contains("sysctl")).collect();
+    assert_eq!(left, Vec::<&String>::new());
+}
+
 /// What a replaced coordinator left: its cable, and the rules of old releases.
 #[test]
 fn del_without_record_removes_what_the_replaced_plugin_made() {

@@ -52,6 +52,9 @@ pub(super) fn plan(
         }
     };
     let families = families(&addresses);
+    if first {
+        cable.enable_ipv6(&mut draft, view, &addresses);
+    }
     let mut work = Work { config, view, draft, cable, first, table, families, addresses };
     work.all(call);
     if first {
@@ -107,9 +110,9 @@ impl Work<'_> {
         for net in self.addresses.clone() {
             self.draft.set_host_neighbour(&self.cable.host, net.addr(), self.cable.pod_mac);
         }
-        for ip in node_ips.iter().filter(|_| self.first) {
+        for ip in node_ips {
             let (link, mac) = (self.cable.pod.clone(), self.cable.host_mac);
-            self.draft.add_neighbour(Place::Pod, Neighbour { link, ip: *ip, mac });
+            self.draft.rely_on_neighbour(Neighbour { link, ip: *ip, mac });
         }
     }
 
