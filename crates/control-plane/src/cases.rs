@@ -85,7 +85,7 @@ impl Drop for Given {
     }
 }
 
-/// Lists tests of the module in which it stands, for [`on_a_real_server`](crate::on_a_real_server) and
+/// Lists tests of the module in which it stands, for [`on_a_real_server`](fn@crate::on_a_real_server) and
 /// [`each_on_a_real_server`](crate::each_on_a_real_server): as constant `ON_A_REAL_SERVER`.
 #[macro_export]
 macro_rules! on_a_real_server {
