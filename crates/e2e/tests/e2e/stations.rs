@@ -118,9 +118,10 @@ fn a_vlan_on_the_pods_own_interface_leaves_the_node_alone() {
                     address add 192.168.1.1/24 dev wire7
                     link set wire7 up");
     let pod = Pod::new();
+    // The macvlan has an effect on its master.
+    let before = place(&node).before(&pod);
     let parent = Call::new(&pod, conf("macvlan", json!({"master": "eth0"}))).with("CNI_IFNAME", "port0");
     parent.add();
-    let before = place(&node).before(&pod);
     let mut conf = with_addresses(
         &node,
         "vlan",
