@@ -176,7 +176,7 @@ fn backlog(node: &Node) -> usize {
 
 #[test]
 fn what_this_kernel_lacks_is_tested_in_one_that_has_it() {
-    run_in_vm(&["bandwidth::a_full", "bandwidth::the_nodes_end"]);
+    run_in_vm(&["bandwidth::a_burst", "bandwidth::a_full", "bandwidth::the_nodes_end"]);
 }
 
 #[test]

@@ -67,11 +67,13 @@ pub(super) fn plain_queue(index: u32, class: u16, bucket: &TokenBucket) -> Raw {
 /// The request that gives a class a queue that controls its delay, with a turn for each flow.
 pub(super) fn fair_queue(index: u32, class: u16, bucket: &TokenBucket) -> Raw {
     const TARGET: u16 = 1;
+    const LIMIT: u16 = 2;
     const INTERVAL: u16 = 3;
     const MEMORY_LIMIT: u16 = 9;
     let delay = Delay::at(bucket);
     let options = [
         attribute(TARGET, &words(&[delay.target])),
+        attribute(LIMIT, &words(&[packets(bucket)])),
         attribute(INTERVAL, &words(&[delay.interval])),
         attribute(MEMORY_LIMIT, &words(&[memory(bucket)])),
     ];
@@ -103,6 +105,14 @@ impl Delay {
 /// a packet does not fit, never more than it would be by default.
 fn memory(bucket: &TokenBucket) -> u32 {
     bucket.limit.saturating_mul(2).clamp(16 << 10, 32 << 20)
+}
+
+/// How many packets may wait. What the kernel counts of memory can be much less than a packet's length where it came in on another link; with this,
+/// a stream of packets of 512 bytes and more waits no longer than in a plain queue, twice over at most.
+fn packets(bucket: &TokenBucket) -> u32 {
+    const SMALL: u32 = 512;
+    const USUAL: u32 = 10_240;
+    (bucket.limit / SMALL).clamp(16, USUAL)
 }
 
 fn place(object: &TrafficObject, index: u32) -> Vec<u8> {
