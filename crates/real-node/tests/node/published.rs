@@ -9,9 +9,14 @@ use crate::installed::{Bed, DAEMON_SETS, MULTUS, lan};
 
 const FLANNEL: &str = "/apis/apps/v1/namespaces/kube-flannel/daemonsets";
 const FLANNEL_PODS: &str = "/api/v1/namespaces/kube-flannel/pods";
-/// What flannel's manifest puts on a node, and nothing of it takes away, whoever made the image.
-const OF_FLANNEL: [&str; 3] =
-    ["/etc/cni/net.d/10-flannel.conflist", "/opt/cni/bin/flannel", "/run/flannel/subnet.env"];
+/// What stays on a node when flannel's manifest is taken away; the last of it with our image alone.
+const OF_FLANNEL: [&str; 4] = [
+    "/etc/cni/net.d/10-flannel.conflist",
+    "/opt/cni/bin/flannel",
+    "/run/flannel/subnet.env",
+    // The next daemon knows its tunnels and routes by it.
+    "/run/flannel/subnet.env.routes",
+];
 
 #[test]
 fn the_published_manifests_of_multus_and_flannel_run_with_another_image() {
