@@ -87,8 +87,20 @@ async fn readiness() -> Result<(), String> {
 
 async fn post(kubelet: &Kubelet, ready: &Result<(), String>) -> Result<(), kube::Error> {
     let nodes: Api<NodeObject> = Api::all(kubelet.client());
-    let status = status(&kubelet.layout, kubelet.node, ready);
-    nodes.patch_status(&kubelet.node.name(), &PatchParams::default(), &Patch::Merge(status)).await.map(drop)
+    let patch = patch(status(&kubelet.layout, kubelet.node, ready));
+    nodes
+        .patch_status(&kubelet.node.name(), &PatchParams::default(), &Patch::Strategic(patch))
+        .await
+        .map(drop)
+}
+
+/// As kubelet has it: conditions of others, flannel for one, stay. Addresses are listed by type, of which there can be several, so all are
+/// replaced.
+fn patch(mut status: Value) -> Value {
+    if let Some(addresses) = status["status"]["addresses"].as_array_mut() {
+        addresses.insert(0, json!({"$patch": "replace"}));
+    }
+    status
 }
 
 fn object(layout: &Layout, node: Node) -> Value {
@@ -158,6 +170,15 @@ mod tests {
         let not = condition(Err("no net configurations".into()));
         assert_eq!(not["status"], "False");
         assert!(not["message"].as_str().unwrap().contains("no net configurations"));
+    }
+
+    #[test]
+    fn all_addresses_are_replaced_and_conditions_are_merged() {
+        let layout = Layout::new(2, &Shape::default()).unwrap();
+        let patch = patch(status(&layout, Node { number: 2 }, &Ok(())));
+        assert_eq!(patch["status"]["addresses"][0], json!({"$patch": "replace"}));
+        assert_eq!(patch["status"]["addresses"].as_array().unwrap().len(), 4, "two families and the name");
+        assert_eq!(patch["status"]["conditions"][0]["type"], "Ready");
     }
 
     #[test]
