@@ -58,7 +58,8 @@ impl Backup {
             old = older.or(old);
         }
         if let Some(directory) = self.file.parent() {
-            DirBuilder::new().recursive(true).mode(0o600).create(directory)?;
+            // With the right to enter, without which its owner, if it is not root, could not use it.
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
         }
         let spare = self.file.with_extension("new");
         let mut text = Vec::new();
