@@ -76,23 +76,24 @@ fn a_queue_behind_a_bucket_is_short() {
     let at = |rate, limit| {
         let bucket = TokenBucket { rate, buffer: 1, limit };
         let Delay { target, interval } = Delay::at(&bucket);
-        (target, interval, memory(&bucket))
+        (target, interval, packets(&bucket), memory(&bucket))
     };
-    assert_eq!(at(125_000_000, 400_000), (5_000, 100_000, 800_000));
-    assert_eq!(at(10_000, 10_250), (302_800, 695_600, 20_500));
-    assert_eq!(at(1, 1), (1_000_000, 2_090_000, 16 << 10));
-    assert_eq!(at(u64::MAX, u32::MAX), (5_000, 100_000, 32 << 20));
+    assert_eq!(at(125_000_000, 400_000), (5_000, 100_000, 781, 800_000));
+    assert_eq!(at(10_000, 10_250), (302_800, 695_600, 20, 20_500));
+    assert_eq!(at(1, 1), (1_000_000, 2_090_000, 16, 16 << 10));
+    assert_eq!(at(u64::MAX, u32::MAX), (5_000, 100_000, 10_240, 32 << 20));
 }
 
 #[test]
 fn a_fair_queue_is_asked_for_in_these_bytes() {
     let bucket = TokenBucket { rate: 125_000_000, buffer: 1, limit: 400_000 };
-    let expected: [&[u8]; 7] = [
-        &[80, 0, 0, 0, 36, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], // header: RTM_NEWQDISC
+    let expected: [&[u8]; 8] = [
+        &[88, 0, 0, 0, 36, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], // header: RTM_NEWQDISC
         &[0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 2, 0, 0x30, 0, 1, 0, 0, 0, 0, 0], // tcmsg: 2: of class 1:30 of link 7
         &[13, 0, 1, 0, b'f', b'q', b'_', b'c', b'o', b'd', b'e', b'l', 0, 0, 0, 0], // TCA_KIND
-        &[28, 0, 2, 0x80],                                   // TCA_OPTIONS
+        &[36, 0, 2, 0x80],                                   // TCA_OPTIONS
         &[8, 0, 1, 0, 0x88, 0x13, 0, 0],                     // TCA_FQ_CODEL_TARGET
+        &[8, 0, 2, 0, 0x0d, 3, 0, 0],                        // TCA_FQ_CODEL_LIMIT
         &[8, 0, 3, 0, 0xa0, 0x86, 1, 0],                     // TCA_FQ_CODEL_INTERVAL
         &[8, 0, 9, 0, 0, 0x35, 0x0c, 0],                     // TCA_FQ_CODEL_MEMORY_LIMIT
     ];
