@@ -124,7 +124,8 @@ mod tests {
     #[test]
     fn a_wrong_schedule_is_named() {
         let of = |text: &'static str| schedule(&move |name| (name == CRON).then(|| text.to_owned()));
-        assert_eq!(of("").unwrap(), Schedule::default());
+        let now = "2026-03-01T04:29:17Z".parse().unwrap();
+        assert_eq!(of("").unwrap().pause(now), Duration::from_secs(60), "no schedule: every minute");
         assert!(of("30 4 * * *").is_ok());
         assert!(of("daily").unwrap_err().to_string().contains("WHEREABOUTS_RECONCILER_CRON"));
     }

@@ -3,47 +3,21 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
+use cronexpr::{Crontab, FallbackTimezoneOption, ParseOptions};
+use jiff::Timestamp;
 
 /// The pause without a schedule: a node that was lost must not hold addresses until half past four in the morning.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Longest time that is searched for the next moment: the 29th of February comes within eight years.
-const HORIZON_DAYS: u32 = 8 * 366;
-
 /// Every minute, or by an expression.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Schedule(Option<Expression>);
-
-/// Values that each field allows, as bits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Expression {
-    minutes: u64,
-    hours: u64,
-    days: u64,
-    months: u64,
-    weekdays: u64,
-    /// Both days are restricted: either will do, as in every cron.
-    either_day: bool,
-}
-
-const FIELDS: [(&str, u32, u32); 5] = [
-    ("minute", 0, 59),
-    ("hour", 0, 23),
-    ("day of the month", 1, 31),
-    ("month", 1, 12),
-    ("day of the week", 0, 7),
-];
-const MONTHS: [&str; 12] =
-    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+#[derive(Clone, Debug, Default)]
+pub(super) struct Schedule(Option<Crontab>);
 
 impl FromStr for Schedule {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let text = match text.trim() {
+        let expression = match text.trim() {
             "@hourly" => "0 * * * *",
             "@daily" | "@midnight" => "0 0 * * *",
             "@weekly" => "0 0 * * 0",
@@ -51,60 +25,14 @@ impl FromStr for Schedule {
             "@yearly" | "@annually" => "0 0 1 1 *",
             other => other,
         };
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let [minutes, hours, days, months, weekdays] = words[..] else {
-            return Err(format!("{text:?} has not the five fields of a cron expression"));
-        };
-        let read = |at: usize, word| field(FIELDS[at], word);
-        let sundays = read(4, weekdays)?;
-        let expression = Expression {
-            minutes: read(0, minutes)?,
-            hours: read(1, hours)?,
-            days: read(2, days)?,
-            months: read(3, months)?,
-            // Sunday is 0 and 7.
-            weekdays: (sundays | (sundays >> 7)) & 0x7f,
-            either_day: !days.starts_with('*') && !weekdays.starts_with('*'),
-        };
-        let schedule = Self(Some(expression));
-        match schedule.after(Timestamp::UNIX_EPOCH) {
-            Some(_) => Ok(schedule),
-            None => Err(format!("{text:?} names a day that never comes")),
-        }
+        let mut options = ParseOptions::default();
+        options.fallback_timezone_option = FallbackTimezoneOption::UTC;
+        let wrong = |why| format!("{text:?} is no cron expression: {why}");
+        let crontab = cronexpr::parse_crontab_with(expression, options).map_err(wrong)?;
+        // A day that never comes is found out by looking for it.
+        crontab.find_next(Timestamp::UNIX_EPOCH).map_err(wrong)?;
+        Ok(Self(Some(crontab)))
     }
-}
-
-/// The values of a comma list of `*`, `a`, `a-b`, each with `/step`.
-fn field((name, low, high): (&str, u32, u32), text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no {name}: want {low} to {high}, lists, ranges and steps");
-    let mut bits = 0;
-    for part in text.split(',') {
-        let (range, step) = match part.split_once('/') {
-            Some((range, step)) => (range, step.parse().ok().filter(|step| *step > 0).ok_or_else(wrong)?),
-            None => (part, 1),
-        };
-        let (first, last) = match range.split_once('-') {
-            _ if range == "*" => (low, high.min(if low == 0 && high == 7 { 6 } else { high })),
-            Some((first, last)) => (value(first).ok_or_else(wrong)?, value(last).ok_or_else(wrong)?),
-            None => {
-                let first = value(range).ok_or_else(wrong)?;
-                (first, if part.contains('/') { high } else { first })
-            }
-        };
-        if first < low || last > high || first > last {
-            return Err(wrong());
-        }
-        bits |= (first..=last).step_by(step).fold(0, |bits, value| bits | (1_u64 << value));
-    }
-    Ok(bits)
-}
-
-/// A number, or the name of a month or weekday.
-fn value(text: &str) -> Option<u32> {
-    let named = text.to_ascii_lowercase();
-    let month = MONTHS.iter().position(|name| *name == named).map(|at| at + 1);
-    let at = month.or_else(|| WEEKDAYS.iter().position(|name| *name == named));
-    at.map_or_else(|| text.parse().ok(), |at| u32::try_from(at).ok())
 }
 
 impl Schedule {
@@ -116,39 +44,7 @@ impl Schedule {
 
     /// The first minute after `now`.
     fn after(&self, now: Timestamp) -> Option<Timestamp> {
-        let expression = self.0.as_ref()?;
-        let start = Timestamp::from_second(now.as_second() - now.as_second().rem_euclid(60) + 60).ok()?;
-        let mut day = start.to_zoned(TimeZone::UTC);
-        for _ in 0..HORIZON_DAYS {
-            if expression.has_day(&day)
-                && let Some(moment) = expression.in_day(&day)
-            {
-                return Some(moment.timestamp());
-            }
-            day = day.tomorrow().ok()?.start_of_day().ok()?;
-        }
-        None
-    }
-}
-
-impl Expression {
-    fn has_day(&self, day: &Zoned) -> bool {
-        let has = |bits: u64, value: i8| (bits >> value) & 1 == 1;
-        let (date, weekday) =
-            (has(self.days, day.day()), has(self.weekdays, day.weekday().to_sunday_zero_offset()));
-        has(self.months, day.month()) && if self.either_day { date || weekday } else { date && weekday }
-    }
-
-    /// The first moment of the day that is not before `from`.
-    fn in_day(&self, from: &Zoned) -> Option<Zoned> {
-        let minute_of_day = |zoned: &Zoned| {
-            u32::from(zoned.hour().unsigned_abs()) * 60 + u32::from(zoned.minute().unsigned_abs())
-        };
-        let fits =
-            |minute: &u32| (self.hours >> (minute / 60)) & 1 == 1 && (self.minutes >> (minute % 60)) & 1 == 1;
-        let minute = (minute_of_day(from)..24 * 60).find(fits)?;
-        let (hour, minute) = (i8::try_from(minute / 60).ok()?, i8::try_from(minute % 60).ok()?);
-        from.with().hour(hour).minute(minute).second(0).subsec_nanosecond(0).build().ok()
+        self.0.as_ref()?.find_next(now).ok().map(|next| next.timestamp())
     }
 }
 

@@ -69,17 +69,23 @@ fn an_ipvlan_takes_parent_and_addresses_from_the_chain() {
     place(&node).detach(&pod, &call, &before);
 }
 
-#[test]
-fn a_vlan_speaks_to_its_own_vlan_only() {
-    let Some(node) = Node::new() else { return };
+/// A node whose neighbour on the wire has its addresses in VLAN 7; nothing where this kernel has no VLANs.
+fn node_on_vlan_7() -> Option<Node> {
+    let node = Node::new()?;
     if !node.offers(&["link eth0 type vlan id 9"]) {
-        return;
+        return None;
     }
     node.wire().ip("link add link wire name wire7 type vlan id 7
                     address flush dev wire
                     address add 192.168.1.1/24 dev wire7
                     address add fd00:1::1/64 dev wire7 nodad
                     link set wire7 up");
+    Some(node)
+}
+
+#[test]
+fn a_vlan_speaks_to_its_own_vlan_only() {
+    let Some(node) = node_on_vlan_7() else { return };
     let pod = Pod::new();
     let before = place(&node).before(&pod);
     let call =
@@ -109,14 +115,7 @@ fn a_vlan_speaks_to_its_own_vlan_only() {
 /// The parent may be an interface that the pod has already.
 #[test]
 fn a_vlan_on_the_pods_own_interface_leaves_the_node_alone() {
-    let Some(node) = Node::new() else { return };
-    if !node.offers(&["link eth0 type vlan id 9"]) {
-        return;
-    }
-    node.wire().ip("link add link wire name wire7 type vlan id 7
-                    address flush dev wire
-                    address add 192.168.1.1/24 dev wire7
-                    link set wire7 up");
+    let Some(node) = node_on_vlan_7() else { return };
     let pod = Pod::new();
     // The macvlan has an effect on its master.
     let before = place(&node).before(&pod);
