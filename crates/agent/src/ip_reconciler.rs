@@ -9,14 +9,17 @@ mod vanished;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use kube::Client;
 use polynic_cluster::whereabouts::{Collected, collect};
 use polynic_runtime::configuration::Environment;
+use tokio::time::Instant;
 
 use crate::error::{CommandError, Failure};
 use crate::part::{Part, Stage, Surroundings};
 use crate::whereabouts::{self, Arguments};
 use schedule::Schedule;
-use vanished::Vanished;
+use vanished::{Vanished, Waiting};
 
 /// The replaced program.
 pub const NAME: &str = "ip-reconciler";
@@ -26,6 +29,9 @@ const CRON: &str = "WHEREABOUTS_RECONCILER_CRON";
 
 /// How long a vanished pod's DEL has before somebody else cleans up, and pods that vanish together have to come together.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// After a look that failed, everybody is looked at so soon.
+const AGAIN: Duration = Duration::from_secs(60);
 
 pub(crate) const USAGE: &str = "ip-reconciler [-kubeconfig FILE] [-log-level LEVEL] [-timeout SECONDS]";
 
@@ -61,18 +67,22 @@ async fn run(namespace: String, schedule: Schedule, surroundings: Surroundings) 
     let client = surroundings.client.ok_or_else(Failure::no_cluster)?;
     let vanished = Vanished::default();
     let looks = async {
+        let mut due = Instant::now() + schedule.pause(Timestamp::now());
+        let mut whom = Waiting::default();
         loop {
-            let mut whose = vanished.next(schedule.pause(jiff::Timestamp::now())).await;
-            loop {
-                tokio::time::sleep(GRACE).await;
-                whose = vanished.with_others(whose);
-                match collect(client.clone(), &namespace, whose.clone()).await {
-                    Ok(collected) => {
-                        tell(&collected);
-                        vanished.tell_pods(&client, &collected).await;
-                        break;
+            whom.extend(vanished.next(due).await);
+            tokio::time::sleep(GRACE).await;
+            whom.extend(vanished.take());
+            if whom.is_everybody() {
+                due = Instant::now() + schedule.pause(Timestamp::now());
+            }
+            match look(&client, &namespace, &whom).await {
+                Ok(()) => whom = Waiting::default(),
+                Err(problems) => {
+                    for why in problems {
+                        tracing::warn!(why, "addresses of pods that are gone are not collected now");
                     }
-                    Err(why) => tracing::warn!(why, "addresses of pods that are gone are not collected now"),
+                    due = due.min(Instant::now() + AGAIN);
                 }
             }
         }
@@ -80,6 +90,14 @@ async fn run(namespace: String, schedule: Schedule, surroundings: Surroundings) 
     let both = async { tokio::join!(looks, vanished.follow(client.clone())) };
     let _ = surroundings.shutdown.unless(both).await;
     Ok(())
+}
+
+/// Looks once. What was collected is told, even if some of it was not to be had.
+async fn look(client: &Client, namespace: &str, whom: &Waiting) -> Result<(), Vec<String>> {
+    let collected = collect(client.clone(), namespace, whom.whose()).await.map_err(|why| vec![why])?;
+    tell(&collected);
+    vanished::tell_pods(client, whom, &collected).await;
+    if collected.problems.is_empty() { Ok(()) } else { Err(collected.problems) }
 }
 
 fn tell(collected: &Collected) {
@@ -100,7 +118,6 @@ fn read(words: &[String]) -> Result<Arguments, CommandError> {
 mod tests {
     use std::sync::Arc;
 
-    use kube::Client;
     use kube::core::Request;
     use kube::core::params::{DeleteParams, GetParams, ListParams, PostParams};
     use polynic_api::whereabouts::{IP_POOL, RESERVATION};

@@ -235,9 +235,12 @@ impl Attempt<'_> {
         };
         let mut delegates = delegates.to_vec();
         for (index, delegate) in delegates.iter_mut().enumerate() {
-            let is_known = self.is_attached(delegate, &self.call().conf(index, delegate));
-            if is_known && !delegate.supplies_default_routes() {
-                delegate.given_up = earlier(index, delegate).unwrap_or_default();
+            let given_up = earlier(index, delegate).unwrap_or_default();
+            if given_up.is_empty() || delegate.supplies_default_routes() {
+                continue;
+            }
+            if self.is_attached(delegate, &self.call().conf(index, delegate)) {
+                delegate.given_up = given_up;
             }
         }
         delegates

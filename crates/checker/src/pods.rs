@@ -30,13 +30,10 @@ fn of_nodes(cluster: &Cluster) -> Vec<Violation> {
     let addresses = with_network.flat_map(|pod| pod.in_use.iter().map(move |ip| (*ip, pod)));
     let is_reserved =
         |ip: IpAddr| cluster.reserved.iter().flat_map(|one| &one.ips).any(|range| range.contains(ip));
-    let offers = |pool: &crate::Pool, ip: IpAddr| {
-        let holds = |ranges: &[polynic_net::IpRange]| ranges.iter().any(|range| range.contains(ip));
-        holds(&pool.ips) && !holds(&pool.exclude_ips)
-    };
+    let offered: Vec<_> = cluster.pools.iter().map(|pool| (pool, crate::pools::offered(pool))).collect();
     let mut found = BTreeMap::new();
     for (ip, pod) in addresses.filter(|(ip, _)| !is_reserved(*ip)) {
-        if let Some(pool) = cluster.pools.iter().find(|pool| offers(pool, ip)) {
+        if let Some((pool, _)) = offered.iter().find(|(_, offered)| offered.contains(ip)) {
             let what = format!("pool {} offers it, and the node of pod {} has it", pool.name, pod.key);
             found
                 .entry(ip)

@@ -20,7 +20,8 @@ fn object(pool: &Pool) -> String {
     format!("pool {}", pool.name)
 }
 
-fn offered(pool: &Pool) -> IntervalSet {
+/// The addresses that a pool may give.
+pub(crate) fn offered(pool: &Pool) -> IntervalSet {
     effective(Family::of(pool.subnet.addr()), &pool.ips, &pool.exclude_ips)
 }
 

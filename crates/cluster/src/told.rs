@@ -37,8 +37,11 @@ impl Told {
         }
         self.make_room(now);
         let warning = Warning { pod, reason: event.reason, message: event.message.clone() };
-        let before = self.warnings.insert(warning, now);
-        before.is_none_or(|at| now.duration_since(at) >= TOLD)
+        let is_known = self.warnings.get(&warning).is_some_and(|at| now.duration_since(*at) < TOLD);
+        if !is_known {
+            self.warnings.insert(warning, now);
+        }
+        !is_known
     }
 
     fn make_room(&mut self, now: Instant) {
@@ -71,6 +74,7 @@ mod tests {
         assert!(told.is_news(&pod("p"), &added, start) && told.is_news(&pod("p"), &added, start));
         assert!(told.is_news(&pod("p"), &failed("no master"), start), "it worked in between");
         assert!(!told.is_news(&pod("q"), &failed("no master"), start + TOLD / 2));
+        assert!(told.is_news(&pod("q"), &failed("no master"), start + TOLD), "however often it was tried");
         assert!(told.is_news(&pod("q"), &failed("no master"), start + TOLD * 2));
     }
 

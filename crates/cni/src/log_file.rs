@@ -86,7 +86,11 @@ fn rotate(path: &Path, rotation: &Rotation, when: When) -> io::Result<()> {
     };
     match when {
         When::Now => finish(),
-        When::Aside => thread::Builder::new().name("log".to_owned()).spawn(finish).map(drop),
+        When::Aside => {
+            // Without a thread it stays as large as it is until the next time; what is to be logged is worth more.
+            let _ = thread::Builder::new().name("log".to_owned()).spawn(finish);
+            Ok(())
+        }
     }
 }
 

@@ -15,7 +15,7 @@ const KEPT: [&str; 7] = [
     "/registry/apiextensions.k8s.io/",
     "/registry/apiregistration.k8s.io/",
     "/registry/ipaddresses/",
-    "/registry/leases/",
+    "/registry/leases/kube-system/apiserver-",
     "/registry/masterleases/",
     "/registry/ranges/",
     "/registry/servicecidrs/",

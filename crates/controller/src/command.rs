@@ -54,10 +54,6 @@ pub enum CommandError {
     LeftBehind(String),
 }
 
-/// Every flag; each has a value.
-const FLAGS: [&str; 6] =
-    ["--config-path", "--kubeconfig", "--tls-server-cert", "--tls-server-key", "--validate", "--mutating"];
-
 /// What a command line says.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Arguments {
@@ -81,19 +77,15 @@ impl Arguments {
                 Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
                 None => (argument.clone(), arguments.next()),
             };
-            let unknown = || CommandError::Usage(format!("unknown argument {argument:?}"));
-            if !FLAGS.contains(&name.as_str()) {
-                return Err(unknown());
-            }
-            let value = value.ok_or_else(|| CommandError::Usage(format!("{name} needs a value")))?;
+            let wanted = || value.ok_or_else(|| CommandError::Usage(format!("{name} needs a value")));
             match name.as_str() {
-                "--config-path" => read.config = Some(value.into()),
-                "--kubeconfig" => read.kubeconfig = Some(value.into()),
-                "--tls-server-cert" => read.certificate = Some(value.into()),
-                "--tls-server-key" => read.key = Some(value.into()),
-                "--validate" => read.validate = Some(value),
-                "--mutating" => read.mutating = Some(value),
-                _ => return Err(unknown()),
+                "--config-path" => read.config = Some(wanted()?.into()),
+                "--kubeconfig" => read.kubeconfig = Some(wanted()?.into()),
+                "--tls-server-cert" => read.certificate = Some(wanted()?.into()),
+                "--tls-server-key" => read.key = Some(wanted()?.into()),
+                "--validate" => read.validate = Some(wanted()?),
+                "--mutating" => read.mutating = Some(wanted()?),
+                _ => return Err(CommandError::Usage(format!("unknown argument {argument:?}"))),
             }
         }
         Ok(read)

@@ -26,7 +26,7 @@ pub use keys::{DEFAULT_PREFIX, Keys, PrefixError};
 pub use lease::{Announcement, Endpoint, Lease, LeaseProblem, Node, Own, OwnError};
 pub use net_conf::{Backend, NetConf, NetConfError, VxlanConf};
 pub use reconcile::{Instance, Outcome, PassError, Settings};
-pub use subnet_file::{DEFAULT_PATH, SubnetFile, SubnetFileError, write_whole};
+pub use subnet_file::{DEFAULT_PATH, SubnetFile, SubnetFileError, make_directory, write_whole};
 pub use wireguard::{WireguardConf, WireguardEnd};
 
 /// Unit tests that need the real kernel use `polynic_kernel::testing::scratch_netns`.

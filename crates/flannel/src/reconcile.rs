@@ -144,7 +144,7 @@ impl Instance {
             let (desired, changes) = self.compare(kernel, own, leases, entropy)?;
             let mut done = carry_out(kernel, &changes);
             made += done.made;
-            self.rules = done.problems.is_empty().then(|| desired.firewall.clone());
+            self.rules = done.has_rules.then(|| desired.firewall.clone());
             if changes.is_empty() || look == LOOKS || !done.problems.is_empty() {
                 done.made = made + self.clear_upstreams(kernel, &mut done.problems);
                 self.remember(&desired, done.problems.is_empty());

@@ -137,16 +137,25 @@ impl SubnetFile {
     }
 }
 
+/// Makes a directory that is not there, with mode 0755 whatever the umask of the process is.
+///
+/// # Errors
+/// It cannot be made.
+pub fn make_directory(directory: &Path) -> io::Result<()> {
+    if directory.exists() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
+}
+
 /// Writes a file through a temporary one beside it (mode 0644, a directory that has to be made 0755, whatever the umask of the process is).
 ///
 /// # Errors
 /// The directory or the file cannot be written.
 pub fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
-    if !directory.exists() {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
-        fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
-    }
+    make_directory(directory)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let new = directory.join(format!(".{name}.new"));
     let _ = fs::remove_file(&new);

@@ -258,6 +258,12 @@ impl Peers<'_> {
                 known.node
             ));
         }
+        if before.port != end.port && known.node != node {
+            return Err(format!(
+                "node {node} and node {} are one machine with two ports ({} and {}): remove the object of the one that is gone",
+                known.node, end.port, before.port
+            ));
+        }
         if before.port != end.port {
             return Err(format!(
                 "node {node} has a tunnel for each family (Mode separate) and this node one for both: {family} does not reach it"

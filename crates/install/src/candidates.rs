@@ -1,6 +1,7 @@
 //! Reads the candidates for the primary configuration from a directory.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use crate::follow::Candidates;
@@ -24,13 +25,21 @@ pub(crate) fn is_candidate(name: &str, own: &str) -> bool {
 /// No configuration is larger, in bytes.
 const LARGEST: u64 = 1 << 20;
 
+/// Reads a file, unless it is none, whose end may never come, or larger than any configuration.
+pub(crate) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let file = fs::metadata(path)?;
+    if !file.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    if file.len() > LARGEST {
+        return Err(io::Error::other(format!("{} bytes are too many", file.len())));
+    }
+    fs::read(path)
+}
+
 /// `None` for what is no file, whose end may never come, or for what has gone since.
 fn content(path: &Path) -> Option<Result<Primary, PrimaryError>> {
-    let file = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-    if file.len() > LARGEST {
-        return Some(Err(PrimaryError::Json(format!("{} bytes are too many", file.len()))));
-    }
-    match fs::read(path) {
+    match read_small(path) {
         Ok(bytes) => Some(Primary::parse(&bytes)),
         Err(_) if !path.is_file() => None,
         Err(why) => Some(Err(PrimaryError::Json(why.to_string()))),

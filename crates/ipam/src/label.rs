@@ -42,9 +42,6 @@ pub mod app {
     pub const ALL: [&str; 5] = [API_GROUP, API_VERSION, KIND, NAMESPACE, NAME];
 }
 
-/// Components as the chart labels them: the key.
-pub const COMPONENT: &str = "app.kubernetes.io/component";
-
 /// A prefix as a label's value: `10.9.0.0/16` is `10-9-0-0-16`, `fd00:7::/64` is `fd00-7---64`.
 pub fn of_cidr(cidr: &str) -> String {
     cidr.replace(['.', ':', '/'], "-")

@@ -132,13 +132,14 @@ impl Bus {
         while !room.is_empty() {
             let left = self.end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(io::ErrorKind::TimedOut.into());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time"));
             }
             self.stream.set_read_timeout(Some(left))?;
             match self.stream.read(room) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(length) => room = &mut room[length..],
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                // A timeout that is over is said once, above.
+                Err(e) if matches!(e.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
                 Err(e) => return Err(e),
             }
         }

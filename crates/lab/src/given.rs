@@ -49,10 +49,16 @@ async fn make(client: &Client, object: &Value) -> Result<()> {
     loop {
         match manifest::apply(client, object, "default").await {
             Ok(_) => return Ok(()),
-            Err(why) if Instant::now() >= deadline => return Err(why),
+            Err(why) if Instant::now() >= deadline || is_final(&why) => return Err(why),
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
+}
+
+/// Whether an object is refused for what is in it: no webhook that is not served yet answers so.
+fn is_final(why: &Error) -> bool {
+    let Error::Api { source, .. } = why else { return false };
+    matches!(&**source, kube::Error::Api(status) if matches!(status.code, 400 | 422))
 }
 
 #[cfg(test)]

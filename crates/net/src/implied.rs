@@ -25,7 +25,8 @@ pub(crate) fn dies_with(change: &Change, place: Place, name: &IfName) -> bool {
         Object::Attr(a) => a.link == *name,
         Object::Address(d) => d.after.as_ref().or(d.before.as_ref()).is_some_and(|a| a.link == *name),
         Object::Route(d) => {
-            d.after.as_ref().or(d.before.as_ref()).is_some_and(|r| r.link.as_ref() == Some(name))
+            // One of several next hops is enough (net/ipv4/fib_semantics.c, `fib_sync_down_dev`).
+            d.after.as_ref().or(d.before.as_ref()).is_some_and(|r| r.uses(name))
         }
         Object::Neighbour(d) => d.after.as_ref().or(d.before.as_ref()).is_some_and(|n| n.link == *name),
         Object::Forwarding(d) => d.after.as_ref().or(d.before.as_ref()).is_some_and(|e| e.link == *name),

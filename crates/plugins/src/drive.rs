@@ -23,6 +23,7 @@ mod renamed;
 mod replaced;
 mod status;
 mod unreadable;
+mod ways;
 
 pub(crate) use add::describe;
 

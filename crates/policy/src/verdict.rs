@@ -54,7 +54,12 @@ fn run(table: &PodTable, chain: &str, packet: &Packet) -> Option<bool> {
 
 fn holds(table: &PodTable, expr: &FwExpr, packet: &Packet) -> bool {
     let family = Family::of(packet.source);
-    let on = |direction, name: &str| packet.direction == direction && packet.interface == name;
+    // As the kernel has it: a star at the end stands for any rest.
+    let is_named = |name: &str| match name.strip_suffix('*') {
+        Some(start) => packet.interface.starts_with(start),
+        None => packet.interface == name,
+    };
+    let on = |direction, name: &str| packet.direction == direction && is_named(name);
     let named =
         |set: &str| matches!(table.set(set), Some(FwSet::Links(names)) if names.contains(&packet.interface));
     let holds = |set: &str, ip| table.set(set).is_some_and(|set| set.contains(ip));

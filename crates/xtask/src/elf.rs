@@ -4,11 +4,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The most a program that goes onto nodes may weigh, in bytes: half of what the 16 reference plugins weigh together (docs/performance.md), and a little.
+/// The most a program may weigh, in bytes: half of what the 16 reference plugins weigh together (docs/performance.md), and a little.
 pub const LARGEST: usize = 25_000_000;
-
-/// The most the lab may weigh: it has an API server inside and goes nowhere.
-pub const LARGEST_LAB: usize = 25_000_000;
 
 const ET_EXEC: u16 = 2;
 const PT_DYNAMIC: u32 = 2;

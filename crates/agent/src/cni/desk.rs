@@ -116,7 +116,7 @@ impl Shared {
             if state.calls == 0 {
                 state.idle -= 1;
                 state.threads -= 1;
-                if state.threads == 0 {
+                if state.threads == 0 && std::mem::take(&mut state.done) > 0 {
                     drop(state);
                     // Nobody comes for now.
                     memory::give_back();
@@ -127,10 +127,12 @@ impl Shared {
         }
     }
 
-    /// Waits for a call, and uses the time. Whoever calls this thread meanwhile finds it when it has given back.
+    /// Waits for a call, and uses the time, if no other thread has done anything in it either. Whoever calls this thread meanwhile finds it when
+    /// it has given back.
     fn rest<'s>(&'s self, state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
+        let before = state.done;
         let mut state = self.wait(state, PAUSE);
-        if state.calls == 0 && state.done >= BURST {
+        if state.calls == 0 && state.done == before && state.done >= BURST {
             state.done = 0;
             drop(state);
             memory::give_back();

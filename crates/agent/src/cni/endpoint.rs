@@ -1,8 +1,8 @@
 //! CNI calls of this node: checked, ordered by pod, and run through `attach` on plain threads.
 
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use polynic_attach::{
@@ -53,7 +53,7 @@ pub struct Endpoint {
     leaving: Leaving,
     has_attached: Notify,
     /// Whether it is known who was attached before.
-    remembered: Mutex<bool>,
+    remembered: AtomicBool,
 }
 
 /// Why a request was not served.
@@ -117,7 +117,7 @@ impl Endpoint {
             sandboxes: Sandboxes::new(config.own_state().join("multus-shim.conf")),
             leaving: Leaving::default(),
             has_attached: Notify::new(),
-            remembered: Mutex::default(),
+            remembered: AtomicBool::default(),
             config,
             around,
         })

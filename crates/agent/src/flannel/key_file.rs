@@ -31,24 +31,27 @@ pub(super) fn load_or_make(path: &Path) -> Result<WireguardSecret, KeyFileError>
     Ok(WireguardSecret::private(*given.bytes()))
 }
 
-/// Writes a new key beside the file and links it into place: of two daemons that do so, one is first, and its key is that of both.
+/// Makes a new key and puts it into place whole; of two daemons that do so, which may have one process number in two containers, one is first,
+/// and its key is that of both.
 fn make(path: &Path) -> io::Result<String> {
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    polynic_flannel::make_directory(directory)?;
+    let lock = File::open(directory)?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+    if path.exists() {
+        return fs::read_to_string(path);
     }
     let mut random = [0; 32];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-    let new = path.with_extension(format!("{}.new", std::process::id()));
+    let text = WireguardSecret::private(random).text();
+    let new = path.with_extension("new");
     let _ = fs::remove_file(&new);
     let mut file = File::options().write(true).create_new(true).mode(MODE).open(&new)?;
-    file.write_all(WireguardSecret::private(random).text().as_bytes())?;
+    file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    let linked = fs::hard_link(&new, path);
-    fs::remove_file(&new)?;
-    match linked {
-        Err(why) if why.kind() != io::ErrorKind::AlreadyExists => Err(why),
-        _ => fs::read_to_string(path),
-    }
+    fs::rename(&new, path)?;
+    lock.sync_all()?;
+    Ok(text)
 }
 
 #[cfg(test)]

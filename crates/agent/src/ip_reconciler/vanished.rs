@@ -1,9 +1,8 @@
 //! Pods that vanished and have not been looked at yet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
@@ -14,24 +13,46 @@ use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Api, Client};
 use polynic_cluster::whereabouts::{Collected, Whose};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Who says so, as the replaced program does.
 const CONTROLLER: &str = "ip-control-loop";
 
-/// Names and UIDs of vanished pods.
+/// Vanished pods that are remembered; if there are more, everybody is looked at.
+const MOST: usize = 4096;
+
+/// Who vanished, until somebody asks.
 #[derive(Default)]
 pub(super) struct Vanished {
     waiting: Mutex<Waiting>,
-    told: Mutex<BTreeMap<String, String>>,
     changed: Notify,
 }
 
-#[derive(Default)]
-struct Waiting {
-    /// UIDs by `namespace/name`.
+/// Who is to be looked at.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Waiting {
+    /// UIDs of vanished pods by `namespace/name`.
     pods: BTreeMap<String, String>,
-    /// There may have been others that nobody saw vanish.
+    /// Everybody: there may have been others that nobody saw vanish.
     all: bool,
+}
+
+impl Waiting {
+    pub(super) fn extend(&mut self, more: Self) {
+        self.all |= more.all;
+        self.pods.extend(more.pods);
+        if self.pods.len() > MOST {
+            *self = Self { all: true, ..Self::default() };
+        }
+    }
+
+    pub(super) fn is_everybody(&self) -> bool {
+        self.all
+    }
+
+    pub(super) fn whose(&self) -> Whose {
+        if self.all { Whose::All } else { Whose::Of(self.pods.keys().cloned().collect()) }
+    }
 }
 
 impl Vanished {
@@ -63,48 +84,40 @@ impl Vanished {
         }
     }
 
-    /// Waits for somebody to look at: those who vanished, or everybody when the pause is over.
-    pub(super) async fn next(&self, pause: Duration) -> Whose {
+    /// Waits for somebody to look at: those who vanished, or everybody when it is time for that. However many vanish, that time comes.
+    pub(super) async fn next(&self, due: Instant) -> Waiting {
         let somebody = async {
             while !self.waiting().all && self.waiting().pods.is_empty() {
                 self.changed.notified().await;
             }
         };
-        match tokio::time::timeout(pause, somebody).await {
-            Ok(()) => Whose::Of(BTreeSet::new()),
-            Err(_) => Whose::All,
-        }
+        // Who vanished stays noted until it is taken.
+        let _ = tokio::time::timeout_at(due, somebody).await;
+        Waiting { all: Instant::now() >= due, ..Waiting::default() }
     }
 
-    /// With all who are waiting by now; they are noted, so that their Events can name them.
-    pub(super) fn with_others(&self, whose: Whose) -> Whose {
-        let waiting = std::mem::take(&mut *self.waiting());
-        let names: Vec<String> = waiting.pods.keys().cloned().collect();
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).extend(waiting.pods);
-        match whose {
-            Whose::Of(known) if !waiting.all => Whose::Of(known.into_iter().chain(names).collect()),
-            _ => Whose::All,
-        }
+    /// All who are waiting by now.
+    pub(super) fn take(&self) -> Waiting {
+        std::mem::take(&mut *self.waiting())
     }
+}
 
-    /// Events of those whose end was seen. Best effort: the log says the same.
-    pub(super) async fn tell_pods(&self, client: &Client, collected: &Collected) {
-        let told = std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner));
-        let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: None };
-        let recorder = Recorder::new(client.clone(), reporter);
-        for freed in &collected.allocations {
-            let Some(uid) = told.get(&freed.podref) else { continue };
-            let Some((namespace, name)) = freed.podref.split_once('/') else { continue };
-            let event = Told {
-                type_: EventType::Normal,
-                reason: "IPAddressGarbageCollected".to_owned(),
-                note: Some(format!("{} of IPPool {} is free again", freed.ip, freed.pool)),
-                action: "Collect".to_owned(),
-                secondary: None,
-            };
-            if let Err(error) = recorder.publish(&event, &reference(namespace, name, uid)).await {
-                tracing::debug!(%error, "an Event was not written");
-            }
+/// Events of those whose end was seen. Best effort: the log says the same.
+pub(super) async fn tell_pods(client: &Client, gone: &Waiting, collected: &Collected) {
+    let reporter = Reporter { controller: CONTROLLER.to_owned(), instance: None };
+    let recorder = Recorder::new(client.clone(), reporter);
+    for freed in &collected.allocations {
+        let Some(uid) = gone.pods.get(&freed.podref) else { continue };
+        let Some((namespace, name)) = freed.podref.split_once('/') else { continue };
+        let event = Told {
+            type_: EventType::Normal,
+            reason: "IPAddressGarbageCollected".to_owned(),
+            note: Some(format!("{} of IPPool {} is free again", freed.ip, freed.pool)),
+            action: "Collect".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = recorder.publish(&event, &reference(namespace, name, uid)).await {
+            tracing::debug!(%error, "an Event was not written");
         }
     }
 }
@@ -122,17 +135,49 @@ fn reference(namespace: &str, name: &str, uid: &str) -> ObjectReference {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
     use super::*;
+
+    fn pods(names: &[&str]) -> Waiting {
+        let pods = names.iter().map(|name| ((*name).to_owned(), "u".to_owned())).collect();
+        Waiting { pods, all: false }
+    }
 
     #[test]
     fn who_vanished_is_looked_at_and_everybody_after_a_gap() {
         let vanished = Vanished::default();
-        let one = || BTreeSet::from(["a/web".to_owned()]);
-        vanished.waiting().pods.insert("a/web".to_owned(), "u".to_owned());
-        assert_eq!(vanished.with_others(Whose::Of(BTreeSet::new())), Whose::Of(one()));
-        assert_eq!(vanished.with_others(Whose::Of(one())), Whose::Of(one()), "a failed look is repeated");
+        let one = || Whose::Of(BTreeSet::from(["a/web".to_owned()]));
+        *vanished.waiting() = pods(&["a/web"]);
+        let mut whom = vanished.take();
+        assert_eq!(whom.whose(), one());
+        whom.extend(vanished.take());
+        assert_eq!(whom.whose(), one(), "a failed look is repeated");
         vanished.waiting().all = true;
-        assert_eq!(vanished.with_others(Whose::Of(one())), Whose::All);
-        assert_eq!(vanished.with_others(Whose::All), Whose::All);
+        whom.extend(vanished.take());
+        assert_eq!(whom.whose(), Whose::All);
+        whom.extend(pods(&["a/db"]));
+        assert_eq!(whom.whose(), Whose::All);
+        let many: Vec<String> = (0..=MOST).map(|n| format!("a/{n}")).collect();
+        let mut whom = pods(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        whom.extend(Waiting::default());
+        assert_eq!((whom.whose(), whom.pods.len()), (Whose::All, 0), "what is remembered is bounded");
+    }
+
+    #[tokio::test]
+    async fn everybodys_time_comes_however_many_vanish() {
+        let vanished = Vanished::default();
+        let due = Instant::now() + Duration::from_millis(200);
+        loop {
+            *vanished.waiting() = pods(&["a/web"]);
+            let whom = vanished.next(due).await;
+            assert!(!vanished.take().pods.is_empty());
+            if whom.is_everybody() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(Instant::now() >= due);
     }
 }

@@ -6,12 +6,14 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use polynic_kernel::{Kernel, KernelError};
-use polynic_net::{Flow, FwEdit, Needs, Place};
+use polynic_net::{Flow, FwEdit, FwSet, Needs, Place};
 use polynic_policy::{Direction, Packet, PodTable, passes};
 
-/// Whether edits may forbid what was allowed before. More members of sets allow more, and nothing else does.
+/// Whether edits may forbid what was allowed before. More addresses in sets allow more, and nothing else does: more interfaces in a set are
+/// more that a policy isolates.
 pub(super) fn may_tighten(edits: &[FwEdit]) -> bool {
-    edits.iter().any(|edit| !matches!(edit, FwEdit::AddElements { .. }))
+    let allows = |edit: &FwEdit| matches!(edit, FwEdit::AddElements { elements, .. } if !matches!(elements, FwSet::Links(_)));
+    edits.iter().any(|edit| !allows(edit))
 }
 
 /// Forgets the connections that a table, which is in force by now, would not let begin; answers how many.
@@ -47,6 +49,8 @@ fn is_forbidden(flow: &Flow, own: &HashMap<IpAddr, String>, table: &PodTable) ->
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use polynic_policy::{Attachment, Index, Options, Pod, PodKey, Policy};
     use serde_json::json;
 
@@ -97,7 +101,9 @@ mod tests {
 
     #[test]
     fn peers_that_come_tighten_nothing() {
-        let add = FwEdit::AddElements { set: "s".into(), elements: polynic_net::FwSet::Links([].into()) };
+        let add = |elements| FwEdit::AddElements { set: "s".into(), elements };
+        assert!(may_tighten(&[add(FwSet::Links([].into()))]), "another interface is isolated");
+        let add = add(FwSet::Addresses(polynic_net::Family::V4, Arc::default()));
         assert!(!may_tighten(std::slice::from_ref(&add)) && !may_tighten(&[]));
         assert!(may_tighten(&[add, FwEdit::EmptyChain("ingress".into())]));
     }

@@ -22,6 +22,9 @@ use crate::retry::{Limits, Problem, ask};
 /// How often a pool that others write meanwhile is looked at anew.
 const TRIES: u32 = 10;
 
+/// With so many that fail, it is not they that are the trouble.
+const MOST_PROBLEMS: usize = 5;
+
 /// What was given back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
@@ -29,6 +32,8 @@ pub struct Collected {
     pub allocations: Vec<Freed>,
     /// Names of reservations.
     pub reservations: Vec<String>,
+    /// What could not be looked at, by name, and why. After a few the look ends.
+    pub problems: Vec<String>,
 }
 
 /// An allocation that was given back.
@@ -69,7 +74,7 @@ impl Whose {
 /// Looks once.
 ///
 /// # Errors
-/// The API server does not answer, or refuses.
+/// Pools or reservations cannot be listed.
 pub async fn collect(client: Client, namespace: &str, whose: Whose) -> Result<Collected, String> {
     let mut collector = Collector {
         objects: Objects { client, namespace: namespace.to_owned() },
@@ -95,12 +100,28 @@ impl Collector {
         let reservations = self.objects.list(RESERVATION).await?;
         let pools = self.objects.list(IP_POOL).await?;
         for pool in pools {
-            self.pool(ReadPool::of(pool)).await?;
+            let pool = ReadPool::of(pool);
+            let name = format!("IPPool {}", pool.name());
+            let looked = self.pool(pool).await;
+            if self.note(&name, looked) {
+                return Ok(());
+            }
         }
         for object in reservations {
-            self.reservation(&object).await?;
+            let name = object["metadata"]["name"].as_str().unwrap_or_default();
+            let name = format!("OverlappingRangeIPReservation {name}");
+            let looked = self.reservation(&object).await;
+            if self.note(&name, looked) {
+                return Ok(());
+            }
         }
         Ok(())
+    }
+
+    /// One that cannot be looked at keeps no other from it. Answers whether there were too many: an API server that is away is asked patiently.
+    fn note(&mut self, name: &str, looked: Result<(), Problem>) -> bool {
+        self.collected.problems.extend(looked.err().map(|problem| format!("{name}: {problem}")));
+        self.collected.problems.len() >= MOST_PROBLEMS
     }
 
     async fn pool(&mut self, mut pool: ReadPool) -> Result<(), Problem> {

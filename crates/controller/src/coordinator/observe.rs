@@ -161,13 +161,11 @@ fn of_calico(objects: &[DynamicObject]) -> Vec<String> {
         .collect()
 }
 
-/// What the API server answers for good: a refusal is an answer, a failure of its own or of the way to it is none.
+/// What the API server answers for good: that it is forbidden, which somebody has to change. Everything else passes.
 fn refused<T>(answer: Result<T, kube::Error>) -> Result<Found<T>, kube::Error> {
     match answer {
         Ok(found) => Ok(Ok(found)),
-        Err(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429 => {
-            Ok(Err(status.message.clone()))
-        }
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(Err(status.message.clone())),
         Err(error) => Err(error),
     }
 }
@@ -254,7 +252,7 @@ mod tests {
             refused::<()>(Err(kube::Error::Api(Box::new(Status::failure("why", "r").with_code(code)))))
         };
         assert_eq!(failed(403).unwrap(), Err("why".to_owned()));
-        for code in [429, 500, 503, 504] {
+        for code in [401, 408, 429, 500, 503, 504] {
             assert!(failed(code).is_err(), "{code}");
         }
         assert_eq!(refused(Ok(1)).unwrap(), Ok(1));

@@ -79,10 +79,12 @@ impl Keeper {
     /// Each time only what is new: the same trouble is found every few seconds.
     async fn tell(&self, plan: &Plan, world: &World) {
         let known = self.told.replace(plan);
-        for problem in plan.problems.iter().filter(|problem| !known.contains(*problem)) {
+        for problem in
+            plan.problems.iter().filter(|problem| !known.contains(&(String::new(), (*problem).clone())))
+        {
             tracing::warn!(problem, "an application's pool is not as it should be");
         }
-        for (name, text) in plan.changed_subnets.iter().filter(|(_, text)| !known.contains(text)) {
+        for (name, text) in plan.changed_subnets.iter().filter(|changed| !known.contains(*changed)) {
             let Some(pool) = world.pools.iter().find(|pool| pool.metadata.name == *name) else { continue };
             let mut about = Stored::<IPPool>::new(name, pool.spec.clone());
             about.metadata.uid = Some(pool.metadata.uid.clone());
@@ -227,17 +229,17 @@ impl Keeper {
 /// What was told already.
 #[derive(Default)]
 pub(super) struct Told {
-    /// Problems of the last round.
-    last: Mutex<BTreeSet<String>>,
+    /// Problems of the last round, each with the pool that it is about, if it is about one.
+    last: Mutex<BTreeSet<(String, String)>>,
     /// What is told once in a life.
     ever: Mutex<BTreeSet<String>>,
 }
 
 impl Told {
     /// Notes the problems of a plan; answers those of the last one.
-    fn replace(&self, plan: &Plan) -> BTreeSet<String> {
-        let changed = plan.changed_subnets.iter().map(|(_, text)| text);
-        let now = plan.problems.iter().chain(changed).cloned().collect();
+    fn replace(&self, plan: &Plan) -> BTreeSet<(String, String)> {
+        let problems = plan.problems.iter().map(|problem| (String::new(), problem.clone()));
+        let now = problems.chain(plan.changed_subnets.iter().cloned()).collect();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *last, now)
     }

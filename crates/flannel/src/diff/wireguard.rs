@@ -3,11 +3,11 @@
 //! The links are this instance's by their names, with everything on them: a link with other peers, routes or addresses than the leases say
 //! is brought to these without being made anew, so that a daemon that comes back takes nothing away that is right.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use polynic_net::{
     Address, Attr, Change, Diff, IfName, IpNet, Link, LinkKind, NsFacts, Object, TABLE_MAIN, Wireguard,
-    WireguardFact, WireguardKey,
+    WireguardFact, WireguardKey, WireguardPeer,
 };
 
 use super::device::ForeignDevice;
@@ -54,8 +54,11 @@ pub(super) fn compare(tunnels: &[WireguardTunnel], facts: &NsFacts, seen: &Seen<
         let fact = facts.wireguard.iter().find(|fact| fact.link == *name);
         changes.devices.extend(group(format!("device {name}"), device(tunnel, fact, facts, seen)));
         changes.push("entries that no node has", stale(tunnel, fact, facts));
+        let there: HashMap<WireguardKey, &WireguardPeer> =
+            fact.into_iter().flat_map(|fact| &fact.peers).map(|peer| (peer.key, peer)).collect();
         for peer in &tunnel.peers {
-            changes.push(format!("node {}", peer.node), missing(name, peer, fact).into_iter().collect());
+            let there = there.get(&peer.peer.key).copied();
+            changes.push(format!("node {}", peer.node), missing(name, peer, there).into_iter().collect());
         }
     }
 }
@@ -128,9 +131,8 @@ fn stale(tunnel: &WireguardTunnel, fact: Option<&WireguardFact>, facts: &NsFacts
 }
 
 /// An endpoint that was set once stays as the kernel has it: a peer behind address translation is where it spoke from last.
-fn missing(link: &IfName, wanted: &TunnelPeer, fact: Option<&WireguardFact>) -> Option<Change> {
+fn missing(link: &IfName, wanted: &TunnelPeer, there: Option<&WireguardPeer>) -> Option<Change> {
     let mut peer = wanted.peer.clone();
-    let there = fact.into_iter().flat_map(|fact| &fact.peers).find(|there| there.key == peer.key);
     if let Some(there) = there.filter(|there| wanted.is_told && there.endpoint.is_some()) {
         peer.endpoint = there.endpoint;
     }

@@ -1,18 +1,25 @@
 //! Looks at a node: directories are listed, files read, sockets connected to. Nothing is written.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use polynic_cni::json::get_ci;
 use rustix::fs::{Access, StatVfsMountFlags};
 use serde_json::Value;
 
 use super::{Configuration, Seen};
+use crate::candidates::read_small;
 
 /// What is left at least for a few more files: each of ours is smaller than a block.
 const LEAST_BLOCKS: u64 = 64;
+/// How long a daemon may take to take a connection.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// The agent's socket, where the chart puts it.
 const ADDRESSES: &str = "run/spidernet/spiderpool.sock";
 /// The replaced daemon's default.
@@ -46,7 +53,8 @@ pub fn observe(places: &Places) -> Seen {
         .flat_map(super::rules::plugins)
         .cloned()
         .collect();
-    let kept = ["run/polynic", "var/lib/polynic", "var/lib/cni", "opt/cni/bin", "etc/cni/net.d"];
+    // Plugins and configurations are put there by installers, and no ADD writes there: nodes may have them read-only.
+    let kept = ["run/polynic", "var/lib/polynic", "var/lib/cni"];
     Seen {
         plugins: executables(&places.at("opt/cni/bin")),
         programs: places.at("opt/cni/bin"),
@@ -77,7 +85,7 @@ fn configurations(directory: &Path) -> Result<Vec<Configuration>, String> {
         names.filter(|name| [".conf", ".conflist", ".json"].iter().any(|end| name.ends_with(end))).collect();
     names.sort();
     let read = |name: &String| {
-        let bytes = fs::read(directory.join(name)).map_err(|why| why.to_string())?;
+        let bytes = read_small(&directory.join(name)).map_err(|why| why.to_string())?;
         serde_json::from_slice(&bytes).map_err(|why| format!("it is no JSON: {why}"))
     };
     Ok(names.into_iter().map(|name| (name.clone(), read(&name))).collect())
@@ -87,7 +95,7 @@ fn configurations(directory: &Path) -> Result<Vec<Configuration>, String> {
 fn unreadable(places: &Places, plugins: &[Value]) -> Vec<(PathBuf, String)> {
     let named = plugins.iter().filter_map(|plugin| get_ci(plugin.as_object()?, "kubeconfig")?.as_str());
     let files = named.filter(|path| !path.is_empty()).map(|path| places.at(path));
-    files.filter_map(|path| Some((path.clone(), fs::read(&path).err()?.to_string()))).collect()
+    files.filter_map(|path| Some((path.clone(), read_small(&path).err()?.to_string()))).collect()
 }
 
 /// Why nothing more can be kept in a directory. One that is not there is made when it is needed, by whoever may write above.
@@ -121,8 +129,17 @@ fn silent(places: &Places, plugins: &[Value]) -> Vec<(PathBuf, String)> {
         places.at(directory.unwrap_or(SOCKET_DIRECTORY)).join("multus.sock")
     });
     let addresses = Some(places.at(ADDRESSES)).filter(|socket| socket.exists());
-    let answers = |path: PathBuf| Some((path.clone(), UnixStream::connect(&path).err()?.to_string()));
-    sockets.chain(addresses).filter_map(answers).collect()
+    let unanswered = |path: PathBuf| Some((path.clone(), connect(&path).err()?.to_string()));
+    sockets.chain(addresses).filter_map(unanswered).collect()
+}
+
+/// Connects, on a thread of its own: a daemon that hangs lets those who come wait for ever once there are many of them.
+fn connect(path: &Path) -> io::Result<()> {
+    let (tell, told) = mpsc::channel();
+    let path = path.to_owned();
+    thread::Builder::new().spawn(move || tell.send(UnixStream::connect(path).map(drop)))?;
+    told.recv_timeout(PATIENCE)
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it lets us wait")))
 }
 
 fn count(directory: &Path) -> usize {
@@ -166,6 +183,16 @@ mod tests {
         let _listener = UnixListener::bind(root.path().join("run/here/multus.sock")).unwrap();
         put(root.path(), "etc/gone", "here");
         assert_eq!((look().silent, look().unreadable), (Vec::new(), Vec::new()));
+    }
+
+    #[test]
+    fn what_is_no_file_does_not_hold_up_the_look() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("etc/cni/net.d/10-pipe.conf");
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let seen = observe(&Places::below(root.path()));
+        assert_eq!(seen.configurations.unwrap()[0].1, Err("it is no file".to_owned()));
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl Space {
     }
 
     fn route_asked(&self, needs: &NsNeeds, route: &Route) -> bool {
-        let through = route.link.as_ref().is_some_and(|link| needs.routes_on.contains(link));
+        let through = needs.routes_on.iter().any(|link| route.uses(link));
         needs.routes || through || needs.destinations.iter().any(|to| leads(route, to))
     }
 

@@ -66,7 +66,7 @@ impl Space {
     /// Drops what dies with a link that is unregistered.
     pub(super) fn forget(&mut self, name: &IfName) {
         self.addresses.retain(|a| a.link != *name);
-        self.routes.retain(|r| r.link.as_ref() != Some(name));
+        self.routes.retain(|r| !r.uses(name));
         self.neighbours.retain(|n| n.link != *name);
         self.forwarding.retain(|e| e.link != *name);
         self.wireguard.retain(|w| w.link != *name);

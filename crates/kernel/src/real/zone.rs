@@ -27,11 +27,16 @@ const HAS_IT: &str = "ZONE_ALREADY_SET";
 /// adding it says why.
 pub(super) fn observe(bus: &Path, asked: &[ZoneSource]) -> Option<Vec<ZoneSource>> {
     let mut firewalld = connect(bus).ok().flatten()?;
-    let mut has = |source: &&ZoneSource| {
-        let answer = call(&mut firewalld, "querySource", source).and_then(|answer| answer.bool());
-        answer.unwrap_or_default()
-    };
-    Some(asked.iter().filter(&mut has).cloned().collect())
+    let mut found = Vec::new();
+    for source in asked {
+        match call(&mut firewalld, "querySource", source).and_then(|answer| answer.bool()) {
+            Ok(true) => found.push(source.clone()),
+            Ok(false) | Err(BusError::Refused { .. }) => {}
+            // Whoever does not answer one question is not asked the next.
+            Err(_) => break,
+        }
+    }
+    Some(found)
 }
 
 /// Adds or removes a source. What is so already is no error, and of a removal nothing is: a firewalld that does not run has no sources,

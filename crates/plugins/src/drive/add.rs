@@ -16,7 +16,7 @@ use crate::{Call, Ledger, Planned, Role};
 mod on_link;
 
 /// How often a look may show what else to look at.
-const LOOKS: u32 = 2;
+const LOOKS: u32 = 3;
 
 /// How often a plan is made anew because the kernel had moved on.
 const ATTEMPTS: u32 = 3;
@@ -202,7 +202,8 @@ impl<'a> Attempt<'a> {
         let mut left = ATTEMPTS;
         loop {
             let facts = self.observe(ipam.as_ref())?;
-            let planned = self.job.attachment.plan(self.call(), &facts, ipam.as_ref(), &mut entropy)?;
+            let mut planned = self.job.attachment.plan(self.call(), &facts, ipam.as_ref(), &mut entropy)?;
+            super::ways::promise_only_ours(&mut planned.plan, || record::applied(&self.lock.directory));
             if let Some(lock) = shared.as_mut()
                 && changes_shared(&planned.plan, &facts)
                 && !lock.is_exclusive()

@@ -4,17 +4,19 @@ use std::time::{Duration, Instant};
 
 use polynic_cni::{Error, Verb};
 use polynic_kernel::{Errno, Kernel, KernelError, transaction};
-use polynic_net::{Change, Names, Object, Place, Plan, Route, Stake, Step};
+use polynic_net::{Names, Place, Stake};
 
 use super::add::describe;
 use super::lock::ContainerLock;
-use super::{Job, renamed};
+use super::{Job, renamed, ways};
 use crate::record::{self, Earlier, Record, Slot};
 use crate::{Leftovers, Role};
 
 /// How long DEL waits for a device whose namespace is gone. What comes later is found by the next ADD that wants it.
 const RETURN_PATIENCE: Duration = Duration::from_secs(2);
+/// Each look lists the node's links, so the pauses grow.
 const RETURN_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(160);
 
 /// Removes the attachment with whatever is left of it. The address is given back last, so that nobody gets it while a link
 /// still answers for it; but by an IPAM plugin that works on the interface as long as that is there.
@@ -31,6 +33,16 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     let is_anothers =
         earlier == Earlier::Nothing && lock.as_ref().is_some_and(|l| is_anothers(job, kernel.as_ref(), l));
     let had_record = earlier != Earlier::Nothing;
+    let others = match (&lock, &earlier) {
+        (Some(lock), Earlier::Applied(record)) if kernel.pod_id() == Some(record.netns) => {
+            ways::others(record, record::applied(&lock.directory))
+        }
+        _ => Vec::new(),
+    };
+    let earlier = match earlier {
+        Earlier::Applied(record) => Earlier::Applied(Box::new(without_relied_on(&record, &others))),
+        earlier => earlier,
+    };
     let errors = match &earlier {
         _ if is_anothers || ledger.as_ref().is_some_and(|ledger| !ledger.is_ours()) => Vec::new(),
         Earlier::Nothing => remove_leftovers(job, kernel.as_mut()),
@@ -39,8 +51,10 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     if let Some(error) = errors.into_iter().next() {
         return Err(call.error(error));
     }
-    if let (Some(lock), Earlier::Applied(record)) = (&lock, &earlier) {
-        keep_for_others(job, kernel.as_mut(), lock, record);
+    if let Earlier::Applied(record) = &earlier
+        && kernel.pod_id() == Some(record.netns)
+    {
+        remove_unneeded(job, kernel.as_mut(), record, &others);
     }
     if ledger.as_ref().is_none_or(|ledger| ledger.is_ours()) {
         if had_record && kernel.pod_id().is_none() {
@@ -54,20 +68,25 @@ pub(super) fn del(job: &Job<'_>) -> Result<(), Error> {
     slot.map_or(Ok(()), |s| s.forget()).map_err(|e| call.error(describe(&e)))
 }
 
-/// What interfaces of the pod rely on together stays as long as one of them does: put back if this record made it, removed with the last.
-fn keep_for_others(job: &Job<'_>, kernel: &mut dyn Kernel, lock: &ContainerLock, record: &Record) {
-    let own = ways(&record.plan);
-    if kernel.pod_id() != Some(record.netns) || own.is_empty() {
-        return;
+/// The record without what other interfaces of the pod rely on: that stays when this one goes.
+fn without_relied_on(record: &Record, others: &[Record]) -> Record {
+    let relied_on = ways::of_records(others);
+    let mut record = record.clone();
+    for step in record.plan.steps.iter_mut().filter(|step| step.stake == Stake::Owned) {
+        if ways::is_way(&step.change) && relied_on.iter().any(|way| ways::is_same(way, &step.change)) {
+            step.stake = Stake::Ensured;
+        }
     }
-    let mut others = record::applied(&lock.directory);
-    others.retain(|other| other.position != record.position);
-    let theirs: Vec<&Step> = others.iter().flat_map(|other| ways(&other.plan)).collect();
-    let relied_on = |step: &Step| theirs.iter().any(|s| is_same(&s.change, &step.change));
-    let kept = own.iter().filter(|s| s.stake == Stake::Owned && relied_on(s)).map(|s| s.change.clone());
-    let gone = own.iter().rev().filter(|s| s.stake == Stake::Ensured && !relied_on(s));
-    let changes: Vec<Change> = kept.chain(gone.filter_map(|s| s.change.clone().inverse())).collect();
-    for change in changes {
+    record
+}
+
+/// Removes what this interface relied on and no other does: whoever made it is gone.
+fn remove_unneeded(job: &Job<'_>, kernel: &mut dyn Kernel, record: &Record, others: &[Record]) {
+    let relied_on = ways::of_records(others);
+    let own = ways::of(&record.plan);
+    let gone = own.iter().rev().filter(|step| step.stake == Stake::Ensured);
+    let gone = gone.filter(|step| !relied_on.iter().any(|way| ways::is_same(way, &step.change)));
+    for change in gone.filter_map(|step| step.change.clone().inverse()) {
         match kernel.apply(&change) {
             Err(e) if !e.is_absent() && e.errno() != Some(Errno::EEXIST) => {
                 (job.context.warn)(&format!("{}: {e}", job.call.whom()));
@@ -77,80 +96,53 @@ fn keep_for_others(job: &Job<'_>, kernel: &mut dyn Kernel, lock: &ContainerLock,
     }
 }
 
-/// The steps that leave a way in the pod, or leave one given up: those that a later step takes back are not among them.
-fn ways(plan: &Plan) -> Vec<&Step> {
-    let mut ways: Vec<&Step> = Vec::new();
-    for step in plan.steps.iter().filter(|s| is_way(&s.change)) {
-        let before = step.change.clone().inverse();
-        ways.retain(|old| before.as_ref().is_none_or(|before| !is_same(&old.change, before)));
-        ways.push(step);
-    }
-    ways
-}
-
-/// Whether a change makes a way in the pod, or gives one up.
-fn is_way(change: &Change) -> bool {
-    let is_way = matches!(change.object, Object::Route(_) | Object::Rule(_) | Object::Neighbour(_));
-    change.place == Place::Pod && is_way && (change.is_creation() || change.is_deletion())
-}
-
-/// Whether two changes do the same. One may leave the metric open that the other has seen.
-fn is_same(one: &Change, other: &Change) -> bool {
-    let plain = |route: &Option<Route>| {
-        route.clone().map(|route| Route { priority: route.effective_priority(), ..route })
-    };
-    match (&one.object, &other.object) {
-        (Object::Route(a), Object::Route(b)) => {
-            one.place == other.place
-                && plain(&a.before) == plain(&b.before)
-                && plain(&a.after) == plain(&b.after)
-        }
-        _ => one == other,
-    }
-}
-
 /// Takes recorded plans back, in the order given.
 pub(super) fn remove_recorded<'a>(
     job: &Job<'_>,
     kernel: &mut dyn Kernel,
     records: impl Iterator<Item = &'a Record>,
 ) -> Result<Vec<KernelError>, Error> {
+    let names = names_now(job, kernel);
     let mut errors = Vec::new();
     for record in records {
-        errors.extend(remove_one(job, kernel, record)?);
+        errors.extend(remove_one(job, kernel, record, &names)?);
     }
     Ok(errors)
 }
 
 /// If the path now means another namespace, the one that was attached to is gone, and only the node's side is left to clean.
-fn remove_one(job: &Job<'_>, kernel: &mut dyn Kernel, record: &Record) -> Result<Vec<KernelError>, Error> {
+fn remove_one(
+    job: &Job<'_>,
+    kernel: &mut dyn Kernel,
+    record: &Record,
+    names: &Names,
+) -> Result<Vec<KernelError>, Error> {
     if kernel.pod_id().is_none_or(|pod| pod == record.netns) {
-        let plan = as_called_now(job, kernel, record);
-        return Ok(transaction::remove(kernel, &plan));
+        return Ok(transaction::remove(kernel, &record.plan.renamed(Place::Pod, names)));
     }
     let mut host_only = job.context.door.open(None).map_err(|e| job.call.error(e))?;
     Ok(transaction::remove(host_only.as_mut(), &record.plan))
 }
 
-/// The plan with the names that the pod's links have now. The links of a chained plugin are those of the main one's record.
-fn as_called_now(job: &Job<'_>, kernel: &mut dyn Kernel, record: &Record) -> Plan {
-    let directory = record::directory(job.context.state, job.call.container_id());
-    let mut records = record::applied(&directory);
-    records.retain(|known| known.netns == record.netns);
-    let names = if kernel.pod_id().is_some() { renamed::names(kernel, &records) } else { Ok(Names::new()) };
-    // What cannot be looked up has the names it had.
-    record.plan.renamed(Place::Pod, &names.unwrap_or_default())
+/// The names that links of the pod have now. The links of a chained plugin are those of the main one's record. What cannot be looked up has
+/// the name it had.
+fn names_now(job: &Job<'_>, kernel: &mut dyn Kernel) -> Names {
+    let Some(pod) = kernel.pod_id() else { return Names::new() };
+    let mut records = record::applied(&record::directory(job.context.state, job.call.container_id()));
+    records.retain(|known| known.netns == pod);
+    renamed::names(kernel, &records).unwrap_or_default()
 }
 
 /// The kernel takes a namespace down some time after its last user is gone, and only then gives hardware back.
 fn await_return(job: &Job<'_>, kernel: &mut dyn Kernel) {
-    let end = Instant::now() + RETURN_PATIENCE;
+    let (end, mut pause) = (Instant::now() + RETURN_PATIENCE, RETURN_PAUSE);
     let needs = job.attachment.leftover_needs(job.call);
     while kernel.observe(&needs).is_ok_and(|facts| job.attachment.awaits(job.call, &facts)) {
         if Instant::now() >= end {
             return;
         }
-        std::thread::sleep(RETURN_PAUSE);
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

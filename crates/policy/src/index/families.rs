@@ -14,6 +14,9 @@ pub(super) struct Families(BTreeMap<String, [usize; 2]>);
 impl Families {
     /// A pod is another one now, or comes, or goes; answers the networks whose families are others now.
     pub(super) fn exchange(&mut self, old: Option<&Pod>, new: Option<&Pod>) -> BTreeSet<String> {
+        if old.map(|pod| &pod.attachments) == new.map(|pod| &pod.attachments) {
+            return BTreeSet::new();
+        }
         let networks = [old, new].into_iter().flatten().flat_map(|pod| &pod.attachments);
         let networks: BTreeSet<String> = networks.map(|attachment| attachment.network.clone()).collect();
         let look = |counts: &Self| networks.iter().map(|network| counts.on(network)).collect::<Vec<_>>();

@@ -1,6 +1,7 @@
 //! What hot-plug asks of the endpoint: the sandbox of a pod, and its networks made those of its annotation.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use polynic_attach::Config as AttachConfig;
 use polynic_attach::plug::{self, Followed};
@@ -14,16 +15,18 @@ impl Endpoint {
     /// Reads from disk which pods were attached before this agent came, once it is known where that stands: what the shim's configuration is, by
     /// a call, by an agent before us, or by the file that runtimes read. Once is enough.
     pub(crate) async fn remember(self: &Arc<Self>) {
+        if self.remembered.load(Ordering::Relaxed) {
+            return;
+        }
         let endpoint = self.clone();
         // Nothing but reading files, and nothing is lost if it fails: it is tried again.
         let _ = tokio::task::spawn_blocking(move || endpoint.remember_now()).await;
     }
 
     fn remember_now(&self) {
-        let mut has_remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*has_remembered && let Ok(config) = self.shims_config() {
+        if let Ok(config) = self.shims_config() {
             self.sandboxes.load(&config);
-            *has_remembered = true;
+            self.remembered.store(true, Ordering::Relaxed);
         }
     }
 
@@ -77,9 +80,10 @@ impl Endpoint {
 
     /// The configuration that the shim sends, with ours over it.
     fn shims_config(&self) -> Result<AttachConfig, String> {
-        let known = [self.sandboxes.config(), self.config.generated()];
-        let sent = known.iter().find_map(|text| json::parse_object(text).ok());
-        let sent = sent.ok_or("no shim has sent its configuration yet, and there is no file with one")?;
+        let sent = json::parse_object(&self.sandboxes.config());
+        let sent = sent.or_else(|_| json::parse_object(&self.config.generated()));
+        let sent =
+            sent.map_err(|_| "no shim has sent its configuration yet, and there is no file with one")?;
         let text = json::print_compact(&Value::Object(self.config.laid_over(sent)));
         AttachConfig::parse(text.as_bytes()).map_err(|why| polynic_cni::Error::from(why).to_string())
     }

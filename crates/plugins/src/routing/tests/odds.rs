@@ -406,6 +406,41 @@ fn those_that_gave_way_do_so_as_long_as_there_is_somebody() {
     assert_eq!(left, Vec::<&String>::new());
 }
 
+/// A pod may have a VPN, or what a replaced plugin made, with rules and tables of its own: an interface that comes and goes leaves them as they are.
+#[test]
+fn rules_and_routes_of_the_pods_own_are_nobodys_to_take_away() {
+    let machine = machine(OVERLAY);
+    machine
+        .add("net1", &with(hijack("router"), "name", json!("net1")), &{
+            machine.attach(&nic("net1", 0, true, false, true))
+        })
+        .unwrap();
+    machine.door.pod(NETNS, |pod| {
+        let own = polynic_net::Rule {
+            family: Family::V4,
+            priority: 1234,
+            from: Some("10.9.9.9/32".parse().unwrap()),
+            to: None,
+            iif: None,
+            mark: None,
+            table: 200,
+        };
+        let eth0 = "eth0".parse().unwrap();
+        let way = polynic_net::Route::new("0.0.0.0/0".parse().unwrap(), &eth0);
+        pod.change(&polynic_net::Change::add_rule(Place::Pod, own));
+        pod.exact_route(way.via("169.254.1.1".parse().unwrap()).in_table(200));
+    });
+    let before = machine.snapshot();
+    let conf = with(hijack("router"), "name", json!("net2"));
+    let prev = machine.attach(&nic("net2", 1, true, false, true));
+    machine.add("net2", &conf, &prev).unwrap();
+    machine.call(Verb::Del, "net2", &conf).unwrap();
+    machine.detach("net2");
+    let left: Vec<String> = before.diff(&machine.snapshot());
+    let left: Vec<&String> = left.iter().filter(|l| l.contains("pod") && !l.contains("sysctl")).collect();
+    assert_eq!(left, Vec::<&String>::new());
+}
+
 /// What a replaced coordinator left: its cable, and the rules of old releases.
 #[test]
 fn del_without_record_removes_what_the_replaced_plugin_made() {
